@@ -1,0 +1,85 @@
+"""The one family of errors a user may see, and how a command turns them into exit codes.
+
+Exit codes: 0 done; 1 done, some items excluded; 2 wrong use; 3 damaged data or a full disk; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+DONE, EXCLUDED, USAGE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class EmofuseError(Exception):
+    """Something the user can mend: what was got, what was expected, what to do."""
+
+    exit_code = USAGE
+
+
+class UsageError(EmofuseError):
+    """Wrong use: a name, a path or a combination of options that cannot work."""
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry, store or protocol knows; lists the valid ones and the nearest."""
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str], hint: str = "") -> None:
+        names = sorted(valid)
+        listed = ", ".join(names) if names else "none"
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"no {kind} named {name!r}.{guess} Valid: {listed}.{' ' + hint if hint else ''}")
+
+
+class DataError(EmofuseError):
+    """Data on disk that is damaged, or a disk that cannot take more."""
+
+    exit_code = DAMAGED
+
+
+def complain(problems: list[str], headline: str) -> None:
+    """Raise one `UsageError` that lists every problem; nothing when there are none."""
+    if len(problems) == 1:
+        raise UsageError(f"{headline}: {problems[0]}")
+    if problems:
+        shown = problems[:20] + ([f"... and {len(problems) - 20} more"] if len(problems) > 20 else [])
+        raise UsageError(f"{headline}:\n" + "\n".join(f"  - {p}" for p in shown))
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a click command: our errors, a full disk and Ctrl-C end in one clear message and their exit code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except EmofuseError as error:
+            fail(str(error), error.exit_code, getattr(error, "__notes__", []))
+        except KeyboardInterrupt:
+            fail("interrupted; what was written stays, and the same command goes on from there", INTERRUPTED)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                fail(f"no space left for {error.filename or 'the output'}: free some and run the same command again", 3)
+            if error.errno == errno.EPIPE:  # `... | head` closed the pipe: not our error
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(DONE)
+            if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+                fail(f"{error.strerror}: {error.filename}", USAGE)
+            raise
+
+    return wrapped
+
+
+def fail(message: str, exit_code: int, notes: Iterable[str] = ()) -> None:
+    """Print one message to stderr and leave with `exit_code`."""
+    print("\n".join([f"error: {message}", *notes]), file=sys.stderr, flush=True)
+    sys.exit(exit_code)

@@ -1,0 +1,56 @@
+"""`emofuse`: every verb under one command. A verb's module is imported only when that verb is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+# Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.
+VERBS = {
+    "extract": ("emofuse.extract.cli:extract", "Run frozen encoders over a corpus, once, into a store."),
+    "fit": ("emofuse.train.cli:fit", "Fit a fusion model from a store and cross-validate it."),
+    "store": ("emofuse.store.cli:store", "Look into a store and verify it."),
+    "manifest": ("emofuse.extract.manifest_cli:manifest", "Read a corpus: counts, hours, what is excluded and why."),
+    "demo": ("emofuse.extract.demo_cli:demo", "The whole way on a small corpus that emofuse makes itself."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a verb when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of the work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, attribute = VERBS[cmd_name][0].split(":")
+        try:
+            return _command(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name and error.name.startswith("emofuse"):
+                raise
+            raise click.ClickException(
+                f"`emofuse {cmd_name}` needs {error.name}: pip install 'emofuse[extract]'"
+            ) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+def _command(module: Any, attribute: str) -> click.Command:
+    found = getattr(module, attribute)
+    assert isinstance(found, click.Command)
+    return found
+
+
+@click.command(cls=LazyGroup)
+@click.version_option(package_name="emofuse")
+def main() -> None:
+    """Multimodal speech emotion recognition: extract features once, fit many fusion models."""

@@ -1,0 +1,1 @@
+"""What an utterance is (`schema`) and what a task is (`protocol`, with one TOML file per task)."""

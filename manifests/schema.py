@@ -1,0 +1,236 @@
+"""Utterances and manifests: what a corpus reader yields and what a store carries.
+
+A manifest on disk is JSON Lines: one header row (corpus, reader version, counts), then one row per utterance, then one row
+per excluded item. Whatever is left out of a corpus is listed with its reason, never dropped silently.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import xxhash
+
+from emofuse.common.errors import UsageError, complain
+
+SCHEMA_VERSION = 1
+Extra = Mapping[str, str | float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """One utterance of a corpus."""
+
+    id: str
+    """Unique in the corpus."""
+    audio: str | None = None
+    """Path of the audio file, relative to the corpus root, with forward slashes."""
+    start: float | None = None
+    """Where the utterance begins in the file, in seconds; none: at its beginning."""
+    end: float | None = None
+    """Where it ends, in seconds; none: at the end of the file."""
+    seconds: float | None = None
+    """Its length in seconds, once the audio has been looked at."""
+    text: str | None = None
+    """What is said."""
+    label: str | None = None
+    """The corpus's own label."""
+    speaker: str | None = None
+    """The talker (IEMOCAP: session and the letter at the end of the utterance id, never the recording prefix)."""
+    session: str | None = None
+    dialogue: str | None = None
+    turn: int | None = None
+    split: str | None = None
+    """The official split: train, dev or test."""
+    extra: Extra = field(default_factory=dict)
+    """Further annotation: valence, arousal, dominance, sentiment, intensity, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """An item of the corpus that no stage uses, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A corpus as one reader saw it, in the reader's fixed order."""
+
+    corpus: str
+    reader: str
+    """The reader and its version, for example `iemocap-1`."""
+    utterances: tuple[Utterance, ...]
+    excluded: tuple[Excluded, ...] = ()
+
+    def __post_init__(self) -> None:
+        complain(_problems(self.utterances), f"the manifest of {self.corpus} cannot be used")
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @property
+    def ids(self) -> list[str]:
+        """The utterance ids, in order."""
+        return [u.id for u in self.utterances]
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio among the utterances whose length is known."""
+        return sum(u.seconds or 0.0 for u in self.utterances) / 3600
+
+    def has(self, modality: str) -> bool:
+        """Whether any utterance has `modality` (audio or text)."""
+        return any(getattr(u, modality) is not None for u in self.utterances)
+
+    def digest(self) -> str:
+        """32 hex digits that change with any utterance, in whatever order of keys it was written."""
+        state = xxhash.xxh3_128(self.corpus.encode())
+        for u in self.utterances:
+            state.update(_line(_record(u)).encode())
+        return state.hexdigest()
+
+    def counts(self, attribute: str) -> dict[str, int]:
+        """How many utterances have each value of an attribute (label, session, speaker, split, ...)."""
+        found = Counter(getattr(u, attribute) for u in self.utterances)
+        return {str(k): n for k, n in sorted(found.items(), key=lambda item: str(item[0])) if k is not None}
+
+    def excluding(self, more: Iterable[Excluded]) -> Manifest:
+        """The manifest without the items of `more`, which join its excluded list."""
+        gone = {e.id: e for e in more}
+        kept = tuple(u for u in self.utterances if u.id not in gone)
+        known = [e for e in self.excluded if e.id not in gone]
+        return replace(self, utterances=kept, excluded=(*known, *gone.values()))
+
+    def sample(self, limit: int) -> Manifest:
+        """At most `limit` utterances, spread evenly, so that every session and label stays."""
+        n = len(self.utterances)
+        if limit >= n:
+            return self
+        return replace(self, utterances=tuple(self.utterances[i * n // limit] for i in range(limit)))
+
+
+def _problems(utterances: tuple[Utterance, ...]) -> list[str]:
+    problems = []
+    seen: set[str] = set()
+    for u in utterances:
+        if not u.id or not u.id.isprintable():
+            problems.append(f"utterance id {u.id!r} is empty or has control characters")
+        if u.id in seen:
+            problems.append(f"utterance id {u.id!r} occurs twice")
+        seen.add(u.id)
+        if u.audio is not None and (PurePosixPath(u.audio).is_absolute() or ".." in PurePosixPath(u.audio).parts):
+            problems.append(f"{u.id}: audio path {u.audio!r} leaves the corpus root; paths are relative to it")
+        times = [t for t in (u.start, u.end, u.seconds) if t is not None]
+        if any(not math.isfinite(t) or t < 0 for t in times):
+            problems.append(f"{u.id}: start, end and seconds must be finite and not negative, got {times}")
+        if u.start is not None and u.end is not None and u.end < u.start:
+            problems.append(f"{u.id}: ends at {u.end} s before it starts at {u.start} s")
+        if u.audio is None and u.text is None:
+            problems.append(f"{u.id}: has neither audio nor text")
+    return problems
+
+
+def _record(item: Utterance | Excluded) -> dict[str, Any]:
+    return {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in asdict(item).items() if v is not None and v != {}}
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest as JSON Lines; the file appears whole or not at all."""
+    header = {
+        "emofuse-manifest": SCHEMA_VERSION,
+        "corpus": manifest.corpus,
+        "reader": manifest.reader,
+        "utterances": len(manifest.utterances),
+        "excluded": len(manifest.excluded),
+    }
+    rows = [_record(u) for u in manifest.utterances] + [{"excluded": True, **_record(e)} for e in manifest.excluded]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(_line(r) + "\n" for r in [header, *rows]), encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read what `write_manifest` wrote.
+
+    Raises:
+        UsageError: The file is absent, is no manifest, is newer than this version knows, or its rows are wrong (all named).
+    """
+    if not path.is_file():
+        raise UsageError(f"no manifest at {path}")
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path}:{number} is not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}:{number} holds {type(row).__name__}, expected one JSON object per line")
+        rows.append(row)
+    header = rows.pop(0) if rows else {}
+    version = header.get("emofuse-manifest")
+    if version is None:
+        raise UsageError(f"{path} has no header row; a manifest's first line names corpus, reader and counts")
+    if version > SCHEMA_VERSION:
+        raise UsageError(f"{path} has manifest version {version}, newer than {SCHEMA_VERSION}: update emofuse")
+    problems: list[str] = []
+    utterances = [parse(Utterance, r, problems) for r in rows if not r.get("excluded")]
+    excluded = [parse(Excluded, {k: v for k, v in r.items() if k != "excluded"}, problems) for r in rows if r.get("excluded")]
+    complain(problems, f"{path} has wrong rows")
+    manifest = Manifest(
+        corpus=str(header.get("corpus")),
+        reader=str(header.get("reader")),
+        utterances=tuple(u for u in utterances if u),
+        excluded=tuple(e for e in excluded if e),
+    )
+    found = (len(manifest.utterances), len(manifest.excluded))
+    declared = (header.get("utterances"), header.get("excluded"))
+    if found != declared:
+        raise UsageError(f"{path} declares {declared} utterances and excluded items but holds {found}: it was cut or edited")
+    return manifest
+
+
+T = TypeVar("T", Utterance, Excluded)
+_CASTS: dict[str, Callable[[Any], Any]] = {"start": float, "end": float, "seconds": float, "turn": int}
+
+
+def parse(kind: type[T], record: Mapping[str, Any], problems: list[str]) -> T | None:
+    """Build a record from untrusted values; what is wrong with it is appended to `problems`."""
+    known = {f.name for f in fields(kind)}
+    where = str(record.get("id", "row without id"))
+    unknown = sorted(set(record) - known)
+    if unknown:
+        problems.append(f"{where}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        return None
+    values: dict[str, Any] = {}
+    for key, value in record.items():
+        try:
+            if key == "extra":
+                if not isinstance(value, Mapping):
+                    raise TypeError
+                values[key] = {str(k): v if isinstance(v, int | float) else str(v) for k, v in value.items()}
+            elif key in _CASTS:
+                values[key] = _CASTS[key](value)
+            elif isinstance(value, str):
+                values[key] = value
+            else:
+                raise TypeError
+        except (TypeError, ValueError):
+            problems.append(f"{where}: {key} is {value!r}")
+            return None
+    if "id" not in values or (kind is Excluded and "reason" not in values):
+        problems.append(f"{where}: incomplete row")
+        return None
+    return kind(**values)

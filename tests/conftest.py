@@ -1,0 +1,26 @@
+"""Shared fixtures: where the real material lies, and a fixed seed for every test."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from it
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real corpora, metadata and transcripts that lies beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real material at {SHARED}")
+    return SHARED

@@ -1,0 +1,1 @@
+"""Stage 2: a store in, a cross-validated run out. Needs no transformers and no torchaudio."""

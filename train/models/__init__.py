@@ -1,0 +1,1 @@
+"""One file per architecture; `registry.MODELS` names them all."""
