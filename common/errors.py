@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 DONE, EXCLUDED, USAGE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -79,7 +79,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def fail(message: str, exit_code: int, notes: Iterable[str] = ()) -> None:
+def fail(message: str, exit_code: int, notes: Iterable[str] = ()) -> NoReturn:
     """Print one message to stderr and leave with `exit_code`."""
     print("\n".join([f"error: {message}", *notes]), file=sys.stderr, flush=True)
     sys.exit(exit_code)

@@ -13,51 +13,68 @@ PLAIN_LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Counts work done against a known total.
+    """Counts items done against a known total and says how long the rest will take.
 
     Args:
-        total: Amount of work, in `unit`.
+        total: Number of items.
         title: Names the work at the start of the line.
-        unit: What is counted (utterances, steps).
-        done: Work that an earlier run already did; it does not count towards the speed.
+        unit: What an item is (utterances, steps).
+        done: Items that an earlier run already did; they do not count towards the speed.
+        work: What the items left cost in all, where they differ (seconds of audio); none: each costs the same.
     """
 
     def __init__(
-        self, total: int, title: str, unit: str, done: int = 0, quiet: bool = False, stream: TextIO | None = None
+        self,
+        total: int,
+        title: str,
+        unit: str,
+        done: int = 0,
+        work: float | None = None,
+        quiet: bool = False,
+        stream: TextIO | None = None,
     ) -> None:
         self.total, self.title, self.unit, self.done = total, title, unit, done
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._started = self._printed = time.monotonic()
-        self._first = done
+        self._work = work if work is not None else float(total - done)
+        self._worked = 0.0
         self._note = ""
         self._bar = (
-            tqdm(total=total, initial=done, desc=title, unit=f" {unit}", file=self._stream, dynamic_ncols=True)
+            tqdm(
+                total=total,
+                initial=done,
+                desc=title,
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} " + unit + "{postfix}",
+            )
             if self._stream.isatty() and not quiet
             else None
         )
 
-    def advance(self, amount: int = 1, note: str = "") -> None:
-        """Add `amount` of work; `note` replaces the text at the end of the line."""
+    def advance(self, amount: int = 1, note: str = "", work: float | None = None) -> None:
+        """Add `amount` items that cost `work`; `note` replaces the text at the end of the line."""
         self.done += amount
+        self._worked += amount if work is None else work
         self._note = note or self._note
         if self._bar is not None:
-            self._bar.set_postfix_str(self._note, refresh=False)
+            self._bar.set_postfix_str(self._tail(), refresh=False)
             self._bar.update(amount)
         elif not self._quiet and time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
             self._plain_line()
 
+    def _tail(self) -> str:
+        elapsed = time.monotonic() - self._started
+        parts = [self._note] if self._note else []
+        parts.append(f"{clock(elapsed)} elapsed")
+        if self._worked and self.done < self.total:
+            parts.append(f"{clock(elapsed / self._worked * max(0.0, self._work - self._worked))} left")
+        return ", ".join(parts)
+
     def _plain_line(self) -> None:
         self._printed = time.monotonic()
-        elapsed = self._printed - self._started
-        fresh = self.done - self._first
-        left = f", {clock(elapsed / fresh * (self.total - self.done))} left" if fresh and self.done < self.total else ""
-        note = f", {self._note}" if self._note else ""
-        print(
-            f"{self.title}: {self.done}/{self.total} {self.unit}{note}, {clock(elapsed)} elapsed{left}",
-            file=self._stream,
-            flush=True,
-        )
+        print(f"{self.title}: {self.done}/{self.total} {self.unit}, {self._tail()}", file=self._stream, flush=True)
 
     def say(self, line: str) -> None:
         """Print `line` above the bar."""
@@ -69,7 +86,9 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.close()
         elif not self._quiet and kind is None:

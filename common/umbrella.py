@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
-
 import click
 
 # Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.
@@ -28,9 +26,8 @@ class LazyGroup(click.Group):
         """Import one verb."""
         if cmd_name not in VERBS:
             return None
-        module, attribute = VERBS[cmd_name][0].split(":")
         try:
-            return _command(importlib.import_module(module), attribute)
+            return verb(cmd_name)
         except ModuleNotFoundError as error:
             if error.name and error.name.startswith("emofuse"):
                 raise
@@ -44,8 +41,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
 
 
-def _command(module: Any, attribute: str) -> click.Command:
-    found = getattr(module, attribute)
+def verb(name: str) -> click.Command:
+    """The command behind a verb, imported now."""
+    module, attribute = VERBS[name][0].split(":")
+    found = getattr(importlib.import_module(module), attribute)
     assert isinstance(found, click.Command)
     return found
 
@@ -54,3 +53,7 @@ def _command(module: Any, attribute: str) -> click.Command:
 @click.version_option(package_name="emofuse")
 def main() -> None:
     """Multimodal speech emotion recognition: extract features once, fit many fusion models."""
+
+
+if __name__ == "__main__":
+    main()

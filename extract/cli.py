@@ -1,0 +1,215 @@
+"""`extract`: run frozen encoders over a corpus, once, into a store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, complain
+
+if TYPE_CHECKING:
+    from emofuse.extract.encoders.base import EncoderSpec
+    from emofuse.extract.runner import Job
+    from emofuse.manifests.schema import Excluded, Manifest
+
+
+def corpus_options(function: Any) -> Any:
+    """The options that say which corpus is read, and how; shared by `extract` and `emofuse manifest`."""
+    for option in (
+        click.option("--transcripts", type=click.Path(path_type=Path), help="CSV with columns id,text (SAVEE has none)."),
+        click.option("--meld-clips", type=click.Choice(["plain", "recut"]), help="Which test clips of MELD [plain]."),
+        click.option("--manifest", "manifest_file", type=click.Path(path_type=Path), help="Your CSV or JSONL (custom)."),
+        click.option("--limit", type=click.IntRange(min=1), help="At most this many utterances, spread evenly."),
+        click.option(
+            "--root", type=click.Path(path_type=Path), help="The corpus folder [$EMOFUSE_CORPORA/NAME or corpora/NAME]."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--dataset", required=True, help="iemocap, meld, savee, ravdess, emodb, goemotions, custom, synthetic.")
+@click.option("--encoder", "encoders", required=True, multiple=True, help="An encoder; give it again for more.")
+@corpus_options
+@click.option("--store", type=click.Path(path_type=Path), help="The file to write [cache/DATASET.h5].")
+@click.option("--name", help="What the feature is called in the store [the encoder's name].")
+@click.option("--weights", help="A folder, or ORG/NAME[@revision] on the hub [the encoder's own].")
+@click.option("--layers", default="last", show_default=True, help="last, all, mean, or numbers: 6,9,12.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--dtype", type=click.Choice(["fp16", "fp32", "bf16"]), default="fp16", show_default=True, help="On disk.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and how large it would be; write nothing.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@command
+def extract(dataset: str, encoders: tuple[str, ...], **options: Any) -> None:
+    """Run frozen encoders over a corpus, once, into a store.
+
+    Exit codes: 0 done; 1 done, some items excluded (listed); 2 wrong use; 3 damaged data or a full disk; 130 interrupted.
+    """
+    sys.exit(_extract(dataset, encoders, **options))
+
+
+def main() -> None:
+    """Entry point of the script `extract`."""
+    extract()
+
+
+def _extract(
+    dataset: str,
+    encoders: tuple[str, ...],
+    *,
+    root: Path | None,
+    limit: int | None,
+    store: Path | None,
+    name: str | None,
+    weights: str | None,
+    layers: str,
+    device: str,
+    precision: str,
+    dtype: str,
+    dry_run: bool,
+    quiet: bool,
+    **reader: Any,
+) -> int:
+    _check_names(dataset, encoders, name, weights)
+    from emofuse.extract import runner
+    from emofuse.extract.encoders.base import EncoderOptions
+    from emofuse.extract.encoders.registry import ENCODERS
+    from emofuse.store.spec import DTYPES
+
+    specs = {encoder: ENCODERS[encoder] for encoder in encoders}
+    manifest, where = read(dataset, root, limit, **reader)
+    _need_modalities(dataset, manifest, specs)
+    device = _device(device)
+    choices = EncoderOptions(
+        corpus=dataset, weights=weights, layers=layers, device=device,
+        precision="fp32" if precision == "auto" else precision,
+    )  # fmt: skip
+    built = {encoder: spec.build(choices) for encoder, spec in specs.items()}
+    used = {spec.modality for spec in specs.values()}
+    unusable = [item for item in manifest.excluded if item.modality in used]
+    manifest, clips, left_out = _survey(manifest, where, used, quiet)
+    unusable += left_out
+    for encoder, spec in specs.items():
+        job = runner.Job(
+            store=store or Path("cache") / f"{dataset}.h5",
+            manifest=manifest,
+            root=where,
+            clips=clips,
+            encoder=built[encoder],
+            encoder_name=encoder,
+            feature=name or spec.feature,
+            dtype=DTYPES[dtype],
+            device=device,
+            provenance={"command": _command_line(dataset, encoder, weights, layers)},
+        )
+        if dry_run:
+            _describe(job)
+            continue
+        outcome = runner.run(job, quiet)
+        print(runner.speed_line(job, outcome))
+        unusable += outcome.failed
+    return _report(unusable)
+
+
+def read(dataset: str, root: Path | None, limit: int | None, **reader: Any) -> tuple[Manifest, Path]:
+    """Read a corpus with the options of `corpus_options`."""
+    from emofuse.datasets.base import ReaderOptions
+    from emofuse.datasets.registry import read_corpus
+
+    options = ReaderOptions(
+        transcripts=reader["transcripts"], meld_clips=reader["meld_clips"], manifest=reader["manifest_file"]
+    )
+    manifest, where = read_corpus(dataset, root, options)
+    return (manifest.sample(limit) if limit else manifest), where
+
+
+def _check_names(dataset: str, encoders: tuple[str, ...], name: str | None, weights: str | None) -> None:
+    """Every wrong word of the command line, at once and before anything heavy is imported."""
+    from emofuse.datasets.registry import CORPORA
+    from emofuse.extract.encoders.registry import ENCODERS
+
+    problems = []
+    for registry, words in ((CORPORA, (dataset,)), (ENCODERS, encoders)):
+        for word in words:
+            try:
+                registry[word]
+            except UsageError as error:
+                problems.append(str(error))
+    if len(set(encoders)) < len(encoders):
+        problems.append(f"an encoder is named twice: {', '.join(encoders)}")
+    if len(encoders) > 1 and (name or weights):
+        problems.append("--name and --weights belong to one encoder; run `extract` once per encoder")
+    complain(problems, "cannot extract")
+
+
+def _need_modalities(dataset: str, manifest: Manifest, specs: dict[str, EncoderSpec]) -> None:
+    from emofuse.datasets.registry import CORPORA
+
+    for encoder, spec in specs.items():
+        if not manifest.has(spec.modality):
+            hint = ""
+            if spec.modality == "text" and "transcripts" in CORPORA[dataset].options:
+                hint = "; the release has no transcripts: pass --transcripts CSV (columns id,text)"
+            raise UsageError(f"{dataset} has no {spec.modality} here, which {encoder} needs{hint}")
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    if asked == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise UsageError(f"no device {asked!r}; valid: auto, cpu, cuda, cuda:0") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"no device {asked!r}: {torch.cuda.device_count()} CUDA devices are visible to this torch")
+    return str(device)
+
+
+def _survey(
+    manifest: Manifest, root: Path, modalities: set[str], quiet: bool
+) -> tuple[Manifest, dict[str, Any], tuple[Excluded, ...]]:
+    from emofuse.extract.survey import survey_audio, survey_text
+
+    manifest, unusable = survey_text(manifest)
+    if "audio" not in modalities:
+        return manifest, {}, unusable
+    survey = survey_audio(manifest, root, quiet)
+    if not survey.clips:
+        raise UsageError(f"no clip under {root} can be used; {survey.unusable[0].id}: {survey.unusable[0].reason}")
+    return survey.manifest, survey.clips, (*unusable, *survey.unusable)
+
+
+def _command_line(dataset: str, encoder: str, weights: str | None, layers: str) -> str:
+    extra = (f" --weights {weights}" if weights else "") + (f" --layers {layers}" if layers != "last" else "")
+    return f"extract --dataset {dataset} --encoder {encoder}{extra}"
+
+
+def _describe(job: Job) -> None:
+    from emofuse.common.console import size
+    from emofuse.extract import runner
+
+    spec, lengths = runner.feature_spec(job), runner.frame_counts(job)
+    state = "is there already" if runner.is_done(job, spec) else "would be written"
+    print(
+        f"{job.feature}: {len(lengths)} utterances, {job.manifest.hours:.2f} h, {sum(lengths.values())} frames of "
+        f"{'x'.join(map(str, spec.frame_shape))} {spec.dtype}, {size(sum(lengths.values()) * spec.frame_bytes)} "
+        f"{state} in {job.store}"
+    )
+
+
+def _report(unusable: list[Excluded]) -> int:
+    if not unusable:
+        return DONE
+    print(f"{len(unusable)} items excluded:", file=sys.stderr)
+    for item in unusable[:50]:
+        print(f"  {item.id}: {item.reason}", file=sys.stderr)
+    if len(unusable) > 50:
+        print(f"  ... and {len(unusable) - 50} more; `emofuse store info` lists them", file=sys.stderr)
+    return EXCLUDED

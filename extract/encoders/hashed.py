@@ -1,0 +1,123 @@
+"""A fixed vector per word by hashing: text features without weights or download, the same on every machine.
+
+A text is lower-cased and split into words and marks. A word's vector is the sum of the vectors of its keys, the word
+itself and its character n-grams between boundary marks, as fastText composes them (Bojanowski et al. 2017, eq. 3 in
+spirit), so words that share a stem lie near each other. A key's vector is its xxh3 digests read as bytes: integers,
+then one exact division, so no library's random numbers and no platform's rounding enter.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import xxhash
+
+from emofuse.extract.encoders.base import (
+    ENCODERS,
+    Array,
+    EncoderOptions,
+    EncoderSpec,
+    Modality,
+    refuse_pretrained_options,
+)
+
+DIMENSION = 128
+NGRAMS = (3, 4)
+_DIGEST_BYTES = 16
+# Mean and variance of a byte drawn evenly from 0..255.
+_BYTE_MEAN, _BYTE_VARIANCE = 127.5, (256**2 - 1) / 12
+_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+
+
+class Hashed:
+    """One vector of unit variance per word or mark of a text."""
+
+    @property
+    def modality(self) -> Modality:
+        """Texts."""
+        return "text"
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return DIMENSION
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    @property
+    def frame_rate(self) -> None:
+        """Words have no rate."""
+
+    @property
+    def sample_rate(self) -> None:
+        """Reads no audio."""
+
+    def identity(self) -> dict[str, Any]:
+        """How texts are split and hashed."""
+        return {
+            "encoder": "hashed",
+            "version": 1,
+            "dimension": DIMENSION,
+            "words": f"NFC, lower case, {_WORD.pattern}",
+            "ngrams": list(NGRAMS),
+            "hash": "xxh3_128",
+            "empty_text": "the vector of the empty word",
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """Nothing is learned."""
+        return {"libraries": {"xxhash": xxhash.VERSION}, "pretrained_on": None, "fitted_on": None, "labels_used": False}
+
+    def length(self, item: int | str) -> int:
+        """Words and marks of a text, at least one."""
+        return len(words(cast(str, item)))
+
+    def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
+        """One array [T_i, 128] per text."""
+        return [np.stack([word_vector(w) for w in words(cast(str, text))]) for text in items]
+
+
+def words(text: str) -> list[str]:
+    """The words and marks of a text in lower case; a text without any has one empty word."""
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower()) or [""]
+
+
+@lru_cache(maxsize=65536)
+def word_vector(word: str) -> Array:
+    """The vector [128] of a word: sum over its keys, scaled to unit variance."""
+    bounded = f"<{word}>"
+    grams = {bounded[i : i + n] for n in NGRAMS for i in range(len(bounded) - n + 1)} - {bounded}
+    keys = [f"word {word}", *(f"gram {g}" for g in sorted(grams))]
+    total = np.zeros(DIMENSION, dtype=np.int64)
+    for key in keys:
+        total += _key_bytes(key)
+    centred = total.astype(np.float64) - _BYTE_MEAN * len(keys)
+    vector: Array = (centred / np.sqrt(_BYTE_VARIANCE * len(keys))).astype(np.float32)
+    vector.setflags(write=False)  # shared by every use of the word
+    return vector
+
+
+def _key_bytes(key: str) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    encoded = key.encode("utf-8", "surrogatepass")
+    digests = (xxhash.xxh3_128_digest(encoded, seed=seed) for seed in range(DIMENSION // _DIGEST_BYTES))
+    return np.frombuffer(b"".join(digests), dtype=np.uint8)
+
+
+def _build(options: EncoderOptions) -> Hashed:
+    refuse_pretrained_options("hashed", options)
+    return Hashed()
+
+
+ENCODERS.add(
+    "hashed",
+    "a fixed vector per word by hashing; no weights, no download; 128-d",
+    EncoderSpec(modality="text", feature="hashed", pretrained=False, build=_build),
+)

@@ -1,0 +1,11 @@
+"""Every encoder, by an explicit list of the modules that register them."""
+
+from __future__ import annotations
+
+from emofuse.extract.encoders import hashed, hf_audio, hf_text, logmel, whisper
+from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, EncoderSpec
+
+__all__ = ["ENCODERS", "FAMILIES", "Encoder", "EncoderOptions", "EncoderSpec"]
+
+FAMILIES = (logmel, hf_audio, whisper, hf_text, hashed)
+"""The modules whose import fills `ENCODERS`."""

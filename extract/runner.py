@@ -1,0 +1,219 @@
+"""The one loop of stage 1: manifest and encoder in, a feature of a store out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofuse.common.progress import Progress, clock
+from emofuse.extract.audio import POLICY, AudioError, Clip, load, resampled_length
+from emofuse.extract.batching import plan_batches
+from emofuse.extract.encoders.base import Encoder
+from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.store import FeatureSpec, PartWriter, open_store
+from emofuse.store.spec import differences, source_digest
+
+EXTRACTOR_VERSION = 1
+BUDGET = {"cpu": {"audio": 60.0, "text": 4096}, "cuda": {"audio": 600.0, "text": 65536}}
+"""Seconds of audio, or tokens, of a batch."""
+FLUSH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One encoder over one corpus into one store."""
+
+    store: Path
+    manifest: Manifest
+    """Surveyed: lengths and digests known, unusable items excluded."""
+    root: Path
+    clips: Mapping[str, Clip]
+    encoder: Encoder
+    encoder_name: str
+    feature: str
+    dtype: str
+    device: str
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a job did."""
+
+    feature: str
+    written: int
+    """Utterances encoded in this run."""
+    held: int
+    """Utterances that the feature holds now."""
+    seconds: float
+    failed: tuple[Excluded, ...]
+
+
+def feature_spec(job: Job) -> FeatureSpec:
+    """The feature that a job makes, with its fingerprint and provenance."""
+    policy = {"audio": dict(POLICY)} if job.encoder.modality == "audio" else {"text_kind": "transcript"}
+    return FeatureSpec(
+        name=job.feature,
+        modality=job.encoder.modality,
+        encoder=job.encoder_name,
+        dimension=job.encoder.dimension,
+        layers=job.encoder.layers,
+        frame_rate=job.encoder.frame_rate,
+        dtype=job.dtype,
+        fingerprint={**job.encoder.identity(), **policy, "extractor": EXTRACTOR_VERSION},
+        provenance={
+            **job.encoder.provenance(),
+            **job.provenance,
+            "emofuse": version("emofuse"),
+            "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+            "device": job.device,
+            "manifest": job.manifest.digest(),
+            "batch_budget": budget(job),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+    )
+
+
+def budget(job: Job) -> float:
+    """Seconds of audio, or tokens, of a batch on the job's device."""
+    return BUDGET["cuda" if job.device.startswith("cuda") else "cpu"][job.encoder.modality]
+
+
+def frame_counts(job: Job) -> dict[str, int]:
+    """Utterance id -> T, the frames that the encoder will give, from lengths or texts alone."""
+    encoder = job.encoder
+    if encoder.modality == "text":
+        return {u.id: encoder.length(u.text) for u in job.manifest.utterances if u.text is not None}
+    assert encoder.sample_rate is not None
+    rate = encoder.sample_rate
+    samples = {id: resampled_length(clip.samples, clip.sample_rate, rate) for id, clip in job.clips.items()}
+    return {u.id: encoder.length(samples[u.id]) for u in job.manifest.utterances if u.id in samples}
+
+
+def is_done(job: Job, spec: FeatureSpec) -> bool:
+    """Whether the store holds everything that the job would write, made in the same way from the same sources."""
+    if not job.store.exists():
+        return False
+    with open_store(job.store) as store:
+        feature = store.features.get(job.feature)
+        if store.corpus != job.manifest.corpus or feature is None or differences(feature.fingerprint, spec.fingerprint):
+            return False
+        held = dict(zip(feature.ids, feature.sources, strict=True))
+        asked = {u.id: source_digest(spec.modality, u) for u in job.manifest.utterances}
+        same = all(source is None or held.get(id) == source for id, source in asked.items())
+        merged = job.manifest.merged_into(store.manifest)
+        return same and feature.spec.dtype == spec.dtype and merged == store.manifest
+
+
+def run(job: Job, quiet: bool = False) -> Outcome:
+    """Encode what the store still lacks and commit it.
+
+    Raises:
+        UsageError, DataError: As `PartWriter` does; nothing in the store has changed then.
+    """
+    spec = feature_spec(job)
+    if is_done(job, spec):
+        return Outcome(feature=job.feature, written=0, held=len(frame_counts(job)), seconds=0.0, failed=())
+    lengths = frame_counts(job)
+    started = time.monotonic()
+    with PartWriter(job.store, job.manifest, spec, lengths) as writer:
+        failed = _fill(job, writer, lengths, quiet)
+        written = len(writer.pending) - len(failed)
+        writer.commit(failed)
+    return Outcome(
+        feature=job.feature,
+        written=written,
+        held=len(lengths) - len(failed),
+        seconds=time.monotonic() - started,
+        failed=tuple(failed),
+    )
+
+
+def _fill(job: Job, writer: PartWriter, lengths: Mapping[str, int], quiet: bool) -> list[Excluded]:
+    utterances = {u.id: u for u in job.manifest.utterances}
+    audio = job.encoder.modality == "audio"
+    seconds = {id: utterances[id].seconds or 0.0 for id in writer.pending}
+    sizes = {id: round(1000 * seconds[id]) if audio else lengths[id] for id in writer.pending}
+    batches = plan_batches(sizes, int(budget(job) * (1000 if audio else 1)))
+    failed: list[Excluded] = []
+    hours, flushed, started = 0.0, time.monotonic(), time.monotonic()
+    done = len(lengths) - len(writer.pending)
+    with Progress(
+        len(lengths), job.feature, "utterances", done=done, work=float(sum(sizes.values())), quiet=quiet
+    ) as progress:
+        for ids, items in _decoded(job, [[utterances[id] for id in batch] for batch in batches]):
+            usable = [(id, item) for id, item in zip(ids, items, strict=True) if not isinstance(item, AudioError)]
+            for id, item in zip(ids, items, strict=True):
+                if isinstance(item, AudioError):
+                    failed.append(Excluded(id=id, reason=f"audio: {item}", modality="audio"))
+                    progress.say(f"excluded {id}: {item}")
+            if usable:
+                for (id, _), values in zip(usable, _encode(job.encoder, [item for _, item in usable]), strict=True):
+                    writer.put(id, values)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                writer.flush()
+                flushed = time.monotonic()
+            hours += sum(seconds[id] for id in ids) / 3600
+            speed = hours * 3600 / max(time.monotonic() - started, 1e-9)
+            note = f"{hours:.2f} h, {speed:.0f} x real time" if audio else ""
+            progress.advance(len(ids), note, work=float(sum(sizes[id] for id in ids)))
+    return failed
+
+
+Item = NDArray[np.float32] | str | AudioError
+
+
+def _decoded(job: Job, batches: Sequence[list[Utterance]]) -> Iterator[tuple[list[str], list[Item]]]:
+    """Batches with their waveforms or texts; the next batch is decoded while this one is encoded."""
+
+    def decode(utterance: Utterance) -> Item:
+        if job.encoder.modality == "text":
+            assert utterance.text is not None
+            return utterance.text
+        assert utterance.audio is not None
+        assert job.encoder.sample_rate is not None
+        try:
+            return load(job.root / utterance.audio, job.encoder.sample_rate, utterance.start, utterance.end)
+        except AudioError as error:
+            return error
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        ahead: list[list[Future[Item]]] = [[pool.submit(decode, u) for u in batch] for batch in batches[:1]]
+        try:
+            for i, batch in enumerate(batches):
+                if i + 1 < len(batches):
+                    ahead.append([pool.submit(decode, u) for u in batches[i + 1]])
+                yield [u.id for u in batch], [future.result() for future in ahead.pop(0)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _encode(encoder: Encoder, items: Sequence[Any]) -> list[NDArray[np.float32]]:
+    """Encode a batch; one that does not fit in the device's memory is halved until it does."""
+    import torch
+
+    try:
+        return encoder.encode(items)
+    except torch.OutOfMemoryError:
+        if len(items) == 1:
+            raise
+    torch.cuda.empty_cache()
+    half = len(items) // 2
+    return _encode(encoder, items[:half]) + _encode(encoder, items[half:])
+
+
+def speed_line(job: Job, outcome: Outcome) -> str:
+    """What a finished job says of itself."""
+    if not outcome.written and not outcome.failed:
+        return f"{job.feature}: {outcome.held} utterances are in {job.store} already, made in the same way; nothing to do"
+    return f"{job.feature}: {outcome.written} utterances encoded in {clock(outcome.seconds)}, {outcome.held} in {job.store}"

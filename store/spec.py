@@ -1,0 +1,133 @@
+"""What a feature is, apart from its values: the record that the writer takes and the reader gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.schema import Utterance
+
+STORE_VERSION = 1
+FEATURE_VERSION = 1
+Modality = Literal["audio", "text"]
+DTYPES = {"fp16": "float16", "fp32": "float32", "bf16": "bfloat16"}
+"""What a user types -> what the file says."""
+RAW: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4"), "bfloat16": np.dtype("<u2")}
+"""What the file says -> how the numbers lie in it; HDF5 has no bfloat16, so its 16 bits stand as integers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """A feature without its values."""
+
+    name: str
+    modality: Modality
+    encoder: str
+    """The encoder's name in the registry of `extract`."""
+    dimension: int
+    """D, the width of a frame."""
+    layers: tuple[int, ...] = ()
+    """The layers along the layer axis; empty: frames are [D], without such an axis."""
+    view: str = "frames"
+    """`frames`, or `mean` over each utterance's frames."""
+    frame_rate: float | None = None
+    """Frames per second; none for text."""
+    dtype: str = "float16"
+    """float16, float32 or bfloat16."""
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that changes the values; compared."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Recorded, never compared."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "-_.@" for c in self.name) or self.name[0] == ".":
+            raise UsageError(f"feature name {self.name!r}: use letters, digits, '-', '_', '.' and '@' alone")
+        if self.dtype not in RAW:
+            raise UsageError(f"no dtype {self.dtype!r}; valid: {', '.join(RAW)}")
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """(D,) or (L, D)."""
+        return (len(self.layers), self.dimension) if self.layers else (self.dimension,)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame in the file."""
+        return int(np.prod(self.frame_shape)) * RAW[self.dtype].itemsize
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """The fields in which two fingerprints differ, each with both values."""
+    return [
+        f"{key}: stored {json.dumps(stored.get(key))}, asked for {json.dumps(asked.get(key))}"
+        for key in sorted({*stored, *asked})
+        if stored.get(key) != asked.get(key)
+    ]
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys: equal mappings give equal bytes."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def text_digest(text: str) -> str:
+    """Digest of a text, as the index of a text feature holds it."""
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def source_digest(modality: Modality, utterance: Utterance) -> str | None:
+    """Digest of what a feature of this modality is computed from; none where the utterance lacks it."""
+    if modality == "audio":
+        return utterance.audio_digest
+    return None if utterance.text is None else text_digest(utterance.text)
+
+
+def mark_of(raw: NDArray[Any] | bytes) -> int:
+    """Checksum of one utterance's bytes; never 0, which means "not yet written"."""
+    data = raw if isinstance(raw, bytes) else np.ascontiguousarray(raw).view(np.uint8).reshape(-1).data
+    return xxhash.xxh3_64_intdigest(data) or 1
+
+
+def encode_values(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Float values as they lie in the file.
+
+    Raises:
+        DataError: A value is not finite, or too large for float16.
+    """
+    if not np.isfinite(values).all():
+        raise DataError("the encoder gave values that are not finite; try --precision fp32")
+    if dtype == "float16":
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > 65504:
+            raise DataError(
+                f"value {largest:.0f} does not fit float16 (at most 65504); extract with --dtype bf16 or fp32"
+            )
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(values, "<f4").view("<u4").astype(np.uint64)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")  # round to nearest, ties to even
+    return np.ascontiguousarray(values, RAW[dtype])
+
+
+def decode_values(raw: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """What the file holds as float16 or float32 values."""
+    return (raw.astype("<u4") << 16).view("<f4") if dtype == "bfloat16" else raw
+
+
+def index_digest(spec: FeatureSpec, rows: Sequence[NDArray[Any]]) -> str:
+    """Digest over a feature's index and everything said about it, so that no field changes unseen."""
+    said = {
+        "name": spec.name, "modality": spec.modality, "encoder": spec.encoder, "dimension": spec.dimension,
+        "layers": list(spec.layers), "view": spec.view, "frame_rate": spec.frame_rate, "dtype": spec.dtype,
+        "fingerprint": spec.fingerprint, "provenance": spec.provenance,
+    }  # fmt: skip
+    state = xxhash.xxh3_128(canonical(said))
+    for row in rows:
+        state.update(np.ascontiguousarray(row).tobytes())
+    return state.hexdigest()

@@ -1,0 +1,266 @@
+"""Writes one feature into a part: a store of its own that grows beside the real one and replaces it in one rename.
+
+A part `X.h5.FEATURE.part` has room for every utterance from its first second. Utterances land in any order, values
+before their mark: a killed writer loses at most the batch in flight, and the next call finds out what is missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.schema import Excluded, Manifest
+from emofuse.store.assemble import publish
+from emofuse.store.layout import Plan, create
+from emofuse.store.reader import Feature, Store, open_store
+from emofuse.store.spec import FeatureSpec, Modality, differences, encode_values, mark_of, source_digest
+
+
+class PartWriter:
+    """Fills one feature of a store.
+
+    Args:
+        path: The store, which may exist already with other features, or with this one for fewer utterances.
+        manifest: Every utterance that the store should know.
+        spec: The feature.
+        lengths: Utterance id -> number of frames, for those that get this feature.
+
+    Raises:
+        UsageError: The store or an unfinished part holds this feature with another fingerprint (fields named), the
+            store is of another corpus, or another process is writing it.
+        DataError: The disk has no room.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, int]) -> None:
+        self.path, self.spec = path, spec
+        self.part = path.with_name(f"{path.name}.{spec.name}.part")
+        self.manifest, lengths = self._with_older(manifest, lengths)
+        rows = [i for i, u in enumerate(self.manifest.utterances) if u.id in lengths]
+        held = [self.manifest.utterances[i] for i in rows]
+        self._plan = Plan(
+            spec=spec,
+            rows=np.array(rows, np.int64),
+            lengths=np.array([lengths[u.id] for u in held], np.int64),
+            sources=[source_digest(spec.modality, u) or "" for u in held],
+        )
+        if not rows:
+            raise UsageError(f"no utterance of {manifest.corpus} has {spec.modality}: there is nothing to write")
+        self._lock = _lock(self.part)
+        try:
+            self._store = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._feature = self._store.features[spec.name]
+        self._file = os.open(self.part, os.O_RDWR)
+        self._at = {u.id: i for i, u in enumerate(held)}
+        self.pending = self._pending()
+
+    def _with_older(self, manifest: Manifest, lengths: Mapping[str, int]) -> tuple[Manifest, Mapping[str, int]]:
+        """What was asked for, and what the store holds already: asking for a part of a corpus never drops the rest."""
+        if not self.path.exists():
+            return manifest, lengths
+        with open_store(self.path) as older:
+            self._check(older, manifest.corpus)
+            merged = manifest.merged_into(older.manifest)
+            feature = older.features.get(self.spec.name)
+            held = dict(zip(feature.ids, feature.lengths.tolist(), strict=True)) if feature else {}
+        usable = {u.id for u in merged.utterances if source_digest(self.spec.modality, u) is not None}
+        asked = set(manifest.ids)
+        return merged, {**{i: n for i, n in held.items() if i in usable and i not in asked}, **lengths}
+
+    def _open(self) -> Store:
+        """The part, as an earlier run left it or laid out anew with what older files already hold."""
+        donors: list[Store] = []
+        for path in (self.part, self.path):
+            if not path.exists():
+                continue
+            donor = open_store(path)
+            donors.append(donor)
+            self._check(donor, self.manifest.corpus)
+        if donors and donors[0].path == self.part and self._is_mine(donors[0]):
+            for other in donors[1:]:
+                other.close()
+            return donors[0]
+        fresh = self.part.with_name(self.part.name + ".new")
+        create(fresh, self.manifest, [self._plan], complete=False)
+        with open_store(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+            for donor in donors:
+                if self.spec.name in donor.features:
+                    _carry(donor.features[self.spec.name], store.features[self.spec.name], file.fileno())
+            os.fsync(file.fileno())
+        for donor in donors:
+            donor.close()
+        fresh.replace(self.part)
+        return open_store(self.part)
+
+    def _check(self, donor: Store, corpus: str) -> None:
+        if donor.corpus != corpus:
+            raise UsageError(
+                f"{donor.path} was made for corpus {donor.corpus!r}, not {corpus!r}: name another file with --store"
+            )
+        older = donor.features.get(self.spec.name)
+        if older is None:
+            return
+        differing = differences(older.fingerprint, self.spec.fingerprint)
+        if older.spec.dtype != self.spec.dtype:
+            differing.append(f"dtype: stored {older.spec.dtype}, asked for {self.spec.dtype}")
+        if differing:
+            remedy = f"delete {donor.path} to start afresh, or " if donor.path == self.part else ""
+            raise UsageError(
+                f"{donor.path} holds feature {self.spec.name!r} made otherwise; {remedy}"
+                "store this one under another name with --name\n" + "\n".join(f"  - {d}" for d in differing)
+            )
+
+    def _is_mine(self, store: Store) -> bool:
+        feature = store.features.get(self.spec.name)
+        return (
+            feature is not None
+            and store.manifest.digest() == self.manifest.digest()
+            and np.array_equal(feature.rows, self._plan.rows)
+            and np.array_equal(feature.lengths, self._plan.lengths)
+            and feature.sources == list(self._plan.sources)
+        )
+
+    def _pending(self) -> list[str]:
+        """Ids still to be written. A mark alone is not believed: a power cut may leave one without values."""
+        marks = self._feature.marks().tolist()
+        return [id for id, i in self._at.items() if marks[i] == 0 or mark_of(self._feature.raw(i)) != marks[i]]
+
+    def put(self, id: str, values: NDArray[Any]) -> None:
+        """Write one utterance: its values, then its mark.
+
+        Args:
+            id: One of the utterances that the writer was opened with.
+            values: [T, D] or [T, L, D] with the T that was announced, any float type.
+
+        Raises:
+            DataError: Another shape than announced, values that are not finite, or too large for float16.
+        """
+        i = self._at[id]
+        announced = (int(self._plan.lengths[i]), *self.spec.frame_shape)
+        if values.shape != announced:
+            raise DataError(f"{id}: the encoder gave {values.shape} where {announced} was announced")
+        try:
+            stored = encode_values(values, self.spec.dtype)
+        except DataError as error:
+            raise DataError(f"{id}: {error}") from None
+        raw = stored.tobytes()
+        start = int(self._feature.starts[i]) * self.spec.frame_bytes
+        _pwrite(self._file, raw, self._feature.values_offset + start)
+        _pwrite(self._file, mark_of(raw).to_bytes(8, "little"), self._feature.mark_offset + 8 * i)
+
+    def flush(self) -> None:
+        """Push everything written so far to the disk."""
+        os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
+
+    def commit(self, failed: Sequence[Excluded] = ()) -> None:
+        """Make the feature part of the store, in one rename; `failed` utterances join the excluded list.
+
+        Raises:
+            DataError: Utterances are missing that are not in `failed`.
+        """
+        gone = {e.id for e in failed}
+        marks = self._feature.marks()
+        missing = [id for id, i in self._at.items() if not marks[i] and id not in gone]
+        if missing:
+            raise DataError(
+                f"{len(missing)} utterances of {self.spec.name!r} are not written yet, {missing[0]!r} first"
+            )
+        self.flush()
+        publish(self.path, self._store, self._feature, self.manifest.excluding(failed))
+
+    def close(self) -> None:
+        """Let go of the part; what was written stays in it."""
+        self._store.close()
+        os.close(self._file)
+        os.close(self._lock)
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _lock(part: Path) -> int:
+    """Hold the part for this process alone; the system lets go of it when the process ends, however it ends."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    path = part.with_name(part.name + ".lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise UsageError(
+            f"another process is writing {part.name} ({holder or 'unknown'}); wait for it or stop it"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}".encode(), 0)
+    return descriptor
+
+
+def _pwrite(descriptor: int, data: bytes, offset: int) -> None:
+    view, done = memoryview(data), 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], offset + done)
+
+
+def _carry(donor: Feature, target: Feature, descriptor: int) -> None:
+    """Copy the utterances whose source has not changed, values and marks, without decoding them."""
+    marks, sources = donor.marks().tolist(), donor.sources
+    for i, (id, source) in enumerate(zip(target.ids, target.sources, strict=True)):
+        j = donor.position.get(id)
+        if j is None or sources[j] != source or not marks[j] or donor.lengths[j] != target.lengths[i]:
+            continue
+        raw = donor.raw(j)
+        if mark_of(raw) == marks[j]:
+            _pwrite(descriptor, raw, target.values_offset + int(target.starts[i]) * target.spec.frame_bytes)
+            _pwrite(descriptor, marks[j].to_bytes(8, "little"), target.mark_offset + 8 * i)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureData:
+    """A feature whose values are already in memory."""
+
+    modality: Modality
+    arrays: Mapping[str, NDArray[Any]]
+    """Utterance id -> [T, D] or [T, L, D]."""
+    encoder: str = "imported"
+    layers: tuple[int, ...] = ()
+    frame_rate: float | None = None
+    dtype: str = "float16"
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_store(path: Path, manifest: Manifest, features: Mapping[str, FeatureData]) -> None:
+    """Write a store from arrays in memory, one feature after the other; the file is whole after each."""
+    for name, data in features.items():
+        spec = FeatureSpec(
+            name=name,
+            modality=data.modality,
+            encoder=data.encoder,
+            dimension=next(iter(data.arrays.values())).shape[-1],
+            layers=data.layers,
+            frame_rate=data.frame_rate,
+            dtype=data.dtype,
+            fingerprint=data.fingerprint,
+            provenance=data.provenance,
+        )
+        with PartWriter(path, manifest, spec, {id: len(a) for id, a in data.arrays.items()}) as writer:
+            for id in writer.pending:
+                writer.put(id, data.arrays[id])
+            writer.commit()

@@ -1,0 +1,182 @@
+"""What holds for every registered model: padding, batch companions, gradients, learning, repeatability."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from emofuse.train.models.base import FusionModel, Inputs, ModelSpec
+from emofuse.train.models.layers import BiGRU, head, masked_mean, time_mask
+from emofuse.train.models.registry import MODELS
+
+CASES = [
+    pytest.param(entry.name, modalities, id=f"{entry.name}-{'+'.join(modalities)}")
+    for entry in MODELS
+    for modalities in (
+        [entry.value.modalities]
+        if entry.value.needs == "all"
+        else [(m,) for m in entry.value.modalities] + ([entry.value.modalities] if entry.value.needs == "any" else [])
+    )
+]
+DIMENSION = {"audio": 6, "text": 5}
+Sides = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+
+
+def build(name: str, modalities: tuple[str, ...], seed: int = 0, classes: int = 4) -> FusionModel:
+    spec: ModelSpec = MODELS[name]
+    config = spec.preset("iemocap")
+    if any(f.name == "hidden" for f in dataclasses.fields(config)):
+        config = dataclasses.replace(config, hidden=8)  # type: ignore[call-arg]
+    width = {m: DIMENSION[m] for m in modalities}
+    torch.manual_seed(seed)
+    inputs = Inputs(audio=width.get("audio"), text=width.get("text"), layers=3 if spec.layered else 0, classes=classes)
+    return spec.build(config, inputs)
+
+
+def sides(name: str, modalities: tuple[str, ...], count: int = 16, extra: int = 0, garbage: float = 0.0) -> Sides:
+    """A padded batch; `extra` more frames of padding, filled with `garbage`."""
+    found: list[Tensor | None] = []
+    layers = (3,) if MODELS[name].layered else ()
+    for side, modality in enumerate(("audio", "text")):
+        if modality not in modalities:
+            found += [None, None]
+            continue
+        generator = torch.Generator().manual_seed(side)
+        lengths = torch.randint(1, 9, (16,), generator=generator)
+        x = torch.randn(16, 8, *layers, DIMENSION[modality], generator=generator)
+        x, lengths = x[:count], lengths[:count]
+        x = torch.cat([x, torch.zeros(count, extra, *x.shape[2:])], dim=1)[:, : int(lengths.max()) + extra]
+        mask = time_mask(lengths, x.shape[1], x.device)
+        found += [torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - 2)), x, garbage), lengths]
+    return tuple(found)  # type: ignore[return-value]
+
+
+LABELS = torch.arange(16) % 4
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_results_do_not_depend_on_padding(name: str, modalities: tuple[str, ...]) -> None:
+    model = build(name, modalities).eval()
+    short = model(*sides(name, modalities)).logits
+    for extra, garbage in ((7, 0.0), (7, 1e3)):
+        torch.testing.assert_close(model(*sides(name, modalities, 16, extra, garbage)).logits, short, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_results_do_not_depend_on_the_other_utterances_of_the_batch(name: str, modalities: tuple[str, ...]) -> None:
+    model = build(name, modalities).eval()
+    together = model(*sides(name, modalities)).logits
+    for count in (1, 3):
+        alone = model(*sides(name, modalities, count)).logits
+        torch.testing.assert_close(alone, together[:count], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_every_parameter_receives_a_gradient_in_training(name: str, modalities: tuple[str, ...]) -> None:
+    model = build(name, modalities).train()
+    draws = model.draw(16, 8, 8, torch.Generator().manual_seed(0))
+    model.loss(model(*sides(name, modalities), draws=draws, progress=0.5), LABELS).backward()
+    idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_it_learns_sixteen_utterances_by_heart(name: str, modalities: tuple[str, ...]) -> None:
+    batch = sides(name, modalities)
+    torch.set_num_threads(1)
+    model = build(name, modalities)
+    # Six columns of noise cannot separate sixteen points linearly, so the probes get labels that a line can tell.
+    labels = LABELS if MODELS[name].pool == "frames" else separable(batch)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
+    for _ in range(150):
+        loss = model.loss(model(*batch), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert (model(*batch).logits.argmax(1) == labels).float().mean() >= 15 / 16
+
+
+def separable(batch: Sides) -> Tensor:
+    x, lengths = (batch[0], batch[1]) if batch[0] is not None else (batch[2], batch[3])
+    assert x is not None
+    assert lengths is not None
+    mean = masked_mean(x, lengths)
+    return (mean[:, 0, 0] if mean.dim() == 3 else mean[:, 0]).gt(0).long()
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_the_same_seed_gives_the_same_numbers(name: str, modalities: tuple[str, ...]) -> None:
+    one, two, other = (build(name, modalities, seed) for seed in (3, 3, 4))
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(p, q)
+    batch = sides(name, modalities)
+    assert torch.equal(one(*batch).logits, two(*batch).logits)
+    assert not torch.equal(one(*batch).logits, other(*batch).logits)
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_gradients_agree_with_differences(name: str, modalities: tuple[str, ...]) -> None:
+    model = build(name, modalities).double()
+    batch = tuple(t.double() if t is not None and t.is_floating_point() else t for t in sides(name, modalities))
+    parameter = next(p for p in model.parameters() if p.dim() == 2 or p.dim() == 1)
+    model.loss(model(*batch), LABELS).backward()
+    assert parameter.grad is not None
+    place, step = int(parameter.grad.abs().argmax()), 1e-6
+    with torch.no_grad():
+        values = []
+        for sign in (1, -1):
+            parameter.view(-1)[place] += sign * step
+            values.append(model.loss(model(*batch), LABELS).item())
+            parameter.view(-1)[place] -= sign * step
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(parameter.grad.view(-1)[place].item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_class_weights_reach_the_loss(name: str, modalities: tuple[str, ...]) -> None:
+    model, batch = build(name, modalities), sides(name, modalities)
+    plain = model.loss(model(*batch), LABELS).item()
+    model.class_weights = torch.ones(4)
+    assert model.loss(model(*batch), LABELS).item() == pytest.approx(plain, rel=1e-5)
+    model.class_weights = torch.tensor([10.0, 1.0, 1.0, 1.0])
+    assert model.loss(model(*batch), LABELS).item() != pytest.approx(plain, rel=1e-5)
+    assert "class_weights" not in model.state_dict()
+
+
+@pytest.mark.parametrize("entry", list(MODELS), ids=lambda entry: entry.name)
+def test_every_spec_names_a_default_feature_for_each_modality(entry: Any) -> None:
+    assert set(entry.value.features) == set(entry.value.modalities)
+    assert entry.description
+
+
+def test_the_recurrence_equals_a_packed_bidirectional_gru() -> None:
+    mine = BiGRU(5, 7)
+    packed = torch.nn.GRU(5, 7, batch_first=True, bidirectional=True)
+    own = mine.state_dict()
+    packed.load_state_dict(
+        {
+            k: own[f"backwards.{k.removesuffix('_reverse')}" if "reverse" in k else f"forwards.{k}"]
+            for k in packed.state_dict()
+        }
+    )
+    x, lengths = torch.randn(4, 9, 5), torch.tensor([9, 1, 4, 7])
+    expected = pad_packed_sequence(
+        packed(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))[0], batch_first=True
+    )[0]
+    torch.testing.assert_close(mine(x, lengths), expected)
+
+
+def test_a_masked_mean_divides_by_the_true_length() -> None:
+    x = torch.tensor([[[1.0], [3.0], [100.0]], [[5.0], [7.0], [9.0]]])
+    assert masked_mean(x, torch.tensor([2, 3])).tolist() == [[2.0], [7.0]]
+
+
+def test_a_head_is_not_one_linear_layer() -> None:
+    torch.manual_seed(0)
+    layer, x = head(3, 16, 2), torch.randn(1, 3)
+    curved = layer(x) + layer(-x) - 2 * layer(torch.zeros(1, 3))
+    assert curved.abs().max() > 1e-3

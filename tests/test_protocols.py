@@ -1,0 +1,211 @@
+"""Every protocol that ships, and what a wrong one says."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.datasets.registry import CORPORA
+from emofuse.manifests import protocol
+from emofuse.manifests.schema import Utterance
+
+NAMES = protocol.names()
+MINIMAL: dict[str, Any] = {
+    "corpus": "lab",
+    "source": "a test",
+    "classes": ["ang", "hap"],
+    "labels": {"anger": "ang", "joy": "hap", "excited": "hap"},
+    "metrics": ["ua", "wa"],
+    "folds": {"by": "speaker"},
+    "expected": {"total": 3, "classes": {"ang": 1, "hap": 2}, "folds": {"a": 2, "b": 1}},
+}
+ROWS = [
+    Utterance(id="1", text="x", label="anger", speaker="a"),
+    Utterance(id="2", text="x", label="joy", speaker="a"),
+    Utterance(id="3", text="x", label="excited", speaker="b"),
+]
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {k: v for k, v in (copy.deepcopy(MINIMAL) | changes).items() if v is not None}
+
+
+def test_the_protocols_of_the_design_are_there() -> None:
+    wanted = [
+        "iemocap4",
+        "iemocap6",
+        "meld7",
+        "meld3",
+        "savee7",
+        "savee4",
+        "ravdess8",
+        "emodb4",
+        "goemotions",
+        "synthetic4",
+    ]
+    assert set(wanted) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_protocol_adds_up(name: str) -> None:
+    task = protocol.load(name)
+    assert task.name == name
+    assert task.corpus in CORPORA
+    assert task.source
+    assert task.expected is not None
+    assert set(task.expected.classes) == set(task.classes)
+    assert sum(task.expected.classes.values()) == task.expected.total
+    if task.expected.folds:
+        assert sum(task.expected.folds.values()) == task.expected.total
+    assert all(c in task.labels.values() for c in task.classes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_protocol_holds_out_what_it_says(name: str) -> None:
+    task = protocol.load(name)
+    assert task.fold_by in protocol.GROUPINGS
+    if task.fold_by in ("session", "speaker"):
+        assert task.fold_by in task.disjoint
+    held_out = [v for group in task.fold_groups for v in group]
+    assert len(held_out) == len(set(held_out))
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "classes"),
+    [
+        ("iemocap4", 5531, [1103, 1636, 1084, 1708]),
+        ("iemocap6", 7380, [1103, 595, 1041, 1084, 1849, 1708]),
+        ("savee7", 480, [60, 60, 60, 60, 120, 60, 60]),
+        ("savee4", 300, [60, 60, 60, 120]),
+        ("ravdess8", 1440, [96] + 7 * [192]),
+        ("emodb4", 339, [127, 71, 79, 62]),
+    ],
+)
+def test_published_counts(name: str, total: int, classes: list[int]) -> None:
+    task = protocol.load(name)
+    assert task.expected is not None
+    assert task.expected.total == total
+    assert [task.expected.classes[c] for c in task.classes] == classes
+
+
+def test_excited_is_happy_in_four_classes_and_itself_in_six() -> None:
+    excited = Utterance(id="x", text="x", label="exc", session="1")
+    assert protocol.load("iemocap4").class_of(excited) == "hap"
+    assert protocol.load("iemocap6").class_of(excited) == "exc"
+    assert protocol.load("iemocap4").class_of(Utterance(id="x", text="x", label="fru")) is None
+
+
+def test_sentiment_comes_from_the_extra_annotation() -> None:
+    task = protocol.load("meld3")
+    assert task.class_of(Utterance(id="x", text="x", label="joy", extra={"sentiment": "positive"})) == "positive"
+    assert task.class_of(Utterance(id="x", text="x", label="joy")) is None
+
+
+def test_ravdess_folds_are_six_groups_of_four() -> None:
+    task = protocol.load("ravdess8")
+    groups = {task.group_of(Utterance(id="x", text="x", speaker=f"Actor_{n:02d}")) for n in range(1, 25)}
+    assert len(groups) == 6
+    with pytest.raises(UsageError, match="speaker 'Actor_25' is in none of protocol ravdess8's groups"):
+        task.group_of(Utterance(id="x", text="x", speaker="Actor_25"))
+
+
+def test_an_utterance_without_what_forms_the_folds() -> None:
+    with pytest.raises(UsageError, match="x has no session, but protocol iemocap4 forms its folds by session"):
+        protocol.load("iemocap4").group_of(Utterance(id="x", text="x"))
+
+
+@pytest.mark.parametrize("corpus", [e.name for e in CORPORA if e.name != "custom"])
+def test_every_corpus_has_a_default_protocol(corpus: str) -> None:
+    assert protocol.default_for(corpus).corpus == corpus
+
+
+def test_the_default_protocol_is_the_usual_one() -> None:
+    assert [protocol.default_for(c).name for c in ("iemocap", "meld", "savee")] == ["iemocap4", "meld7", "savee7"]
+    with pytest.raises(UsageError, match="no protocol for corpus 'custom'"):
+        protocol.default_for("custom")
+
+
+def test_an_unknown_protocol_lists_the_valid_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: emodb4, .*--protocol PATH\.toml"):
+        protocol.load("iemocap5")
+
+
+def test_counts_that_differ_come_with_both_numbers() -> None:
+    task = protocol.parse("mine", MINIMAL)
+    assert task.differences(ROWS) == []
+    assert task.differences(ROWS[:2]) == [
+        "utterances all: found 2, expected 3",
+        "class hap: found 1, expected 2",
+        "speaker b: found 0, expected 1",
+    ]
+    assert "speaker c: found 1, expected 0" in task.differences(
+        [*ROWS, Utterance(id="4", text="x", label="joy", speaker="c")]
+    )
+
+
+def test_a_known_gap_of_the_release_is_no_difference() -> None:
+    raw = changed(expected=MINIMAL["expected"] | {"without_audio": ["3"]})
+    task = protocol.parse("mine", raw)
+    assert task.differences(ROWS, available={"1", "2"}) == []
+    assert task.differences(ROWS, available={"1", "3"}) != []
+
+
+def test_without_expected_counts_nothing_differs() -> None:
+    assert protocol.parse("mine", changed(expected=None)).differences(ROWS) == []
+
+
+def test_defaults() -> None:
+    task = protocol.parse("mine", changed(labels=None))
+    assert task.labels == {"ang": "ang", "hap": "hap"}
+    assert (task.label_field, task.disjoint, task.fold_groups) == ("label", ("speaker",), ())
+    assert protocol.parse("mine", changed(folds={"by": "split"})).disjoint == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"corpus": None, "metrics": None}, r"(?s)'corpus' is missing.*'metrics' is missing"),
+        ({"classses": []}, "unknown key classses; known: classes, corpus"),
+        ({"folds": {"by": "speaker", "seed": 1}}, "unknown key folds.seed; known: by, disjoint, groups"),
+        ({"folds": "speaker"}, "folds is 'speaker', expected a table"),
+        ({"folds": {"by": "corpus"}}, "folds.by is 'corpus'; valid: session, speaker, dialogue, split"),
+        ({"folds": {}}, "folds.by is None; valid: session"),
+        ({"folds": {"by": "speaker", "groups": ["a", "b"]}}, "folds.groups, item 1, is 'a', expected a list"),
+        ({"folds": {"by": "speaker", "groups": [["a"], ["a"]]}}, "folds.groups: 'a' is named 2 times"),
+        ({"folds": {"by": "speaker", "disjoint": ["split"]}}, "folds.disjoint names 'split'; valid: session"),
+        ({"classes": "ang"}, "classes is 'ang', expected a list"),
+        ({"classes": ["ang", "hap", "ang"]}, "class 'ang' is named 2 times"),
+        ({"classes": [], "labels": {}, "expected": None}, "classes is empty"),
+        ({"classes": ["ang", "hap", "sad"]}, "class 'sad' has no label"),
+        ({"labels": {"anger": "ang", "joy": "happy", "x": "hap"}}, "label 'joy' maps to 'happy', which is no class"),
+        ({"labels": {"anger": 1}}, "labels.anger is 1, expected text"),
+        ({"metrics": ["accuracy"]}, "no metric named 'accuracy'; valid: wa, ua, wf1, macro_f1, micro_f1"),
+        ({"metrics": []}, "metrics is empty"),
+        ({"expected": {"classes": {}}}, "'expected.total' is missing"),
+        ({"expected": {"total": "many"}}, "expected.total is 'many', expected a whole number"),
+        ({"expected": {"total": True}}, "expected.total is True, expected a whole number"),
+        ({"expected": {"total": 1, "classes": {"angry": 1}}}, "expected.classes names 'angry', no class"),
+    ],
+)
+def test_wrong_protocols_say_what_is_wrong(changes: dict[str, Any], message: str) -> None:
+    raw = changed(**changes)
+    with pytest.raises(UsageError, match=message):
+        protocol.parse("mine", raw)
+
+
+def test_a_protocol_of_ones_own_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('corpus = "lab"\nsource = "me"\nclasses = ["a", "b"]\nmetrics = ["wa"]\n[folds]\nby = "session"\n')
+    assert protocol.load(str(path)).name == "mine"
+    assert protocol.parse("mine", tomllib.loads(path.read_text())) == protocol.load(str(path))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("classes = [\n")
+    with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
+        protocol.load(str(broken))
+    with pytest.raises(UnknownNameError):
+        protocol.load(str(tmp_path / "absent.toml"))

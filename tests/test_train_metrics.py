@@ -1,0 +1,94 @@
+"""Scores against hand-computed values, and the bootstrap against what it must do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emofuse.train.metrics import confusion, intervals, mean_and_deviation, recalls, scores, scores_of
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
+FOUND = np.array([0, 0, 0, 1, 1, 2, 2])
+
+
+def test_scores_by_hand() -> None:
+    # Recalls 3/4, 1/2, 1; precisions 1, 1/2, 1/2; F1 6/7, 1/2, 2/3.
+    assert scores(LABELS, FOUND) == pytest.approx(
+        {
+            "wa": 5 / 7,
+            "ua": (3 / 4 + 1 / 2 + 1) / 3,
+            "wf1": (4 * 6 / 7 + 2 * 1 / 2 + 1 * 2 / 3) / 7,
+            "macro_f1": (6 / 7 + 1 / 2 + 2 / 3) / 3,
+            "micro_f1": 5 / 7,
+        }
+    )
+
+
+def test_guessing_the_majority_gives_a_high_wa_and_a_chance_ua() -> None:
+    labels = np.array([0] * 9 + [1])
+    found = scores(labels, np.zeros(10, np.int64))
+    assert (found["wa"], found["ua"]) == (0.9, 0.5)
+
+
+def test_a_class_without_test_utterances_does_not_count_in_ua() -> None:
+    assert scores(np.array([0, 0, 1]), np.array([0, 2, 1]))["ua"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_confusion_has_labels_in_rows() -> None:
+    matrix = confusion(LABELS, FOUND, 4)
+    assert matrix.tolist() == [[3, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert recalls(matrix) == [0.75, 0.5, 1.0, None]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
+def test_scores_from_a_confusion_matrix_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, found = (np.array(x, np.int64) for x in zip(*pairs, strict=True))
+    many = scores_of(confusion(labels, found, 4)[None])
+    assert {k: v[0] for k, v in many.items()} == pytest.approx(scores(labels, found))
+
+
+def test_an_interval_holds_the_score_and_shrinks_with_more_data() -> None:
+    rng = np.random.default_rng(0)
+
+    def width(n: int) -> float:
+        labels = rng.integers(0, 2, n)
+        found = np.where(rng.random(n) < 0.7, labels, 1 - labels)
+        low, high = intervals(labels, found, 2, [str(i) for i in range(n)])["wa"]
+        assert low < scores(labels, found)["wa"] < high
+        return high - low
+
+    assert width(1600) < width(100) / 2.5
+
+
+def test_the_interval_of_a_proportion_is_the_known_one() -> None:
+    labels = np.zeros(400, np.int64)
+    found = (np.arange(400) % 4 == 0).astype(np.int64)
+    low, high = intervals(labels, found, 2, [str(i) for i in range(400)])["wa"]
+    half = 1.96 * (0.75 * 0.25 / 400) ** 0.5
+    assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
+
+
+def test_drawing_whole_dialogues_widens_the_interval_where_they_hang_together() -> None:
+    labels = np.zeros(200, np.int64)
+    found = np.repeat(np.arange(20) % 2, 10).astype(np.int64)
+
+    def width(units: list[str]) -> float:
+        low, high = intervals(labels, found, 2, units)["wa"]
+        return high - low
+
+    assert width([str(i // 10) for i in range(200)]) > 2 * width([str(i) for i in range(200)])
+
+
+def test_intervals_are_repeatable() -> None:
+    units = [str(i) for i in range(7)]
+    assert intervals(LABELS, FOUND, 3, units) == intervals(LABELS, FOUND, 3, units)
+
+
+def test_mean_and_sample_deviation() -> None:
+    mean, deviation = mean_and_deviation([{"wa": 0.5}, {"wa": 0.7}])
+    assert mean == pytest.approx({"wa": 0.6})
+    assert deviation == pytest.approx({"wa": 0.02**0.5})
+    assert mean_and_deviation([{"wa": 0.5}])[1] == {"wa": None}

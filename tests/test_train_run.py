@@ -1,0 +1,389 @@
+"""Whole runs on the small corpus: what they leave, honesty, repeatability, resuming, learning."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import train_samples as samples
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.store import FeatureData, open_store
+from emofuse.train import checkpoint, evaluate
+from emofuse.train.config import FitConfig
+from emofuse.train.loop import looks, predict
+from emofuse.train.metrics import scores
+from emofuse.train.plan import resolve
+from emofuse.train.run import fit, load
+
+QUICK = ("lr=0.01", "hidden=8", "batch=16")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    made = tmp_path_factory.mktemp("runs")
+    samples.store(made / "tiny.h5")
+    samples.protocol_file(made)
+    return made
+
+
+def config(folder: Path, name: str, model: str = "concat", **options: Any) -> FitConfig:
+    defaults: dict[str, Any] = {
+        "store": folder / "tiny.h5",
+        "protocol": str(folder / "tiny4.toml"),
+        "steps": 20,
+        "settings": QUICK if model not in ("linear", "weighted-layers") else ("lr=0.03", "batch=16"),
+        "device": "cpu",
+        "out": folder / name,
+    }
+    if model in ("smcn", "concat", "audio"):
+        defaults["audio"] = "logmel"
+    return FitConfig(model=model, **(defaults | options))
+
+
+def quietly(config: FitConfig) -> Path:
+    return fit(config, say=lambda line: None).out
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    return quietly(config(folder, "base", "smcn", optimism=True))
+
+
+def test_a_run_folder_holds_what_it_promises_and_no_pickle(run: Path) -> None:
+    names = {p.name for p in run.iterdir()}
+    files = {"config.json", "metrics.json", "predictions.csv", "history.csv", "confusion.png", "report.html"}
+    assert names == files | {f"fold_{k}" for k in (1, 2, 3, 4)}
+    kinds = {p.suffix for p in run.rglob("*") if p.is_file()}
+    assert kinds == {".json", ".csv", ".png", ".html", ".safetensors"}
+    assert (run / "fold_1" / "model.safetensors").is_file()
+    assert not run.with_name("base.part").exists()
+
+
+def test_config_is_the_resolved_one(run: Path) -> None:
+    found = json.loads((run / "config.json").read_text())
+    settings = found["run"]["settings"]
+    assert (settings["steps"], settings["lr"], settings["max_frames"], settings["mse"]) == (20, 0.01, 500, "mean")
+    assert found["run"]["features"]["audio"]["name"] == "logmel"
+    assert found["run"]["standardised"] == ["audio"]
+    assert found["versions"]["torch"] == torch.__version__
+
+
+def test_metrics_follow_from_the_predictions(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    predictions = rows(run / "predictions.csv")
+    index = {c: i for i, c in enumerate(samples.CLASSES)}
+    labels, found = (np.array([index[r[k]] for r in predictions]) for k in ("label", "prediction"))
+    assert metrics["pooled"] == pytest.approx(scores(labels, found))
+    fold = np.array([int(r["fold"]) for r in predictions])
+    each = [scores(labels[fold == k], found[fold == k]) for k in (1, 2, 3, 4)]
+    assert metrics["mean"]["ua"] == pytest.approx(np.mean([s["ua"] for s in each]))
+    assert metrics["std"]["ua"] == pytest.approx(np.std([s["ua"] for s in each], ddof=1))
+    assert set(metrics["mean"]) == {"wa", "ua", "wf1", "macro_f1", "micro_f1"}
+    low, high = metrics["interval"]["wa"]
+    assert low <= metrics["pooled"]["wa"] <= high
+    assert (metrics["interval"]["unit"], metrics["interval"]["units"]) == ("dialogue", 16)
+
+
+def test_every_utterance_is_predicted_once_by_the_fold_that_holds_its_session_out(run: Path) -> None:
+    predictions = rows(run / "predictions.csv")
+    assert sorted(r["id"] for r in predictions) == sorted(u.id for u in samples.utterances())
+    assert all(r["id"].startswith(f"s{r['fold']}_") for r in predictions)
+    for row in predictions:
+        probabilities = {c: float(row[f"p_{c}"]) for c in samples.CLASSES}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert probabilities[row["prediction"]] == max(probabilities.values())
+
+
+def test_history_has_ten_looks_per_fold_and_the_best_was_selected(run: Path) -> None:
+    history = rows(run / "history.csv")
+    assert len(history) == 40
+    for k in ("1", "2", "3", "4"):
+        mine = [r for r in history if r["fold"] == k]
+        assert [int(r["step"]) for r in mine] == looks(20)
+        values = [float(r["validation_ua"]) for r in mine]
+        selection = json.loads((run / f"fold_{k}" / "selection.json").read_text())
+        assert selection["step"] == int(mine[int(np.argmax(values))]["step"])
+        assert selection["validation"]["ua"] == max(values)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(2500, list(range(250, 2501, 250))), (3, [1, 2, 3]), (1, [1])])
+def test_looks_are_ten_and_even_and_end_at_the_last_step(steps: int, expected: list[int]) -> None:
+    assert looks(steps) == expected
+
+
+def test_a_checkpoint_alone_gives_the_predictions_again(run: Path, folder: Path) -> None:
+    model, recipe, statistics = checkpoint.load(run / "fold_2" / "model.safetensors")
+    assert (recipe.model, recipe.classes, list(statistics)) == ("smcn", samples.CLASSES, ["audio"])
+    with open_store(folder / "tiny.h5") as store:
+        plan = resolve(store, config(folder, "x", "smcn"))
+        corpus = load(plan).using(statistics)
+    test = [i for i, u in enumerate(plan.utterances) if u.session == "2"]
+    probabilities, _ = predict(model, corpus, np.array(test))
+    written = [r for r in rows(run / "predictions.csv") if r["fold"] == "2"]
+    for row, p in zip(written, probabilities, strict=True):
+        assert [float(row[f"p_{c}"]) for c in samples.CLASSES] == pytest.approx(p.tolist(), abs=1e-6)
+
+
+def test_a_foreign_or_damaged_checkpoint_is_refused(tmp_path: Path, run: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(DataError, match="no emofuse checkpoint"):
+        checkpoint.load(tmp_path / "foreign.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((run / "fold_1" / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(DataError, match="no readable checkpoint"):
+        checkpoint.load(tmp_path / "cut.safetensors")
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
+    assert page.count("data:image/png;base64,") == 2
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert f"{metrics['pooled']['ua']:.3f}" in page
+    assert "WA, accuracy over all utterances." in page
+    assert (run / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_words_of_a_corpus_are_escaped_in_the_report(folder: Path, tmp_path: Path) -> None:
+    source = "<script>alert('x')</script>"
+    text = samples.TOML.replace("made for the tests", source)
+    protocol = samples.protocol_file(tmp_path, text)
+    page = (
+        quietly(config(folder, "escaped", "text", protocol=protocol, steps=2, folds="1")) / "report.html"
+    ).read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_optimism_is_the_best_checkpoint_on_test_and_stands_beside_the_score(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["optimistic"]["mean"]["ua"] >= metrics["mean"]["ua"]
+    assert "never a score" in metrics["optimistic"]["warning"]
+    for fold in metrics["folds"]:
+        found = json.loads((run / f"fold_{fold['fold']}" / "optimism.json").read_text())
+        assert len(found["checkpoints"]) == 10
+        assert found["best"]["ua"] == max(row["ua"] for row in found["checkpoints"]) >= fold["test"]["ua"]
+        (selected,) = [row for row in found["checkpoints"] if row["step"] == fold["step"]]
+        assert {k: v for k, v in selected.items() if k != "step"} == pytest.approx(fold["test"])
+
+
+def test_optimism_changes_neither_weights_nor_score(run: Path, folder: Path) -> None:
+    without = quietly(config(folder, "without", "smcn", folds="1"))
+    assert weights(without) == weights(run)
+    assert not (without / "fold_1" / "checkpoints").exists()
+
+
+def weights(run: Path, fold: int = 1) -> bytes:
+    return (run / f"fold_{fold}" / "model.safetensors").read_bytes()
+
+
+def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
+    with open_store(folder / "tiny.h5") as store:
+        corpus = load(resolve(store, config(folder, "x")))
+    arguments = (corpus, np.arange(4), ["a", "b", "c", "d"], samples.CLASSES)
+    with pytest.raises(RuntimeError, match=r"before selection.json is written"):
+        evaluate.test(tmp_path, *arguments, {"fold": 1})
+    with pytest.raises(RuntimeError, match=r"only after result.json is written"):
+        evaluate.optimistic(tmp_path, corpus, np.arange(4), "ua")
+
+
+def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
+    with open_store(folder / "tiny.h5") as store:
+        corpus = load(resolve(store, config(folder, "x")))
+    with pytest.raises(RuntimeError, match="scored already"):
+        evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1})
+
+
+@pytest.mark.parametrize("select", ["validation", "last"])
+def test_test_labels_have_no_influence_on_training_and_selection(folder: Path, tmp_path: Path, select: Any) -> None:
+    turned = tuple(
+        replace(u, label=samples.CLASSES[(samples.CLASSES.index(str(u.label)) + 1) % 4]) if u.session == "1" else u
+        for u in samples.utterances()
+    )
+    arrays = {"logmel": samples.frames(samples.utterances(), 0), "bert": samples.frames(samples.utterances(), 1, 5)}
+    features = {
+        "logmel": FeatureData(modality="audio", arrays=arrays["logmel"], encoder="logmel-smcn"),
+        "bert": FeatureData(modality="text", arrays=arrays["bert"], encoder="bert"),
+    }
+    one = samples.store(tmp_path / "one.h5", features=features)
+    two = samples.store(tmp_path / "two.h5", turned, features=features)
+    runs = [quietly(config(folder, f"{select}-{s.stem}", store=s, folds="1", select=select)) for s in (one, two)]
+    assert weights(runs[0]) == weights(runs[1])
+    selections = [(r / "fold_1" / "selection.json").read_text() for r in runs]
+    assert selections[0] == selections[1]
+    scored = [json.loads((r / "metrics.json").read_text())["mean"]["ua"] for r in runs]
+    assert scored[0] > scored[1]
+
+
+@pytest.mark.parametrize("model", ["smcn", "linear"])
+def test_the_same_seed_gives_the_same_numbers(folder: Path, model: str) -> None:
+    extra = {"audio": "logmel", "text": "bert", "folds": "2,3"}
+    runs = [
+        quietly(config(folder, f"{model}-{name}", model, seed=seed, **extra))
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    ]
+    assert weights(runs[0], 3) == weights(runs[1], 3) != weights(runs[2], 3)
+    texts = [(r / "predictions.csv").read_bytes() for r in runs]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_fold_does_not_depend_on_which_other_folds_run(run: Path, folder: Path) -> None:
+    alone = quietly(config(folder, "alone", "smcn", folds="3"))
+    assert weights(alone, 3) == weights(run, 3)
+
+
+def test_fusion_beats_both_modalities_where_each_tells_half(folder: Path) -> None:
+    options: dict[str, Any] = {"steps": 50, "folds": "1"}
+    found = {
+        model: fit(config(folder, f"learn-{model}", model, **options), say=lambda line: None).metrics["mean"]["ua"]
+        for model in ("audio", "text", "concat", "smcn")
+    }
+    assert found["audio"] < 0.7
+    assert found["text"] < 0.7
+    assert min(found["concat"], found["smcn"]) > 0.85
+
+
+def test_last_trains_on_every_other_session_and_takes_the_last_step(folder: Path) -> None:
+    out = quietly(config(folder, "last", select="last", folds="1"))
+    (fold,) = json.loads((out / "metrics.json").read_text())["folds"]
+    assert fold["utterances"] == {"train": 48, "validation": 0, "test": 16}
+    assert fold["step"] == 20
+    assert fold["validation"] is None
+
+
+def test_balanced_class_weights_help_the_rare_class(tmp_path: Path) -> None:
+    every = samples.utterances(32)
+    rare = tuple(u for i, u in enumerate(every) if u.label in ("ang", "hap") and (u.label == "ang" or i % 32 < 8))
+    noisy = {
+        i: a * 0.15 + np.random.default_rng(n).standard_normal(a.shape).astype(np.float32)
+        for n, (i, a) in enumerate(samples.frames(rare, 0).items())
+    }
+    store = samples.store(tmp_path / "s.h5", rare, features={"logmel": FeatureData(modality="audio", arrays=noisy)})
+    protocol = samples.protocol_file(tmp_path, samples.TOML.replace('["ang", "hap", "neu", "sad"]', '["ang", "hap"]'))
+    found = {}
+    for kind in ("none", "balanced"):
+        options = {
+            "store": store,
+            "protocol": protocol,
+            "class_weights": kind,
+            "select": "last",
+            "settings": ("lr=0.003",),
+        }
+        done = fit(config(tmp_path, kind, "audio", **options), say=lambda line: None)
+        found[kind] = done.metrics["recall"]["hap"]
+    assert found["balanced"] > found["none"] + 0.1
+
+
+def test_several_seeds_are_runs_of_their_own_and_a_mean(folder: Path) -> None:
+    lines: list[str] = []
+    done = fit(config(folder, "seeds", "text", seeds=2, seed=7, folds="1"), say=lines.append)
+    each = [json.loads((done.out / f"seed_{s}" / "metrics.json").read_text()) for s in (7, 8)]
+    assert [e["seed"] for e in each] == [7, 8]
+    assert done.metrics["mean"]["ua"] == pytest.approx(np.mean([e["mean"]["ua"] for e in each]))
+    assert done.metrics["std"]["ua"] == pytest.approx(np.std([e["mean"]["ua"] for e in each], ddof=1))
+    assert weights(done.out / "seed_7") == weights(quietly(config(folder, "seed 7", "text", seed=7, folds="1")))
+    assert any("mean ± std over seeds" in line for line in lines)
+
+
+def test_a_finished_run_is_not_overwritten(run: Path, folder: Path) -> None:
+    before = (run / "metrics.json").stat().st_mtime_ns
+    with pytest.raises(UsageError, match="exists already; read it, delete it, or give another --out"):
+        quietly(config(folder, "base", "smcn"))
+    assert (run / "metrics.json").stat().st_mtime_ns == before
+
+
+def interrupted(folder: Path, name: str, **options: Any) -> FitConfig:
+    """A fit stopped by Ctrl-C once its second fold has begun to train."""
+    asked = config(folder, name, **options)
+    part = folder / f"{name}.part"
+
+    class Stop:
+        def write(self, text: str) -> int:
+            if "fold 2" in text:
+                raise KeyboardInterrupt
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+        def isatty(self) -> bool:
+            return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr", Stop())
+        with pytest.raises(KeyboardInterrupt):
+            quietly(asked)
+    assert (part / "fold_1" / "result.json").exists()
+    assert not (part / "fold_2" / "result.json").exists()
+    assert not (folder / name).exists()
+    return asked
+
+
+def test_after_an_interruption_the_same_command_goes_on_with_the_missing_folds(folder: Path) -> None:
+    asked = interrupted(folder, "resumed", steps=60)
+    first = (folder / "resumed.part" / "fold_1" / "result.json").stat().st_mtime_ns
+    lines: list[str] = []
+    done = fit(asked, say=lines.append)
+    assert "1 of 4 folds are done already; going on with the others" in lines
+    assert (done.out / "fold_1" / "result.json").stat().st_mtime_ns == first
+    whole = quietly(config(folder, "whole", steps=60))
+    assert (done.out / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    assert [weights(done.out, k) for k in (1, 2, 3, 4)] == [weights(whole, k) for k in (1, 2, 3, 4)]
+
+
+def test_a_half_done_run_is_not_continued_with_other_settings(folder: Path) -> None:
+    asked = interrupted(folder, "mixed", steps=60)
+    with pytest.raises(UsageError, match="half-done run with other seed, settings; repeat its options"):
+        quietly(replace(asked, seed=1, steps=61))
+
+
+def test_without_out_equal_settings_come_to_the_same_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = config(folder, "x", "text", out=None, folds="1", steps=2)
+    out = quietly(asked)
+    assert re.fullmatch(r"runs/tiny4-text-[0-9a-f]{8}", str(out))
+    with pytest.raises(UsageError, match="exists already"):
+        quietly(asked)
+    assert quietly(replace(asked, seed=1)) != out
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do(folder: Path) -> None:
+    with pytest.raises(UsageError, match="lower the learning rate"):
+        quietly(config(folder, "diverged", "linear", audio="logmel", text="bert", settings=("lr=1e30",)))
+
+
+def test_the_screen_says_what_was_fitted_and_defines_its_scores(folder: Path) -> None:
+    lines: list[str] = []
+    fit(config(folder, "screen", steps=4), say=lines.append)
+    text = "\n".join(lines)
+    for part in (
+        "protocol  tiny4: made for the tests",
+        "classes   ang 16, hap 16, neu 16, sad 16; 64 in all",
+        "audio     logmel (logmel-smcn), 6 wide, 20 frames/s, standardised by training statistics",
+        "parameters",
+        "1 (1) 32/16/16",
+        "best UA on the next session in turn",
+        "UA, mean of the per-class recalls.",
+        "WA, accuracy over all utterances.",
+        "mean ± std over folds",
+        "95 % interval over 16 dialogues",
+        "run: ",
+    ):
+        assert part in text

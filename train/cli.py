@@ -1,0 +1,56 @@
+"""The command `fit`: options -> one `FitConfig` -> one library call -> an exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emofuse.common.errors import DONE, EXCLUDED, command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="The store to fit from.")
+@click.option("--model", required=True, help="smcn, concat, audio, text, linear or weighted-layers.")
+@click.option("--protocol", help="The task, or a TOML file of one's own.  [default: the corpus's usual one]")
+@click.option("--audio", help="The audio feature.  [default: the model's usual one, or the only one]")
+@click.option("--text", help="The text feature.  [default: likewise]")
+@click.option("--folds", default="all", help="all, or numbers such as 1,3.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps per fold.  [default: the model's preset]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; several times.")
+@click.option("--class-weights", type=click.Choice(["none", "balanced"]), default="none", help="Weights in the loss.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Same seed, same machine: same numbers.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="How many seeds, from --seed on.")
+@click.option(
+    "--select",
+    type=click.Choice(["validation", "last"]),
+    default="validation",
+    help="Best on the next group in turn, or the last step with that group back in training.",
+)
+@click.option("--optimism", is_flag=True, help="Say afterwards what choosing the checkpoint on test would have given.")
+@click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
+@click.option("--device", default="auto", help="auto, cpu or cuda:0.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
+@command
+def fit(**options: Any) -> None:
+    """Fit a fusion model from a store, cross-validate it, and leave a run folder.
+
+    Example: fit --store cache/iemocap.h5 --model smcn
+    """
+    from emofuse.train.config import FitConfig
+    from emofuse.train.run import fit as run
+
+    finished = run(FitConfig(**options), say=lambda line: print(line, flush=True))
+    sys.exit(EXCLUDED if finished.excluded else DONE)
+
+
+def main() -> None:
+    """The script `fit`."""
+    fit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What a user asks of `fit`, before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """One call of `fit`; what is none or empty is decided by the store, the protocol and the model's preset."""
+
+    store: Path
+    model: str
+    protocol: str | None = None
+    audio: str | None = None
+    text: str | None = None
+    folds: str = "all"
+    steps: int | None = None
+    settings: tuple[str, ...] = ()
+    class_weights: Literal["none", "balanced"] = "none"
+    seed: int = 0
+    seeds: int = 1
+    select: Literal["validation", "last"] = "validation"
+    optimism: bool = False
+    allow_missing: int = 0
+    device: str = "auto"
+    out: Path | None = None
+    threads: int | None = None

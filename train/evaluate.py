@@ -1,0 +1,88 @@
+"""The test side of a fold, touched once: after the selection has been written down, with the weights it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofuse.train import checkpoint
+from emofuse.train.checkpoint import Recipe
+from emofuse.train.data import Corpus, Indices, Statistics
+from emofuse.train.folder import read_json, write_csv, write_json
+from emofuse.train.loop import Trained, predict
+from emofuse.train.metrics import confusion, recalls, scores
+
+SELECTION, RESULT = "selection.json", "result.json"
+
+
+def write_selection(folder: Path, recipe: Recipe, trained: Trained, statistics: Statistics, rule: str) -> None:
+    """Write a fold's weights (all looks' too, if kept), then, last, which step was selected and by what rule."""
+    for step, state in trained.checkpoints.items():
+        path = folder / "checkpoints" / f"step-{step:06d}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save(path, recipe, state, statistics)
+    checkpoint.save(folder / "model.safetensors", recipe, trained.model.state_dict(), statistics)
+    write_json(folder / SELECTION, {"step": trained.step, "rule": rule, "validation": trained.validation})
+
+
+def test(
+    folder: Path, corpus: Corpus, indices: Indices, ids: Sequence[str], classes: Sequence[str], about: dict[str, Any]
+) -> dict[str, Any]:
+    """Score the selected weights of a fold on its test side and write predictions.csv, then result.json.
+
+    Args:
+        corpus: The data; its statistics are replaced by those beside the weights.
+        indices: The test utterances, and `ids` their names.
+        about: What is recorded with the result.
+
+    Raises:
+        RuntimeError: No selection has been written down, or the fold has been tested already.
+    """
+    if not (folder / SELECTION).exists():
+        raise RuntimeError(f"{folder}: the test side is not touched before {SELECTION} is written")
+    if (folder / RESULT).exists():
+        raise RuntimeError(f"{folder}: the test side has been scored already")
+    selection = read_json(folder / SELECTION)
+    probabilities = _probabilities(folder / "model.safetensors", corpus, indices)
+    labels, found = corpus.labels.cpu().numpy()[indices], probabilities.argmax(1)
+    rows = [
+        {"id": id, "fold": about["fold"], "label": classes[label], "prediction": classes[guess]}
+        | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
+        for id, label, guess, row in zip(ids, labels, found, probabilities, strict=True)
+    ]
+    matrix = confusion(labels, found, len(classes))
+    result = about | {
+        "step": selection["step"],
+        "validation": selection["validation"],
+        "test": scores(labels, found),
+        "recall": dict(zip(classes, recalls(matrix), strict=True)),
+        "confusion": matrix.tolist(),
+    }
+    write_csv(folder / "predictions.csv", rows)
+    write_json(folder / RESULT, result)
+    return result
+
+
+def optimistic(folder: Path, corpus: Corpus, indices: Indices, metric: str) -> dict[str, Any]:
+    """What choosing the checkpoint on test would have given; refused before the honest score is written."""
+    if not (folder / RESULT).exists():
+        raise RuntimeError(f"{folder}: checkpoints are scored on test only after {RESULT} is written")
+    labels = corpus.labels.cpu().numpy()[indices]
+    rows = [
+        {"step": int(path.stem.removeprefix("step-"))} | scores(labels, _probabilities(path, corpus, indices).argmax(1))
+        for path in sorted((folder / "checkpoints").glob("*.safetensors"))
+    ]
+    best = max(rows, key=lambda row: row[metric])
+    write_json(
+        folder / "optimism.json", {"warning": "chosen on test: never a score", "best": best, "checkpoints": rows}
+    )
+    return best
+
+
+def _probabilities(path: Path, corpus: Corpus, indices: Indices) -> NDArray[np.float32]:
+    model, _, statistics = checkpoint.load(path, corpus.labels.device)
+    return predict(model, corpus.using(statistics), indices)[0]

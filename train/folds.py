@@ -1,0 +1,161 @@
+"""Cross-validation folds, and the checks that no test utterance was seen before; in doubt they refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+from emofuse.common.errors import UsageError, complain
+from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.schema import Utterance
+
+Select = Literal["validation", "last"]
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One split of the task's utterances into sides."""
+
+    number: int
+    """From 1."""
+    name: str
+    """The group that is tested."""
+    validated: str | None
+    """The group that selects the checkpoint; none with `--select last`."""
+    train: tuple[Utterance, ...]
+    validation: tuple[Utterance, ...]
+    test: tuple[Utterance, ...]
+
+    @property
+    def sides(self) -> dict[str, tuple[Utterance, ...]]:
+        """The three sides by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def build(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -> list[Fold]:
+    """All folds of a protocol, checked for leaks.
+
+    Validation is the next group in turn, or the official dev split. With `last` the next group goes back to training;
+    an official dev split does not: it is left unused.
+
+    Raises:
+        UsageError: Too few groups, an official split that is empty, or sides that share what the protocol keeps apart.
+    """
+    groups: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        groups.setdefault(protocol.group_of(utterance), []).append(utterance)
+    folds = _official(groups, select) if protocol.fold_by == "split" else _in_turn(protocol, groups, select)
+    complain([p for fold in folds for p in leaks(fold, protocol.disjoint)], f"protocol {protocol.name}: folds leak")
+    return folds
+
+
+def _official(groups: Mapping[str, list[Utterance]], select: Select) -> list[Fold]:
+    needed = [s for s in SPLITS if s != "dev" or select == "validation"]
+    empty = [s for s in needed if not groups.get(s)]
+    if empty:
+        have = ", ".join(f"{name} {len(group)}" for name, group in sorted(groups.items()))
+        raise UsageError(
+            f"the official split has no {' and no '.join(empty)} utterances in this store, which has: {have}"
+        )
+    train, dev, test = (tuple(groups.get(s, ())) for s in SPLITS)
+    honest = select == "validation"
+    return [
+        Fold(
+            number=1,
+            name="test",
+            validated="dev" if honest else None,
+            train=train,
+            validation=dev if honest else (),
+            test=test,
+        )
+    ]
+
+
+def _in_turn(protocol: Protocol, groups: Mapping[str, list[Utterance]], select: Select) -> list[Fold]:
+    declared = ["+".join(g) for g in protocol.fold_groups]
+    names = [n for n in declared if n in groups] if declared else sorted(groups, key=_natural)
+    least = 3 if select == "validation" else 2
+    if len(names) < least:
+        raise UsageError(
+            f"protocol {protocol.name} forms folds by {protocol.fold_by}, of which this store has {len(names)}; "
+            f"--select {select} needs at least {least}"
+        )
+    folds = []
+    for i, name in enumerate(names):
+        validated = names[(i + 1) % len(names)] if select == "validation" else None
+        folds.append(
+            Fold(
+                number=i + 1,
+                name=name,
+                validated=validated,
+                train=tuple(u for n in names if n not in (name, validated) for u in groups[n]),
+                validation=tuple(groups[validated]) if validated else (),
+                test=tuple(groups[name]),
+            )
+        )
+    return folds
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def leaks(fold: Fold, disjoint: Sequence[str]) -> list[str]:
+    """What the sides of a fold share though the protocol keeps it apart; an utterance that does not say is a leak."""
+    found = []
+    for key in ("id", *disjoint):
+        seen = {side: {getattr(u, key) for u in members} for side, members in fold.sides.items()}
+        for side, values in seen.items():
+            if None in values:
+                found.append(f"fold {fold.number}: {side} has utterances without {key}, so it cannot be checked")
+        for one, other in combinations(seen, 2):
+            shared = sorted(str(v) for v in (seen[one] & seen[other]) - {None})
+            if shared:
+                word = "utterance" if key == "id" else key
+                found.append(
+                    f"fold {fold.number}: {one} and {other} share {len(shared)} {word}(s): {', '.join(shared[:3])}"
+                )
+    return found
+
+
+def encoder_leaks(
+    name: str, provenance: Mapping[str, Any], corpus: str, folds: Sequence[Fold]
+) -> tuple[list[str], list[str]]:
+    """What an encoder's own training means for the test sides: (reasons to refuse, remarks to print).
+
+    An encoder fitted on labels of this corpus is refused for every fold whose test side it may have seen. Without
+    labels it is allowed, and said. `fitted_on` stands for the whole corpus where it lists no ids, sessions, speakers or
+    splits.
+    """
+    entries = provenance.get("fitted_on") or []
+    refused, remarks = [], []
+    for entry in [entries] if isinstance(entries, Mapping) else entries:
+        if entry.get("corpus") != corpus:
+            continue
+        for fold in folds:
+            seen = sum(_covers(entry, u) for u in fold.test)
+            if not seen:
+                continue
+            told = (
+                f"fold {fold.number} ({fold.name}): the encoder of {name!r} was fitted on {seen} of "
+                f"{len(fold.test)} test utterances"
+            )
+            if entry.get("labels", True):
+                refused.append(f"{told}, with their labels")
+            else:
+                remarks.append(f"{told}, without labels; this is allowed")
+    return refused, remarks
+
+
+def _covers(entry: Mapping[str, Any], utterance: Utterance) -> bool:
+    known = {
+        key: set(entry[plural])
+        for key, plural in (("id", "ids"), ("session", "sessions"), ("speaker", "speakers"), ("split", "splits"))
+        if isinstance(entry.get(plural), list | tuple)
+    }
+    # A list restricts only what it can speak about: an utterance without a session may have been among any of them.
+    return all(getattr(utterance, key) is None or getattr(utterance, key) in values for key, values in known.items())

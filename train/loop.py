@@ -1,0 +1,150 @@
+"""The one training loop: Adam, a fixed number of steps, ten looks at validation, the best of them kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emofuse.common.errors import UsageError
+from emofuse.train.checkpoint import Recipe
+from emofuse.train.data import Corpus, Indices
+from emofuse.train.metrics import scores
+from emofuse.train.models.base import FusionModel
+
+EVALUATIONS = 10
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What training one fold gives."""
+
+    model: FusionModel
+    """Carries the selected weights."""
+    step: int
+    """The step whose weights were selected."""
+    validation: dict[str, float] | None
+    """Validation scores at that step; none without validation."""
+    history: list[dict[str, Any]]
+    """One row per look: step, training loss since the last one, and validation loss and scores."""
+    checkpoints: dict[int, State] = field(default_factory=dict)
+    """Every look's weights on the CPU, where they were asked for."""
+
+
+def looks(steps: int) -> list[int]:
+    """The steps after which training is looked at: ten, evenly spaced, the last step among them."""
+    return sorted({-(-steps * k // EVALUATIONS) for k in range(1, EVALUATIONS + 1)})
+
+
+def train(
+    recipe: Recipe,
+    corpus: Corpus,
+    train: Indices,
+    validation: Indices,
+    *,
+    metric: str,
+    seed: int,
+    class_weights: Tensor | None = None,
+    keep_all: bool = False,
+    on_step: Callable[[int, str], None] = lambda step, note: None,
+) -> Trained:
+    """Train a fresh model on `train` and select on `validation`; without validation the last step is taken.
+
+    The corpus is standardised already. The same arguments give the same weights on the same machine. Ties go to the
+    earlier look.
+
+    Raises:
+        UsageError: The loss is no longer finite.
+
+    Args:
+        metric: The score that selects, a key of `metrics.scores`.
+        on_step: Told each step done and a note for the progress line.
+    """
+    device, settings = corpus.labels.device, recipe.settings
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = recipe.build().to(device)
+    model.class_weights = class_weights
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    batches = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))
+    generator = torch.Generator(device).manual_seed(seed)
+    due, history, checkpoints = set(looks(settings.steps)), [], {}
+    best: tuple[float, int, State, dict[str, float] | None] | None = None
+    loss_sum, since, started, note = torch.zeros((), device=device), 0, time.monotonic(), ""
+    for step in range(1, settings.steps + 1):
+        loss_sum += _step(model, optimiser, corpus, next(batches), generator, (step - 1) / settings.steps)
+        since += 1
+        if step in due:
+            loss = float(loss_sum) / since
+            if not np.isfinite(loss):
+                raise UsageError(
+                    f"the training loss is {loss} by step {step}: lower the learning rate, "
+                    f"--set lr={settings.lr / 10:g}"
+                )
+            row: dict[str, Any] = {"step": step, "train_loss": loss}
+            found: dict[str, float] | None = None
+            if len(validation):
+                probabilities, validation_loss = predict(model, corpus, validation)
+                found = scores(corpus.labels.cpu().numpy()[validation], probabilities.argmax(1))
+                row |= {"validation_loss": validation_loss} | {f"validation_{k}": v for k, v in found.items()}
+                note = f"loss {loss:.3f}, validation {metric} {found[metric]:.3f}"
+            else:
+                note = f"loss {loss:.3f}"
+            history.append(row | {"seconds": round(time.monotonic() - started, 3)})
+            value = found[metric] if found else float(step)
+            state = _copy(model) if keep_all or best is None or value > best[0] else {}
+            if best is None or value > best[0]:
+                best = (value, step, state, found)
+            if keep_all:
+                checkpoints[step] = state
+            loss_sum, since = torch.zeros((), device=device), 0
+        on_step(step, note)
+    assert best is not None
+    model.load_state_dict(best[2])
+    return Trained(model=model.eval(), step=best[1], validation=best[3], history=history, checkpoints=checkpoints)
+
+
+def _step(
+    model: FusionModel,
+    optimiser: torch.optim.Optimizer,
+    corpus: Corpus,
+    indices: Indices,
+    generator: torch.Generator,
+    progress: float,
+) -> Tensor:
+    model.train()
+    batch = corpus.batch(indices)
+    audio, _, text, _ = batch.inputs
+    frames, words = (0 if x is None else x.shape[1] for x in (audio, text))
+    draws = model.draw(len(indices), frames, words, generator)
+    loss = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.detach()
+
+
+def _copy(model: FusionModel) -> State:
+    return {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+
+
+@torch.no_grad()
+def predict(model: FusionModel, corpus: Corpus, indices: Indices) -> tuple[NDArray[np.float32], float]:
+    """Class probabilities [n, C] in the order of `indices`, and the mean of the model's own loss over the batches."""
+    model.eval()
+    found, order, total = [], [], 0.0
+    for some in corpus.evaluation_batches(indices):
+        batch = corpus.batch(some)
+        outputs = model(*batch.inputs)
+        total += float(model.loss(outputs, batch.labels)) * len(some)
+        found.append(torch.softmax(outputs.logits, dim=1).cpu().numpy())
+        order.append(some)
+    place = {index: i for i, index in enumerate(np.concatenate(order).tolist())}
+    return np.concatenate(found)[[place[i] for i in indices.tolist()]], total / len(indices)

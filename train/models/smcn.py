@@ -1,0 +1,144 @@
+"""SMCN: Self-guided Modality Calibration Network.
+
+M. Hou, Z. Zhang, G. Lu, "Multi-modal emotion recognition with self-guided modality calibration", ICASSP 2022.
+
+Each modality i (a audio, t text; j is the other one) has an intra-modal branch, a calibration branch that imagines the
+other modality, and an interaction of the two; modalities meet only in the last classifier.
+
+    (1, 2)  H^i = biGRU(X^i)                          [B, T, 2hd]
+    (3-6)   F^i = Attention(H^i)                      [B, 2hd], weights softmax over m of tanh(W h_m + b) . u
+    (7, 8)  p^i = softmax(head^i(F^i)),               Loss_i = cross-entropy
+    (9)     H_1^i = biGRU(X^i)                        another one
+    (10)    F_c^i = Attention(H_1^i)
+    (11)    Loss_ij = MSE(F^j, F_c^i)
+    (12)    I_1^i = phi_1(H^i, H_1^i)
+    (13)    I_1^i' = Attention(I_1^i)
+    (14)    I_2^i = phi_2(I_1^i', F^i, F_c^i)
+    (15,16) p = softmax(head([I_2^a, I_2^t])),        Loss_p = cross-entropy
+    (17)    Loss = Loss_p + Loss_a + Loss_t + Loss_at + Loss_ta
+
+Misprints, and how they are read: eq. 1, 2 and 9 are four bidirectional GRUs, not one; eq. 3, 10 and 13 each have their
+own u, so there are six attentions; eq. 14 lacks its superscript i; eq. 15's W_p, b_p have one too many.
+
+Left open, and what is taken:
+- Eq. 11 divides by N only but is called a mean square error: the mean over samples and features (`mse`), since a sum
+  over 256 features would drown the three cross-entropies.
+- Eq. 11's target carries gradient: no stop-gradient is printed (`detach_target` adds one).
+- phi_1, phi_2: addition, as in the paper's experiments; any other of `FUSIONS`.
+- "Two linear layers": 2hd -> hd -> C with a ReLU between, likewise 4hd -> hd -> C in eq. 15. Attention width 2hd.
+  No dropout.
+- Adam; 2500 steps, 150 words (MELD: 2000, 100). Utterances shorter than 500 frames are masked, not padded with zeros.
+
+`classified` is Table 3's ablation: what eq. 15 sees, under the same eq. 17 (`all` I_2; `intra` F; `inter` F_c; `first`
+I_1'; `second` phi_2(F, F_c)). A module that the loss would not reach is not built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.config import SequenceConfig, setting
+from emofuse.train.models.layers import AttentionPooling, BiGRU, head
+
+FUSIONS: Mapping[str, Callable[..., Tensor]] = {
+    "add": lambda *x: reduce(torch.add, x),
+    "multiply": lambda *x: reduce(torch.mul, x),
+    "maximum": lambda *x: reduce(torch.maximum, x),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMCNConfig(SequenceConfig):
+    """The paper's hyper-parameters, and what it leaves open."""
+
+    hidden: int = setting(128)
+    phi_1: str = setting("add", choices=tuple(FUSIONS))
+    phi_2: str = setting("add", choices=tuple(FUSIONS))
+    mse: str = setting("mean", choices=("mean", "sum"))
+    detach_target: bool = setting(False)
+    classified: str = setting("all", choices=("all", "intra", "inter", "first", "second"))
+
+
+class SMCN(FusionModel):
+    """The network; `inputs` must have both modalities."""
+
+    def __init__(self, config: SMCNConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config = config
+        assert inputs.audio is not None
+        assert inputs.text is not None
+        hidden, width = config.hidden, 2 * config.hidden
+        dimensions = {"a": inputs.audio, "t": inputs.text}
+        self.intra_gru = nn.ModuleDict({i: BiGRU(d, hidden) for i, d in dimensions.items()})
+        self.calibration_gru = nn.ModuleDict({i: BiGRU(d, hidden) for i, d in dimensions.items()})
+        self.intra_attention = nn.ModuleDict({i: AttentionPooling(width) for i in dimensions})
+        self.calibration_attention = nn.ModuleDict({i: AttentionPooling(width) for i in dimensions})
+        interacts = dimensions if config.classified in ("all", "first") else ()
+        self.interaction_attention = nn.ModuleDict({i: AttentionPooling(width) for i in interacts})
+        self.intra_head = nn.ModuleDict({i: head(width, hidden, inputs.classes) for i in dimensions})
+        self.fused_head = head(2 * width, hidden, inputs.classes)
+
+    def forward(
+        self,
+        audio: Tensor | None,
+        audio_lengths: Tensor | None,
+        text: Tensor | None,
+        text_lengths: Tensor | None,
+        *,
+        draws: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
+    ) -> Outputs:
+        """Eq. 1-7, 9, 10, 12-15; `aux` holds F, Fc, I2 and the intra-modal logits of each modality."""
+        aux: dict[str, Tensor] = {}
+        for i, x, lengths in (("a", audio, audio_lengths), ("t", text, text_lengths)):
+            H = self.intra_gru[i](x, lengths)
+            H1 = self.calibration_gru[i](x, lengths)
+            aux[f"F_{i}"] = self.intra_attention[i](H, lengths)
+            aux[f"Fc_{i}"] = self.calibration_attention[i](H1, lengths)
+            aux[f"logits_{i}"] = self.intra_head[i](aux[f"F_{i}"])
+            aux[f"I2_{i}"] = self._interact(i, H, H1, aux[f"F_{i}"], aux[f"Fc_{i}"], lengths)
+        return Outputs(logits=self.fused_head(torch.cat([aux["I2_a"], aux["I2_t"]], dim=1)), aux=aux)
+
+    def _interact(self, i: str, H: Tensor, H1: Tensor, f: Tensor, fc: Tensor, lengths: Tensor | None) -> Tensor:
+        phi_1, phi_2 = FUSIONS[self.config.phi_1], FUSIONS[self.config.phi_2]
+        match self.config.classified:
+            case "intra":
+                return f
+            case "inter":
+                return fc
+            case "second":
+                return phi_2(f, fc)
+        first: Tensor = self.interaction_attention[i](phi_1(H, H1), lengths)
+        return first if self.config.classified == "first" else phi_2(first, f, fc)
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        """Eq. 17's five terms: p, a, t, at, ta."""
+        aux = outputs.aux
+        terms = {"p": self.cross_entropy(outputs.logits, labels)}
+        terms |= {i: self.cross_entropy(aux[f"logits_{i}"], labels) for i in "at"}
+        return terms | {i + j: self._calibration(aux[f"F_{j}"], aux[f"Fc_{i}"]) for i, j in ("at", "ta")}
+
+    def _calibration(self, target: Tensor, imagined: Tensor) -> Tensor:
+        target = target.detach() if self.config.detach_target else target
+        return F.mse_loss(imagined, target, reduction=self.config.mse) / (
+            len(target) if self.config.mse == "sum" else 1
+        )
+
+    def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Eq. 17."""
+        return torch.stack(list(self.terms(outputs, labels).values())).sum()
+
+
+def preset(corpus: str) -> SMCNConfig:
+    """Section 3.2: 2500 steps and 150 words; on MELD 2000 and 100."""
+    return SMCNConfig(steps=2000, max_words=100) if corpus == "meld" else SMCNConfig()
+
+
+SPEC = ModelSpec(modalities=("audio", "text"), features={"audio": "logmel", "text": "bert"}, preset=preset, build=SMCN)

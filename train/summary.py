@@ -1,0 +1,168 @@
+"""From fold results to what a reader sees: metrics.json's content, and the header and table on the screen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emofuse.common.console import printable, table
+from emofuse.manifests.protocol import METRICS
+from emofuse.manifests.schema import Utterance
+from emofuse.train.metrics import LEVEL, RESAMPLES, confusion, intervals, mean_and_deviation, recalls, scores
+from emofuse.train.models.config import settings_of
+from emofuse.train.plan import Plan
+
+
+def summarise(plan: Plan, results: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """metrics.json of one seed: per fold, mean and deviation over folds, and all test predictions pooled."""
+    classes = plan.protocol.classes
+    index = {c: i for i, c in enumerate(classes)}
+    labels, found = (np.array([index[r[k]] for r in rows], np.int64) for k in ("label", "prediction"))
+    unit, units = bootstrap_units(plan.utterances, [r["id"] for r in rows])
+    matrix = confusion(labels, found, len(classes))
+    mean, deviation = mean_and_deviation([r["test"] for r in results])
+    metrics = {
+        "protocol": plan.protocol.name,
+        "model": plan.config.model,
+        "seed": plan.config.seed,
+        "classes": list(classes),
+        "metrics": list(plan.protocol.metrics),
+        "definitions": METRICS,
+        "folds": list(results),
+        "mean": mean,
+        "std": deviation,
+        "pooled": scores(labels, found),
+        "interval": {
+            "level": LEVEL,
+            "of": "pooled",
+            "unit": unit,
+            "units": len(set(units)),
+            "method": f"percentile bootstrap, {RESAMPLES} resamples of whole units",
+            **intervals(labels, found, len(classes), units),
+        },
+        "recall": dict(zip(classes, recalls(matrix), strict=True)),
+        "confusion": matrix.tolist(),
+    }
+    if plan.config.optimism:
+        keys = list(mean)
+        best = [{k: r["optimistic"][k] for k in keys} for r in results]
+        metrics["optimistic"] = {
+            "warning": "checkpoint chosen on test: never a score",
+            "mean": mean_and_deviation(best)[0],
+        }
+    return metrics
+
+
+def bootstrap_units(utterances: Sequence[Utterance], ids: Sequence[str]) -> tuple[str, list[str]]:
+    """What is resampled: dialogues where every utterance names one (and there are several), else utterances."""
+    dialogue = {u.id: u.dialogue for u in utterances}
+    found = [dialogue[i] for i in ids]
+    if None not in found and 1 < len(set(found)) < len(ids):
+        return "dialogue", [str(d) for d in found]
+    return "utterance", list(ids)
+
+
+def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """metrics.json of several seeds: mean and deviation over seeds of each seed's mean over folds."""
+    first = next(iter(runs.values()))
+    mean, deviation = mean_and_deviation([r["mean"] for r in runs.values()])
+    pooled, pooled_deviation = mean_and_deviation([r["pooled"] for r in runs.values()])
+    return {key: first[key] for key in ("protocol", "model", "classes", "metrics", "definitions")} | {
+        "seeds": list(runs),
+        "per_seed": {str(seed): {"mean": r["mean"], "pooled": r["pooled"]} for seed, r in runs.items()},
+        "mean": mean,
+        "std": deviation,
+        "pooled": pooled,
+        "pooled_std": pooled_deviation,
+        "wall_seconds": round(sum(r["wall_seconds"] for r in runs.values()), 1),
+    }
+
+
+def header(plan: Plan, parameters: int) -> list[str]:
+    """What is fitted, on what, and by which rules."""
+    from emofuse.train.models.registry import MODELS
+
+    description = next(e.description for e in MODELS if e.name == plan.config.model)
+    counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
+    settings = settings_of(plan.settings, plan.features)
+    lines = [
+        f"protocol  {plan.protocol.name}: {plan.protocol.source}",
+        f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all",
+        *(_feature_line(plan, m) for m in plan.features),
+        f"model     {plan.config.model}: {description}; {parameters:,} parameters",
+        f"settings  {', '.join(f'{k}={v:g}' if isinstance(v, float) else f'{k}={v}' for k, v in settings.items())}",
+        f"folds     by {plan.protocol.fold_by}: "
+        + ", ".join(f"{f.number} ({f.name}) {len(f.train)}/{len(f.validation)}/{len(f.test)}" for f in plan.folds[:10])
+        + (", ..." if len(plan.folds) > 10 else "")
+        + " train/validation/test",
+        f"selection {_selection(plan)}",
+        *(f"note      {remark}" for remark in plan.remarks),
+    ]
+    if plan.excluded:
+        shown = ", ".join(plan.excluded[:5]) + (", ..." if len(plan.excluded) > 5 else "")
+        lines.append(f"excluded  {len(plan.excluded)} utterances without an up-to-date feature: {shown}")
+    return [printable(line, 400) for line in lines]
+
+
+def _feature_line(plan: Plan, modality: str) -> str:
+    feature = plan.features[modality]
+    rate = f", {feature.frame_rate:g} frames/s" if feature.frame_rate else ""
+    layers = f" x {len(feature.layers)} layers" if feature.layers else ""
+    scaled = ", standardised by training statistics" if modality in plan.standardised else ""
+    return f"{modality:9} {feature.name} ({feature.encoder}), {feature.dimension} wide{layers}{rate}{scaled}"
+
+
+def _selection(plan: Plan) -> str:
+    metric = METRICS[plan.protocol.metrics[0]].split(",")[0]
+    if plan.config.select == "last":
+        return "the last step; no validation"
+    held = "the official dev split" if plan.protocol.fold_by == "split" else f"the next {plan.protocol.fold_by} in turn"
+    return f"best {metric} on {held}; test is scored once, after that"
+
+
+def closing(plan: Plan, metrics: Mapping[str, Any]) -> list[str]:
+    """The table and the sentences under it."""
+    names = list(plan.protocol.metrics)
+    lines = ["", *_definitions(names), ""]
+    if "seeds" in metrics:
+        rows = [[f"seed {s}", *_cells(r["mean"], names)] for s, r in metrics["per_seed"].items()]
+        rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names)])
+        rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names)])
+        return [*lines, table(["", *map(_short, names)], rows)]
+    rows = [
+        [f"fold {r['fold']} ({r['name']})", str(r["utterances"]["test"]), str(r["step"]), *_cells(r["test"], names)]
+        for r in metrics["folds"]
+    ]
+    if len(rows) > 1:
+        rows.append(["mean ± std over folds", "", "", *_spread(metrics["mean"], metrics["std"], names)])
+    total = sum(r["utterances"]["test"] for r in metrics["folds"])
+    rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names)])
+    interval = metrics["interval"]
+    bounds = [f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" for n in names]
+    rows.append([f"95 % interval over {interval['units']} {interval['unit']}s", "", "", *bounds])
+    lines.append(table(["", "n", "step", *map(_short, names)], rows))
+    recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
+    lines.append(f"recall: {recall}")
+    if "optimistic" in metrics:
+        best = ", ".join(f"{_short(n)} {metrics['optimistic']['mean'][n]:.3f}" for n in names)
+        lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
+    return lines
+
+
+def _short(name: str) -> str:
+    return METRICS[name].split(",")[0]
+
+
+def _definitions(names: Iterable[str]) -> list[str]:
+    return [f"{METRICS[n]}." for n in names]
+
+
+def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [f"{values[n]:.3f}" for n in names]
+
+
+def _spread(mean: Mapping[str, float], deviation: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
+    return [f"{mean[n]:.3f}" + (f" ± {d:.3f}" if (d := deviation[n]) is not None else "") for n in names]
