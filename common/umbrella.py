@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+
 import click
 
 # Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 def corpus_options(function: Any) -> Any:
     """The options that say which corpus is read, and how; shared by `extract` and `emofuse manifest`."""
     for option in (
-        click.option("--transcripts", type=click.Path(path_type=Path), help="CSV with columns id,text (SAVEE has none)."),
+        click.option(
+            "--transcripts", type=click.Path(path_type=Path), help="CSV with columns id,text (SAVEE has none)."
+        ),
         click.option("--meld-clips", type=click.Choice(["plain", "recut"]), help="Which test clips of MELD [plain]."),
-        click.option("--manifest", "manifest_file", type=click.Path(path_type=Path), help="Your CSV or JSONL (custom)."),
+        click.option(
+            "--manifest", "manifest_file", type=click.Path(path_type=Path), help="Your CSV or JSONL (custom)."
+        ),
         click.option("--limit", type=click.IntRange(min=1), help="At most this many utterances, spread evenly."),
         click.option(
             "--root", type=click.Path(path_type=Path), help="The corpus folder [$EMOFUSE_CORPORA/NAME or corpora/NAME]."
@@ -41,14 +46,19 @@ def corpus_options(function: Any) -> Any:
 @click.option("--layers", default="last", show_default=True, help="last, all, mean, or numbers: 6,9,12.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
-@click.option("--dtype", type=click.Choice(["fp16", "fp32", "bf16"]), default="fp16", show_default=True, help="On disk.")
+@click.option(
+    "--dtype", type=click.Choice(["fp16", "fp32", "bf16"]), default="fp16", show_default=True, help="On disk."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how large it would be; write nothing.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @command
 def extract(dataset: str, encoders: tuple[str, ...], **options: Any) -> None:
     """Run frozen encoders over a corpus, once, into a store.
 
-    Exit codes: 0 done; 1 done, some items excluded (listed); 2 wrong use; 3 damaged data or a full disk; 130 interrupted.
+    Example: extract --dataset iemocap --encoder hubert --encoder bert
+
+    Exit codes: 0 done; 1 done, some items excluded (listed); 2 wrong use; 3 damaged data or a full disk; 130
+    interrupted.
     """
     sys.exit(_extract(dataset, encoders, **options))
 
@@ -85,12 +95,15 @@ def _extract(
     manifest, where = read(dataset, root, limit, **reader)
     _need_modalities(dataset, manifest, specs)
     device = _device(device)
-    choices = EncoderOptions(
-        corpus=dataset, weights=weights, layers=layers, device=device,
-        precision="fp32" if precision == "auto" else precision,
-    )  # fmt: skip
-    built = {encoder: spec.build(choices) for encoder, spec in specs.items()}
-    used = {spec.modality for spec in specs.values()}
+    plain = EncoderOptions(corpus=dataset, device=device)
+    chosen = replace(plain, weights=weights, layers=layers, precision="fp32" if precision == "auto" else precision)
+    # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
+    some_pretrained = any(spec.pretrained for spec in specs.values())
+    built = {
+        encoder: spec.build(chosen if spec.pretrained or not some_pretrained else plain)
+        for encoder, spec in specs.items()
+    }
+    used: set[str] = {spec.modality for spec in specs.values()}
     unusable = [item for item in manifest.excluded if item.modality in used]
     manifest, clips, left_out = _survey(manifest, where, used, quiet)
     unusable += left_out

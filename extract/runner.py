@@ -157,8 +157,12 @@ def _fill(job: Job, writer: PartWriter, lengths: Mapping[str, int], quiet: bool)
                 if isinstance(item, AudioError):
                     failed.append(Excluded(id=id, reason=f"audio: {item}", modality="audio"))
                     progress.say(f"excluded {id}: {item}")
-            if usable:
-                for (id, _), values in zip(usable, _encode(job.encoder, [item for _, item in usable]), strict=True):
+            for id, values in _encode(job.encoder, usable):
+                if values is None:
+                    reason = f"{job.encoder.modality}: does not fit in the memory of {job.device}"
+                    failed.append(Excluded(id=id, reason=reason, modality=job.encoder.modality))
+                    progress.say(f"excluded {id}: {reason}")
+                else:
                     writer.put(id, values)
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 writer.flush()
@@ -198,22 +202,31 @@ def _decoded(job: Job, batches: Sequence[list[Utterance]]) -> Iterator[tuple[lis
             pool.shutdown(cancel_futures=True)
 
 
-def _encode(encoder: Encoder, items: Sequence[Any]) -> list[NDArray[np.float32]]:
-    """Encode a batch; one that does not fit in the device's memory is halved until it does."""
+def _encode(encoder: Encoder, batch: Sequence[tuple[str, Any]]) -> list[tuple[str, NDArray[np.float32] | None]]:
+    """Encode a batch of (id, item); what does not fit in memory is halved, and an item that never fits gives none."""
     import torch
 
+    if not batch:
+        return []
     try:
-        return encoder.encode(items)
-    except torch.OutOfMemoryError:
-        if len(items) == 1:
+        return list(zip([id for id, _ in batch], encoder.encode([item for _, item in batch]), strict=True))
+    except (RuntimeError, MemoryError) as error:  # torch names a full GPU by its own class, a full host by a text
+        full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+        if not full:
             raise
-    torch.cuda.empty_cache()
-    half = len(items) // 2
-    return _encode(encoder, items[:half]) + _encode(encoder, items[half:])
+    if len(batch) == 1:
+        return [(batch[0][0], None)]
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(batch) // 2
+    return _encode(encoder, batch[:half]) + _encode(encoder, batch[half:])
 
 
 def speed_line(job: Job, outcome: Outcome) -> str:
     """What a finished job says of itself."""
     if not outcome.written and not outcome.failed:
-        return f"{job.feature}: {outcome.held} utterances are in {job.store} already, made in the same way; nothing to do"
-    return f"{job.feature}: {outcome.written} utterances encoded in {clock(outcome.seconds)}, {outcome.held} in {job.store}"
+        return (
+            f"{job.feature}: {outcome.held} utterances are in {job.store} already, made in the same way; nothing to do"
+        )
+    took = clock(outcome.seconds)
+    return f"{job.feature}: {outcome.written} utterances encoded in {took}, {outcome.held} in {job.store}"

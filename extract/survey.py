@@ -1,4 +1,4 @@
-"""Looks at every clip of a corpus once, before any encoder runs: its length, its digest, whether it can be used at all."""
+"""Looks at every clip of a corpus once, before any encoder runs: its length, its digest, whether it is of use."""
 
 from __future__ import annotations
 

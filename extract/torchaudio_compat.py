@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -19,6 +20,8 @@ from typing import Any
 from emofuse.common.errors import UsageError
 
 _EXTENSION = "torchaudio._extension"
+# Clips are read on several threads, and the first of them imports torchaudio: the others must wait until it is whole.
+_importing = threading.RLock()
 
 
 def import_torchaudio() -> ModuleType:
@@ -27,17 +30,18 @@ def import_torchaudio() -> ModuleType:
     Raises:
         UsageError: torch or torchaudio is not installed.
     """
-    if "torchaudio" in sys.modules:
-        return sys.modules["torchaudio"]
-    require("torch", "torchaudio")
-    try:
+    with _importing:
+        if "torchaudio" in sys.modules:
+            return sys.modules["torchaudio"]
+        require("torch", "torchaudio")
+        try:
+            return importlib.import_module("torchaudio")
+        except (OSError, RuntimeError, ImportError):
+            # The extension is the first thing torchaudio imports: nothing else of it has run yet.
+            for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
+                del sys.modules[name]
+        sys.modules[_EXTENSION] = _stand_in()
         return importlib.import_module("torchaudio")
-    except (OSError, RuntimeError, ImportError):
-        # The extension is the first thing torchaudio imports: nothing else of it has run yet.
-        for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
-            del sys.modules[name]
-    sys.modules[_EXTENSION] = _stand_in()
-    return importlib.import_module("torchaudio")
 
 
 def import_transformers() -> ModuleType:

@@ -60,7 +60,7 @@ class Excluded:
     id: str
     reason: str
     modality: str | None = None
-    """The one that cannot be used (`audio`, `text`); the utterance stays if it has the other. None: the annotation itself."""
+    """The one that cannot be used (`audio`, `text`); the utterance stays if it has the other one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

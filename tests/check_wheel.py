@@ -28,18 +28,18 @@ import numpy as np
 from pathlib import Path
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureData, write_store
-present = [m for m in %r if importlib.util.find_spec(m)]
+present = [m for m in sys.argv[1:] if importlib.util.find_spec(m)]
 assert not present, f"the bare environment has {present}"
 rng = np.random.default_rng(0)
 utterances = tuple(
-    Utterance(id=f"u{i}", audio=f"u{i}.wav", text="x", label=("angry", "happy", "sad", "calm")[i %% 4], speaker=f"s{i // 4 %% 4}",
-              session=str(i // 4 %% 4), dialogue=str(i)) for i in range(96))
-frames = lambda i: rng.standard_normal((int(rng.integers(3, 9)), 8)) + 2 * np.eye(8)[i %% 4]
+    Utterance(id=f"u{i}", audio=f"u{i}.wav", text="x", label=("angry", "happy", "sad", "calm")[i % 4],
+              speaker=f"s{i // 4 % 4}", session=str(i // 4 % 4), dialogue=str(i)) for i in range(96))
+frames = lambda i: rng.standard_normal((int(rng.integers(3, 9)), 8)) + 2 * np.eye(8)[i % 4]
 m = Manifest(corpus="synthetic", reader="test-1", utterances=utterances)
 write_store(Path("tiny.h5"), m, {
     "logmel": FeatureData(modality="audio", arrays={u.id: frames(i) for i, u in enumerate(utterances)}),
     "hashed": FeatureData(modality="text", arrays={u.id: frames(i) for i, u in enumerate(utterances)})})
-""" % (ABSENT,)
+"""
 
 
 def main() -> None:
@@ -57,10 +57,18 @@ def check(folder: Path, constraints: Path | None, torch_index: str | None) -> No
     check_contents(wheel)
     run(sys.executable, "-m", "venv", str(folder / "env"))
     python = str(folder / "env" / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *(["-c", str(constraints)] if constraints else [])]
+    pip = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        *(["-c", str(constraints)] if constraints else []),
+    ]
     run(*pip, *(["--index-url", torch_index] if torch_index else []), "torch")
     run(*pip, str(wheel))
-    run(python, "-c", MAKE_STORE, cwd=folder)
+    run(python, "-c", MAKE_STORE, *ABSENT, cwd=folder)
     fit = str(folder / "env" / "bin" / "fit")
     run(fit, "--store", "tiny.h5", "--model", "smcn", "--text", "hashed", "--steps", "30", "--set", "lr=0.003",
         "--allow-missing", "1000", "--out", "run", cwd=folder)  # fmt: skip
@@ -80,9 +88,14 @@ def check_contents(wheel: Path) -> None:
         f"emofuse/{path.relative_to(ROOT).as_posix()}"
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.suffix in (".py", ".toml", ".html", ".md") and "__pycache__" not in path.parts and path.name != "README.md"
+        if path.suffix in (".py", ".toml", ".html", ".md")
+        and "__pycache__" not in path.parts
+        and path.name != "README.md"
     }
-    missing, top = sorted(tree - names), {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
+    missing, top = (
+        sorted(tree - names),
+        {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")},
+    )
     assert not missing, f"the wheel lacks {missing}: list their folders in pyproject.toml"
     assert top == {"emofuse"}, f"the wheel installs {top} at the top level"
 

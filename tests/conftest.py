@@ -15,7 +15,7 @@ SHARED = ROOT.parent / "shared"
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from it
+    np.random.seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,9 @@ def manifest(count: int = 12, first: int = 0, corpus: str = "tiny") -> Manifest:
         )
         for i in range(first, first + count)
     )
-    return Manifest(corpus=corpus, reader=f"{corpus}-1", utterances=utterances, excluded=(Excluded(id="x", reason="no label"),))
+    return Manifest(
+        corpus=corpus, reader=f"{corpus}-1", utterances=utterances, excluded=(Excluded(id="x", reason="no label"),)
+    )
 
 
 def arrays(of: Manifest, dimension: int = 6, layers: int = 0, seed: int = 0) -> dict[str, NDArray[np.float32]]:

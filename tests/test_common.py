@@ -23,7 +23,7 @@ def test_registry_refuses_a_second_and_an_unknown_name() -> None:
     assert [e.description for e in registry] == ["a speech encoder"]
     with pytest.raises(ValueError, match="encoder 'hubert' is registered twice"):
         registry.add("hubert", "", 2)
-    with pytest.raises(UnknownNameError, match="no encoder named 'huber'. Did you mean 'hubert'"):
+    with pytest.raises(UnknownNameError, match=r"no encoder named 'huber'\. Did you mean 'hubert'"):
         registry["huber"]
     with pytest.raises(UnknownNameError, match="Valid: none"):
         Registry("x")["y"]
@@ -31,7 +31,7 @@ def test_registry_refuses_a_second_and_an_unknown_name() -> None:
 
 def test_all_mistakes_at_once() -> None:
     complain([], "fine")
-    with pytest.raises(UsageError, match="^bad: one$"):
+    with pytest.raises(UsageError, match=r"^bad: one$"):
         complain(["one"], "bad")
     with pytest.raises(UsageError, match=r"(?s)bad:\n  - one\n  - two"):
         complain(["one", "two"], "bad")
@@ -122,7 +122,11 @@ def test_text_from_strangers_cannot_move_the_cursor() -> None:
 
 
 def test_table_aligns_numbers_right() -> None:
-    assert table(("class", "n"), [("ang", 5), ("neutral", 1708)]).splitlines() == ["class       n", "ang         5", "neutral  1708"]
+    assert table(("class", "n"), [("ang", 5), ("neutral", 1708)]).splitlines() == [
+        "class       n",
+        "ang         5",
+        "neutral  1708",
+    ]
 
 
 def test_the_umbrella_names_every_verb_and_the_nearest() -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 import wave
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from emofuse.store import open_store
 COMMAND = [sys.executable, "-c", "from emofuse.extract.cli import main; main()"]
 
 
-def extract(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def extract(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, **(environment or {})}
     )
@@ -119,13 +122,19 @@ def test_bad_clips_are_listed_and_the_run_goes_on(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--dataset", "iemocup", "--encoder", "hubert"), ["no dataset named 'iemocup'. Did you mean 'iemocap'?", "meld"]),
+        (
+            ("--dataset", "iemocup", "--encoder", "hubert"),
+            ["no dataset named 'iemocup'. Did you mean 'iemocap'?", "meld"],
+        ),
         (("--dataset", "iemocap", "--encoder", "hubrt"), ["no encoder named 'hubrt'. Did you mean 'hubert'?", "wavlm"]),
         (("--dataset", "x", "--encoder", "y"), ["no dataset named 'x'", "no encoder named 'y'"]),
         (("--dataset", "iemocap", "--encoder", "logmel"), ["corpora/iemocap", "EMOFUSE_CORPORA", "--root"]),
         ((*OWN, "--encoder", "logmel", "--device", "cuda:7"), ["no device 'cuda:7'"]),
         ((*OWN, "--encoder", "logmel", "--encoder", "logmel"), ["an encoder is named twice"]),
-        ((*OWN, "--encoder", "logmel", "--encoder", "hashed", "--name", "x"), ["--name and --weights belong to one encoder"]),
+        (
+            (*OWN, "--encoder", "logmel", "--encoder", "hashed", "--name", "x"),
+            ["--name and --weights belong to one encoder"],
+        ),
         ((*OWN, "--encoder", "hubert", "--weights", "no/such/folder/here"), ["no/such/folder/here"]),
     ],
 )
@@ -189,6 +198,41 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(corpus: Path) -> None:
     with open_store(corpus / "own.h5") as store:
         assert len(store.feature("logmel").ids) == 400
     assert sorted(p.name for p in corpus.iterdir()) == ["own", "own.h5"]
+
+
+def test_clips_at_other_rates_are_resampled_on_several_threads_at_once(corpus: Path) -> None:
+    for i in range(8):
+        put_wav(corpus / "own" / f"c{i}.wav", 0.5, rate=44100, seed=i)
+    result = extract(corpus, *OWN, "--encoder", "logmel")
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    with open_store(corpus / "own.h5") as store:
+        assert len(store.feature("logmel").ids) == 8
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_a_clip_that_never_fits_is_listed() -> None:
+    from emofuse.extract.runner import _encode
+
+    class Small:
+        modality = "audio"
+        sizes: ClassVar[list[int]] = []
+
+        def encode(self, items: list[np.ndarray]) -> list[np.ndarray]:
+            self.sizes.append(len(items))
+            if sum(map(len, items)) > 10:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 11 bytes.")
+            return [np.ones((len(i), 2), "f4") for i in items]
+
+    encoded = _encode(Small(), [("a", np.zeros(4)), ("b", np.zeros(5)), ("c", np.zeros(6)), ("d", np.zeros(11))])
+    assert [(id, None if values is None else len(values)) for id, values in encoded] == [
+        ("a", 4), ("b", 5), ("c", 6), ("d", None)
+    ]  # fmt: skip
+    assert Small.sizes[0] == 4
+
+
+def test_layers_concern_the_encoders_that_have_them(corpus: Path) -> None:
+    alone = extract(corpus, *OWN, "--encoder", "hashed", "--layers", "all")
+    assert alone.returncode == 2
+    assert "hashed has no layers" in alone.stderr
 
 
 def test_real_speech_from_the_release(shared: Path, tmp_path: Path) -> None:

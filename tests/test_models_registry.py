@@ -14,6 +14,8 @@ from emofuse.train.models.base import FusionModel, Inputs, ModelSpec
 from emofuse.train.models.layers import BiGRU, head, masked_mean, time_mask
 from emofuse.train.models.registry import MODELS
 
+torch.set_num_threads(1)
+
 CASES = [
     pytest.param(entry.name, modalities, id=f"{entry.name}-{'+'.join(modalities)}")
     for entry in MODELS
@@ -88,7 +90,6 @@ def test_every_parameter_receives_a_gradient_in_training(name: str, modalities: 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
 def test_it_learns_sixteen_utterances_by_heart(name: str, modalities: tuple[str, ...]) -> None:
     batch = sides(name, modalities)
-    torch.set_num_threads(1)
     model = build(name, modalities)
     # Six columns of noise cannot separate sixteen points linearly, so the probes get labels that a line can tell.
     labels = LABELS if MODELS[name].pool == "frames" else separable(batch)

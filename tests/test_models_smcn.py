@@ -13,6 +13,8 @@ from emofuse.train.models.base import Inputs, Outputs
 from emofuse.train.models.layers import AttentionPooling
 from emofuse.train.models.smcn import FUSIONS, SMCN, SMCNConfig, preset
 
+torch.set_num_threads(1)
+
 
 def model(hidden: int = 3, **settings: object) -> SMCN:
     torch.manual_seed(0)

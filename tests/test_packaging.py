@@ -1,4 +1,4 @@
-"""The packages that pyproject.toml lists are the folders that there are, and heavy libraries wait until they are needed."""
+"""The packages that pyproject.toml lists are the folders that there are; heavy libraries wait until needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT
 
 ROOMS = ("common", "manifests", "datasets", "store", "extract", "train")

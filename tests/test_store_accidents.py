@@ -13,16 +13,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from store_samples import arrays, manifest
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded
 from emofuse.store import FeatureData, FeatureSpec, PartWriter, open_store, write_store
 from emofuse.store.verify import verify
 
-from store_samples import arrays, manifest
-
 TESTS = Path(__file__).parent
-SPEC = FeatureSpec(name="hubert", modality="audio", encoder="hubert", dimension=6, fingerprint={"weights": "1", "layer": 12})
+SPEC = FeatureSpec(
+    name="hubert", modality="audio", encoder="hubert", dimension=6, fingerprint={"weights": "1", "layer": 12}
+)
 
 
 def lengths(values: dict[str, np.ndarray]) -> dict[str, int]:
@@ -73,7 +74,9 @@ def test_kill_9_loses_nothing_that_was_written(tmp_path: Path) -> None:
             writer.put(id, a[id])
         writer.commit()
     with open_store(path) as store:
-        np.testing.assert_array_equal(store.feature("hubert").read(m.ids).values, np.concatenate([*a.values()]).astype("f2"))
+        np.testing.assert_array_equal(
+            store.feature("hubert").read(m.ids).values, np.concatenate([*a.values()]).astype("f2")
+        )
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
 
 
@@ -96,7 +99,9 @@ def test_two_writers_of_one_feature(tmp_path: Path) -> None:
     process = slow_writer(tmp_path / "s.h5")
     try:
         m = manifest(200)
-        with pytest.raises(UsageError, match=rf"another process is writing s.h5.hubert.part \(host .*, process {process.pid}\)"):
+        with pytest.raises(
+            UsageError, match=rf"another process is writing s.h5.hubert.part \(host .*, process {process.pid}\)"
+        ):
             PartWriter(tmp_path / "s.h5", m, SPEC, lengths(arrays(m)))
     finally:
         process.kill()
@@ -120,7 +125,9 @@ def test_another_fingerprint_is_refused_and_named(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     a = arrays(m)
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=a, fingerprint={"weights": "1", "layer": 12})})
-    with pytest.raises(UsageError, match=r'(?s)--name.*layer: stored 12, asked for 9.*weights: stored "1", asked for "2"'):
+    with pytest.raises(
+        UsageError, match=r'(?s)--name.*layer: stored 12, asked for 9.*weights: stored "1", asked for "2"'
+    ):
         PartWriter(path, m, replace(SPEC, fingerprint={"weights": "2", "layer": 9}), lengths(a))
     with pytest.raises(UsageError, match="dtype: stored float16, asked for float32"):
         PartWriter(path, m, replace(SPEC, dtype="float32"), lengths(a))
@@ -132,10 +139,9 @@ def test_a_corpus_that_has_grown(tmp_path: Path) -> None:
     path, small, large = tmp_path / "s.h5", manifest(6, first=3), manifest(12)
     a = arrays(large)
     fingerprint = dict(SPEC.fingerprint)
-    write_store(path, small, {
-        "hubert": FeatureData(modality="audio", arrays={i: a[i] for i in small.ids}, encoder="hubert", fingerprint=fingerprint),
-        "bert": FeatureData(modality="text", arrays={i: a[i] for i in small.ids}),
-    })  # fmt: skip
+    some = {i: a[i] for i in small.ids}
+    speech = FeatureData(modality="audio", arrays=some, encoder="hubert", fingerprint=fingerprint)
+    write_store(path, small, {"hubert": speech, "bert": FeatureData(modality="text", arrays=some)})
     with PartWriter(path, large, SPEC, lengths(a)) as writer:
         assert writer.pending == ["u000", "u001", "u002", "u009", "u010", "u011"]
         for id in writer.pending:
@@ -146,13 +152,19 @@ def test_a_corpus_that_has_grown(tmp_path: Path) -> None:
         assert store.feature("hubert").ids == large.ids
         assert store.feature("bert").ids == small.ids
         np.testing.assert_array_equal(store.feature("bert").read(["u005"]).values, a["u005"].astype("f2"))
-        np.testing.assert_array_equal(store.feature("hubert").read(large.ids).values, np.concatenate([*a.values()]).astype("f2"))
+        np.testing.assert_array_equal(
+            store.feature("hubert").read(large.ids).values, np.concatenate([*a.values()]).astype("f2")
+        )
 
 
 def test_asking_for_a_part_keeps_the_rest(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     a = arrays(m)
-    write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=a, encoder="hubert", fingerprint=dict(SPEC.fingerprint))})
+    write_store(
+        path,
+        m,
+        {"hubert": FeatureData(modality="audio", arrays=a, encoder="hubert", fingerprint=dict(SPEC.fingerprint))},
+    )
     part = m.sample(4)
     with PartWriter(path, part, SPEC, {i: len(a[i]) for i in part.ids}) as writer:
         assert writer.pending == []
@@ -165,9 +177,13 @@ def test_asking_for_a_part_keeps_the_rest(tmp_path: Path) -> None:
 def test_a_changed_clip_makes_that_utterance_stale(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     a = arrays(m)
-    features = {n: FeatureData(modality="audio", arrays=a, fingerprint=dict(SPEC.fingerprint)) for n in ("hubert", "wavlm")}
+    features = {
+        n: FeatureData(modality="audio", arrays=a, fingerprint=dict(SPEC.fingerprint)) for n in ("hubert", "wavlm")
+    }
     write_store(path, m, features)
-    changed = replace(m, utterances=tuple(replace(u, audio_digest="f" * 32) if u.id == "u002" else u for u in m.utterances))
+    changed = replace(
+        m, utterances=tuple(replace(u, audio_digest="f" * 32) if u.id == "u002" else u for u in m.utterances)
+    )
     with PartWriter(path, changed, SPEC, lengths(a)) as writer:
         assert writer.pending == ["u002"]
         writer.put("u002", a["u002"] + 1)
@@ -251,7 +267,10 @@ def flip(path: Path, offset: int, bit: int = 3) -> None:
 
 def test_newer_versions_are_an_error_of_their_own(tmp_path: Path) -> None:
     m = manifest()
-    for node, complaint in (("/", "store version 9, newer than 1"), ("/features/hubert", "version 9, newer than 1: update emofuse")):
+    for node, complaint in (
+        ("/", "store version 9, newer than 1"),
+        ("/features/hubert", "version 9, newer than 1: update emofuse"),
+    ):
         path = tmp_path / f"{len(node)}.h5"
         write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
         with h5py.File(path, "r+") as file:

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from emofuse.manifests.protocol import Protocol, parse
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureData, write_store
+
+# Tensors of these sizes gain nothing from a second thread, and parallel tests lose much.
+torch.set_num_threads(1)
 
 CLASSES = ("ang", "hap", "neu", "sad")
 TOML = """\

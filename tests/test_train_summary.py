@@ -1,0 +1,121 @@
+"""What is resampled, how a run folder is claimed, and how tables of several seeds and missing classes read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import train_samples as samples
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.train import folder
+from emofuse.train.summary import bootstrap_units, over_seeds
+
+UTTERANCES = samples.utterances()
+IDS = [u.id for u in UTTERANCES]
+SCORES = ("wa", "ua", "wf1", "macro_f1", "micro_f1")
+
+
+def test_dialogues_are_resampled_where_every_utterance_has_one() -> None:
+    unit, units = bootstrap_units(UTTERANCES, IDS)
+    assert unit == "dialogue"
+    assert units == [u.dialogue for u in UTTERANCES]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        (replace(UTTERANCES[0], dialogue=None), *UTTERANCES[1:]),
+        tuple(replace(u, dialogue="the only one") for u in UTTERANCES),
+        tuple(replace(u, dialogue=u.id) for u in UTTERANCES),
+    ],
+    ids=["one lacks it", "one for all", "one each"],
+)
+def test_utterances_are_resampled_otherwise(changed: Any) -> None:
+    assert bootstrap_units(changed, IDS) == ("utterance", IDS)
+
+
+def test_units_follow_the_order_of_the_predictions() -> None:
+    assert bootstrap_units(UTTERANCES, IDS[::-1])[1] == [u.dialogue for u in UTTERANCES[::-1]]
+
+
+def run(ua: float) -> dict[str, Any]:
+    scored = dict.fromkeys(SCORES, ua)
+    return {
+        "protocol": "tiny4",
+        "model": "text",
+        "classes": ["a"],
+        "metrics": ["ua"],
+        "definitions": {},
+        "mean": scored,
+        "pooled": scored,
+        "wall_seconds": 2.0,
+    }
+
+
+def test_seeds_are_summarised_by_mean_and_sample_deviation() -> None:
+    found = over_seeds({3: run(0.5), 4: run(0.7), 5: run(0.6)})
+    assert found["seeds"] == [3, 4, 5]
+    assert found["mean"]["ua"] == pytest.approx(0.6)
+    assert found["std"]["ua"] == pytest.approx(0.1)
+    assert found["wall_seconds"] == 6.0
+    assert found["per_seed"]["4"]["mean"]["ua"] == 0.7
+
+
+CONFIG = {"run": {"model": "text", "seed": 0, "folds": (1, 2)}, "device": "cpu"}
+
+
+def test_a_run_is_a_part_until_it_is_finished(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "run"
+    part = folder.claim(out, CONFIG)
+    assert part == tmp_path / "deep" / "run.part"
+    assert not out.exists()
+    folder.finish(part, out)
+    assert json.loads((out / "config.json").read_text())["run"]["model"] == "text"
+    assert not part.exists()
+
+
+def test_an_equal_run_takes_the_part_up_whatever_else_changed(tmp_path: Path) -> None:
+    part = folder.claim(tmp_path / "run", CONFIG)
+    (part / "mark").touch()
+    assert folder.claim(tmp_path / "run", CONFIG | {"device": "cuda"}) == part
+    assert (part / "mark").exists()
+
+
+def test_another_run_names_what_differs(tmp_path: Path) -> None:
+    folder.claim(tmp_path / "run", CONFIG)
+    with pytest.raises(UsageError, match="half-done run with other model, seed;"):
+        folder.claim(tmp_path / "run", {"run": {"model": "audio", "seed": 1, "folds": (1, 2)}})
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_whatever_lies_at_out_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "run").mkdir() if kind == "folder" else (tmp_path / "run").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        folder.claim(tmp_path / "run", CONFIG)
+    assert (tmp_path / "run").exists()
+    assert not (tmp_path / "run.part").exists()
+
+
+def test_damaged_json_says_which_file_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"half": ')
+    with pytest.raises(DataError, match=r"x\.json cannot be read: .*; delete the folder and fit again"):
+        folder.read_json(tmp_path / "x.json")
+
+
+def test_rows_of_different_keys_share_one_table(tmp_path: Path) -> None:
+    folder.write_csv(tmp_path / "x.csv", [{"a": 1}, {"a": 2, "b": "with, comma"}])
+    assert folder.read_csv(tmp_path / "x.csv") == [{"a": "1", "b": ""}, {"a": "2", "b": "with, comma"}]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_default_folder_depends_on_the_settings_alone() -> None:
+    identity: dict[str, Any] = {"protocol": {"name": "iemocap4"}, "model": "smcn", "seed": 0}
+    one = folder.default_out(identity)
+    assert one == folder.default_out(dict(reversed(identity.items())))
+    assert one != folder.default_out(identity | {"seed": 1})
+    assert one.parent == Path("runs")
+    assert one.name.startswith("iemocap4-smcn-")
