@@ -17,7 +17,7 @@ label is hit one time in four; classes are even, so this is WA and UA alike:
     additive  a sum of one score from the audio and one from the text cannot express "turned round" (exclusive or):
               of the four cases wording x irony it misses one, at best a rare one of share q/2   s = 1-q/2    0.84375
 
-The shares hold exactly, not only on average, in a corpus of 640 utterances.
+The shares hold exactly, not only on average, in a corpus of 640 utterances or a multiple of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from emofuse.datasets._voice import SAMPLE_RATE, Delivery, speak
 from emofuse.datasets.base import Corpus, ReaderOptions, csv_rows, settled
 from emofuse.manifests.schema import Manifest, Utterance
 
-UTTERANCES = 640
+UTTERANCES = 1920
 IRONIC, VAGUE = 1 / 4, 1 / 20
 CLASSES = {("high", "bad"): "angry", ("high", "good"): "happy", ("low", "bad"): "sad", ("low", "good"): "calm"}
 SPEAKERS = ("s1a", "s1b", "s2a", "s2b", "s3a", "s3b", "s4a", "s4b")
@@ -153,7 +153,7 @@ def write_synthetic(root: Path, seed: int = 0, utterances: int = UTTERANCES) -> 
     Args:
         root: The folder to write to; it is made where it is absent.
         seed: Another seed is another corpus of the same design.
-        utterances: The expected counts of protocol synthetic4 hold for 640.
+        utterances: The expected counts of protocol synthetic4 hold for 1920.
     """
     rows = design(seed, utterances)
     (root / "wav").mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from emofuse.common.errors import command
 from emofuse.common.progress import clock
 from emofuse.common.umbrella import verb
 
-STEPS = 600
+STEPS = 250
 LEARNING_RATE = 1e-3
 
 

@@ -107,12 +107,13 @@ class Feature:
             int(self.lengths[position]) * width, self.values_offset + int(self.starts[position]) * width
         )
 
-    def read(self, ids: Sequence[str], verify: bool = True) -> Ragged:
+    def read(self, ids: Sequence[str], verify: bool = True, out: NDArray[Any] | None = None) -> Ragged:
         """The values of `ids`, in that order, in one buffer.
 
         Args:
             ids: Utterances that the feature holds.
             verify: Recompute each checksum (about a fifth of the reading time).
+            out: A buffer to fill, [at least sum T, ...] in the file's own type; a fresh one costs more than reading.
 
         Raises:
             UsageError: An id that the feature does not hold.
@@ -125,7 +126,10 @@ class Feature:
             )
         at = np.array([self.position[i] for i in ids], np.int64)
         lengths = self.lengths[at] if len(at) else np.zeros(0, np.int64)
-        values = np.empty((int(lengths.sum()), *self.spec.frame_shape), RAW[self.spec.dtype])
+        shape = (int(lengths.sum()), *self.spec.frame_shape)
+        values = np.empty(shape, RAW[self.spec.dtype]) if out is None else out[: shape[0]]
+        if values.shape != shape or values.dtype != RAW[self.spec.dtype] or not values.flags.c_contiguous:
+            raise UsageError(f"`out` is {values.shape} {values.dtype}; {shape} {RAW[self.spec.dtype]} is needed")
         flat, width = values.reshape(-1).view(np.uint8).data, self.spec.frame_bytes
         damaged, done, marks = [], 0, self.marks()
         for id, i, frames in zip(ids, at.tolist(), lengths.tolist(), strict=True):

@@ -21,6 +21,12 @@ DTYPES = {"fp16": "float16", "fp32": "float32", "bf16": "bfloat16"}
 """What a user types -> what the file says."""
 RAW: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4"), "bfloat16": np.dtype("<u2")}
 """What the file says -> how the numbers lie in it; HDF5 has no bfloat16, so its 16 bits stand as integers."""
+EXPONENT: dict[str, np.unsignedinteger[Any]] = {
+    "float16": np.uint16(0x7C00),
+    "float32": np.uint32(0x7F800000),
+    "bfloat16": np.uint16(0x7F80),
+}
+"""The bits that are all set where a value is not a finite number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +107,20 @@ def encode_values(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     Raises:
         DataError: A value is not finite, or too large for float16.
     """
-    if not np.isfinite(values).all():
-        raise DataError("the encoder gave values that are not finite; try --precision fp32")
-    if dtype == "float16":
-        largest = float(np.abs(values).max(initial=0.0))
-        if largest > 65504:
-            raise DataError(
-                f"value {largest:.0f} does not fit float16 (at most 65504); extract with --dtype bf16 or fp32"
-            )
     if dtype == "bfloat16":
         bits = np.ascontiguousarray(values, "<f4").view("<u4").astype(np.uint64)
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")  # round to nearest, ties to even
-    return np.ascontiguousarray(values, RAW[dtype])
+        stored = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")  # round to nearest, ties to even
+    else:
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is found below
+            stored = np.ascontiguousarray(values, RAW[dtype])
+    # A number whose exponent bits are all set is infinite or none; integers are compared, since float16 is slow.
+    exponent = EXPONENT[dtype]
+    if ((stored.view(exponent.dtype) & exponent) == exponent).any():
+        if not np.isfinite(values).all():
+            raise DataError("the encoder gave values that are not finite; try --precision fp32")
+        largest = float(np.abs(values).max())
+        raise DataError(f"value {largest:.0f} does not fit {dtype}; extract with --dtype bf16 or fp32")
+    return stored
 
 
 def decode_values(raw: NDArray[Any], dtype: str) -> NDArray[Any]:

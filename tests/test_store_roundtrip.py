@@ -36,6 +36,12 @@ def test_values_come_back(tmp_path: Path, dtype: str, tolerance: float, layers: 
         np.testing.assert_allclose(got.values.astype("f4"), want, rtol=tolerance, atol=1e-6)
         assert (feature.layers, feature.frame_rate, feature.complete) == (layers, 50.0, True)
         assert feature.read([]).values.shape[0] == 0
+        buffer = np.empty((2 * len(want), *want.shape[1:]), "u2" if dtype == "bfloat16" else dtype)
+        again = feature.read(asked, out=buffer)
+        np.testing.assert_array_equal(again.values, got.values)
+        assert dtype == "bfloat16" or np.shares_memory(again.values, buffer)
+        with pytest.raises(UsageError, match="`out` is"):
+            feature.read(asked, out=buffer[:1])
 
 
 def test_the_manifest_comes_back_whole(tmp_path: Path) -> None:
