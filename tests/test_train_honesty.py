@@ -159,3 +159,9 @@ def test_the_same_seed_gives_the_same_numbers(folder: Path, model: str) -> None:
 def test_a_fold_does_not_depend_on_which_other_folds_run(run: Path, folder: Path) -> None:
     alone = quietly(config(folder, "alone", "smcn", folds="3"))
     assert weights(alone, 3) == weights(run, 3)
+
+
+def test_a_lab_can_read_the_weights_of_a_run(run: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()  # whatever this user's files are like
+    assert (run / "fold_1" / "model.safetensors").stat().st_mode == plain.stat().st_mode

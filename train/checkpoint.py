@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from emofuse.common.errors import DataError
@@ -51,7 +51,8 @@ def save(path: Path, recipe: Recipe, state: Mapping[str, Tensor], statistics: St
     }
     part = path.with_name(path.name + ".part")
     # One key: safetensors writes several in an order of chance, and equal runs shall give equal files.
-    save_file(tensors, part, {"emofuse": json.dumps(about)})
+    # Bytes, not save_file: that one makes files that only their owner can read, and a lab shares its runs.
+    part.write_bytes(to_bytes(tensors, {"emofuse": json.dumps(about)}))
     part.replace(path)
 
 
