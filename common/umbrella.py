@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from emofuse.common.errors import UnknownNameError, fail
+
 # Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.
 VERBS = {
     "extract": ("emofuse.extract.cli:extract", "Run frozen encoders over a corpus, once, into a store."),
@@ -35,6 +37,15 @@ class LazyGroup(click.Group):
             raise click.ClickException(
                 f"`emofuse {cmd_name}` needs {error.name}: pip install 'emofuse[extract]'"
             ) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; an unknown one lists all and the nearest."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            error = UnknownNameError("verb", args[0], VERBS)
+            fail(str(error), error.exit_code)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing any."""

@@ -43,8 +43,13 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     rows = _json_lines(path)
     if rows and "emofuse-manifest" in rows[0][1]:
         written = read_manifest(path)
-        return settled("custom", "custom-1", root, written.utterances, written.excluded)
+        return settled("custom", _reader(root), root, written.utterances, written.excluded)
     return _from_rows(root, path, rows)
+
+
+def _reader(root: Path) -> str:
+    """Names the folder too: two labs' own corpora are both `custom`, and must not end in one store unnoticed."""
+    return f"custom-1 of {root.resolve().name}"
 
 
 def _csv(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -87,7 +92,7 @@ def _from_rows(root: Path, path: Path, rows: list[tuple[int, dict[str, Any]]]) -
     complain(problems, f"{path} has mistakes")
     if not utterances:
         raise UsageError(f"{path} names no utterance")
-    return settled("custom", "custom-1", root, utterances)
+    return settled("custom", _reader(root), root, utterances)
 
 
 def _utterance(row: Mapping[str, Any], root: Path, wrong: list[str]) -> Utterance | None:

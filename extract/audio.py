@@ -38,6 +38,8 @@ _COUNTED_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST"}
 _COUNTED_ENCODINGS = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 _LARGEST_FILTER = 30_000_000
 
+END_TOLERANCE = 0.1
+"""Seconds that an utterance may end after its file: annotations are rounded."""
 POLICY: dict[str, Any] = {
     "version": 1,
     "decode": "float32 in -1..1; libsndfile, else FFmpeg: first audio stream without damaged packets and priming",
@@ -112,9 +114,7 @@ def load(path: Path, sample_rate: int, start: float | None = None, end: float | 
         channels, rate = _decode_stream(data)
         first, stop = _cut(channels.shape[1], rate, start, end)
         channels = channels[:, first:stop]
-    mono = channels.mean(axis=0, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise AudioError("holds samples that are not numbers (NaN or infinite)")
+    mono = _finite(channels).mean(axis=0, dtype=np.float32)
     return resample(mono, rate, sample_rate)
 
 
@@ -154,9 +154,17 @@ def _whole(path: Path, size: int, modified: int) -> Clip:
         samples, count = channels.shape[1], channels.shape[0]
     else:
         with sound:
-            samples = sound.frames if _counted(sound) else _read_all(sound).shape[1]
+            # Only floating-point files can hold what is no number, and it must be known before anything is encoded.
+            trusted = _counted(sound) and sound.subtype not in ("FLOAT", "DOUBLE")
+            samples = sound.frames if trusted else _finite(_read_all(sound)).shape[1]
             rate, count = sound.samplerate, sound.channels
     return Clip(samples=samples, sample_rate=rate, channels=count, digest=xxhash.xxh3_128_hexdigest(data))
+
+
+def _finite(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(channels).all():
+        raise AudioError("holds samples that are not numbers (NaN or infinite)")
+    return channels
 
 
 def _cut(samples: int, rate: int, start: float | None, end: float | None) -> tuple[int, int]:
@@ -164,6 +172,8 @@ def _cut(samples: int, rate: int, start: float | None, end: float | None) -> tup
     stop = samples if end is None else min(samples, round(end * rate))
     if samples == 0:
         raise AudioError("holds no samples")
+    if end is not None and end > samples / rate + END_TOLERANCE:
+        raise AudioError(f"lasts {samples / rate:.2f} s, but the utterance ends at {end:g} s")
     if first >= stop:
         raise AudioError(f"holds no samples between {start or 0:g} and {samples / rate if end is None else end:g} s")
     return first, stop

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.console import say, size
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, complain
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def corpus_options(function: Any) -> Any:
 @click.option("--store", type=click.Path(path_type=Path), help="The file to write [cache/DATASET.h5].")
 @click.option("--name", help="What the feature is called in the store [the encoder's name].")
 @click.option("--weights", help="A folder, or ORG/NAME[@revision] on the hub [the encoder's own].")
+@click.option(
+    "--fitted-on",
+    metavar="WHAT",
+    help="What the weights were fitted on with labels: none, CORPUS, or CORPUS:session=1,2 (speaker, split likewise).",
+)
 @click.option("--layers", default="last", show_default=True, help="last, all, mean, or numbers: 6,9,12.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
@@ -83,6 +89,7 @@ def _extract(
     dtype: str,
     dry_run: bool,
     quiet: bool,
+    fitted_on: str | None,
     **reader: Any,
 ) -> int:
     _check_names(dataset, encoders, name, weights)
@@ -99,33 +106,41 @@ def _extract(
     chosen = replace(plain, weights=weights, layers=layers, precision="fp32" if precision == "auto" else precision)
     # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
     some_pretrained = any(spec.pretrained for spec in specs.values())
-    built = {
-        encoder: spec.build(chosen if spec.pretrained or not some_pretrained else plain)
-        for encoder, spec in specs.items()
-    }
-    used: set[str] = {spec.modality for spec in specs.values()}
-    unusable = [item for item in manifest.excluded if item.modality in used]
-    manifest, clips, left_out = _survey(manifest, where, used, quiet)
-    unusable += left_out
+    said = {"fitted_on": parse_fitted_on(fitted_on)} if fitted_on else {}
+    jobs = []
     for encoder, spec in specs.items():
+        concerned = spec.pretrained or not some_pretrained
         job = runner.Job(
             store=store or Path("cache") / f"{dataset}.h5",
             manifest=manifest,
             root=where,
-            clips=clips,
-            encoder=built[encoder],
+            clips={},
+            encoder=spec.build(chosen if concerned else plain),
             encoder_name=encoder,
             feature=name or spec.feature,
             dtype=DTYPES[dtype],
             device=device,
-            provenance={"command": _command_line(dataset, encoder, weights, layers)},
+            provenance={
+                "corpus_options": _corpus_options(where, reader),
+                "encoder_options": _encoder_options(weights, layers) if concerned else [],
+                **(said if concerned else {}),
+            },
         )
+        runner.check(job)
+        jobs.append(job)
+    used: set[str] = {spec.modality for spec in specs.values()}
+    unusable = [item for item in manifest.excluded if item.modality in used]
+    manifest, clips, left_out = _survey(manifest, where, used, quiet)
+    unusable += left_out
+    for unsurveyed in jobs:
+        job = replace(unsurveyed, manifest=manifest, clips=clips)
         if dry_run:
             _describe(job)
             continue
         outcome = runner.run(job, quiet)
-        print(runner.speed_line(job, outcome))
+        say(runner.speed_line(job, outcome))
         unusable += outcome.failed
+        manifest = manifest.excluding(outcome.failed)
     return _report(unusable)
 
 
@@ -155,8 +170,12 @@ def _check_names(dataset: str, encoders: tuple[str, ...], name: str | None, weig
                 problems.append(str(error))
     if len(set(encoders)) < len(encoders):
         problems.append(f"an encoder is named twice: {', '.join(encoders)}")
-    if len(encoders) > 1 and (name or weights):
-        problems.append("--name and --weights belong to one encoder; run `extract` once per encoder")
+    pretrained = [e for e in encoders if e in ENCODERS and ENCODERS[e].pretrained]
+    for option, value, concerned in (("--name", name, encoders), ("--weights", weights, pretrained)):
+        if value and len(concerned) > 1:
+            problems.append(
+                f"{option} belongs to one encoder, not to {', '.join(concerned)}: run `extract` once for each"
+            )
     complain(problems, "cannot extract")
 
 
@@ -199,18 +218,38 @@ def _survey(
     return survey.manifest, survey.clips, (*unusable, *survey.unusable)
 
 
-def _command_line(dataset: str, encoder: str, weights: str | None, layers: str) -> str:
-    extra = (f" --weights {weights}" if weights else "") + (f" --layers {layers}" if layers != "last" else "")
-    return f"extract --dataset {dataset} --encoder {encoder}{extra}"
+def _corpus_options(root: Path, reader: dict[str, Any]) -> list[str]:
+    """How the corpus was read, as options: recorded, so that `fit` can say which command adds a feature."""
+    flags = {"transcripts": "--transcripts", "meld_clips": "--meld-clips", "manifest_file": "--manifest"}
+    given = [(flag, str(reader[key])) for key, flag in flags.items() if reader[key] is not None]
+    return ["--root", str(root), *(word for pair in given for word in pair)]
+
+
+def _encoder_options(weights: str | None, layers: str) -> list[str]:
+    return [*(["--weights", weights] if weights else []), *(["--layers", layers] if layers != "last" else [])]
+
+
+def parse_fitted_on(words: str) -> list[dict[str, Any]]:
+    """What an encoder was fitted on with labels: `none`, a corpus, or a corpus with its sessions, speakers or split.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    if words == "none":
+        return []
+    corpus, _, part = words.partition(":")
+    key, _, values = part.partition("=")
+    if not corpus or (part and (key not in ("session", "speaker", "split") or not values)):
+        raise UsageError(f"--fitted-on {words!r}: say none, CORPUS, or CORPUS:session=1,2 (or speaker=..., split=...)")
+    return [{"corpus": corpus, "labels": True, **({f"{key}s": values.split(",")} if part else {})}]
 
 
 def _describe(job: Job) -> None:
-    from emofuse.common.console import size
     from emofuse.extract import runner
 
     spec, lengths = runner.feature_spec(job), runner.frame_counts(job)
     state = "is there already" if runner.is_done(job, spec) else "would be written"
-    print(
+    say(
         f"{job.feature}: {len(lengths)} utterances, {job.manifest.hours:.2f} h, {sum(lengths.values())} frames of "
         f"{'x'.join(map(str, spec.frame_shape))} {spec.dtype}, {size(sum(lengths.values()) * spec.frame_bytes)} "
         f"{state} in {job.store}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from emofuse.common.console import table
+from emofuse.common.console import say, table
 from emofuse.common.errors import command
 from emofuse.common.progress import clock
 from emofuse.common.umbrella import verb
@@ -35,7 +35,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     started = time.monotonic()
     corpus, store, run = out / "corpus", out / "synthetic.h5", out / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
     if not (corpus / "synthetic.csv").exists():
-        print(f"writing the synthetic corpus to {corpus}")
+        say(f"writing the synthetic corpus to {corpus}")
         write_synthetic(corpus)
     _run("extract", "--dataset", "synthetic", "--root", str(corpus), "--encoder", "logmel", "--encoder", "hashed",
          "--store", str(store))  # fmt: skip
@@ -43,8 +43,8 @@ def demo(out: Path, steps: int, seed: int) -> None:
          "--seed", str(seed), "--set", f"lr={LEARNING_RATE}", "--out", str(run))  # fmt: skip
     reached = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["mean"]["ua"]
     best = best_scores()
-    print("\nUA, leave one session out, beside the best that is possible on this corpus (by construction):")
-    print(
+    say("\nUA, leave one session out, beside the best that is possible on this corpus (by construction):")
+    say(
         table(
             ("", "UA"),
             [
@@ -56,13 +56,13 @@ def demo(out: Path, steps: int, seed: int) -> None:
         )
     )
     alone = max(best["audio"], best["text"])
-    print(f"expected band: {alone:.3f} to {best['both']:.3f}; done in {clock(time.monotonic() - started)}")
+    say(f"expected band: {alone:.3f} to {best['both']:.3f}; done in {clock(time.monotonic() - started)}")
     if not alone < reached <= best["both"] + 0.02:
         sys.exit("error: the score lies outside the expected band: something does not work as it should")
 
 
 def _run(name: str, *arguments: str) -> None:
-    print(f"\n$ {name} {' '.join(arguments)}", flush=True)
+    say(f"\n$ {name} {' '.join(arguments)}")
     try:
         verb(name).main(args=list(arguments), prog_name=name, standalone_mode=False)
     except SystemExit as done:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import printable, table
+from emofuse.common.console import printable, say, table
 from emofuse.common.errors import DONE, EXCLUDED, command
 from emofuse.extract.cli import corpus_options, read
 
@@ -38,7 +38,7 @@ def manifest(dataset: str, out: Path | None, quick: bool, quiet: bool, **options
     describe(found, root)
     out = out or Path("cache") / f"{dataset}.manifest.jsonl"
     write_manifest(found, out)
-    print(f"written to {out}")
+    say(f"written to {out}")
     sys.exit(EXCLUDED if unusable or missing else DONE)
 
 
@@ -48,19 +48,19 @@ def describe(found: Manifest, root: Path) -> None:
 
     modalities = " and ".join(m for m in ("audio", "text") if found.has(m)) or "nothing"
     hours = f", {found.hours:.2f} h" if found.hours else ""
-    print(f"{found.corpus} in {root}: {len(found)} utterances with {modalities}{hours}, read by {found.reader}")
+    say(f"{found.corpus} in {root}: {len(found)} utterances with {modalities}{hours}, read by {found.reader}")
     for attribute in ("label", "session", "speaker", "split"):
         counts = found.counts(attribute)
         if counts and len(counts) <= 40:
-            print(f"\n{table((attribute, 'utterances'), [(printable(k, 40), n) for k, n in counts.items()])}")
+            say(f"\n{table((attribute, 'utterances'), [(printable(k, 40), n) for k, n in counts.items()])}")
         elif counts:
-            print(f"\n{attribute}: {len(counts)} values")
+            say(f"\n{attribute}: {len(counts)} values")
     reasons = Counter(e.reason for e in found.excluded)
-    print(f"\nexcluded: {len(found.excluded)}")
+    say(f"\nexcluded: {len(found.excluded)}")
     for reason, count in reasons.most_common(20):
         first = next(e.id for e in found.excluded if e.reason == reason)
-        print(f"  {count} x {printable(reason)} ({printable(first)}{', ...' if count > 1 else ''})")
+        say(f"  {count} x {printable(reason)} ({printable(first)}{', ...' if count > 1 else ''})")
     for name in protocol.names(found.corpus):
         task = protocol.load(name)
         differences = task.differences([u for u in found.utterances if task.class_of(u) is not None])
-        print(f"\nprotocol {name}: " + ("counts as expected" if not differences else "; ".join(differences[:6])))
+        say(f"\nprotocol {name}: " + ("counts as expected" if not differences else "; ".join(differences[:6])))

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress, clock
 from emofuse.extract.audio import POLICY, AudioError, Clip, load, resampled_length
 from emofuse.extract.batching import plan_batches
 from emofuse.extract.encoders.base import Encoder
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 from emofuse.store import FeatureSpec, PartWriter, open_store
-from emofuse.store.spec import differences, source_digest
+from emofuse.store.spec import source_digest
+from emofuse.store.writer import refuse_unfit
 
 EXTRACTOR_VERSION = 1
 BUDGET = {"cpu": {"audio": 60.0, "text": 4096}, "cuda": {"audio": 600.0, "text": 65536}}
@@ -100,19 +102,32 @@ def frame_counts(job: Job) -> dict[str, int]:
     return {u.id: encoder.length(samples[u.id]) for u in job.manifest.utterances if u.id in samples}
 
 
+def check(job: Job) -> None:
+    """Refuse a store that cannot take the job's feature, before any clip is looked at.
+
+    Raises:
+        UsageError, DataError: As `refuse_unfit` and `open_store` do.
+    """
+    if job.store.is_dir():
+        raise UsageError(f"--store {job.store} is a folder; name a file in it, such as {job.store / 'corpus.h5'}")
+    if job.store.exists():
+        with open_store(job.store) as store:
+            refuse_unfit(store, job.manifest, feature_spec(job))
+
+
 def is_done(job: Job, spec: FeatureSpec) -> bool:
     """Whether the store holds everything that the job would write, made in the same way from the same sources."""
     if not job.store.exists():
         return False
     with open_store(job.store) as store:
+        refuse_unfit(store, job.manifest, spec)
         feature = store.features.get(job.feature)
-        if store.corpus != job.manifest.corpus or feature is None or differences(feature.fingerprint, spec.fingerprint):
+        if feature is None or feature.provenance.get("fitted_on") != spec.provenance.get("fitted_on"):
             return False
         held = dict(zip(feature.ids, feature.sources, strict=True))
         asked = {u.id: source_digest(spec.modality, u) for u in job.manifest.utterances}
         same = all(source is None or held.get(id) == source for id, source in asked.items())
-        merged = job.manifest.merged_into(store.manifest)
-        return same and feature.spec.dtype == spec.dtype and merged == store.manifest
+        return same and job.manifest.merged_into(store.manifest) == store.manifest and not feature.damaged()
 
 
 def run(job: Job, quiet: bool = False) -> Outcome:
@@ -124,23 +139,22 @@ def run(job: Job, quiet: bool = False) -> Outcome:
     spec = feature_spec(job)
     if is_done(job, spec):
         return Outcome(feature=job.feature, written=0, held=len(frame_counts(job)), seconds=0.0, failed=())
-    lengths = frame_counts(job)
     started = time.monotonic()
-    with PartWriter(job.store, job.manifest, spec, lengths) as writer:
-        failed = _fill(job, writer, lengths, quiet)
-        written = len(writer.pending) - len(failed)
+    with PartWriter(job.store, job.manifest, spec, frame_counts(job)) as writer:
+        failed = _fill(job, writer, quiet)
+        written, held = len(writer.pending) - len(failed), len(writer.lengths) - len(failed)
         writer.commit(failed)
     return Outcome(
         feature=job.feature,
         written=written,
-        held=len(lengths) - len(failed),
+        held=held,
         seconds=time.monotonic() - started,
         failed=tuple(failed),
     )
 
 
-def _fill(job: Job, writer: PartWriter, lengths: Mapping[str, int], quiet: bool) -> list[Excluded]:
-    utterances = {u.id: u for u in job.manifest.utterances}
+def _fill(job: Job, writer: PartWriter, quiet: bool) -> list[Excluded]:
+    utterances, lengths = {u.id: u for u in writer.manifest.utterances}, writer.lengths
     audio = job.encoder.modality == "audio"
     seconds = {id: utterances[id].seconds or 0.0 for id in writer.pending}
     sizes = {id: round(1000 * seconds[id]) if audio else lengths[id] for id in writer.pending}

@@ -126,6 +126,8 @@ def load(name: str) -> Protocol:
         UsageError: The file is wrong; lists every mistake.
     """
     path = Path(name) if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
+    if not path.is_file() and name.endswith(".toml"):
+        raise UsageError(f"no protocol file {path}; those that come with emofuse: {', '.join(names())}")
     if not path.is_file():
         raise UnknownNameError("protocol", name, names(), "A task of your own: --protocol PATH.toml.")
     try:

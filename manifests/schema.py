@@ -200,7 +200,12 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     rows = [_record(u) for u in manifest.utterances] + [{"excluded": True, **_record(e)} for e in manifest.excluded]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text("".join(_line(r) + "\n" for r in [header, *rows]), encoding="utf-8")
+    try:
+        part.write_text("".join(_line(r) + "\n" for r in [header, *rows]), encoding="utf-8")
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
     part.replace(path)
 
 

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.console import size
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Manifest
 from emofuse.store.columns import write_columns
@@ -68,7 +69,8 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
         path.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "errno = 28" in str(error):
             raise DataError(
-                f"no room for {path}: it needs {needed / 1e9:.2f} GB for its values; free some space first"
+                f"no room in {path.parent.resolve()} for {size(needed)} of values of "
+                f"{', '.join(p.spec.name for p in plans)}: free some space and run the same command again"
             ) from None
         raise
     except BaseException:

@@ -25,6 +25,32 @@ from emofuse.store.reader import Feature, Store, open_store
 from emofuse.store.spec import FeatureSpec, Modality, differences, encode_values, mark_of, source_digest
 
 
+def refuse_unfit(store: Store, manifest: Manifest, spec: FeatureSpec) -> None:
+    """Refuse to write a feature of `manifest` into a store or part that is made of something else.
+
+    Raises:
+        UsageError: It is of another corpus or reading of it, or holds the feature made otherwise (each field is named).
+    """
+    for what, stored, asked in (
+        ("was made for corpus", store.corpus, manifest.corpus),
+        ("was read by", store.manifest.reader, manifest.reader),
+    ):
+        if stored != asked:
+            raise UsageError(f"{store.path} {what} {stored!r}, not {asked!r}: name another file with --store")
+    older = store.features.get(spec.name)
+    if older is None:
+        return
+    differing = differences(older.fingerprint, spec.fingerprint)
+    if older.spec.dtype != spec.dtype:
+        differing.append(f"dtype: stored {older.spec.dtype}, asked for {spec.dtype}")
+    if differing:
+        remedy = f"delete {store.path} to start afresh, or " if store.path.suffix == ".part" else ""
+        raise UsageError(
+            f"{store.path} holds feature {spec.name!r} made otherwise; {remedy}"
+            "store this one under another name with --name\n" + "\n".join(f"  - {d}" for d in differing)
+        )
+
+
 class PartWriter:
     """Fills one feature of a store.
 
@@ -43,13 +69,13 @@ class PartWriter:
     def __init__(self, path: Path, manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, int]) -> None:
         self.path, self.spec = path, spec
         self.part = path.with_name(f"{path.name}.{spec.name}.part")
-        self.manifest, lengths = self._with_older(manifest, lengths)
-        rows = [i for i, u in enumerate(self.manifest.utterances) if u.id in lengths]
+        self.manifest, self.lengths = self._with_older(manifest, lengths)
+        rows = [i for i, u in enumerate(self.manifest.utterances) if u.id in self.lengths]
         held = [self.manifest.utterances[i] for i in rows]
         self._plan = Plan(
             spec=spec,
             rows=np.array(rows, np.int64),
-            lengths=np.array([lengths[u.id] for u in held], np.int64),
+            lengths=np.array([self.lengths[u.id] for u in held], np.int64),
             sources=[source_digest(spec.modality, u) or "" for u in held],
         )
         if not rows:
@@ -58,6 +84,8 @@ class PartWriter:
         try:
             self._store = self._open()
         except BaseException:
+            if not self.part.exists():
+                self.part.with_name(self.part.name + ".lock").unlink(missing_ok=True)
             os.close(self._lock)
             raise
         self._feature = self._store.features[spec.name]
@@ -66,17 +94,21 @@ class PartWriter:
         self.pending = self._pending()
 
     def _with_older(self, manifest: Manifest, lengths: Mapping[str, int]) -> tuple[Manifest, Mapping[str, int]]:
-        """What was asked for, and what the store holds already: asking for a part of a corpus never drops the rest."""
-        if not self.path.exists():
-            return manifest, lengths
-        with open_store(self.path) as older:
-            self._check(older, manifest.corpus)
-            merged = manifest.merged_into(older.manifest)
-            feature = older.features.get(self.spec.name)
-            held = dict(zip(feature.ids, feature.lengths.tolist(), strict=True)) if feature else {}
-        usable = {u.id for u in merged.utterances if source_digest(self.spec.modality, u) is not None}
-        asked = set(manifest.ids)
-        return merged, {**{i: n for i, n in held.items() if i in usable and i not in asked}, **lengths}
+        """What was asked for, and what store and part hold: asking for some of a corpus never drops the rest."""
+        asked, merged = set(manifest.ids), manifest
+        held: dict[str, tuple[int, str]] = {}
+        for path in (self.path, self.part):
+            if path.exists():
+                with open_store(path) as older:
+                    refuse_unfit(older, manifest, self.spec)
+                    merged = merged.merged_into(older.manifest)
+                    feature = older.features.get(self.spec.name)
+                    if feature:
+                        there = feature.marks().astype(bool).tolist()
+                        found = zip(feature.ids, feature.lengths.tolist(), feature.sources, there, strict=True)
+                        held |= {id: (frames, source) for id, frames, source, written in found if written}
+        now = {u.id: source_digest(self.spec.modality, u) for u in merged.utterances if u.id not in asked}
+        return merged, {**{i: n for i, (n, source) in held.items() if now.get(i) == source}, **lengths}
 
     def _open(self) -> Store:
         """The part, as an earlier run left it or laid out anew with what older files already hold."""
@@ -86,7 +118,6 @@ class PartWriter:
                 continue
             donor = open_store(path)
             donors.append(donor)
-            self._check(donor, self.manifest.corpus)
         if donors and donors[0].path == self.part and self._is_mine(donors[0]):
             for other in donors[1:]:
                 other.close()
@@ -102,24 +133,6 @@ class PartWriter:
             donor.close()
         fresh.replace(self.part)
         return open_store(self.part)
-
-    def _check(self, donor: Store, corpus: str) -> None:
-        if donor.corpus != corpus:
-            raise UsageError(
-                f"{donor.path} was made for corpus {donor.corpus!r}, not {corpus!r}: name another file with --store"
-            )
-        older = donor.features.get(self.spec.name)
-        if older is None:
-            return
-        differing = differences(older.fingerprint, self.spec.fingerprint)
-        if older.spec.dtype != self.spec.dtype:
-            differing.append(f"dtype: stored {older.spec.dtype}, asked for {self.spec.dtype}")
-        if differing:
-            remedy = f"delete {donor.path} to start afresh, or " if donor.path == self.part else ""
-            raise UsageError(
-                f"{donor.path} holds feature {self.spec.name!r} made otherwise; {remedy}"
-                "store this one under another name with --name\n" + "\n".join(f"  - {d}" for d in differing)
-            )
 
     def _is_mine(self, store: Store) -> bool:
         feature = store.features.get(self.spec.name)

@@ -64,7 +64,7 @@ def test_encoders_without_weights_keep_the_contract(name: str) -> None:
     assert encoder.modality == spec.modality
     assert encoder.layers == ()
     assert (encoder.sample_rate is None) == (encoder.frame_rate is None) == (spec.modality == "text")
-    assert encoder.provenance()["labels_used"] is False
+    assert encoder.provenance()["fitted_on"] == []
     assert encoder.identity()["version"] >= 1
 
 

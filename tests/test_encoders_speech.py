@@ -225,16 +225,17 @@ def test_whisper_encodes_long_clips_piece_by_piece(build: Build) -> None:
 
 def test_provenance_says_what_the_encoder_has_seen(build: Build, tmp_path: Path) -> None:
     known = build("hubert").provenance()
-    assert known["labels_used"] is False
-    assert known["fitted_on"] is None
+    assert known["fitted_on"] == []
     assert known["pretrained_on"].startswith("LibriSpeech 960 h")
     assert known["libraries"]["torch"]
     folder = save(tmp_path / "tuned", "hubert")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["HubertForSequenceClassification"]}))
-    tuned = build("hubert", folder).provenance()
-    assert tuned["labels_used"] is None
-    assert "HubertForSequenceClassification" in tuned["fitted_on"]
+    for head in ("HubertForSequenceClassification", "EmotionModel", "Wav2Vec2ForSpeechClassification"):
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": [head]}))
+        about = f"the checkpoint's head is {head}"
+        assert build("hubert", folder).provenance()["fitted_on"] == [
+            {"corpus": "unknown", "labels": True, "about": about}
+        ]
 
 
 def test_another_kind_of_model_is_refused(folders: dict[str, Path]) -> None:

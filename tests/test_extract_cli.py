@@ -133,7 +133,7 @@ def test_bad_clips_are_listed_and_the_run_goes_on(corpus: Path) -> None:
         ((*OWN, "--encoder", "logmel", "--encoder", "logmel"), ["an encoder is named twice"]),
         (
             (*OWN, "--encoder", "logmel", "--encoder", "hashed", "--name", "x"),
-            ["--name and --weights belong to one encoder"],
+            ["--name belongs to one encoder, not to logmel, hashed"],
         ),
         ((*OWN, "--encoder", "hubert", "--weights", "no/such/folder/here"), ["no/such/folder/here"]),
     ],
@@ -233,6 +233,109 @@ def test_layers_concern_the_encoders_that_have_them(corpus: Path) -> None:
     alone = extract(corpus, *OWN, "--encoder", "hashed", "--layers", "all")
     assert alone.returncode == 2
     assert "hashed has no layers" in alone.stderr
+
+
+def test_a_closed_pipe_does_not_stop_the_work(corpus: Path) -> None:
+    command = [*COMMAND, *OWN, "--encoder", "logmel", "--encoder", "hashed", "--quiet"]
+    process = subprocess.Popen(command, cwd=corpus, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait() == 0, process.stderr.read() if process.stderr else ""
+    with open_store(corpus / "own.h5") as store:
+        assert sorted(store.features) == ["hashed", "logmel"]
+
+
+def test_an_interrupted_whole_is_not_lost_to_a_small_trial(corpus: Path) -> None:
+    from dataclasses import replace
+
+    from emofuse.store import PartWriter
+
+    assert extract(corpus, *OWN, "--encoder", "logmel").returncode == 0
+    with open_store(corpus / "own.h5") as store:
+        feature, manifest = store.feature("logmel"), store.manifest
+        values = {id: feature.read([id]).values for id in feature.ids}
+        spec, lengths = replace(feature.spec), {id: len(v) for id, v in values.items()}
+    (corpus / "own.h5").unlink()
+    with PartWriter(corpus / "own.h5", manifest, spec, lengths) as writer:  # killed after five of eight
+        for id in writer.pending[:5]:
+            writer.put(id, values[id])
+    trial = extract(corpus, *OWN, "--encoder", "logmel", "--limit", "2")
+    assert trial.returncode == 0, trial.stderr
+    whole = extract(corpus, *OWN, "--encoder", "logmel")
+    assert "logmel: 3 utterances encoded" in whole.stdout or "logmel: 2 utterances encoded" in whole.stdout
+    with open_store(corpus / "own.h5") as store:
+        assert len(store.feature("logmel").ids) == 8
+
+
+def test_two_corpora_of_ones_own_do_not_end_in_one_store(corpus: Path) -> None:
+    assert extract(corpus, *OWN, "--encoder", "hashed").returncode == 0
+    shutil.copytree(corpus / "own", corpus / "other")
+    result = extract(corpus, "--dataset", "custom", "--root", "other", "--manifest", "other/own.csv",
+                     "--store", "own.h5", "--encoder", "hashed")  # fmt: skip
+    assert result.returncode == 2
+    assert "was read by 'custom-1 of own', not 'custom-1 of other'" in result.stderr
+
+
+def test_a_clip_of_no_numbers_is_listed_once_and_for_all(corpus: Path) -> None:
+    import soundfile
+
+    soundfile.write(corpus / "own" / "c3.wav", np.full(16000, np.nan, "f4"), 16000, subtype="FLOAT")
+    both = (*OWN, "--encoder", "logmel", "--encoder", "hashed")
+    assert extract(corpus, *both).returncode == 1
+    before = (corpus / "own.h5").read_bytes()
+    with open_store(corpus / "own.h5") as store:
+        assert [(e.id, e.modality) for e in store.manifest.excluded] == [("c3", "audio")]
+    again = extract(corpus, *both)
+    assert (again.returncode, again.stdout.count("nothing to do")) == (1, 2)
+    assert (corpus / "own.h5").read_bytes() == before
+
+
+def test_damaged_values_are_encoded_again(corpus: Path) -> None:
+    assert extract(corpus, *OWN, "--encoder", "logmel").returncode == 0
+    whole = (corpus / "own.h5").read_bytes()
+    with open_store(corpus / "own.h5") as store:
+        offset = store.feature("logmel").values_offset + 11
+    with (corpus / "own.h5").open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes([whole[offset] ^ 1]))
+    result = extract(corpus, *OWN, "--encoder", "logmel")
+    assert "logmel: 1 utterances encoded" in result.stdout, result.stderr
+    with open_store(corpus / "own.h5") as store:
+        assert store.feature("logmel").damaged() == []
+
+
+def test_a_cut_that_ends_after_its_file_is_listed(corpus: Path) -> None:
+    (corpus / "own" / "own.csv").write_text("id,audio,start,end,label\na,c7.wav,0.5,1.0,x\nb,c7.wav,0.5,9.0,x\n")
+    result = extract(corpus, *OWN, "--encoder", "logmel")
+    assert result.returncode == 1
+    assert "b: audio: lasts 1.80 s, but the utterance ends at 9 s" in result.stderr
+    with open_store(corpus / "own.h5") as store:
+        assert store.manifest.utterances[0].seconds == pytest.approx(0.5)
+
+
+def test_what_the_weights_were_fitted_on_can_be_said(corpus: Path) -> None:
+    from emofuse.extract.cli import parse_fitted_on
+
+    assert parse_fitted_on("none") == []
+    assert parse_fitted_on("iemocap") == [{"corpus": "iemocap", "labels": True}]
+    assert parse_fitted_on("iemocap:session=1,2") == [{"corpus": "iemocap", "labels": True, "sessions": ["1", "2"]}]
+    wrong = extract(corpus, *OWN, "--encoder", "hashed", "--fitted-on", "iemocap:year=2008")
+    assert wrong.returncode == 2
+    assert "say none, CORPUS, or CORPUS:session=1,2" in wrong.stderr
+    for said, stored in (
+        ("custom:speaker=s1", [{"corpus": "custom", "labels": True, "speakers": ["s1"]}]),
+        ("none", []),
+    ):
+        assert extract(corpus, *OWN, "--encoder", "hashed", "--fitted-on", said).returncode == 0
+        with open_store(corpus / "own.h5") as store:
+            assert store.feature("hashed").provenance["fitted_on"] == stored
+
+
+def test_a_folder_is_no_store(corpus: Path) -> None:
+    result = extract(corpus, *OWN[:-1], "own", "--encoder", "logmel")
+    assert result.returncode == 2
+    assert "--store own is a folder; name a file in it" in result.stderr
+    assert "looking at clips" not in result.stderr
 
 
 def test_real_speech_from_the_release(shared: Path, tmp_path: Path) -> None:

@@ -207,5 +207,5 @@ def test_a_protocol_of_ones_own_by_its_path(tmp_path: Path) -> None:
     broken.write_text("classes = [\n")
     with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
         protocol.load(str(broken))
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; those that come with emofuse: emodb4"):
         protocol.load(str(tmp_path / "absent.toml"))

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # Parts that no feature passes through; a checkpoint may leave them out.
 _UNUSED = ("pooler.", "masked_spec_embed", "decoder.")
-_CLASSIFIERS = (
-    "ForSequenceClassification",
-    "ForAudioFrameClassification",
-    "ForTokenClassification",
-    "ForAudioClassification",
-)
+# Heads of self-supervised training, transcription or translation; under any other, emotion labels may have been used.
+_UNLABELLED = ("Model", "ForPreTraining", "ForMaskedLM", "ForCTC", "ForConditionalGeneration", "LMHeadModel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +116,6 @@ class Pretrained:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, where the weights came from, and what they saw."""
-        heads = [a for a in self.weights.settings("config.json").get("architectures") or () if a.endswith(_CLASSIFIERS)]
         own = self.weights.repository == self.source.repository is not None
         held = (
             "" if own else f", if {self.weights.repository or self.weights.folder.name} holds {self.source.repository}"
@@ -132,10 +127,17 @@ class Pretrained:
             "pretrained_on": f"{self.source.pretrained_on}{held}"
             if self.source.repository
             else "not stated: the weights are the user's",
-            "fitted_on": f"a task that the checkpoint does not name ({heads[0]})" if heads else None,
-            "labels_used": None if heads else False,
+            "fitted_on": self._fitted_on(),
             "device": self.options.device,
         }
+
+    def _fitted_on(self) -> list[dict[str, Any]]:
+        """What the weights were fitted on with labels, as far as the checkpoint tells; `fit` refuses an unknown."""
+        import transformers
+
+        heads = self.weights.settings("config.json").get("architectures") or ["none"]
+        odd = [head for head in heads if not (head.endswith(_UNLABELLED) and hasattr(transformers, head))]
+        return [{"corpus": "unknown", "labels": True, "about": f"the checkpoint's head is {odd[0]}"}] if odd else []
 
 
 def load(encoder: str, source: Source, options: EncoderOptions, expected_type: str | None, kind: str) -> Pretrained:

@@ -74,7 +74,7 @@ class Hashed:
 
     def provenance(self) -> dict[str, Any]:
         """Nothing is learned."""
-        return {"libraries": {"xxhash": xxhash.VERSION}, "pretrained_on": None, "fitted_on": None, "labels_used": False}
+        return {"libraries": {"xxhash": xxhash.VERSION}, "pretrained_on": None, "fitted_on": []}
 
     def length(self, item: int | str) -> int:
         """Words and marks of a text, at least one."""

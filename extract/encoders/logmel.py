@@ -98,7 +98,7 @@ class LogMel:
     def provenance(self) -> dict[str, Any]:
         """Library versions; nothing is learned."""
         libraries = {name: version(name) for name in ("torch", "torchaudio")}
-        return {"libraries": libraries, "pretrained_on": None, "fitted_on": None, "labels_used": False}
+        return {"libraries": libraries, "pretrained_on": None, "fitted_on": []}
 
     def length(self, item: int | str) -> int:
         """Frames of a clip of `item` samples at 16 kHz."""
