@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 BIN   := $(VENV)/bin
 ROOMS := common manifests datasets store extract train
 export PYTHONPATH :=
+# One test process per core, one thread each: more threads than cores wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
 
 .PHONY: demo test test-all check format clean
 .DEFAULT_GOAL := help
@@ -37,10 +39,10 @@ demo: $(VENV)/.installed
 	$(BIN)/emofuse demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(PYTEST)
 
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "slow or not slow" --cov --cov-report=term:skip-covered
+	$(PYTEST) -m "slow or not slow"
 
 check: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff format --check .

@@ -40,7 +40,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     _run("extract", "--dataset", "synthetic", "--root", str(corpus), "--encoder", "logmel", "--encoder", "hashed",
          "--store", str(store))  # fmt: skip
     _run("fit", "--store", str(store), "--model", "smcn", "--text", "hashed", "--steps", str(steps),
-         "--seed", str(seed), "--set", f"lr={LEARNING_RATE}", "--out", str(run))  # fmt: skip
+         "--seed", str(seed), "--threads", "1", "--set", f"lr={LEARNING_RATE}", "--out", str(run))  # fmt: skip
     reached = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["mean"]["ua"]
     best = best_scores()
     say("\nUA, leave one session out, beside the best that is possible on this corpus (by construction):")

@@ -103,9 +103,23 @@ def test_excluded_utterances_are_listed_and_exit_code_one(folder: Path) -> None:
     arrays = dict(list(samples.frames(every, 1).items())[1:])
     samples.store(folder / "partial.h5", features={"bert": FeatureData(modality="text", arrays=arrays)})
     arguments = ("--store", "partial.h5", "--protocol", "tiny4.toml", *QUICK, "--out", "partial")
-    refused = call(folder, *arguments)
-    assert refused.returncode == 2
-    assert "--allow-missing 1" in refused.stderr
-    done = call(folder, *arguments, "--allow-missing", "1")
+    done = call(folder, *arguments)
     assert done.returncode == 1, done.stderr
-    assert every[0].id in done.stdout
+    assert f"excluded  1 utterances without an up-to-date feature: {every[0].id} (no up-to-date text" in done.stdout
+
+
+def test_a_reduced_task_is_allowed_and_named(folder: Path) -> None:
+    (folder / "strict.toml").write_text(f"{samples.TOML}\n[expected]\ntotal = 66\n")
+    arguments = ("--store", "tiny.h5", "--protocol", "strict.toml", *QUICK, "--out", "strict")
+    done = call(folder, *arguments, "--allow-missing", "2")
+    assert done.returncode == 0, done.stderr
+    assert "text on strict, reduced task: 64 of 66 expected utterances" in done.stdout
+
+
+def test_a_finished_fit_that_is_asked_for_again_is_told_again(folder: Path) -> None:
+    arguments = ("--store", "tiny.h5", "--protocol", "tiny4.toml", *QUICK, "--out", "twice")
+    first, again = call(folder, *arguments), call(folder, *arguments)
+    assert (first.returncode, again.returncode) == (0, 0), again.stderr
+    assert "already done: twice" in again.stdout
+    table = first.stdout[first.stdout.index("text on tiny4") :]
+    assert again.stdout.endswith(table)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import train_samples as samples
 
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, open_store
+from emofuse.train import data
 from emofuse.train.data import Corpus, Resident
 
 CPU = torch.device("cpu")
@@ -86,6 +89,35 @@ def test_a_constant_dimension_is_not_divided_by_zero(tmp_path: Path) -> None:
     found = resident(samples.store(tmp_path / "s.h5", UTTERANCES, features=features))
     assert found.statistics(np.arange(4))[1].tolist() == [1.0, 1.0]
     assert not found.gather(np.arange(4), found.statistics(np.arange(4)))[0].any()
+
+
+@pytest.mark.parametrize("pool", ["frames", "mean", "mean+deviation"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "bfloat16"])
+def test_small_chunks_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Any, dtype: str) -> None:
+    arrays = samples.frames(UTTERANCES, 0)
+    features = {"logmel": FeatureData(modality="audio", arrays=arrays, dtype=dtype)}
+    store, everything = samples.store(tmp_path / "s.h5", UTTERANCES, features=features), np.arange(len(IDS))
+    whole = resident(store, pool=pool, limit=8)
+    monkeypatch.setattr(data, "CHUNK_BYTES", 100)
+    parts = resident(store, pool=pool, limit=8)
+    assert parts.values.dtype == whole.values.dtype
+    torch.testing.assert_close(parts.gather(everything), whole.gather(everything), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(parts.statistics(everything), whole.statistics(everything), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pool", ["mean", "mean+deviation"])
+def test_pooling_never_widens_more_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Any) -> None:
+    values = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float16)
+    features = {"logmel": FeatureData(modality="audio", arrays=dict.fromkeys(IDS, values))}
+    store = samples.store(tmp_path / "s.h5", UTTERANCES, features=features)
+    monkeypatch.setattr(data, "CHUNK_BYTES", 100_000)
+    with open_store(store) as opened:
+        feature = opened.feature("logmel")
+        tracemalloc.start()
+        Resident.load(feature, IDS, CPU, pool=pool)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 500_000 < len(IDS) * values.nbytes
 
 
 def test_standardising_uses_the_training_side_alone_and_leaves_padding_zero(path: Path) -> None:

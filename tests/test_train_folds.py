@@ -139,6 +139,10 @@ def refused(fitted_on: Any) -> list[int]:
         ({"corpus": "tiny", "ids": "0123abcd", "labels": True}, [1, 2, 3, 4]),
         ({"corpus": "other", "labels": True}, []),
         ({"corpus": "tiny", "labels": False}, []),
+        ({"corpus": "TINY", "sessions": [1]}, [1]),
+        ({"corpus": "tiny", "sessions": ["1"], "labels": "no"}, [1]),
+        ({"corpus": "unknown", "labels": False}, []),
+        ([], []),
         (None, []),
     ],
     ids=[
@@ -150,11 +154,58 @@ def refused(fitted_on: Any) -> list[int]:
         "a digest",
         "another corpus",
         "no labels",
+        "in other letters, as a number",
+        "labels in other words",
+        "unknown, without labels",
+        "nothing",
         "none",
     ],
 )
 def test_an_encoder_fitted_on_test_labels_is_refused_for_those_folds(fitted_on: Any, folds: list[int]) -> None:
     assert refused(fitted_on) == folds
+
+
+@pytest.mark.parametrize(
+    "fitted_on",
+    [
+        {"corpus": "unknown"},
+        {"corpus": "Unknown", "labels": True, "sessions": ["9"]},
+        [{"corpus": "other"}, {"corpus": "unknown", "about": "a head"}],
+        "a task that the checkpoint does not name",
+        "",
+        0,
+        True,
+        ["tiny"],
+        {},
+        {"corpus": None},
+        {"corpus": ["tiny"]},
+    ],
+    ids=str,
+)
+def test_what_nobody_can_vouch_for_is_refused_in_one_line(fitted_on: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        encoder_leaks("bert", {"fitted_on": fitted_on}, "tiny", FOLDS, "extract --encoder bert")
+    assert str(caught.value) == (
+        "nobody has said what the weights of feature 'bert' were fitted on; say it with "
+        "`extract --encoder bert --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
+    )
+
+
+def test_splits_that_no_side_takes_are_refused_with_their_counts() -> None:
+    with pytest.raises(UsageError) as caught:
+        build(SPLIT, official("train", "dev", "test", "valid"), "validation")
+    message = str(caught.value)
+    assert "16 of 64 utterances are in none of them: valid 16; valid: train, dev, test" in message
+    assert "Correct the corpus's split and extract again" in message
+
+
+def test_groups_that_no_fold_takes_are_refused_with_their_counts() -> None:
+    protocol = samples.protocol(folds={"by": "session", "groups": [["1"], ["2"]]})
+    with pytest.raises(UsageError, match=r"32 of 64 utterances are in none of them: 3 16, 4 16; valid: 1, 2\."):
+        build(protocol, UTTERANCES, "last")
+    nameless = (*UTTERANCES[1:], replace(UTTERANCES[0], session=None))
+    with pytest.raises(UsageError, match=r"by session, and 1 of 64 .*: \(none\) 1; valid: any session"):
+        build(PROTOCOL, nameless, "validation")
 
 
 def test_a_listed_session_says_nothing_about_an_utterance_without_one() -> None:

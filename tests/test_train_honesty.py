@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,14 @@ import numpy as np
 import pytest
 import torch
 import train_samples as samples
+from train_samples import config, quietly, rows
 
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, open_store
 from emofuse.train import checkpoint, evaluate
-from emofuse.train.config import FitConfig
 from emofuse.train.loop import predict
 from emofuse.train.plan import resolve
-from emofuse.train.run import fit, load
-
-QUICK = ("lr=0.01", "hidden=8", "batch=16")
+from emofuse.train.run import load
 
 
 @pytest.fixture(scope="module")
@@ -30,29 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples.store(made / "tiny.h5")
     samples.protocol_file(made)
     return made
-
-
-def config(folder: Path, name: str, model: str = "concat", **options: Any) -> FitConfig:
-    defaults: dict[str, Any] = {
-        "store": folder / "tiny.h5",
-        "protocol": str(folder / "tiny4.toml"),
-        "steps": 20,
-        "settings": QUICK if model not in ("linear", "weighted-layers") else ("lr=0.03", "batch=16"),
-        "device": "cpu",
-        "out": folder / name,
-    }
-    if model in ("smcn", "concat", "audio"):
-        defaults["audio"] = "logmel"
-    return FitConfig(model=model, **(defaults | options))
-
-
-def quietly(config: FitConfig) -> Path:
-    return fit(config, say=lambda line: None).out
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")

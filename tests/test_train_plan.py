@@ -100,10 +100,10 @@ def test_a_corpus_without_a_modality_says_so(folder: Path) -> None:
 def test_layers_are_asked_for_or_refused_with_the_command(store: Store) -> None:
     needs = refusal(store, "weighted-layers", audio="logmel")
     assert "has no layer axis" in needs
-    assert "--encoder logmel-smcn --layers all --name logmel-all" in needs
+    assert "give --audio hubert" in needs
     takes_one = refusal(store, "audio", audio="hubert")
     assert "holds 3 layers per frame, model audio takes one" in takes_one
-    assert "--encoder hubert --layers last --name hubert-last" in takes_one
+    assert "give --audio logmel" in takes_one
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,8 @@ def expecting(folder: Path, name: str, **counts: Any) -> str:
 
 
 def test_expected_counts_pass(folder: Path, store: Store) -> None:
-    assert plan(store, protocol=expecting(folder, "exact")).excluded == ()
+    found = plan(store, protocol=expecting(folder, "exact"))
+    assert (found.task.excluded, found.task.differences, found.reduced()) == ({}, (), {})
 
 
 def test_counts_that_differ_stop_with_both_numbers_until_allowed(folder: Path, store: Store) -> None:
@@ -199,8 +200,11 @@ def test_counts_that_differ_stop_with_both_numbers_until_allowed(folder: Path, s
 
 
 def test_classes_that_trade_places_are_a_difference_though_the_total_is_right(folder: Path, store: Store) -> None:
-    message = refusal(store, protocol=expecting(folder, "swap", hap=12, sad=20), allow_missing=7)
-    assert "(off by 8, allowed 7)" in message
+    protocol = expecting(folder, "swap", hap=12, sad=20)
+    message = refusal(store, protocol=protocol, allow_missing=3)
+    assert "(off by 4, allowed 3)" in message
+    assert "--allow-missing 4" in message
+    assert len(plan(store, protocol=protocol, allow_missing=4).utterances) == 64
 
 
 @pytest.fixture
@@ -218,18 +222,20 @@ def partial(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_utterances_without_a_feature_are_refused_then_excluded_and_listed(partial: Store, tmp_path: Path) -> None:
-    message = refusal(partial)
+    protocol = expecting(tmp_path, "strict")
+    message = refusal(partial, protocol=protocol)
     assert "without an up-to-date audio feature: 2" in message
-    found = plan(partial, allow_missing=2)
-    assert found.excluded == (UTTERANCES[3].id, UTTERANCES[20].id)
+    found = plan(partial, protocol=protocol, allow_missing=2)
+    assert list(found.task.excluded) == [UTTERANCES[3].id, UTTERANCES[20].id]
     assert len(found.utterances) == len(found.labels) == 62
-    assert plan(partial, "text").excluded == ()
+    assert plan(partial, "text", protocol=protocol).task.excluded == {}
 
 
 def test_known_gaps_of_a_release_are_no_difference(partial: Store, tmp_path: Path) -> None:
     gaps = [UTTERANCES[3].id, UTTERANCES[20].id]
     found = plan(partial, protocol=expecting(tmp_path, "gaps", without_audio=gaps))
-    assert found.excluded == ()
+    assert found.task.excluded == {}
+    assert found.task.differences == ()
     assert len(found.utterances) == 62
     assert any("known gaps of the release" in remark for remark in found.remarks)
 

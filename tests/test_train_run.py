@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import train_samples as samples
+from train_samples import config, quietly, rows
 
 from emofuse.common.errors import UsageError
 from emofuse.store import FeatureData
@@ -21,8 +21,6 @@ from emofuse.train.loop import looks
 from emofuse.train.metrics import scores
 from emofuse.train.run import fit
 
-QUICK = ("lr=0.01", "hidden=8", "batch=16")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,29 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples.store(made / "tiny.h5")
     samples.protocol_file(made)
     return made
-
-
-def config(folder: Path, name: str, model: str = "concat", **options: Any) -> FitConfig:
-    defaults: dict[str, Any] = {
-        "store": folder / "tiny.h5",
-        "protocol": str(folder / "tiny4.toml"),
-        "steps": 20,
-        "settings": QUICK if model not in ("linear", "weighted-layers") else ("lr=0.03", "batch=16"),
-        "device": "cpu",
-        "out": folder / name,
-    }
-    if model in ("smcn", "concat", "audio"):
-        defaults["audio"] = "logmel"
-    return FitConfig(model=model, **(defaults | options))
-
-
-def quietly(config: FitConfig) -> Path:
-    return fit(config, say=lambda line: None).out
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +51,8 @@ def test_config_is_the_resolved_one(run: Path) -> None:
     assert (settings["steps"], settings["lr"], settings["max_frames"], settings["mse"]) == (20, 0.01, 500, "mean")
     assert found["run"]["features"]["audio"]["name"] == "logmel"
     assert found["run"]["standardised"] == ["audio"]
-    assert found["versions"]["torch"] == torch.__version__
+    (call,) = found["calls"]
+    assert (call["versions"]["torch"], call["device"], call["threads"]) == (torch.__version__, "cpu", 1)
 
 
 def test_metrics_follow_from_the_predictions(run: Path) -> None:
@@ -189,22 +165,34 @@ def test_balanced_class_weights_help_the_rare_class(tmp_path: Path) -> None:
     assert found["balanced"] > found["none"] + 0.1
 
 
-def test_several_seeds_are_runs_of_their_own_and_a_mean(folder: Path) -> None:
-    lines: list[str] = []
-    done = fit(config(folder, "seeds", "text", seeds=2, seed=7, folds="1"), say=lines.append)
-    each = [json.loads((done.out / f"seed_{s}" / "metrics.json").read_text()) for s in (7, 8)]
-    assert [e["seed"] for e in each] == [7, 8]
-    assert done.metrics["mean"]["ua"] == pytest.approx(np.mean([e["mean"]["ua"] for e in each]))
-    assert done.metrics["std"]["ua"] == pytest.approx(np.std([e["mean"]["ua"] for e in each], ddof=1))
-    assert weights(done.out / "seed_7") == weights(quietly(config(folder, "seed 7", "text", seed=7, folds="1")))
-    assert any("mean ± std over seeds" in line for line in lines)
+def test_every_call_of_a_resumed_run_is_recorded(folder: Path) -> None:
+    asked = interrupted(folder, "calls", steps=60)
+    out = quietly(replace(asked, threads=1))
+    calls = json.loads((out / "config.json").read_text())["calls"]
+    assert [c["device"] for c in calls] == ["cpu", "cpu"]
+    assert all({"threads", "versions", "machine", "started"} <= c.keys() for c in calls)
+    results = [json.loads((out / f"fold_{k}" / "result.json").read_text())["call"] for k in (1, 2, 3, 4)]
+    assert results == [1, 2, 2, 2]
 
 
 def test_a_finished_run_is_not_overwritten(run: Path, folder: Path) -> None:
     before = (run / "metrics.json").stat().st_mtime_ns
-    with pytest.raises(UsageError, match="exists already; read it, delete it, or give another --out"):
+    expected = "exists already and is a run with other optimism; read it, delete it, or give another --out"
+    with pytest.raises(UsageError, match=expected):
         quietly(config(folder, "base", "smcn"))
     assert (run / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_is_told_again_and_nothing_is_written(run: Path, folder: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in [run, *run.rglob("*")]}
+    lines: list[str] = []
+    done = fit(config(folder, "base", "smcn", optimism=True), say=lines.append)
+    assert lines[0].startswith("already done: ")
+    assert lines[-1] == f"run: {run}"
+    assert done.metrics == json.loads((run / "metrics.json").read_text())
+    assert any(f"{done.metrics['pooled']['ua']:.3f}" in line for line in lines)
+    assert {p: p.stat().st_mtime_ns for p in [run, *run.rglob("*")]} == before
+    assert not list(folder.glob("*.lock"))
 
 
 def interrupted(folder: Path, name: str, **options: Any) -> FitConfig:
@@ -259,8 +247,6 @@ def test_without_out_equal_settings_come_to_the_same_folder(
     asked = config(folder, "x", "text", out=None, folds="1", steps=2)
     out = quietly(asked)
     assert re.fullmatch(r"runs/tiny4-text-[0-9a-f]{8}", str(out))
-    with pytest.raises(UsageError, match="exists already"):
-        quietly(asked)
     assert quietly(replace(asked, seed=1)) != out
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import train_samples as samples
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.train import folder
+from emofuse.train.metrics import intervals
 from emofuse.train.summary import bootstrap_units, over_seeds
 
 UTTERANCES = samples.utterances()
@@ -53,6 +56,7 @@ def run(ua: float) -> dict[str, Any]:
         "mean": scored,
         "pooled": scored,
         "wall_seconds": 2.0,
+        "folds": [{"fold": 1, "predicts_only": None}, {"fold": 2, "predicts_only": "a" if ua == 0.5 else None}],
     }
 
 
@@ -63,14 +67,16 @@ def test_seeds_are_summarised_by_mean_and_sample_deviation() -> None:
     assert found["std"]["ua"] == pytest.approx(0.1)
     assert found["wall_seconds"] == 6.0
     assert found["per_seed"]["4"]["mean"]["ua"] == 0.7
+    assert [r["one_class_folds"] for r in found["per_seed"].values()] == [[2], [], []]
 
 
-CONFIG = {"run": {"model": "text", "seed": 0, "folds": (1, 2)}, "device": "cpu"}
+CONFIG = {"run": {"model": "text", "seed": 0, "folds": (1, 2)}, "store": "s.h5"}
+CALL = {"device": "cpu"}
 
 
 def test_a_run_is_a_part_until_it_is_finished(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "run"
-    part = folder.claim(out, CONFIG)
+    part = folder.claim(out, CONFIG, CALL)
     assert part == tmp_path / "deep" / "run.part"
     assert not out.exists()
     folder.finish(part, out)
@@ -79,23 +85,24 @@ def test_a_run_is_a_part_until_it_is_finished(tmp_path: Path) -> None:
 
 
 def test_an_equal_run_takes_the_part_up_whatever_else_changed(tmp_path: Path) -> None:
-    part = folder.claim(tmp_path / "run", CONFIG)
+    part = folder.claim(tmp_path / "run", CONFIG, CALL)
     (part / "mark").touch()
-    assert folder.claim(tmp_path / "run", CONFIG | {"device": "cuda"}) == part
+    assert folder.claim(tmp_path / "run", CONFIG | {"store": "moved.h5"}, {"device": "cuda:0"}) == part
     assert (part / "mark").exists()
+    assert folder.read_json(part / "config.json")["calls"] == [CALL, {"device": "cuda:0"}]
 
 
 def test_another_run_names_what_differs(tmp_path: Path) -> None:
-    folder.claim(tmp_path / "run", CONFIG)
+    folder.claim(tmp_path / "run", CONFIG, CALL)
     with pytest.raises(UsageError, match="half-done run with other model, seed;"):
-        folder.claim(tmp_path / "run", {"run": {"model": "audio", "seed": 1, "folds": (1, 2)}})
+        folder.claim(tmp_path / "run", {"run": {"model": "audio", "seed": 1, "folds": (1, 2)}}, CALL)
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_whatever_lies_at_out_is_never_replaced(tmp_path: Path, kind: str) -> None:
     (tmp_path / "run").mkdir() if kind == "folder" else (tmp_path / "run").write_text("mine")
     with pytest.raises(UsageError, match="exists already"):
-        folder.claim(tmp_path / "run", CONFIG)
+        folder.claim(tmp_path / "run", CONFIG, CALL)
     assert (tmp_path / "run").exists()
     assert not (tmp_path / "run.part").exists()
 
@@ -119,3 +126,46 @@ def test_the_default_folder_depends_on_the_settings_alone() -> None:
     assert one != folder.default_out(identity | {"seed": 1})
     assert one.parent == Path("runs")
     assert one.name.startswith("iemocap4-smcn-")
+
+
+def test_a_finished_run_of_the_same_settings_gives_its_metrics(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert folder.finished(out, CONFIG["run"]) is None  # type: ignore[arg-type]
+    part = folder.claim(out, CONFIG, CALL)
+    folder.write_json(part / "metrics.json", {"ua": 0.5})
+    folder.finish(part, out)
+    assert folder.finished(out, CONFIG["run"]) == {"ua": 0.5}  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="exists already and is a run with other model, steps; read it"):
+        folder.finished(out, {"model": "audio", "seed": 0, "folds": [1, 2], "steps": 3})
+
+
+@pytest.mark.parametrize("out", [".", "..", "mine"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="exists already; read it, delete it"):
+        folder.finished(Path(out), CONFIG["run"])  # type: ignore[arg-type]
+
+
+def test_a_held_run_is_refused_to_others_and_free_afterwards(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "run"
+    with folder.held(out):
+        expected = rf"another process is fitting into .*run\.part \(host .+, process {os.getpid()}\)"
+        with pytest.raises(UsageError, match=expected), folder.held(out):
+            pass
+        with folder.held(out.with_name("other")):
+            pass
+    with folder.held(out):
+        pass
+    assert list(out.parent.iterdir()) == []
+
+
+def test_intervals_over_seeds_are_those_of_one_seed_where_seeds_agree() -> None:
+    rng = np.random.default_rng(0)
+    labels, one, other = rng.integers(0, 3, (3, 90))
+    units = [str(i // 3) for i in range(90)]
+    single = intervals(labels, one, 3, units)
+    twice = intervals(labels, np.stack([one, one]), 3, units)
+    assert all(twice[name] == pytest.approx(single[name]) for name in single)
+    both = intervals(labels, np.stack([one, other]), 3, units)
+    assert both["wa"][1] - both["wa"][0] < single["wa"][1] - single["wa"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 import torch
 
 from emofuse.manifests.protocol import Protocol, parse
-from emofuse.manifests.schema import Manifest, Utterance
+from emofuse.manifests.schema import Excluded, Manifest, Utterance
 from emofuse.store import FeatureData, write_store
+from emofuse.train.config import FitConfig
+from emofuse.train.run import fit
 
 # Tensors of these sizes gain nothing from a second thread, and parallel tests lose much.
 torch.set_num_threads(1)
 
+QUICK = ("lr=0.01", "hidden=8", "batch=16")
 CLASSES = ("ang", "hap", "neu", "sad")
 TOML = """\
 corpus = "tiny"
@@ -76,6 +80,7 @@ def store(
     of: tuple[Utterance, ...] | None = None,
     corpus: str = "tiny",
     features: Mapping[str, FeatureData] | None = None,
+    excluded: tuple[Excluded, ...] = (),
 ) -> Path:
     """A store at `path` with the features `logmel` (audio), `bert` (text) and `hubert` (audio, three layers)."""
     of = utterances() if of is None else of
@@ -85,7 +90,7 @@ def store(
             "bert": FeatureData(modality="text", arrays=frames(of, 1, dimension=5), encoder="bert"),
             "hubert": FeatureData(modality="audio", arrays=frames(of, 0, layers=3), encoder="hubert", layers=(0, 1, 2)),
         }
-    write_store(path, Manifest(corpus=corpus, reader="tiny-1", utterances=of), features)
+    write_store(path, Manifest(corpus=corpus, reader="tiny-1", utterances=of, excluded=excluded), features)
     return path
 
 
@@ -94,3 +99,29 @@ def protocol_file(folder: Path, text: str = TOML) -> str:
     path = folder / "tiny4.toml"
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+def config(folder: Path, name: str, model: str = "concat", **options: Any) -> FitConfig:
+    """A short fit of the store and protocol in `folder`, into `folder / name`."""
+    defaults: dict[str, Any] = {
+        "store": folder / "tiny.h5",
+        "protocol": str(folder / "tiny4.toml"),
+        "steps": 20,
+        "settings": QUICK if model not in ("linear", "weighted-layers") else ("lr=0.03", "batch=16"),
+        "device": "cpu",
+        "out": folder / name,
+    }
+    if model in ("smcn", "concat", "audio"):
+        defaults["audio"] = "logmel"
+    return FitConfig(model=model, **(defaults | options))
+
+
+def quietly(config: FitConfig) -> Path:
+    """Run a fit without a word; gives its folder."""
+    return fit(config, say=lambda line: None).out
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

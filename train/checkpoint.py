@@ -15,6 +15,7 @@ from torch import Tensor
 
 from emofuse.common.errors import DataError
 from emofuse.train.data import Statistics
+from emofuse.train.folder import put
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
@@ -49,11 +50,9 @@ def save(path: Path, recipe: Recipe, state: Mapping[str, Tensor], statistics: St
         "inputs": asdict(recipe.inputs),
         "classes": recipe.classes,
     }
-    part = path.with_name(path.name + ".part")
     # One key: safetensors writes several in an order of chance, and equal runs shall give equal files.
     # Bytes, not save_file: that one makes files that only their owner can read, and a lab shares its runs.
-    part.write_bytes(to_bytes(tensors, {"emofuse": json.dumps(about)}))
-    part.replace(path)
+    put(path, to_bytes(tensors, {"emofuse": json.dumps(about)}))
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, Recipe, Statistics]:

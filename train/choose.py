@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
 from emofuse.store import Feature, Store
+from emofuse.train.advice import UNLAYERED, adding, extract_command, for_lacking, for_unknown, renewed
 from emofuse.train.models.base import ModelSpec
-
-
-def extract_command(store: Store, encoder: str, *more: str) -> str:
-    """The command that adds a feature to a store."""
-    words = ("extract", "--dataset", store.manifest.corpus, "--encoder", encoder, *more, "--store", str(store.path))
-    return shlex.join(words)
 
 
 def choose(
@@ -68,9 +61,8 @@ def _fits(feature: Feature, spec: ModelSpec, modality: str) -> bool:
 
 
 def _advice(store: Store, spec: ModelSpec) -> str:
-    layers = ("--layers", "all") if spec.layered else ()
     commands = [
-        extract_command(store, encoder, *layers) for m, encoder in spec.features.items() if store.manifest.has(m)
+        adding(store, m, encoder, layered=spec.layered) for m, encoder in spec.features.items() if store.manifest.has(m)
     ]
     return "add one: " + "\n  or: ".join(commands)
 
@@ -79,14 +71,16 @@ def _feature(store: Store, name: str, spec: ModelSpec, modality: str, wanted: st
     of_modality = {n: f for n, f in store.features.items() if f.modality == modality}
     candidates = {n: f for n, f in of_modality.items() if _fits(f, spec, modality)} or of_modality
     default = spec.features[modality]
+    if wanted in store.features and wanted not in of_modality:
+        raise UsageError(f"--{modality} {wanted}: that feature is {store.features[wanted].modality}")
+    if wanted in of_modality:
+        return of_modality[wanted], None
+    if not store.manifest.has(modality):
+        needed = f"{store.path}: corpus {store.manifest.corpus} has no {modality}, and model {name} needs it"
+        raise UsageError(needed + for_lacking(store, modality, default))
     if wanted is not None:
-        if wanted not in store.features:
-            raise UnknownNameError(
-                f"{modality} feature in {store.path}", wanted, of_modality, f"Add it: {extract_command(store, wanted)}"
-            )
-        if wanted not in of_modality:
-            raise UsageError(f"--{modality} {wanted}: that feature is {store.features[wanted].modality}")
-        return store.features[wanted], None
+        hint = for_unknown(store, modality, wanted, list(of_modality), layered=spec.layered)
+        raise UnknownNameError(f"{modality} feature in {store.path}", wanted, of_modality, hint)
     if default in candidates:
         return candidates[default], None
     if len(candidates) == 1:
@@ -96,27 +90,28 @@ def _feature(store: Store, name: str, spec: ModelSpec, modality: str, wanted: st
         raise UsageError(
             f"{store.path} has several {modality} features, {', '.join(sorted(candidates))}: give --{modality} NAME"
         )
-    if not store.manifest.has(modality):
-        raise UsageError(f"{store.path}: corpus {store.manifest.corpus} has no {modality}, and model {name} needs it")
-    layers = ("--layers", "all") if spec.layered else ()
-    raise UsageError(f"{store.path} has no {modality} feature; add one: {extract_command(store, default, *layers)}")
+    raise UsageError(
+        f"{store.path} has no {modality} feature; add one: {adding(store, modality, default, layered=spec.layered)}"
+    )
 
 
 def _usable(store: Store, name: str, spec: ModelSpec, feature: Feature) -> None:
     if not feature.complete:
         raise UsageError(
             f"feature {feature.name!r} of {store.path} is incomplete; the same command finishes it: "
-            + extract_command(store, feature.encoder)
+            + extract_command(store, feature.encoder, like=feature, name=feature.name)
         )
-    if spec.layered and not feature.layers:
-        more = ("--layers", "all", "--name", f"{feature.name}-all")
-        raise UsageError(
-            f"feature {feature.name!r} has no layer axis, which model {name} needs: "
-            + extract_command(store, feature.encoder, *more)
-        )
-    if feature.layers and not spec.layered:
-        more = ("--layers", "last", "--name", f"{feature.name}-last")
-        raise UsageError(
-            f"feature {feature.name!r} holds {len(feature.layers)} layers per frame, model {name} takes one: "
-            + extract_command(store, feature.encoder, *more)
-        )
+    if bool(feature.layers) == spec.layered:
+        return
+    held = f"holds {len(feature.layers)} layers per frame, model {name} takes one: "
+    problem = f"feature {feature.name!r} " + (
+        f"has no layer axis, which model {name} needs: " if spec.layered else held
+    )
+    modality = feature.modality
+    fitting = [f.name for f in store.features.values() if _fits(f, spec, modality)]
+    if fitting:
+        raise UsageError(f"{problem}give --{modality} {' or '.join(sorted(fitting))}")
+    if spec.layered and feature.encoder in UNLAYERED:
+        raise UsageError(problem + adding(store, modality, spec.features[modality], layered=True))
+    kind = "layers" if spec.layered else "last"
+    raise UsageError(problem + renewed(store, modality, feature.encoder, feature, kind))

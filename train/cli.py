@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, command
 
 
@@ -43,7 +44,7 @@ def fit(**options: Any) -> None:
     from emofuse.train.config import FitConfig
     from emofuse.train.run import fit as run
 
-    finished = run(FitConfig(**options), say=lambda line: print(line, flush=True))
+    finished = run(FitConfig(**options), say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)
 
 

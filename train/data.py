@@ -19,7 +19,8 @@ from emofuse.store import Feature
 
 Indices = NDArray[np.int64]
 Pool = Literal["frames", "mean", "mean+deviation"]
-READ_UTTERANCES = 256
+CHUNK_BYTES = 64_000_000
+"""How much is read, widened or summed at a time, one utterance at least."""
 EVALUATION_BATCH = 128
 WINDOW_BATCHES = 16
 
@@ -49,24 +50,24 @@ class Resident:
         Raises:
             DataError: An utterance without a frame.
         """
-        pieces: list[NDArray[Any]] = []
-        lengths: list[Indices] = []
-        for first in range(0, len(ids), READ_UTTERANCES):
-            some = ids[first : first + READ_UTTERANCES]
-            ragged = feature.read(some)
-            _check(feature.name, some, ragged.lengths)
-            values, kept = _cut(ragged.values, ragged.lengths, limit)
+        whole = feature.lengths[[feature.position[i] for i in ids]]
+        cut = whole if limit is None else np.minimum(whole, limit)
+        counts = cut if pool == "frames" else np.ones_like(cut)
+        width = feature.dimension * (2 if pool == "mean+deviation" else 1)
+        shape = (int(counts.sum()), *feature.spec.frame_shape[:-1], width)
+        half = feature.spec.dtype == "float16" and pool == "frames"
+        # Filled chunk by chunk where it shall lie, so that there is never a second copy of all of it.
+        values, done = torch.empty(shape, dtype=torch.float16 if half else torch.float32, device=device), 0
+        for first, end in _chunks(whole * feature.spec.frame_bytes):
+            ragged = feature.read(ids[first:end])
+            _check(feature.name, ids[first:end], ragged.lengths)
+            some = _cut(ragged.values, ragged.lengths, limit)
             if pool != "frames":
-                values, kept = _pool(values, kept, deviation=pool == "mean+deviation"), np.ones_like(kept)
-            pieces.append(values)
-            lengths.append(kept)
-        counts = np.concatenate(lengths)
+                some = _pool(some, cut[first:end], deviation=pool == "mean+deviation")
+            values[done : done + len(some)].copy_(torch.from_numpy(some))
+            done += len(some)
         starts = np.cumsum(counts) - counts
-        return Resident(
-            values=torch.from_numpy(np.concatenate(pieces)).to(device),
-            starts=torch.from_numpy(starts).to(device),
-            lengths=torch.from_numpy(counts),
-        )
+        return Resident(values=values, starts=torch.from_numpy(starts).to(device), lengths=torch.from_numpy(counts))
 
     def gather(self, indices: Indices, statistics: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Padded float32 [B, T, ...], standardised by `statistics` if given, zero on padding; lengths [B] on CPU."""
@@ -85,15 +86,33 @@ class Resident:
 
     def statistics(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Mean and deviation [D] over all frames of some utterances; a constant dimension gets deviation 1."""
-        total = square = torch.zeros(self.dimension, dtype=torch.float64, device=self.values.device)
-        frames = 0
-        for some in np.array_split(indices, max(1, len(indices) // READ_UTTERANCES)):
-            batch, lengths = self.gather(some)
-            total, square = total + batch.double().sum((0, 1)), square + batch.double().square().sum((0, 1))
-            frames += int(lengths.sum())
+        device = self.values.device
+        total = torch.zeros(self.dimension, dtype=torch.float64, device=device)
+        square, frames = total.clone(), 0
+        for first, end in _chunks(self.lengths[indices].numpy() * self.dimension * total.element_size()):
+            chosen = torch.from_numpy(indices[first:end])
+            lengths = self.lengths[chosen]
+            ends, count = lengths.cumsum(0), int(lengths.sum())
+            offset = (self.starts[chosen.to(self.starts.device)].cpu() - ends + lengths).repeat_interleave(lengths)
+            wide = self.values[(offset + torch.arange(count)).to(device)].double()
+            total += wide.sum(0)
+            square += wide.square_().sum(0)
+            frames += count
         mean = total / frames
         scale = (square / frames - mean.square()).clamp(min=0).sqrt()
         return mean.float(), torch.where(scale > 1e-5, scale, 1.0).float()
+
+
+def _chunks(sizes: Indices) -> Iterator[tuple[int, int]]:
+    """Ranges of items that have at most `CHUNK_BYTES` together, or one item alone."""
+    first = held = 0
+    for i, size in enumerate(sizes.tolist()):
+        if i > first and held + size > CHUNK_BYTES:
+            yield first, i
+            first, held = i, 0
+        held += size
+    if len(sizes) > first:
+        yield first, len(sizes)
 
 
 def _check(name: str, ids: Sequence[str], lengths: Indices) -> None:
@@ -102,21 +121,25 @@ def _check(name: str, ids: Sequence[str], lengths: Indices) -> None:
         raise DataError(f"feature {name!r}: {len(empty)} utterances have no frame, {empty[0]!r} first; extract again")
 
 
-def _cut(values: NDArray[Any], lengths: Indices, limit: int | None) -> tuple[NDArray[Any], Indices]:
+def _cut(values: NDArray[Any], lengths: Indices, limit: int | None) -> NDArray[Any]:
     if limit is None or lengths.max() <= limit:
-        return values, lengths
+        return values
     within = np.arange(len(values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return values[within < limit], np.minimum(lengths, limit)
+    return values[within < limit]
 
 
 def _pool(values: NDArray[Any], lengths: Indices, *, deviation: bool) -> NDArray[np.float32]:
-    starts, wide = np.cumsum(lengths) - lengths, values.astype(np.float64)
-    count = lengths.reshape(-1, *[1] * (values.ndim - 1))
-    mean = np.add.reduceat(wide, starts) / count
-    if not deviation:
-        return mean.astype(np.float32)
-    square = np.add.reduceat((wide - np.repeat(mean, lengths, axis=0)) ** 2, starts) / count
-    return np.concatenate([mean, np.sqrt(square)], axis=-1).astype(np.float32)
+    """One row per utterance; sums in double precision, of which an utterance's rows are widened bit by bit."""
+    pooled = np.empty((len(lengths), *values.shape[1:-1], values.shape[-1] * (1 + deviation)), np.float32)
+    step = max(1, CHUNK_BYTES // (8 * int(np.prod(values.shape[1:]))))
+    for row, some in zip(pooled, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
+        blocks = [some[i : i + step] for i in range(0, len(some), step)]
+        mean = sum(block.astype(np.float64).sum(0) for block in blocks) / len(some)
+        row[..., : values.shape[-1]] = mean
+        if deviation:
+            square = sum(np.square(wide := block - mean, out=wide).sum(0) for block in blocks) / len(some)
+            row[..., values.shape[-1] :] = np.sqrt(square)
+    return pooled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ def test(
         "test": scores(labels, found),
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
+        "predicts_only": classes[found[0]] if len(set(found.tolist())) == 1 else None,
     }
     write_csv(folder / "predictions.csv", rows)
     write_json(folder / RESULT, result)

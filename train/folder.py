@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,21 @@ from emofuse.common.errors import DataError, UsageError
 Row = Mapping[str, Any]
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write a file, which appears whole or not at all; a full disk is an `OSError` that names it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON; the file appears whole or not at all."""
-    _write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Write JSON."""
+    put(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -30,12 +46,11 @@ def read_json(path: Path) -> Any:
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows of equal or growing keys as CSV, empty where a row lacks a column."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    put(path, text.getvalue().encode())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -44,23 +59,76 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def default_out(identity: Mapping[str, Any]) -> Path:
     """`runs/PROTOCOL-MODEL-DIGEST`: equal settings come to the same folder, so the same command resumes."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / f"{identity['protocol']['name']}-{identity['model']}-{digest}"
 
 
-def claim(out: Path, config: Mapping[str, Any]) -> Path:
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Keep a run to this process; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        UsageError: Another process has it; names host and process.
+    """
+    path = out.with_name(f"{out.name}.part.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise UsageError(
+                f"another process is fitting into {path.with_suffix('')} ({holder or 'unknown'}); "
+                "wait for it, stop it, or give another --out"
+            ) from None
+        # Between opening and locking, the holder may have ended and unlinked the file: then the lock holds nothing.
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            break
+        os.close(descriptor)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}".encode(), 0)
+    return descriptor
+
+
+def finished(out: Path, run: Mapping[str, Any]) -> Any | None:
+    """The metrics of a finished run of the same settings; none where nothing lies at `out`.
+
+    Raises:
+        UsageError: Something else lies there; says in which settings another run differs.
+    """
+    if not out.exists():
+        return None
+    differing = "" if not (out / "metrics.json").is_file() else _differing(out, run)
+    if differing or not (out / "metrics.json").is_file():
+        said = f" and is a run with other {differing}" if differing else ""
+        raise UsageError(f"{out} exists already{said}; read it, delete it, or give another --out")
+    return read_json(out / "metrics.json")
+
+
+def _differing(folder: Path, run: Mapping[str, Any]) -> str:
+    before, now = read_json(folder / "config.json")["run"], json.loads(json.dumps(run))
+    return ", ".join(k for k in sorted({*before, *now}) if before.get(k) != now.get(k))
+
+
+def claim(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> Path:
     """Make or take up the `.part` folder of a run and write its config.json.
 
     Args:
         config: Its key `run` must equal that of a half-done run that is to be continued.
+        call: What may change from call to call (device, threads, versions); joins the list `calls` of config.json.
 
     Raises:
         UsageError: The run is finished, or the half-done one there had other settings; says which.
@@ -68,17 +136,17 @@ def claim(out: Path, config: Mapping[str, Any]) -> Path:
     part = out.with_name(out.name + ".part")
     if out.exists():
         raise UsageError(f"{out} exists already; read it, delete it, or give another --out")
+    calls = []
     if (part / "config.json").exists():
-        before, now = read_json(part / "config.json")["run"], json.loads(json.dumps(config["run"]))
-        differing = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+        differing = _differing(part, config["run"])
         if differing:
             raise UsageError(
-                f"{part} holds a half-done run with other {', '.join(differing)}; "
+                f"{part} holds a half-done run with other {differing}; "
                 "repeat its options to go on with it, delete it, or give another --out"
             )
-    else:
-        part.mkdir(parents=True, exist_ok=True)
-        write_json(part / "config.json", config)
+        calls = read_json(part / "config.json")["calls"]
+    part.mkdir(parents=True, exist_ok=True)
+    write_json(part / "config.json", {**config, "calls": [*calls, call]})
     return part
 
 

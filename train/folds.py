@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +15,8 @@ from emofuse.manifests.schema import Utterance
 
 Select = Literal["validation", "last"]
 SPLITS = ("train", "dev", "test")
+UNKNOWN = "unknown"
+"""The corpus of weights of which nobody has said what they were fitted on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +46,40 @@ def build(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -
     an official dev split does not: it is left unused.
 
     Raises:
-        UsageError: Too few groups, an official split that is empty, or sides that share what the protocol keeps apart.
+        UsageError: Too few groups, an official split that is empty, utterances of no fold, or sides that share what the
+            protocol keeps apart.
     """
+    check_groups(protocol, utterances)
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         groups.setdefault(protocol.group_of(utterance), []).append(utterance)
     folds = _official(groups, select) if protocol.fold_by == "split" else _in_turn(protocol, groups, select)
     complain([p for fold in folds for p in leaks(fold, protocol.disjoint)], f"protocol {protocol.name}: folds leak")
     return folds
+
+
+def check_groups(protocol: Protocol, utterances: Sequence[Utterance]) -> None:
+    """Refuse utterances that no fold would hold, rather than drop them.
+
+    Raises:
+        UsageError: The values of what forms the folds that none of them takes, each with its count.
+    """
+    by, split = protocol.fold_by, protocol.fold_by == "split"
+    known = SPLITS if split else tuple(value for group in protocol.fold_groups for value in group)
+    found = Counter(getattr(u, by) for u in utterances)
+    strange = {value: n for value, n in found.items() if value is None or (known and value not in known)}
+    if not strange:
+        return
+    listed = [f"{'(none)' if v is None else v} {n}" for v, n in sorted(strange.items(), key=lambda i: str(i[0]))]
+    shown = ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
+    own = (
+        "" if split else ", or name these values under [folds] groups of a protocol of your own (--protocol PATH.toml)"
+    )
+    raise UsageError(
+        f"protocol {protocol.name} forms its folds by {by}, and {sum(strange.values())} of {len(utterances)} "
+        f"utterances are in none of them: {shown}; valid: {', '.join(known) if known else f'any {by}'}. "
+        f"Correct the corpus's {by} and extract again{own}"
+    )
 
 
 def _official(groups: Mapping[str, list[Utterance]], select: Select) -> list[Fold]:
@@ -123,18 +152,30 @@ def leaks(fold: Fold, disjoint: Sequence[str]) -> list[str]:
 
 
 def encoder_leaks(
-    name: str, provenance: Mapping[str, Any], corpus: str, folds: Sequence[Fold]
+    name: str, provenance: Mapping[str, Any], corpus: str, folds: Sequence[Fold], command: str = "extract ..."
 ) -> tuple[list[str], list[str]]:
     """What an encoder's own training means for the test sides: (reasons to refuse, remarks to print).
 
     An encoder fitted on labels of this corpus is refused for every fold whose test side it may have seen. Without
     labels it is allowed, and said. `fitted_on` stands for the whole corpus where it lists no ids, sessions, speakers or
     splits.
+
+    Args:
+        command: The `extract` command that made the feature.
+
+    Raises:
+        UsageError: Nobody has said what the encoder was fitted on, or not in words that can be checked.
     """
-    entries = provenance.get("fitted_on") or []
     refused, remarks = [], []
-    for entry in [entries] if isinstance(entries, Mapping) else entries:
-        if entry.get("corpus") != corpus:
+    for entry in _fitted_on(provenance.get("fitted_on")):
+        labels = entry.get("labels", True) is not False
+        about = str(entry.get("corpus")).strip().casefold()
+        if about == UNKNOWN and labels:
+            raise UsageError(
+                f"nobody has said what the weights of feature {name!r} were fitted on; say it with "
+                f"`{command} --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
+            )
+        if about != corpus.casefold():
             continue
         for fold in folds:
             seen = sum(_covers(entry, u) for u in fold.test)
@@ -144,16 +185,25 @@ def encoder_leaks(
                 f"fold {fold.number} ({fold.name}): the encoder of {name!r} was fitted on {seen} of "
                 f"{len(fold.test)} test utterances"
             )
-            if entry.get("labels", True):
+            if labels:
                 refused.append(f"{told}, with their labels")
             else:
                 remarks.append(f"{told}, without labels; this is allowed")
     return refused, remarks
 
 
+def _fitted_on(stated: Any) -> list[Mapping[str, Any]]:
+    """The entries of `fitted_on`; whatever is no mapping that names a corpus stands for an unknown one."""
+    if stated is None:
+        return []
+    entries = stated if isinstance(stated, list | tuple) else [stated]
+    named = (isinstance(e, Mapping) and isinstance(e.get("corpus"), str) and e["corpus"].strip() for e in entries)
+    return [entry if known else {"corpus": UNKNOWN} for entry, known in zip(entries, named, strict=True)]
+
+
 def _covers(entry: Mapping[str, Any], utterance: Utterance) -> bool:
     known = {
-        key: set(entry[plural])
+        key: {str(value) for value in entry[plural]}
         for key, plural in (("id", "ids"), ("session", "sessions"), ("speaker", "speakers"), ("split", "splits"))
         if isinstance(entry.get(plural), list | tuple)
     }

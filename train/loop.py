@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from emofuse.train.checkpoint import Recipe
 from emofuse.train.data import Corpus, Indices
 from emofuse.train.metrics import scores
 from emofuse.train.models.base import FusionModel
+from emofuse.train.resume import Best, Keeper, Kept, State
 
 EVALUATIONS = 10
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Trained:
     """Validation scores at that step; none without validation."""
     history: list[dict[str, Any]]
     """One row per look: step, training loss since the last one, and validation loss and scores."""
+    seconds: float
+    """How long it took, over all calls."""
     checkpoints: dict[int, State] = field(default_factory=dict)
     """Every look's weights on the CPU, where they were asked for."""
 
@@ -53,6 +56,7 @@ def train(
     seed: int,
     class_weights: Tensor | None = None,
     keep_all: bool = False,
+    keeper: Keeper | None = None,
     on_step: Callable[[int, str], None] = lambda step, note: None,
 ) -> Trained:
     """Train a fresh model on `train` and select on `validation`; without validation the last step is taken.
@@ -65,6 +69,7 @@ def train(
 
     Args:
         metric: The score that selects, a key of `metrics.scores`.
+        keeper: Where the state is kept at the looks, and from where an interrupted training goes on.
         on_step: Told each step done and a note for the progress line.
     """
     device, settings = corpus.labels.device, recipe.settings
@@ -73,12 +78,12 @@ def train(
         model = recipe.build().to(device)
     model.class_weights = class_weights
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    batches = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))
     generator = torch.Generator(device).manual_seed(seed)
-    due, history, checkpoints = set(looks(settings.steps)), [], {}
-    best: tuple[float, int, State, dict[str, float] | None] | None = None
-    loss_sum, since, started, note = torch.zeros((), device=device), 0, time.monotonic(), ""
-    for step in range(1, settings.steps + 1):
+    at = (keeper.restore(model, optimiser, generator) if keeper else None) or Kept()
+    every = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))
+    batches, due = islice(every, at.step, None), set(looks(settings.steps))
+    loss_sum, since, started, note = torch.zeros((), device=device), 0, time.monotonic() - at.seconds, ""
+    for step in range(at.step + 1, settings.steps + 1):
         loss_sum += _step(model, optimiser, corpus, next(batches), generator, (step - 1) / settings.steps)
         since += 1
         if step in due:
@@ -97,18 +102,29 @@ def train(
                 note = f"loss {loss:.3f}, validation {metric} {found[metric]:.3f}"
             else:
                 note = f"loss {loss:.3f}"
-            history.append(row | {"seconds": round(time.monotonic() - started, 3)})
+            at.step, at.seconds = step, time.monotonic() - started
+            at.history.append(row | {"seconds": round(at.seconds, 3)})
             value = found[metric] if found else float(step)
-            state = _copy(model) if keep_all or best is None or value > best[0] else {}
-            if best is None or value > best[0]:
-                best = (value, step, state, found)
+            better = at.best is None or value > at.best.value
+            state = _copy(model) if keep_all or better else {}
+            if better:
+                at.best = Best(value=value, step=step, scores=found, weights=state)
             if keep_all:
-                checkpoints[step] = state
+                at.checkpoints[step] = state
             loss_sum, since = torch.zeros((), device=device), 0
+            if keeper and step < settings.steps:
+                keeper.keep(at, model, optimiser, generator)
         on_step(step, note)
-    assert best is not None
-    model.load_state_dict(best[2])
-    return Trained(model=model.eval(), step=best[1], validation=best[3], history=history, checkpoints=checkpoints)
+    assert at.best is not None
+    model.load_state_dict(at.best.weights)
+    return Trained(
+        model=model.eval(),
+        step=at.best.step,
+        validation=at.best.scores,
+        history=at.history,
+        seconds=at.seconds,
+        checkpoints=at.checkpoints,
+    )
 
 
 def _step(

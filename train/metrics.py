@@ -67,16 +67,20 @@ def intervals(
     """Percentile bootstrap intervals at 95 %: whole units (dialogues) are drawn with replacement, 2000 times.
 
     Args:
+        predictions: [n], or [S, n] of S seeds, whose scores are averaged in each resample.
         units: The unit of each utterance; utterances of one dialogue are not independent, so they are drawn together.
     """
     _, unit = np.unique(np.asarray(units), return_inverse=True)
     count = int(unit.max()) + 1
-    cells = np.zeros((count, classes**2), np.int64)
-    np.add.at(cells, (unit, labels * classes + predictions), 1)
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    resampled = scores_of((draws @ cells).reshape(RESAMPLES, classes, classes))
+    resampled = []
+    for found in np.atleast_2d(predictions):
+        cells = np.zeros((count, classes**2), np.int64)
+        np.add.at(cells, (unit, labels * classes + found), 1)
+        resampled.append(scores_of((draws @ cells).reshape(RESAMPLES, classes, classes)))
     edges = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return {name: (float(low), float(high)) for name, (low, high) in _quantiles(resampled, edges).items()}
+    mean = {name: np.mean([r[name] for r in resampled], axis=0) for name in resampled[0]}
+    return {name: (float(low), float(high)) for name, (low, high) in _quantiles(mean, edges).items()}
 
 
 def _quantiles(values: Mapping[str, NDArray[np.float64]], edges: list[float]) -> dict[str, NDArray[np.float64]]:

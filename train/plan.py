@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -18,8 +19,10 @@ from emofuse.manifests import protocol as protocols
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, Store
+from emofuse.train.advice import extract_command
 from emofuse.train.choose import choose
 from emofuse.train.config import FitConfig
+from emofuse.train.counts import Task, task_of
 from emofuse.train.folds import Fold, build, encoder_leaks
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, settings_of, with_settings
@@ -38,16 +41,49 @@ class Plan:
     """By modality."""
     standardised: tuple[str, ...]
     utterances: tuple[Utterance, ...]
-    """Those of the task that have every feature."""
+    """Those of the task that have every feature and that a fold uses."""
     labels: NDArray[np.int64]
     """The class of each utterance."""
     folds: tuple[Fold, ...]
     """The folds asked for."""
-    excluded: tuple[str, ...]
-    """Utterances of the task that lack a feature, the known gaps of the release left aside."""
+    task: Task
+    """How the task was counted, and what is missing from it."""
     device: torch.device
     remarks: tuple[str, ...] = ()
     manifest_digest: str = ""
+
+    def reduced(self) -> dict[str, Any]:
+        """How far the task falls short of the protocol's counts, JSON-ready; empty where it does not."""
+        if not self.task.differences:
+            return {}
+        assert self.protocol.expected is not None
+        return {
+            "found": self.task.found,
+            "expected": self.protocol.expected.total,
+            "allow_missing": self.config.allow_missing,
+            "differences": list(self.task.differences),
+        }
+
+    def record(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.json holds of every call: what was asked (`run`), from what, and what is missing."""
+        return {
+            "run": run,
+            "store": str(self.config.store),
+            "provenance": {m: dict(f.provenance) for m, f in self.features.items()},
+            "allow_missing": self.config.allow_missing,
+            "differences": list(self.task.differences),
+            "excluded": dict(self.task.excluded),
+        }
+
+    def call(self) -> dict[str, Any]:
+        """What config.json holds of each call: where and with what it ran."""
+        return {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": platform.node(),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, JSON-ready; a half-done run is continued only by an equal one."""
@@ -119,12 +155,16 @@ def resolve(store: Store, config: FitConfig) -> Plan:
     assert spec is not None
     assert protocol is not None
     assert settings is not None
-    utterances, excluded, gaps = _utterances(store, protocol, features, config.allow_missing)
-    folds = _chosen(build(protocol, utterances, config.select), config.folds)
-    remarks += _encoders(features, protocol, folds)
-    remarks += gaps
-    if protocol.fold_by == "split" and config.select == "last":
-        remarks.append("the official dev split is left unused (--select last)")
+    task = task_of(store, protocol, features, config.allow_missing)
+    folds = build(protocol, task.utterances, config.select)
+    used = {u.id for fold in folds for side in fold.sides.values() for u in side}
+    utterances = tuple(u for u in task.utterances if u.id in used)
+    folds = _chosen(folds, config.folds)
+    remarks += _encoders(store, features, protocol, folds)
+    remarks += task.remarks
+    if len(used) < len(task.utterances):
+        idle = len(task.utterances) - len(used)
+        remarks.append(f"the official dev split, {idle} utterances, is left unused (--select last)")
     classes = {c: i for i, c in enumerate(protocol.classes)}
     return Plan(
         config=config,
@@ -136,7 +176,7 @@ def resolve(store: Store, config: FitConfig) -> Plan:
         utterances=utterances,
         labels=np.array([classes[protocol.class_of(u) or ""] for u in utterances], np.int64),
         folds=tuple(folds),
-        excluded=excluded,
+        task=task,
         device=device,
         remarks=tuple(remarks),
         manifest_digest=store.manifest.digest(),
@@ -185,54 +225,6 @@ def _standardised(spec: ModelSpec, settings: Config, features: dict[str, Feature
     )
 
 
-def _utterances(
-    store: Store, protocol: Protocol, features: dict[str, Feature], allowed: int
-) -> tuple[tuple[Utterance, ...], tuple[str, ...], list[str]]:
-    task = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
-    if not task:
-        labels = sorted({str(u.label) for u in store.manifest.utterances})
-        raise UsageError(
-            f"no utterance of {store.path} has a label of protocol {protocol.name}; it has: {', '.join(labels)}"
-        )
-    held = {m: set(f.position) - set(f.stale) for m, f in features.items()}
-    available = set.intersection(*held.values())
-    gaps = set(protocol.expected.without_audio) if protocol.expected else set()
-    lacking = [u.id for u in task if u.id not in available]
-    excluded = tuple(i for i in lacking if i not in gaps)
-    differences = protocol.differences(task, available)
-    off = max(_off(protocol, task, available), len(excluded))
-    if off > allowed or (differences and not off):
-        lines = [*differences, *_lacking(held, excluded)]
-        raise UsageError(
-            f"the counts of protocol {protocol.name} do not come out of {store.path} "
-            f"(off by {off}, allowed {allowed}):\n  - "
-            + "\n  - ".join(lines)
-            + f"\nFinish or repair the extraction, or go on without them: --allow-missing {off}"
-        )
-    known = [f"known gaps of the release, without features: {', '.join(sorted(set(lacking) & gaps))}"]
-    kept = tuple(u for u in task if u.id in available)
-    return kept, excluded, known if set(lacking) & gaps else []
-
-
-def _off(protocol: Protocol, task: Sequence[Utterance], available: set[str]) -> int:
-    """By how many utterances the counts are off, in the total or class by class, whichever is more."""
-    if protocol.expected is None:
-        return 0
-    counted = [u for u in task if u.id in available or u.id in protocol.expected.without_audio]
-    classes = Counter(str(protocol.class_of(u)) for u in counted)
-    by_class = sum(abs(classes[c] - n) for c, n in protocol.expected.classes.items())
-    return max(abs(len(counted) - protocol.expected.total), by_class)
-
-
-def _lacking(held: dict[str, set[str]], excluded: Sequence[str]) -> list[str]:
-    found = []
-    for modality, ids in held.items():
-        absent = [i for i in excluded if i not in ids]
-        if absent:
-            found.append(f"without an up-to-date {modality} feature: {len(absent)} ({', '.join(absent[:3])}, ...)")
-    return found
-
-
 def _chosen(folds: list[Fold], asked: str) -> list[Fold]:
     if asked == "all":
         return folds
@@ -244,12 +236,15 @@ def _chosen(folds: list[Fold], asked: str) -> list[Fold]:
     return [f for f in folds if str(f.number) in numbers]
 
 
-def _encoders(features: dict[str, Feature], protocol: Protocol, folds: Sequence[Fold]) -> list[str]:
-    refused, remarks = [], []
-    for feature in features.values():
-        bad, said = encoder_leaks(feature.name, feature.provenance, protocol.corpus, folds)
-        refused += bad
-        remarks += said
+def _encoders(store: Store, features: dict[str, Feature], protocol: Protocol, folds: Sequence[Fold]) -> list[str]:
+    problems, refused, remarks = _Problems(), [], []
+    for f in features.values():
+        command = extract_command(store, f.encoder, like=f, name=f.name)
+        with problems.noting():
+            bad, said = encoder_leaks(f.name, f.provenance, protocol.corpus, folds, command)
+            refused += bad
+            remarks += said
+    problems.stop()
     if refused:
         raise UsageError(
             "these folds would be tested on what an encoder has learned from:\n  - "

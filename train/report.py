@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from emofuse.train.folder import put
+
+LEGEND = 12
+"""More lines than this are not told apart."""
 ADVICE = "no report.html and confusion.png: they need pip install 'emofuse[report]'"
 
 
@@ -28,7 +32,7 @@ def write_report(
     except ImportError:
         return ADVICE
     confusion = _confusion(Figure, metrics)
-    (part / "confusion.png").write_bytes(confusion)
+    put(part / "confusion.png", confusion)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = environment.get_template("report.html").render(
         header=[line.split(maxsplit=1) for line in header],
@@ -38,7 +42,7 @@ def write_report(
         confusion=_inline(confusion),
         history=_inline(_history(Figure, history)),
     )
-    (part / "report.html").write_text(page, encoding="utf-8")
+    put(part / "report.html", page.encode())
     return None
 
 
@@ -72,15 +76,17 @@ def _confusion(figure_type: Any, metrics: Mapping[str, Any]) -> bytes:
 def _history(figure_type: Any, history: Sequence[Mapping[str, str]]) -> bytes:
     figure = figure_type(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    for fold in dict.fromkeys(row["fold"] for row in history):
-        rows = [row for row in history if row["fold"] == fold]
+    lines: dict[str, list[Mapping[str, str]]] = {}
+    for row in history:
+        lines.setdefault(" ".join(f"{key} {row[key]}" for key in ("seed", "fold") if key in row), []).append(row)
+    for name, rows in lines.items():
         steps = [int(row["step"]) for row in rows]
         (line,) = axes.plot(steps, [float(row["train_loss"]) for row in rows], "--", linewidth=1)
         if rows[0].get("validation_loss"):
             losses = [float(row["validation_loss"]) for row in rows]
-            axes.plot(steps, losses, color=line.get_color(), label=f"fold {fold}")
+            axes.plot(steps, losses, color=line.get_color(), label=name)
     axes.set_xlabel("step")
     axes.set_ylabel("loss (dashed: training)")
-    if axes.get_legend_handles_labels()[0]:
+    if 0 < len(axes.get_legend_handles_labels()[0]) <= LEGEND:
         axes.legend(fontsize=7)
     return _png(figure)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emofuse.common.console import printable, table
 from emofuse.manifests.protocol import METRICS
@@ -21,7 +22,6 @@ def summarise(plan: Plan, results: Sequence[Mapping[str, Any]], rows: Sequence[M
     classes = plan.protocol.classes
     index = {c: i for i, c in enumerate(classes)}
     labels, found = (np.array([index[r[k]] for r in rows], np.int64) for k in ("label", "prediction"))
-    unit, units = bootstrap_units(plan.utterances, [r["id"] for r in rows])
     matrix = confusion(labels, found, len(classes))
     mean, deviation = mean_and_deviation([r["test"] for r in results])
     metrics = {
@@ -31,18 +31,12 @@ def summarise(plan: Plan, results: Sequence[Mapping[str, Any]], rows: Sequence[M
         "classes": list(classes),
         "metrics": list(plan.protocol.metrics),
         "definitions": METRICS,
+        "reduced": plan.reduced(),
         "folds": list(results),
         "mean": mean,
         "std": deviation,
         "pooled": scores(labels, found),
-        "interval": {
-            "level": LEVEL,
-            "of": "pooled",
-            "unit": unit,
-            "units": len(set(units)),
-            "method": f"percentile bootstrap, {RESAMPLES} resamples of whole units",
-            **intervals(labels, found, len(classes), units),
-        },
+        "interval": _interval(plan, labels, found, [r["id"] for r in rows]),
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
     }
@@ -54,6 +48,18 @@ def summarise(plan: Plan, results: Sequence[Mapping[str, Any]], rows: Sequence[M
             "mean": mean_and_deviation(best)[0],
         }
     return metrics
+
+
+def _interval(plan: Plan, labels: NDArray[np.int64], found: NDArray[np.int64], ids: Sequence[str]) -> dict[str, Any]:
+    unit, units = bootstrap_units(plan.utterances, ids)
+    return {
+        "level": LEVEL,
+        "of": "pooled" if found.ndim == 1 else "pooled, mean over seeds",
+        "unit": unit,
+        "units": len(set(units)),
+        "method": f"percentile bootstrap, {RESAMPLES} resamples of whole units",
+        **intervals(labels, found, len(plan.protocol.classes), units),
+    }
 
 
 def bootstrap_units(utterances: Sequence[Utterance], ids: Sequence[str]) -> tuple[str, list[str]]:
@@ -72,12 +78,34 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     pooled, pooled_deviation = mean_and_deviation([r["pooled"] for r in runs.values()])
     return {key: first[key] for key in ("protocol", "model", "classes", "metrics", "definitions")} | {
         "seeds": list(runs),
-        "per_seed": {str(seed): {"mean": r["mean"], "pooled": r["pooled"]} for seed, r in runs.items()},
+        "per_seed": {
+            str(seed): {
+                "mean": r["mean"],
+                "pooled": r["pooled"],
+                "one_class_folds": [f["fold"] for f in r["folds"] if f["predicts_only"]],
+            }
+            for seed, r in runs.items()
+        },
         "mean": mean,
         "std": deviation,
         "pooled": pooled,
         "pooled_std": pooled_deviation,
         "wall_seconds": round(sum(r["wall_seconds"] for r in runs.values()), 1),
+    }
+
+
+def pooled_over_seeds(plan: Plan, predictions: Mapping[int, Sequence[Mapping[str, str]]]) -> dict[str, Any]:
+    """What the predictions of all seeds give together: interval, recalls and the sum of the confusion matrices."""
+    classes = plan.protocol.classes
+    index, every = {c: i for i, c in enumerate(classes)}, list(predictions.values())
+    labels = np.array([index[row["label"]] for row in every[0]], np.int64)
+    found = np.array([[index[row["prediction"]] for row in rows] for rows in every], np.int64)
+    matrix = sum((confusion(labels, one, len(classes)) for one in found), np.zeros((len(classes),) * 2, np.int64))
+    return {
+        "reduced": plan.reduced(),
+        "interval": _interval(plan, labels, found, [row["id"] for row in every[0]]),
+        "recall": dict(zip(classes, recalls(matrix), strict=True)),
+        "confusion": matrix.tolist(),
     }
 
 
@@ -101,9 +129,12 @@ def header(plan: Plan, parameters: int) -> list[str]:
         f"selection {_selection(plan)}",
         *(f"note      {remark}" for remark in plan.remarks),
     ]
-    if plan.excluded:
-        shown = ", ".join(plan.excluded[:5]) + (", ..." if len(plan.excluded) > 5 else "")
-        lines.append(f"excluded  {len(plan.excluded)} utterances without an up-to-date feature: {shown}")
+    if plan.task.differences:
+        lines.append(f"reduced   {_reduced(plan.reduced())}; differences: {'; '.join(plan.task.differences)}")
+    if plan.task.excluded:
+        named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
+        shown = ", ".join(named[:5]) + (", ..." if len(named) > 5 else "")
+        lines.append(f"excluded  {len(named)} utterances without an up-to-date feature: {shown}")
     return [printable(line, 400) for line in lines]
 
 
@@ -123,33 +154,49 @@ def _selection(plan: Plan) -> str:
     return f"best {metric} on {held}; test is scored once, after that"
 
 
+def _reduced(reduced: Mapping[str, Any]) -> str:
+    return f"{reduced['found']} of {reduced['expected']} expected utterances (--allow-missing)"
+
+
 def closing(plan: Plan, metrics: Mapping[str, Any]) -> list[str]:
     """The table and the sentences under it."""
     names = list(plan.protocol.metrics)
-    lines = ["", *_definitions(names), ""]
+    reduced = f", reduced task: {_reduced(metrics['reduced'])}" if metrics["reduced"] else ""
+    title = f"{metrics['model']} on {metrics['protocol']}{reduced}"
+    lines = ["", title, *_definitions(names), ""]
+    recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
+    interval = metrics["interval"]
+    within = f"95 % interval over {interval['units']} {interval['unit']}s"
+    bounds = [f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" for n in names]
     if "seeds" in metrics:
-        rows = [[f"seed {s}", *_cells(r["mean"], names)] for s, r in metrics["per_seed"].items()]
-        rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names)])
-        rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names)])
-        return [*lines, table(["", *map(_short, names)], rows)]
+        rows = [[f"seed {s}", *_cells(r["mean"], names), _of_seed(r)] for s, r in metrics["per_seed"].items()]
+        rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names), ""])
+        rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names), ""])
+        rows.append([within, *bounds, ""])
+        return [*lines, table(["", *map(_short, names), ""], rows), f"recall over seeds: {recall}"]
     rows = [
-        [f"fold {r['fold']} ({r['name']})", str(r["utterances"]["test"]), str(r["step"]), *_cells(r["test"], names)]
+        [
+            *(f"fold {r['fold']} ({r['name']})", str(r["utterances"]["test"]), str(r["step"])),
+            *(*_cells(r["test"], names), f"predicts one class only: {only}" if (only := r["predicts_only"]) else ""),
+        ]
         for r in metrics["folds"]
     ]
     if len(rows) > 1:
-        rows.append(["mean ± std over folds", "", "", *_spread(metrics["mean"], metrics["std"], names)])
+        rows.append(["mean ± std over folds", "", "", *_spread(metrics["mean"], metrics["std"], names), ""])
     total = sum(r["utterances"]["test"] for r in metrics["folds"])
-    rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names)])
-    interval = metrics["interval"]
-    bounds = [f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" for n in names]
-    rows.append([f"95 % interval over {interval['units']} {interval['unit']}s", "", "", *bounds])
-    lines.append(table(["", "n", "step", *map(_short, names)], rows))
-    recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
+    rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
+    rows.append([within, "", "", *bounds, ""])
+    lines.append(table(["", "n", "step", *map(_short, names), ""], rows))
     lines.append(f"recall: {recall}")
     if "optimistic" in metrics:
         best = ", ".join(f"{_short(n)} {metrics['optimistic']['mean'][n]:.3f}" for n in names)
         lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
     return lines
+
+
+def _of_seed(result: Mapping[str, Any]) -> str:
+    folds = result["one_class_folds"]
+    return f"predicts one class only in fold {', '.join(map(str, folds))}" if folds else ""
 
 
 def _short(name: str) -> str:

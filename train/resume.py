@@ -1,0 +1,146 @@
+"""Where the training of one fold stands, kept at its looks: a killed fold goes on from there to the same weights.
+
+`training.safetensors` holds the parameters, Adam's state, the best weights so far and the state of the generator that
+models draw from; its header holds what is no tensor. The order of the batches follows from the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from emofuse.common.errors import DataError
+from emofuse.train.folder import put
+
+FORMAT = "emofuse-training-1"
+SECONDS = 2.0
+"""Nothing is kept more often than this,"""
+SHARE = 20
+"""nor so often that it costs more than one part in so many of the time."""
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best look so far."""
+
+    value: float
+    """What selects."""
+    step: int
+    scores: dict[str, float] | None
+    """On validation."""
+    weights: State
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """Training as it stands after `step` steps, beside what model, optimiser and generator hold themselves."""
+
+    step: int = 0
+    seconds: float = 0.0
+    """Spent so far, over all calls."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: Best | None = None
+    checkpoints: dict[int, State] = field(default_factory=dict)
+
+
+class Keeper:
+    """Keeps the state of one fold in its folder.
+
+    Raises:
+        DataError: What lies there is damaged.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.path, self.device = folder / "training.safetensors", device
+        self._tensors: State = {}
+        self._about: dict[str, Any] = {}
+        self._cost, self._last = 0.0, time.monotonic()
+        if self.path.exists():
+            self._read()
+
+    @property
+    def step(self) -> int:
+        """The step from which training will go on; 0: from the start."""
+        return int(self._about.get("step", 0))
+
+    def _read(self) -> None:
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about = json.loads((file.metadata() or {}).get("emofuse", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError, ValueError) as error:
+            raise DataError(f"{self.path} cannot be read: {error}; delete it, and the fold starts anew") from None
+        # A generator's state means nothing on another kind of device: there the fold starts anew.
+        if about.get("format") == FORMAT and about["device"] == self.device.type:
+            self._about, self._tensors = about, tensors
+
+    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> Kept | None:
+        """Put back what was kept; none where nothing was."""
+        if not self.step:
+            return None
+        tensors, about = self._tensors, self._about
+        model.load_state_dict(_under(tensors, "model"))
+        adam: dict[int, State] = {}
+        for name, tensor in _under(tensors, "adam").items():
+            index, key = name.split("/")
+            adam.setdefault(int(index), {})[key] = tensor
+        optimiser.load_state_dict({"state": adam, "param_groups": optimiser.state_dict()["param_groups"]})
+        generator.set_state(tensors["generator"])
+        checkpoints = {step: _under(tensors, f"look/{step}") for step in about["looks"]}
+        weights = checkpoints.get(about["best"]["step"]) or _under(tensors, "best")
+        self._tensors = {}
+        return Kept(
+            step=about["step"],
+            seconds=about["seconds"],
+            history=about["history"],
+            best=Best(**about["best"], weights=weights),
+            checkpoints=checkpoints,
+        )
+
+    def keep(self, at: Kept, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
+        """Write where training stands, unless that was done a moment ago."""
+        began = time.monotonic()
+        if began - self._last < max(SECONDS, SHARE * self._cost):
+            return
+        assert at.best is not None
+        tensors = _over("model", model.state_dict()) | {"generator": generator.get_state()}
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= _over(f"adam/{index}", state)
+        for step, weights in at.checkpoints.items():
+            tensors |= _over(f"look/{step}", weights)
+        if at.best.step not in at.checkpoints:
+            tensors |= _over("best", at.best.weights)
+        about = {
+            "format": FORMAT,
+            "device": self.device.type,
+            "step": at.step,
+            "seconds": at.seconds,
+            "history": at.history,
+            "best": {"value": at.best.value, "step": at.best.step, "scores": at.best.scores},
+            "looks": list(at.checkpoints),
+        }
+        put(self.path, to_bytes(tensors, {"emofuse": json.dumps(about)}))
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+    def remove(self) -> None:
+        """The fold is trained: nothing is kept any more."""
+        self.path.unlink(missing_ok=True)
+
+
+def _over(prefix: str, state: Mapping[str, Tensor]) -> State:
+    return {f"{prefix}/{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> State:
+    return {n.removeprefix(f"{prefix}/"): t for n, t in tensors.items() if n.startswith(f"{prefix}/")}
