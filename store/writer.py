@@ -6,7 +6,6 @@ before their mark: a killed writer loses at most the batch in flight, and the ne
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.locking import lock
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store.assemble import publish
 from emofuse.store.layout import Plan, create
@@ -80,7 +80,8 @@ class PartWriter:
         )
         if not rows:
             raise UsageError(f"no utterance of {manifest.corpus} has {spec.modality}: there is nothing to write")
-        self._lock = _lock(self.part)
+        refusal = f"another process is writing {self.part.name} ({{holder}}); wait for it or stop it"
+        self._lock = lock(self.part.with_name(self.part.name + ".lock"), refusal)
         try:
             self._store = self._open()
         except BaseException:
@@ -205,24 +206,6 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _lock(part: Path) -> int:
-    """Hold the part for this process alone; the system lets go of it when the process ends, however it ends."""
-    part.parent.mkdir(parents=True, exist_ok=True)
-    path = part.with_name(part.name + ".lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise UsageError(
-            f"another process is writing {part.name} ({holder or 'unknown'}); wait for it or stop it"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}".encode(), 0)
-    return descriptor
 
 
 def _pwrite(descriptor: int, data: bytes, offset: int) -> None:

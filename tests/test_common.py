@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from emofuse.common import progress as progress_module
 from emofuse.common.console import printable, size, table
 from emofuse.common.errors import DataError, UnknownNameError, UsageError, command, complain
+from emofuse.common.locking import lock
 from emofuse.common.progress import Progress, clock
 from emofuse.common.registry import Registry
 
@@ -136,3 +140,33 @@ def test_the_umbrella_names_every_verb_and_the_nearest() -> None:
     wrong = subprocess.run([sys.executable, "-m", "emofuse.common.umbrella", "stor"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "stor" in wrong.stderr
+
+
+def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "x{y}.lock"
+    code = f"""
+import os, time
+from pathlib import Path
+from emofuse.common.locking import lock
+lock(Path({str(path)!r}), "")
+print("held", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(UsageError, match=rf"x{{y}} is busy \(host .*, process {process.pid}\)"):
+        lock(path, "x{y} is busy ({holder})")
+    process.kill()
+    process.wait()
+    os.close(lock(path, "still busy"))
+
+
+def test_nobody_reading_does_not_stop_the_work() -> None:
+    code = "from emofuse.common.console import say\nfor i in range(20000): say('x' * 100)\nopen('done', 'w').close()"
+    folder = Path(tempfile.mkdtemp())
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=folder)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait() == 0
+    assert (folder / "done").exists()

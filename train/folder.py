@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.locking import lock
 
 Row = Mapping[str, Any]
 
@@ -73,34 +73,13 @@ def held(out: Path) -> Iterator[None]:
         UsageError: Another process has it; names host and process.
     """
     path = out.with_name(f"{out.name}.part.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _lock(path)
+    busy = f"another process is fitting into {path.with_suffix('')} ({{holder}})"
+    descriptor = lock(path, f"{busy}; wait for it, stop it, or give another --out")
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
-
-
-def _lock(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise UsageError(
-                f"another process is fitting into {path.with_suffix('')} ({holder or 'unknown'}); "
-                "wait for it, stop it, or give another --out"
-            ) from None
-        # Between opening and locking, the holder may have ended and unlinked the file: then the lock holds nothing.
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            break
-        os.close(descriptor)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}".encode(), 0)
-    return descriptor
 
 
 def finished(out: Path, run: Mapping[str, Any]) -> Any | None:
