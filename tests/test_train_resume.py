@@ -212,10 +212,22 @@ def same(one: Path, other: Path) -> None:
     assert not list(one.rglob("*.part"))
 
 
+# The signal must come while the second fold is half done, on a fast machine too.
+LINGER = """
+import time
+put = resume.put
+def put_and_linger(path, *rest):
+    put(path, *rest)
+    if path.parent.name == "fold_2":
+        time.sleep(60)
+resume.put = put_and_linger
+"""
+
+
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_fit_goes_on_inside_its_fold_to_the_same_bytes(folder: Path, whole: Path, kind: int) -> None:
     out = folder / f"killed-{kind}"
-    process = start(folder, out.name, STEPS)
+    process = start(folder, out.name, STEPS, LINGER)
     until(out.with_name(f"{out.name}.part") / "fold_2" / "training.safetensors", process)
     process.send_signal(kind)
     code, _, err = ended(process)
