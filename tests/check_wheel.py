@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the wheel, installs it bare into an empty environment and proves what DESIGN promises of it.
+"""Builds the wheel, installs it bare into an empty environment and proves what the project promises of it.
 
 Run by `make check`, not by pytest: it makes an environment of its own.
 1. The wheel holds every module of the tree and installs no top-level `datasets`, `extract` or `train`.

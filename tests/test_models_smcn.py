@@ -1,4 +1,4 @@
-"""SMCN's equations on tiny tensors, with the numbers worked out by hand (points T1 to T6 of the readings)."""
+"""SMCN's equations on tiny tensors, with the numbers worked out by hand."""
 
 from __future__ import annotations
 
