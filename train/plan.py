@@ -270,4 +270,5 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except ImportError:
             found[name] = "not installed as a package"
+    found["torch"] = torch.__version__  # names the CUDA build, which the package's own version leaves out
     return found
