@@ -79,7 +79,7 @@ def test_every_wrong_pair_is_named() -> None:
 
 
 def test_one_unknown_key_keeps_its_own_error() -> None:
-    with pytest.raises(UnknownNameError, match="Valid: batch, lr, steps, weight_decay"):
+    with pytest.raises(UnknownNameError, match="Valid: batch, epochs, lr, steps, weight_decay"):
         with_settings(Config(), ["dropout=0.1"], BOTH)
 
 

@@ -12,14 +12,23 @@ from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, command
 
 
+# Written out, so that --help needs no torch; a test compares it with the registry.
+MODELS = (
+    "mmrbn, smcn, mcfn, msmser, coattention; cme, ks-transformer, mult, lmf, tfn; concat, audio, text, linear, "
+    "weighted-layers. `emofuse models` says more."
+)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--store", required=True, type=click.Path(path_type=Path), help="The store to fit from.")
-@click.option("--model", required=True, help="smcn, concat, audio, text, linear or weighted-layers.")
+@click.option("--model", required=True, help=MODELS)
+@click.option("--ablation", help="A variant that the model's paper names; `emofuse models NAME` lists them.")
 @click.option("--protocol", help="The task, or a TOML file of one's own.  [default: the corpus's usual one]")
 @click.option("--audio", help="The audio feature.  [default: the model's usual one, or the only one]")
 @click.option("--text", help="The text feature.  [default: likewise]")
 @click.option("--folds", default="all", help="all, or numbers such as 1,3.")
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps per fold.  [default: the model's preset]")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the training side instead.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; several times.")
 @click.option("--class-weights", type=click.Choice(["none", "balanced"]), default="none", help="Weights in the loss.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Same seed, same machine: same numbers.")
@@ -31,6 +40,13 @@ from emofuse.common.errors import DONE, EXCLUDED, command
     help="Best on the next group in turn, or the last step with that group back in training.",
 )
 @click.option("--optimism", is_flag=True, help="Say afterwards what choosing the checkpoint on test would have given.")
+@click.option(
+    "--score-without",
+    multiple=True,
+    type=click.Choice(["audio", "text"]),
+    help="Score test also with this modality absent, where the model allows it.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="So many utterances at most, evenly over folds and classes.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")

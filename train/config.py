@@ -16,15 +16,21 @@ class FitConfig:
     protocol: str | None = None
     audio: str | None = None
     text: str | None = None
+    ablation: str | None = None
     folds: str = "all"
     steps: int | None = None
+    epochs: float | None = None
     settings: tuple[str, ...] = ()
     class_weights: Literal["none", "balanced"] = "none"
     seed: int = 0
     seeds: int = 1
     select: Literal["validation", "last"] = "validation"
     optimism: bool = False
+    score_without: tuple[str, ...] = ()
+    """Modalities: the test side is also scored with each of them absent."""
     allow_missing: int = 0
+    limit: int | None = None
+    """So many utterances at most, spread evenly over folds and classes."""
     device: str = "auto"
     out: Path | None = None
     threads: int | None = None

@@ -61,7 +61,8 @@ def cross_validate(work: Work, part: Path) -> dict[str, Any]:
     """Train and score the folds that `part` still lacks, then write what all of them give."""
     plan, started = work.plan, time.monotonic()
     todo = [f for f in plan.folds if not (part / f"fold_{f.number}" / evaluate.RESULT).exists()]
-    done = (len(plan.folds) - len(todo)) * plan.settings.steps
+    steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
+    done = sum(steps.values()) - sum(steps[f.number] for f in todo)
     if done:
         work.say(f"{len(plan.folds) - len(todo)} of {len(plan.folds)} folds are done already; going on with the others")
     keepers = {f.number: Keeper(part / f"fold_{f.number}", plan.device) for f in todo}
@@ -71,7 +72,7 @@ def cross_validate(work: Work, part: Path) -> dict[str, Any]:
             done += keeper.step
     place = {u.id: i for i, u in enumerate(plan.utterances)}
     calls = len(folder.read_json(part / "config.json")["calls"])
-    with Progress(len(plan.folds) * plan.settings.steps, f"fit {plan.config.model}", "steps", done) as progress:
+    with Progress(sum(steps.values()), f"fit {plan.title}", "steps", done) as progress:
         for fold in todo:
             _fit_fold(work, fold, part / f"fold_{fold.number}", place, keepers[fold.number], progress, calls)
     results = [folder.read_json(part / f"fold_{f.number}" / evaluate.RESULT) for f in plan.folds]
@@ -139,7 +140,7 @@ def _fit_fold(
         "call": call,
     }
     ids = [plan.utterances[i].id for i in test.tolist()]
-    evaluate.test(target, work.corpus, test, ids, plan.protocol.classes, about)
+    evaluate.test(target, work.corpus, test, ids, plan.protocol.classes, about, plan.config.score_without)
 
 
 def _class_weights(plan: Plan, training: Indices) -> Tensor | None:

@@ -168,6 +168,10 @@ class Corpus:
         """The same corpus, standardised by the statistics of `train` alone."""
         return self.using({m: self.modalities[m].statistics(train) for m in self.standardised})
 
+    def lacking(self, modality: str) -> Corpus:
+        """The same corpus without one modality."""
+        return replace(self, modalities={m: r for m, r in self.modalities.items() if m != modality})
+
     def using(self, statistics: Statistics) -> Corpus:
         """The same corpus, standardised by known statistics."""
         return replace(self, statistics=statistics)

@@ -30,7 +30,13 @@ def write_selection(folder: Path, recipe: Recipe, trained: Trained, statistics: 
 
 
 def test(
-    folder: Path, corpus: Corpus, indices: Indices, ids: Sequence[str], classes: Sequence[str], about: dict[str, Any]
+    folder: Path,
+    corpus: Corpus,
+    indices: Indices,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    about: dict[str, Any],
+    without: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score the selected weights of a fold on its test side and write predictions.csv, then result.json.
 
@@ -38,6 +44,7 @@ def test(
         corpus: The data; its statistics are replaced by those beside the weights.
         indices: The test utterances, and `ids` their names.
         about: What is recorded with the result.
+        without: Modalities: the same weights are scored with each of them absent, too.
 
     Raises:
         RuntimeError: No selection has been written down, or the fold has been tested already.
@@ -47,8 +54,10 @@ def test(
     if (folder / RESULT).exists():
         raise RuntimeError(f"{folder}: the test side has been scored already")
     selection = read_json(folder / SELECTION)
-    probabilities = _probabilities(folder / "model.safetensors", corpus, indices)
+    weights = folder / "model.safetensors"
+    probabilities = _probabilities(weights, corpus, indices)
     labels, found = corpus.labels.cpu().numpy()[indices], probabilities.argmax(1)
+    absent = {m: _probabilities(weights, corpus.lacking(m), indices).argmax(1) for m in without}
     rows = [
         {"id": id, "fold": about["fold"], "label": classes[label], "prediction": classes[guess]}
         | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
@@ -63,6 +72,8 @@ def test(
         "confusion": matrix.tolist(),
         "predicts_only": classes[found[0]] if len(set(found.tolist())) == 1 else None,
     }
+    if absent:
+        result["without"] = {m: scores(labels, guesses) for m, guesses in absent.items()}
     write_csv(folder / "predictions.csv", rows)
     write_json(folder / RESULT, result)
     return result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -37,6 +37,26 @@ class Fold:
     def sides(self) -> dict[str, tuple[Utterance, ...]]:
         """The three sides by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def of(self, utterances: Iterable[Utterance]) -> Fold:
+        """The same fold of fewer utterances."""
+        kept = {u.id for u in utterances}
+        return replace(self, **{name: tuple(u for u in side if u.id in kept) for name, side in self.sides.items()})
+
+
+def even_sample(utterances: Sequence[Utterance], protocol: Protocol, limit: int) -> tuple[Utterance, ...]:
+    """At most `limit` utterances: as many of each class in each group as there are, evenly spaced, in their order."""
+    cells: dict[tuple[str, str | None], list[Utterance]] = {}
+    for utterance in utterances:
+        cells.setdefault((protocol.group_of(utterance), protocol.class_of(utterance)), []).append(utterance)
+    share = dict.fromkeys(cells, 0)
+    left = min(limit, len(utterances))
+    while left:
+        for key in [k for k, members in cells.items() if share[k] < len(members)][:left]:
+            share[key] += 1
+            left -= 1
+    kept = {members[i * len(members) // share[key]].id for key, members in cells.items() for i in range(share[key])}
+    return tuple(u for u in utterances if u.id in kept)
 
 
 def build(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -> list[Fold]:

@@ -1,4 +1,4 @@
-"""The one training loop: Adam, a fixed number of steps, ten looks at validation, the best of them kept."""
+"""The one training loop: Adam, a fixed number of steps (or passes), ten looks at validation, the best of them kept."""
 
 from __future__ import annotations
 
@@ -81,10 +81,11 @@ def train(
     generator = torch.Generator(device).manual_seed(seed)
     at = (keeper.restore(model, optimiser, generator) if keeper else None) or Kept()
     every = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))
-    batches, due = islice(every, at.step, None), set(looks(settings.steps))
+    steps = settings.total_steps(len(train))
+    batches, due = islice(every, at.step, None), set(looks(steps))
     loss_sum, since, started, note = torch.zeros((), device=device), 0, time.monotonic() - at.seconds, ""
-    for step in range(at.step + 1, settings.steps + 1):
-        loss_sum += _step(model, optimiser, corpus, next(batches), generator, (step - 1) / settings.steps)
+    for step in range(at.step + 1, steps + 1):
+        loss_sum += _step(model, optimiser, corpus, next(batches), generator, (step - 1) / steps)
         since += 1
         if step in due:
             loss = float(loss_sum) / since
@@ -112,7 +113,7 @@ def train(
             if keep_all:
                 at.checkpoints[step] = state
             loss_sum, since = torch.zeros((), device=device), 0
-            if keeper and step < settings.steps:
+            if keeper and step < steps:
                 keeper.keep(at, model, optimiser, generator)
         on_step(step, note)
     assert at.best is not None
@@ -160,7 +161,7 @@ def predict(model: FusionModel, corpus: Corpus, indices: Indices) -> tuple[NDArr
         batch = corpus.batch(some)
         outputs = model(*batch.inputs)
         total += float(model.loss(outputs, batch.labels)) * len(some)
-        found.append(torch.softmax(outputs.logits, dim=1).cpu().numpy())
+        found.append(model.probabilities(outputs).cpu().numpy())
         order.append(some)
     place = {index: i for i, index in enumerate(np.concatenate(order).tolist())}
     return np.concatenate(found)[[place[i] for i in indices.tolist()]], total / len(indices)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
+from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError, complain
 from emofuse.manifests import protocol as protocols
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
@@ -23,7 +23,7 @@ from emofuse.train.advice import extract_command
 from emofuse.train.choose import choose
 from emofuse.train.config import FitConfig
 from emofuse.train.counts import Task, task_of
-from emofuse.train.folds import Fold, build, encoder_leaks
+from emofuse.train.folds import Fold, build, encoder_leaks, even_sample
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, settings_of, with_settings
 from emofuse.train.models.registry import MODELS
@@ -34,6 +34,9 @@ class Plan:
     """A fit, resolved."""
 
     config: FitConfig
+    model: str
+    """The registered name of what is trained: the model asked for, or the one that its ablation is."""
+    ablation: str | None
     protocol: Protocol
     spec: ModelSpec
     settings: Config
@@ -51,6 +54,11 @@ class Plan:
     device: torch.device
     remarks: tuple[str, ...] = ()
     manifest_digest: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people call it: the model and its ablation."""
+        return f"{self.model} ({self.ablation})" if self.ablation else self.model
 
     def reduced(self) -> dict[str, Any]:
         """How far the task falls short of the protocol's counts, JSON-ready; empty where it does not."""
@@ -88,11 +96,14 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, JSON-ready; a half-done run is continued only by an equal one."""
         return {
-            "model": self.config.model,
+            "model": self.model,
+            "ablation": self.ablation,
             "settings": settings_of(self.settings, self.features),
             "class_weights": self.config.class_weights,
             "select": self.config.select,
             "optimism": self.config.optimism,
+            "score_without": list(self.config.score_without),
+            "limit": self.config.limit,
             "seed": self.config.seed,
             "folds": [f.number for f in self.folds],
             "protocol": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.protocol).items()},
@@ -132,6 +143,7 @@ def resolve(store: Store, config: FitConfig) -> Plan:
         UsageError: All that is wrong with the options, in one message; then what is wrong with the data.
     """
     problems = _Problems()
+    model, ablation = config.model, config.ablation
     spec: ModelSpec | None = None
     protocol: Protocol | None = None
     settings: Config | None = None
@@ -139,16 +151,24 @@ def resolve(store: Store, config: FitConfig) -> Plan:
     remarks: list[str] = []
     device = torch.device("cpu")
     with problems.noting():
-        spec = MODELS[config.model]
+        model, ablation, spec = _variant(config)
     with problems.noting():
         protocol = _protocol(store, config.protocol)
     with problems.noting():
         device = find_device(config.device)
     if spec is not None:
         wanted = {"audio": config.audio, "text": config.text}
-        features, remarks = choose(store, config.model, spec, wanted, problems.found)
+        features, remarks = choose(store, model, spec, wanted, problems.found)
         with problems.noting():
-            settings = _settings(config, spec, store.manifest.corpus, tuple(features) or spec.modalities)
+            settings = _settings(config, spec, ablation, store.manifest.corpus, tuple(features) or spec.modalities)
+        fixed = [m for m in config.score_without if m not in spec.optional]
+        if fixed:
+            problems.found.append(
+                UsageError(
+                    f"--score-without {' and '.join(fixed)}: model {model} cannot be scored without; "
+                    f"models that can: {', '.join(e.name for e in MODELS if e.value.optional) or 'none'}"
+                )
+            )
     if config.seeds < 1 or config.allow_missing < 0:
         problems.found.append(UsageError("--seeds is at least 1 and --allow-missing at least 0"))
     problems.stop()
@@ -160,6 +180,13 @@ def resolve(store: Store, config: FitConfig) -> Plan:
     used = {u.id for fold in folds for side in fold.sides.values() for u in side}
     utterances = tuple(u for u in task.utterances if u.id in used)
     folds = _chosen(folds, config.folds)
+    if config.limit is not None:
+        utterances = even_sample(utterances, protocol, config.limit)
+        folds = [f.of(utterances) for f in folds]
+        complain([f"fold {f.number} has nothing left to {s}" for f in folds for s in _emptied(f)], "--limit is too low")
+        remarks.append(
+            f"short run: {len(utterances)} utterances (--limit {config.limit}), spread over folds and classes"
+        )
     remarks += _encoders(store, features, protocol, folds)
     remarks += task.remarks
     if len(used) < len(task.utterances):
@@ -168,6 +195,8 @@ def resolve(store: Store, config: FitConfig) -> Plan:
     classes = {c: i for i, c in enumerate(protocol.classes)}
     return Plan(
         config=config,
+        model=model,
+        ablation=ablation,
         protocol=protocol,
         spec=spec,
         settings=settings,
@@ -211,9 +240,30 @@ def find_device(name: str) -> torch.device:
     raise UsageError(f"no device {name!r} here; valid: {valid}")
 
 
-def _settings(config: FitConfig, spec: ModelSpec, corpus: str, modalities: Sequence[str]) -> Config:
-    steps = [] if config.steps is None else [f"steps={config.steps}"]
-    return with_settings(spec.preset(corpus), [*steps, *config.settings], modalities)
+def _variant(config: FitConfig) -> tuple[str, str | None, ModelSpec]:
+    """The registered model, the ablation of it that is left to apply, and what both read."""
+    spec = MODELS[config.model]
+    if config.ablation is None:
+        return config.model, None, spec
+    if config.ablation not in spec.ablations:
+        raise UnknownNameError(f"ablation of {config.model}", config.ablation, spec.ablations)
+    ablation = spec.ablations[config.ablation]
+    if ablation.model is not None:
+        return ablation.model, None, MODELS[ablation.model]
+    reads = ablation.modalities or spec.modalities
+    features = {m: f for m, f in spec.features.items() if m in reads}
+    optional = spec.optional if reads == spec.modalities else ()
+    return config.model, config.ablation, replace(spec, modalities=reads, features=features, optional=optional)
+
+
+def _settings(
+    config: FitConfig, spec: ModelSpec, ablation: str | None, corpus: str, modalities: Sequence[str]
+) -> Config:
+    lengths = {"steps": config.steps, "epochs": config.epochs}
+    given = [f"{key}={value}" for key, value in lengths.items() if value is not None]
+    fixed = spec.ablations[ablation].settings if ablation else {}
+    preset = replace(spec.preset(corpus), **fixed)
+    return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed)
 
 
 def _standardised(spec: ModelSpec, settings: Config, features: dict[str, Feature]) -> tuple[str, ...]:
@@ -234,6 +284,11 @@ def _chosen(folds: list[Fold], asked: str) -> list[Fold]:
         if number not in by_number:
             raise UnknownNameError("fold", number, by_number, "Several: --folds 1,3.")
     return [f for f in folds if str(f.number) in numbers]
+
+
+def _emptied(fold: Fold) -> list[str]:
+    expected = ("train", "validation", "test") if fold.validated else ("train", "test")
+    return [side for side in expected if not fold.sides[side]]
 
 
 def _encoders(store: Store, features: dict[str, Feature], protocol: Protocol, folds: Sequence[Fold]) -> list[str]:

@@ -92,4 +92,4 @@ def recipe_of(plan: Plan) -> Recipe:
     inputs = Inputs(
         audio=width.get("audio"), text=width.get("text"), layers=max(layers), classes=len(plan.protocol.classes)
     )
-    return Recipe(model=plan.config.model, settings=plan.settings, inputs=inputs, classes=plan.protocol.classes)
+    return Recipe(model=plan.model, settings=plan.settings, inputs=inputs, classes=plan.protocol.classes)

@@ -26,7 +26,7 @@ def summarise(plan: Plan, results: Sequence[Mapping[str, Any]], rows: Sequence[M
     mean, deviation = mean_and_deviation([r["test"] for r in results])
     metrics = {
         "protocol": plan.protocol.name,
-        "model": plan.config.model,
+        "model": plan.title,
         "seed": plan.config.seed,
         "classes": list(classes),
         "metrics": list(plan.protocol.metrics),
@@ -40,6 +40,13 @@ def summarise(plan: Plan, results: Sequence[Mapping[str, Any]], rows: Sequence[M
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
     }
+    if plan.config.limit:
+        metrics["limit"] = plan.config.limit
+    if plan.config.score_without:
+        metrics["without"] = {
+            m: dict(zip(("mean", "std"), mean_and_deviation([r["without"][m] for r in results]), strict=True))
+            for m in plan.config.score_without
+        }
     if plan.config.optimism:
         keys = list(mean)
         best = [{k: r["optimistic"][k] for k in keys} for r in results]
@@ -90,8 +97,18 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
         "std": deviation,
         "pooled": pooled,
         "pooled_std": pooled_deviation,
+        **_shared(first, runs),
         "wall_seconds": round(sum(r["wall_seconds"] for r in runs.values()), 1),
     }
+
+
+def _shared(first: Mapping[str, Any], runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """What only some runs have: how short they are, and the scores with a modality absent."""
+    found: dict[str, Any] = {"limit": first["limit"]} if "limit" in first else {}
+    if "without" in first:
+        each = {m: mean_and_deviation([r["without"][m]["mean"] for r in runs.values()]) for m in first["without"]}
+        found["without"] = {m: dict(zip(("mean", "std"), pair, strict=True)) for m, pair in each.items()}
+    return found
 
 
 def pooled_over_seeds(plan: Plan, predictions: Mapping[int, Sequence[Mapping[str, str]]]) -> dict[str, Any]:
@@ -113,14 +130,15 @@ def header(plan: Plan, parameters: int) -> list[str]:
     """What is fitted, on what, and by which rules."""
     from emofuse.train.models.registry import MODELS
 
-    description = next(e.description for e in MODELS if e.name == plan.config.model)
+    description = next(e.description for e in MODELS if e.name == plan.model)
     counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
     settings = settings_of(plan.settings, plan.features)
+    settings.pop("steps" if plan.settings.epochs else "epochs")  # the one of the two that is not given
     lines = [
         f"protocol  {plan.protocol.name}: {plan.protocol.source}",
         f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all",
         *(_feature_line(plan, m) for m in plan.features),
-        f"model     {plan.config.model}: {description}; {parameters:,} parameters",
+        f"model     {plan.title}: {description}; {parameters:,} parameters",
         f"settings  {', '.join(f'{k}={v:g}' if isinstance(v, float) else f'{k}={v}' for k, v in settings.items())}",
         f"folds     by {plan.protocol.fold_by}: "
         + ", ".join(f"{f.number} ({f.name}) {len(f.train)}/{len(f.validation)}/{len(f.test)}" for f in plan.folds[:10])
@@ -162,7 +180,8 @@ def closing(plan: Plan, metrics: Mapping[str, Any]) -> list[str]:
     """The table and the sentences under it."""
     names = list(plan.protocol.metrics)
     reduced = f", reduced task: {_reduced(metrics['reduced'])}" if metrics["reduced"] else ""
-    title = f"{metrics['model']} on {metrics['protocol']}{reduced}"
+    short = f", short run: {metrics['limit']} utterances (--limit)" if "limit" in metrics else ""
+    title = f"{metrics['model']} on {metrics['protocol']}{reduced}{short}"
     lines = ["", title, *_definitions(names), ""]
     recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
     interval = metrics["interval"]
@@ -173,6 +192,7 @@ def closing(plan: Plan, metrics: Mapping[str, Any]) -> list[str]:
         rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names), ""])
         rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names), ""])
         rows.append([within, *bounds, ""])
+        rows += [[told, *_spread(v["mean"], v["std"], names), ""] for told, v in _without(metrics)]
         return [*lines, table(["", *map(_short, names), ""], rows), f"recall over seeds: {recall}"]
     rows = [
         [
@@ -186,12 +206,17 @@ def closing(plan: Plan, metrics: Mapping[str, Any]) -> list[str]:
     total = sum(r["utterances"]["test"] for r in metrics["folds"])
     rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
     rows.append([within, "", "", *bounds, ""])
+    rows += [[told, "", "", *_spread(v["mean"], v["std"], names), ""] for told, v in _without(metrics)]
     lines.append(table(["", "n", "step", *map(_short, names), ""], rows))
     lines.append(f"recall: {recall}")
     if "optimistic" in metrics:
         best = ", ".join(f"{_short(n)} {metrics['optimistic']['mean'][n]:.3f}" for n in names)
         lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
     return lines
+
+
+def _without(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(f"{m} absent at inference, mean ± std", found) for m, found in metrics.get("without", {}).items()]
 
 
 def _of_seed(result: Mapping[str, Any]) -> str:

@@ -28,7 +28,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """What a forward pass gives: logits [B, C], and what the loss needs beside them."""
+    """What a forward pass gives: logits [B, C], and what the loss needs beside them.
+
+    `aux["fused"]`, where a model has it, is the utterance's representation that the last classifier sees: [B, D].
+    """
 
     logits: Tensor
     aux: dict[str, Tensor] = field(default_factory=dict)
@@ -60,7 +63,8 @@ class FusionModel(nn.Module):
         """Classify a padded batch.
 
         Args:
-            audio: [B, Ta, D] (or [B, Ta, L, D]), zero on padding; none where audio is not used. `text` likewise.
+            audio: [B, Ta, D] (or [B, Ta, L, D]), zero on padding; none where audio is not used, or is absent at
+                inference and `ModelSpec.optional` names it. `text` likewise.
             audio_lengths: True lengths [B], at least 1.
             draws: What `draw` gave; none in evaluation.
             progress: Share of the training steps done, for what a paper schedules.
@@ -75,9 +79,25 @@ class FusionModel(nn.Module):
         """Random tensors for one training step; none by default."""
         return {}
 
+    def probabilities(self, outputs: Outputs) -> Tensor:
+        """Class probabilities [B, C] that sum to one."""
+        return torch.softmax(outputs.logits, dim=1)
+
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy, by class weights where they were asked for."""
         return F.cross_entropy(logits, labels, weight=self.class_weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """A variant of an architecture that its paper names."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What it sets, and nobody may set otherwise."""
+    modalities: tuple[str, ...] | None = None
+    """What it reads; none: all that the architecture does."""
+    model: str | None = None
+    """Another registered model that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +117,9 @@ class ModelSpec:
     """What it sees of an utterance: all its frames, or one vector that is taken once, when the features are loaded."""
     layered: bool = False
     """Whether it reads features that have a layer axis (and no others)."""
+    optional: tuple[str, ...] = ()
+    """Modalities that may be absent at inference, though it was trained with them."""
+    ablations: Mapping[str, Ablation] = field(default_factory=dict)
+    """The paper's own variants, by the names that it prints."""
+    zero_gradient: tuple[str, ...] = ()
+    """Parameters, by the end of their names, whose gradient is zero by algebra."""

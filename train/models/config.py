@@ -11,26 +11,43 @@ from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
 
 
 def setting(
-    default: float | str | bool, *, modality: str | None = None, choices: Sequence[str] = (), positive: bool = True
+    default: float | str | bool,
+    *,
+    modality: str | None = None,
+    choices: Sequence[str] = (),
+    positive: bool = True,
+    most: float = math.inf,
 ) -> Any:
     """A field of a `Config`.
 
     Args:
-        modality: The setting has an effect only where this modality is used.
+        modality: The setting has an effect only where this modality is used; `both`: only where both are.
         choices: The words a string may be.
         positive: A number must be above zero; otherwise it may be zero.
+        most: A number must not be above this.
     """
-    return field(default=default, metadata={"modality": modality, "choices": tuple(choices), "positive": positive})
+    metadata = {"modality": modality, "choices": tuple(choices), "positive": positive, "most": most}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What every model's training needs."""
 
-    steps: int = setting(2500)
+    steps: int = setting(2500, positive=False)
+    epochs: float = setting(0.0, positive=False)
+    """Passes over the training side, in place of `steps`; one of the two is zero."""
     lr: float = setting(1e-4)
     batch: int = setting(32)
     weight_decay: float = setting(0.0, positive=False)
+
+    def total_steps(self, training: int) -> int:
+        """How many steps are trained on `training` utterances."""
+        return self.steps or max(1, math.ceil(self.epochs * training / min(self.batch, training)))
+
+    def problems(self, ablation: str | None) -> list[str]:
+        """What does not fit together in these settings, under a named ablation or none; one line each."""
+        return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +66,30 @@ C = TypeVar("C", bound=Config)
 
 def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
     """The settings that have an effect with these modalities, as they stand."""
-    used = {None, *modalities}
+    used = _used(modalities)
     return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata["modality"] in used}
 
 
-def with_settings(config: C, pairs: Iterable[str], modalities: Sequence[str]) -> C:
+def _used(modalities: Iterable[str]) -> set[str | None]:
+    used: set[str | None] = {None, *modalities}
+    return used | ({"both"} if {"audio", "text"} <= used else set())
+
+
+def with_settings(
+    config: C, pairs: Iterable[str], modalities: Sequence[str], ablation: str | None = None, fixed: Iterable[str] = ()
+) -> C:
     """The config with `key=value` pairs applied.
 
+    Args:
+        ablation: The named ablation that the config stands for, and `fixed`, the settings that it has set.
+
     Raises:
-        UsageError: Pairs that are malformed, unknown (alone: `UnknownNameError`), without effect here, or out of range;
-            all are named.
+        UsageError: Pairs that are malformed, unknown (alone: `UnknownNameError`), without effect here, fixed by the
+            ablation, out of range, or that do not fit together; all are named.
     """
     problems: list[EmofuseError] = []
     known = {f.name: f for f in fields(config)}
+    fixed = set(fixed)
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = (part.strip() for part in pair.partition("="))
@@ -71,18 +99,42 @@ def with_settings(config: C, pairs: Iterable[str], modalities: Sequence[str]) ->
             if key not in known:
                 raise UnknownNameError("setting", key, settings_of(config, modalities))
             wanted = known[key].metadata["modality"]
-            if wanted is not None and wanted not in modalities:
-                raise UsageError(f"--set {key}: without effect, since no {wanted} is used")
+            if wanted not in _used(modalities):
+                lacking = ("audio", "text") if wanted == "both" else (wanted,)
+                absent = " and no ".join(m for m in lacking if m not in modalities)
+                raise UsageError(f"--set {key}: without effect, since no {absent} is used")
+            if key in fixed:
+                raise UsageError(f"--set {key}: ablation {ablation!r} has set it to {getattr(config, key)}")
             if key in values:
                 raise UsageError(f"{key} is given twice")
             values[key] = _value(known[key], text)
         except EmofuseError as error:
             problems.append(error)
+    if not problems:
+        config = replace(config, **_one_length(values))
+        wrong = [*_lengths(config), *config.problems(ablation)]
+        problems = [UsageError(line) for line in wrong]
     if len(problems) == 1:
         raise problems[0]
     if problems:
         raise UsageError("\n  - ".join(["wrong settings:", *map(str, problems)]))
-    return replace(config, **values)
+    return config
+
+
+def _one_length(values: dict[str, Any]) -> dict[str, Any]:
+    """Whoever gives steps alone means no epochs, and the other way round."""
+    given = {k: v for k, v in values.items() if k in ("steps", "epochs")}
+    if len(given) == 1:
+        (one,) = given
+        return values | ({"epochs": 0.0} if one == "steps" else {"steps": 0})
+    return values
+
+
+def _lengths(config: Config) -> list[str]:
+    if bool(config.steps) != bool(config.epochs):
+        return []
+    said = "both" if config.steps else "neither"
+    return [f"steps={config.steps} and epochs={config.epochs:g}: {said} given; expected one of the two above 0"]
 
 
 def _value(known: Field[Any], text: str) -> float | str | bool:
@@ -104,4 +156,6 @@ def _value(known: Field[Any], text: str) -> float | str | bool:
     positive = known.metadata["positive"]
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         raise UsageError(f"{known.name} is {text}; expected a number {'above' if positive else 'of at least'} 0")
+    if number > known.metadata["most"]:
+        raise UsageError(f"{known.name} is {text}; expected a number of at most {known.metadata['most']:g}")
     return number

@@ -6,6 +6,7 @@ Shapes: B batch, T time, D width; `lengths` [B] are true lengths, on any device.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -66,3 +67,88 @@ class AttentionPooling(nn.Module):
 def head(dimension: int, hidden: int, classes: int) -> nn.Sequential:
     """Two linear layers with a ReLU between; without one they would be one layer."""
     return nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+
+def sinusoids(time: int, dimension: int, device: torch.device) -> Tensor:
+    """Position encodings (Vaswani et al. 2017, section 3.5), [T, D]: sines in the first half of D, cosines after."""
+    half = torch.arange((dimension + 1) // 2, device=device)
+    rate = 10000.0 ** (-2 * half / dimension)
+    angle = torch.arange(time, device=device).unsqueeze(1) * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :dimension]
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention in several heads (Vaswani et al. 2017, section 3.2).
+
+    Keys have no bias: it shifts every score of one softmax alike, so its gradient is zero by algebra.
+    """
+
+    def __init__(self, dimension: int, heads: int) -> None:
+        super().__init__()
+        if dimension % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {dimension}")
+        self.heads = heads
+        self.query, self.value, self.output = (nn.Linear(dimension, dimension) for _ in range(3))
+        self.key = nn.Linear(dimension, dimension, bias=False)
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Let [B, Tq, D] attend to [B, Tk, D] where `mask` [B, Tk] is true, at least once in each row: [B, Tq, D]."""
+        q, k, v = (
+            x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for x in (self.query(query), self.key(memory), self.value(memory))
+        )
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        return self.output(found.transpose(1, 2).flatten(2))
+
+
+class TransformerLayer(nn.Module):
+    """Attention and a position-wise network, each with its residual and then layer norm (Vaswani et al. 2017).
+
+    Dropout stands where that paper has it, on what a sub-layer adds to its input; `keep` says what stays.
+    """
+
+    def __init__(self, dimension: int, heads: int, feedforward: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.attention = MultiHeadAttention(dimension, heads)
+        self.feedforward = head(dimension, feedforward, dimension)
+        self.norms = nn.ModuleList(nn.LayerNorm(dimension) for _ in range(2))
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Let `x` [B, T, D] attend to `memory` [B, Tk, D] (itself, or another sequence) where `mask` [B, Tk] is true.
+
+        Args:
+            keep: [2, B, T, D], true where a sub-layer's output stays; none in evaluation.
+        """
+        x = self.norms[0](x + dropped(self.attention(x, memory, mask), keep, 0, self.dropout))
+        return self.norms[1](x + dropped(self.feedforward(x), keep, 1, self.dropout))
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of layers in which a sequence attends to itself: [B, T, D] -> [B, T, D]; padding holds no meaning."""
+
+    def __init__(self, dimension: int, heads: int, feedforward: int, depth: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout, self.dimension = dropout, dimension
+        self.layers = nn.ModuleList(TransformerLayer(dimension, heads, feedforward, dropout) for _ in range(depth))
+
+    def forward(self, x: Tensor, lengths: Tensor, keep: Tensor | None = None) -> Tensor:
+        """`keep` is what `draw` gave, [depth, 2, B, T, D]; none in evaluation."""
+        mask = time_mask(lengths, x.shape[1], x.device)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, x, mask, None if keep is None else keep[i])
+        return x
+
+    def draw(self, batch: int, time: int, generator: torch.Generator) -> Tensor:
+        """What dropout leaves in one training step: [depth, 2, B, T, D], true where it stays."""
+        return draw_keep((len(self.layers), 2, batch, time, self.dimension), self.dropout, generator)
+
+
+def draw_keep(shape: tuple[int, ...], dropout: float, generator: torch.Generator) -> Tensor:
+    """True with probability 1 - dropout."""
+    return torch.empty(shape, dtype=torch.bool, device=generator.device).bernoulli_(1 - dropout, generator=generator)
+
+
+def dropped(x: Tensor, keep: Tensor | None, index: int, dropout: float) -> Tensor:
+    """`x` where `keep[index]` is true, scaled so that its expectation stays; `x` itself in evaluation."""
+    return x if keep is None or not dropout else x.masked_fill(~keep[index], 0) / (1 - dropout)

@@ -29,8 +29,9 @@ Left open, and what is taken:
   No dropout.
 - Adam; 2500 steps, 150 words (MELD: 2000, 100). Utterances shorter than 500 frames are masked, not padded with zeros.
 
-`classified` is Table 3's ablation: what eq. 15 sees, under the same eq. 17 (`all` I_2; `intra` F; `inter` F_c; `first`
-I_1'; `second` phi_2(F, F_c)). A module that the loss would not reach is not built.
+Table 3's ablations: Audio, Text and Cat are the baselines of these names; for the other four `classified` says what eq. 15
+sees, under the same eq. 17 (`all` I_2; `intra` F; `inter` F_c; `first` I_1'; `second` phi_2(F, F_c)). A module that the
+loss would not reach is not built.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import SequenceConfig, setting
 from emofuse.train.models.layers import AttentionPooling, BiGRU, head
 
@@ -95,7 +96,7 @@ class SMCN(FusionModel):
         draws: Mapping[str, Tensor] | None = None,
         progress: float = 1.0,
     ) -> Outputs:
-        """Eq. 1-7, 9, 10, 12-15; `aux` holds F, Fc, I2 and the intra-modal logits of each modality."""
+        """Eq. 1-7, 9, 10, 12-15; `aux` holds F, Fc, I2 and the intra-modal logits of each modality, and fused."""
         aux: dict[str, Tensor] = {}
         for i, x, lengths in (("a", audio, audio_lengths), ("t", text, text_lengths)):
             H = self.intra_gru[i](x, lengths)
@@ -104,7 +105,8 @@ class SMCN(FusionModel):
             aux[f"Fc_{i}"] = self.calibration_attention[i](H1, lengths)
             aux[f"logits_{i}"] = self.intra_head[i](aux[f"F_{i}"])
             aux[f"I2_{i}"] = self._interact(i, H, H1, aux[f"F_{i}"], aux[f"Fc_{i}"], lengths)
-        return Outputs(logits=self.fused_head(torch.cat([aux["I2_a"], aux["I2_t"]], dim=1)), aux=aux)
+        aux["fused"] = torch.cat([aux["I2_a"], aux["I2_t"]], dim=1)
+        return Outputs(logits=self.fused_head(aux["fused"]), aux=aux)
 
     def _interact(self, i: str, H: Tensor, H1: Tensor, f: Tensor, fc: Tensor, lengths: Tensor | None) -> Tensor:
         phi_1, phi_2 = FUSIONS[self.config.phi_1], FUSIONS[self.config.phi_2]
@@ -141,4 +143,18 @@ def preset(corpus: str) -> SMCNConfig:
     return SMCNConfig(steps=2000, max_words=100) if corpus == "meld" else SMCNConfig()
 
 
-SPEC = ModelSpec(modalities=("audio", "text"), features={"audio": "logmel", "text": "bert"}, preset=preset, build=SMCN)
+SPEC = ModelSpec(
+    modalities=("audio", "text"),
+    features={"audio": "logmel", "text": "bert"},
+    preset=preset,
+    build=SMCN,
+    ablations={
+        "Audio": Ablation(model="audio"),
+        "Text": Ablation(model="text"),
+        "Cat": Ablation(model="concat"),
+        "Intra-modal learning": Ablation(settings={"classified": "intra"}),
+        "Inter-modal calibration": Ablation(settings={"classified": "inter"}),
+        "First interaction": Ablation(settings={"classified": "first"}),
+        "Second interaction": Ablation(settings={"classified": "second"}),
+    },
+)
