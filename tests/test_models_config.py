@@ -19,22 +19,37 @@ SETTINGS = [
 ]
 
 
-def another(field: Any) -> tuple[str, Any]:
-    """A valid value that is not the default: as typed, and as it arrives."""
+SUMS = {"alpha": "gamma", "beta": "gamma", "gamma": "alpha"}
+"""Weights that sum to one: what one gains another must lose."""
+
+
+def others(config: Config, field: Any) -> list[tuple[Any, list[str]]]:
+    """Values that are not the preset's, each with the pairs that set it; at least one of them must be allowed."""
+    value = getattr(config, field.name)
     if field.metadata["choices"]:
-        word = next(c for c in field.metadata["choices"] if c != field.default)
-        return word, word
-    if isinstance(field.default, bool):
-        return str(not field.default).lower(), not field.default
-    return str(field.default + 3), field.default + 3
+        return [(word, [f"{field.name}={word}"]) for word in field.metadata["choices"] if word != value]
+    if isinstance(value, bool):
+        return [(not value, [f"{field.name}={str(not value).lower()}"])]
+    if field.name in SUMS:
+        other = SUMS[field.name]
+        return [(value + 0.125, [f"{field.name}={value + 0.125}", f"{other}={getattr(config, other) - 0.125}"])]
+    numbers = [type(value)(n) for n in (2 * value, value + 1, value / 2, 1)]
+    return [(n, [f"{field.name}={n}"]) for n in numbers if n != value]
 
 
 @pytest.mark.parametrize(("spec", "field"), SETTINGS)
 def test_every_setting_can_be_set(spec: Any, field: Any) -> None:
-    typed, value = another(field)
-    found = with_settings(spec.preset("iemocap"), [f"{field.name}={typed}"], BOTH)
-    assert getattr(found, field.name) == value
-    assert type(getattr(found, field.name)) is type(field.default)
+    preset, refused = spec.preset("iemocap"), []
+    for value, pairs in others(preset, field):
+        try:
+            found = with_settings(preset, pairs, BOTH)
+        except UsageError as error:
+            refused.append(str(error))
+            continue
+        assert getattr(found, field.name) == value
+        assert type(getattr(found, field.name)) is type(field.default)
+        return
+    pytest.fail("; ".join(refused))
 
 
 @pytest.mark.parametrize(("spec", "field"), SETTINGS)
@@ -76,6 +91,36 @@ def test_every_wrong_pair_is_named() -> None:
         with_settings(Config(), ["lr=x", "bacth=3", "steps", "steps=2"], BOTH)
     message = str(caught.value)
     assert all(part in message for part in ("lr is 'x'", "'bacth'", "Did you mean 'batch'?", "--set steps: expected"))
+
+
+@pytest.mark.parametrize(
+    ("model", "pairs", "said"),
+    [
+        ("smcn", ["classified=intra", "phi_2=multiply"], "--set phi_2: without effect, since classified=intra"),
+        ("smcn", ["classified=second", "phi_1=multiply"], "--set phi_1: without effect, since classified=second"),
+        ("mmrbn", ["fusion=add", "ratio=8"], "--set ratio: without effect, since fusion=add"),
+    ],
+)
+def test_a_setting_that_another_one_switches_off_is_refused_and_not_listed(
+    model: str, pairs: list[str], said: str
+) -> None:
+    preset = MODELS[model].preset("iemocap")
+    with pytest.raises(UsageError, match=said):
+        with_settings(preset, pairs, BOTH)
+    found = with_settings(preset, pairs[:1], BOTH)
+    assert pairs[1].partition("=")[0] not in settings_of(found, BOTH)
+
+
+@pytest.mark.parametrize("entry", list(MODELS), ids=lambda e: e.name)
+def test_every_ablation_is_a_valid_config_and_its_settings_are_fixed(entry: Any) -> None:
+    for name, ablation in entry.value.ablations.items():
+        preset = dataclasses.replace(entry.value.preset("iemocap"), **ablation.settings)
+        modalities = ablation.modalities or entry.value.modalities
+        assert with_settings(preset, [], modalities, name, ablation.settings) == preset
+        for key, value in ablation.settings.items():
+            if key in settings_of(preset, modalities):
+                with pytest.raises(UsageError, match=f"--set {key}: ablation '.*' has set it to"):
+                    with_settings(preset, [f"{key}={value}"], modalities, name, ablation.settings)
 
 
 def test_one_unknown_key_keeps_its_own_error() -> None:

@@ -49,6 +49,10 @@ class Config:
         """What does not fit together in these settings, under a named ablation or none; one line each."""
         return []
 
+    def idle(self) -> dict[str, str]:
+        """Settings that have no effect beside the others, and the one that makes them so."""
+        return {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceConfig(Config):
@@ -66,8 +70,12 @@ C = TypeVar("C", bound=Config)
 
 def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
     """The settings that have an effect with these modalities, as they stand."""
-    used = _used(modalities)
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata["modality"] in used}
+    used, idle = _used(modalities), config.idle()
+    return {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if f.metadata["modality"] in used and f.name not in idle
+    }
 
 
 def _used(modalities: Iterable[str]) -> set[str | None]:
@@ -112,7 +120,9 @@ def with_settings(
             problems.append(error)
     if not problems:
         config = replace(config, **_one_length(values))
-        wrong = [*_lengths(config), *config.problems(ablation)]
+        idle = config.idle()
+        wrong = [f"--set {k}: without effect, since {idle[k]}" for k in values if k in idle]
+        wrong += [*_lengths(config), *config.problems(ablation)]
         problems = [UsageError(line) for line in wrong]
     if len(problems) == 1:
         raise problems[0]

@@ -22,6 +22,27 @@ def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
     return x.masked_fill(~mask, 0).sum(1) / count
 
 
+def last_frame(x: Tensor, lengths: Tensor) -> Tensor:
+    """The last true frame of [B, T, D]: [B, D]."""
+    return x[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1]
+
+
+class TimeConvolution(nn.Module):
+    """A convolution over time that keeps the length and sees zeros for padding: [B, T, D] -> [B, T, out]."""
+
+    def __init__(self, dimension: int, out: int, kernel: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(dimension, out, kernel)
+        self.edges = ((kernel - 1) // 2, kernel // 2)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Padding may hold anything; in the output it means nothing."""
+        mask = time_mask(lengths, x.shape[1], x.device).unsqueeze(2)
+        padded = F.pad(x.masked_fill(~mask, 0).transpose(1, 2), self.edges)
+        found: Tensor = self.convolution(padded).transpose(1, 2)
+        return found
+
+
 class BiGRU(nn.Module):
     """A bidirectional GRU that never sees padding: [B, T, D] -> [B, T, 2 hidden], zero on padding.
 
@@ -77,6 +98,14 @@ def sinusoids(time: int, dimension: int, device: torch.device) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :dimension]
 
 
+def indivisible(width: int, heads: int) -> list[str]:
+    """A line for `Config.problems` where heads cannot share a width evenly."""
+    if width % heads == 0:
+        return []
+    nearest = -(-width // heads) * heads
+    return [f"width={width}, heads={heads}: expected a width that heads divides, such as {nearest}"]
+
+
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention in several heads (Vaswani et al. 2017, section 3.2).
 
@@ -98,7 +127,8 @@ class MultiHeadAttention(nn.Module):
             for x in (self.query(query), self.key(memory), self.value(memory))
         )
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        return self.output(found.transpose(1, 2).flatten(2))
+        attended: Tensor = self.output(found.transpose(1, 2).flatten(2))
+        return attended
 
 
 class TransformerLayer(nn.Module):
@@ -121,7 +151,8 @@ class TransformerLayer(nn.Module):
             keep: [2, B, T, D], true where a sub-layer's output stays; none in evaluation.
         """
         x = self.norms[0](x + dropped(self.attention(x, memory, mask), keep, 0, self.dropout))
-        return self.norms[1](x + dropped(self.feedforward(x), keep, 1, self.dropout))
+        after: Tensor = self.norms[1](x + dropped(self.feedforward(x), keep, 1, self.dropout))
+        return after
 
 
 class TransformerEncoder(nn.Module):

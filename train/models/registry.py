@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from emofuse.common.errors import UnknownNameError
 from emofuse.common.registry import Registry
-from emofuse.train.models import baselines, smcn
+from emofuse.train.models import baselines, cme, coattention, ks_transformer, lmf, mcfn, mmrbn, msmser, mult, smcn, tfn
 from emofuse.train.models.base import ModelSpec
 
 MODELS: Registry[ModelSpec] = Registry("model")
 
 MODELS.add("smcn", "Self-guided Modality Calibration Network (Hou et al., ICASSP 2022)", smcn.SPEC)
+MODELS.add("mmrbn", "Rule-Based Network for Multimodal Emotion Recognition (Chen, ICASSP 2024)", mmrbn.SPEC)
+MODELS.add("mcfn", "Modality-Collaborative Fusion Network (Zhang and Li, Interspeech 2023)", mcfn.SPEC)
+MODELS.add("msmser", "Modality-Sensitive Multimodal SER (Wang et al., ICASSP 2023)", msmser.SPEC)
+MODELS.add("coattention", "alternating co-attention of speech and text (Leung and Deng, IARIA 2022)", coattention.SPEC)
+MODELS.add("cme", "cross-modality excitement, word by word (Li et al., Interspeech 2021)", cme.SPEC)
+MODELS.add(
+    "ks-transformer", "key-sparse transformer, cascaded cross-attention (Chen et al., ICASSP 2022)", ks_transformer.SPEC
+)
+MODELS.add("mult", "crossmodal transformers in both directions (Tsai et al., ACL 2019)", mult.SPEC)
+MODELS.add("lmf", "low-rank multimodal fusion (Liu et al., ACL 2018)", lmf.SPEC)
+MODELS.add("tfn", "tensor fusion network: the outer product of both (Zadeh et al., EMNLP 2017)", tfn.SPEC)
 MODELS.add("concat", "GRU and attention per modality, concatenated (SMCN's row Cat)", baselines.CONCAT)
 MODELS.add("audio", "GRU and attention on audio alone", baselines.AUDIO)
 MODELS.add("text", "GRU and attention on text alone", baselines.TEXT)
 MODELS.add("linear", "one linear layer on mean and deviation over time", baselines.LINEAR)
 MODELS.add("weighted-layers", "learned sum over an encoder's layers, mean, linear (SUPERB)", baselines.WEIGHTED_LAYERS)
+
+
+def variant(model: str, ablation: str | None) -> tuple[str, str | None, ModelSpec]:
+    """The registered model, the ablation of it that is left to apply, and what both read.
+
+    Raises:
+        UnknownNameError: No such model, or no such ablation of it.
+    """
+    spec = MODELS[model]
+    if ablation is None:
+        return model, None, spec
+    if ablation not in spec.ablations:
+        raise UnknownNameError(f"ablation of {model}", ablation, spec.ablations)
+    found = spec.ablations[ablation]
+    if found.model is not None:
+        return found.model, None, MODELS[found.model]
+    reads = found.modalities or spec.modalities
+    features = {m: f for m, f in spec.features.items() if m in reads}
+    optional = spec.optional if reads == spec.modalities else ()
+    return model, ablation, replace(spec, modalities=reads, features=features, optional=optional)

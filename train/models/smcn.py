@@ -29,9 +29,9 @@ Left open, and what is taken:
   No dropout.
 - Adam; 2500 steps, 150 words (MELD: 2000, 100). Utterances shorter than 500 frames are masked, not padded with zeros.
 
-Table 3's ablations: Audio, Text and Cat are the baselines of these names; for the other four `classified` says what eq. 15
-sees, under the same eq. 17 (`all` I_2; `intra` F; `inter` F_c; `first` I_1'; `second` phi_2(F, F_c)). A module that the
-loss would not reach is not built.
+Table 3's ablations: Audio, Text and Cat are the baselines of these names; for the other four `classified` says what
+eq. 15 sees, under the same eq. 17 (`all` I_2; `intra` F; `inter` F_c; `first` I_1'; `second` phi_2(F, F_c)). A module
+that the loss would not reach is not built.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class SMCNConfig(SequenceConfig):
     mse: str = setting("mean", choices=("mean", "sum"))
     detach_target: bool = setting(False)
     classified: str = setting("all", choices=("all", "intra", "inter", "first", "second"))
+
+    def idle(self) -> dict[str, str]:
+        """The interactions that eq. 15 does not see."""
+        sees = {"all": ("phi_1", "phi_2"), "first": ("phi_1",), "second": ("phi_2",)}.get(self.classified, ())
+        return {phi: f"classified={self.classified}" for phi in ("phi_1", "phi_2") if phi not in sees}
 
 
 class SMCN(FusionModel):

@@ -1,0 +1,169 @@
+"""Co-attention: speech and text attend to each other in turn.
+
+C. H. C. Leung, J. J. Deng, "Multimodal emotion recognition using speech and text", IARIA Congress 2022 (slides). The
+alternation is that of J. Lu et al., "Hierarchical question-image co-attention", NeurIPS 2016.
+
+    (3)  L(X; g):  H = tanh(W_x X + (W_g g) V^T)      [k, T], V all ones: g is added to every frame
+                   a = softmax(w_h^T H)               [T]
+                   x^ = sum_i a_i x_i                 [d]
+    y1 = L(text; 0),  x^ = L(speech; y1),  y^ = L(text; x^)
+    (4)  z = LayerNorm(W_x^T x^ + W_y^T y^)           [d]
+    logits = linear(z), one sigmoid per class, binary cross-entropy
+
+Contradictions and misprints, and how they are read:
+- "g_x is derived from speech and g_y from text", yet at the first step the guidance is 0 and the text attended there
+  guides the second: read as Lu et al.'s alternation above, so speech is guided by text and text by speech.
+- a-hat and a^x are one. Eq. 4's W_x, W_y are other matrices than eq. 3's k x d. Eq. 3 takes X and g of one width d: a
+  linear layer resizes each feature first.
+- Binary cross-entropy with one emotion per clip: one-vs-rest against one-hot targets, mean over classes. Class weights
+  weigh utterances by their true class, as in the other models' cross-entropy. Stored probabilities are the sigmoids
+  divided by their sum.
+
+Left open, and what is taken:
+- d = 256, k = 128; three attentions with their own parameters. The first one's W_g has no gradient and is not built.
+- "Transformer network with deep co-attention": `encoder_layers` transformer layers (with sinusoidal positions) for each
+  modality before, and `rounds`. A further round starts with guidance x^, which is what y^ = L(text; x^) does: each one
+  adds a speech and a text attention, with their own parameters. `encoder_layers=0`, `rounds=1` are the bare equations.
+- Adam, 1e-4, batch 32, 2500 steps, 500 frames and 150 words: SMCN's, since nothing is stated. Dropout 0.1 in the
+  transformer layers.
+
+Single-modality rows (T5, TRILL): the same network on one modality, x^ = L(X; 0), z = LayerNorm(W_x^T x^).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.config import SequenceConfig, setting
+from emofuse.train.models.layers import TransformerEncoder, draw_keep, indivisible, sinusoids, time_mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoAttentionConfig(SequenceConfig):
+    """What the slides leave open, which is everything."""
+
+    width: int = setting(256)
+    units: int = setting(128)
+    encoder_layers: int = setting(1, positive=False)
+    rounds: int = setting(1, modality="both")
+    heads: int = setting(4)
+    feedforward: int = setting(1024)
+    dropout: float = setting(0.1, positive=False, most=0.9)
+
+    def idle(self) -> dict[str, str]:
+        """What only transformer layers read."""
+        return {} if self.encoder_layers else dict.fromkeys(("heads", "feedforward", "dropout"), "encoder_layers=0")
+
+    def problems(self, ablation: str | None) -> list[str]:
+        """A width that heads do not divide."""
+        uneven = indivisible(self.width, self.heads) if self.encoder_layers else []
+        return SequenceConfig.problems(self, ablation) + uneven
+
+
+class GuidedAttention(nn.Module):
+    """Eq. 3: L(X; g), or L(X; 0) where not `guided`."""
+
+    def __init__(self, width: int, units: int, guided: bool) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, units, bias=False)
+        self.guide = nn.Linear(width, units, bias=False) if guided else None
+        self.score = nn.Parameter(torch.empty(units))
+        nn.init.uniform_(self.score, -(units**-0.5), units**-0.5)
+
+    def weights(self, x: Tensor, lengths: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """Attention weights [B, T] of frames [B, T, d] under guidance [B, d]; zero on padding, one in sum."""
+        inner = self.inner(x)
+        if self.guide is not None:
+            inner = inner + self.guide(guidance).unsqueeze(1)
+        mask = time_mask(lengths, x.shape[1], x.device)
+        return torch.softmax((torch.tanh(inner) @ self.score).masked_fill(~mask, -torch.inf), dim=1)
+
+    def forward(self, x: Tensor, lengths: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """[B, T, d] -> [B, d]."""
+        return torch.einsum("bt,btd->bd", self.weights(x, lengths, guidance), x)
+
+
+class CoAttention(FusionModel):
+    """The network, on one modality or both."""
+
+    def __init__(self, config: CoAttentionConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config = config
+        dimensions = {m: d for m, d in (("audio", inputs.audio), ("text", inputs.text)) if d is not None}
+        self.order = tuple(dimensions) if len(dimensions) == 1 else ("text", "audio") * config.rounds + ("text",)
+        self.resize = nn.ModuleDict({m: nn.Linear(d, config.width) for m, d in dimensions.items()})
+        sizes = (config.width, config.heads, config.feedforward, config.encoder_layers, config.dropout)
+        self.encoder = nn.ModuleDict({m: TransformerEncoder(*sizes) for m in dimensions})
+        self.attention = nn.ModuleList(
+            GuidedAttention(config.width, config.units, guided=step > 0) for step in range(len(self.order))
+        )
+        self.projection = nn.ModuleDict({m: nn.Linear(config.width, config.width, bias=False) for m in dimensions})
+        self.norm = nn.LayerNorm(config.width)
+        self.classifier = nn.Linear(config.width, inputs.classes)
+
+    def forward(
+        self,
+        audio: Tensor | None,
+        audio_lengths: Tensor | None,
+        text: Tensor | None,
+        text_lengths: Tensor | None,
+        *,
+        draws: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
+    ) -> Outputs:
+        """Eq. 3 step by step, and eq. 4; `aux` holds x^ as `audio`, y^ as `text`, and z as `fused`."""
+        given = {"audio": (audio, audio_lengths), "text": (text, text_lengths)}
+        draws = draws or {}
+        frames = {m: self._encode(m, *given[m], draws.get(m)) for m in self.resize}
+        attended: dict[str, Tensor] = {}
+        guidance = None
+        for modality, attention in zip(self.order, self.attention, strict=True):
+            guidance = attended[modality] = attention(frames[modality], given[modality][1], guidance)
+        projected = [self.projection[m](x) for m, x in attended.items()]
+        fused = self.norm(torch.stack(projected).sum(0))
+        return Outputs(logits=self.classifier(fused), aux=attended | {"fused": fused})
+
+    def _encode(self, modality: str, x: Tensor | None, lengths: Tensor | None, keep: Tensor | None) -> Tensor:
+        resized: Tensor = self.resize[modality](x)
+        if self.config.encoder_layers:
+            resized = resized + sinusoids(resized.shape[1], resized.shape[2], resized.device)
+        encoded: Tensor = self.encoder[modality](resized, lengths, keep)
+        return encoded
+
+    def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """What dropout leaves of each modality's transformer layers."""
+        times, config = {"audio": frames, "text": words}, self.config
+        shapes = {m: (config.encoder_layers, 2, batch, times[m], config.width) for m in self.encoder}
+        return {m: draw_keep(shape, config.dropout, generator) for m, shape in shapes.items()}
+
+    def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Binary cross-entropy of each class against the rest: mean over classes, then (weighted) over utterances."""
+        logits = outputs.logits
+        targets = labels.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device)
+        each = F.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none").mean(1)
+        weights = torch.ones_like(each) if self.class_weights is None else self.class_weights[labels]
+        return (weights * each).sum() / weights.sum()
+
+    def probabilities(self, outputs: Outputs) -> Tensor:
+        """The sigmoids divided by their sum."""
+        return torch.softmax(F.logsigmoid(outputs.logits), dim=1)
+
+
+def preset(corpus: str) -> CoAttentionConfig:
+    """The slides state nothing: the same for every corpus."""
+    return CoAttentionConfig()
+
+
+SPEC = ModelSpec(
+    modalities=("audio", "text"),
+    features={"audio": "trill", "text": "t5"},
+    preset=preset,
+    build=CoAttention,
+    ablations={"Audio": Ablation(modalities=("audio",)), "Text": Ablation(modalities=("text",))},
+)

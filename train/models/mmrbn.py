@@ -1,0 +1,247 @@
+"""MMRBN: Rule-Based Network for Multimodal Emotion Recognition.
+
+X. Chen, "MMRBN: Rule-based network for multimodal emotion recognition", ICASSP 2024.
+
+Rule 1: the audio module is deeper than the text module. Rule 2: the modalities are fused by weights that depend on the
+utterance.
+
+    r_a, r_t        M = 4 and N = 2 transformer layers on the resized features             [B, T, d]
+    r_A-t, r_T-a    L co-attention layers: each stream's queries attend to the other's keys and values
+    R_A, R_T        means over time                                                        [B, d]
+    (1)  G = ReLU(FC(R_A + R_T))                                                           [B, d'], r d' = d
+    (2)  I_A = W_A G,  I_T = W_T G                                                         [B, d]
+         Attn_A, Attn_T = softmax over the two modalities, channel by channel
+    (3)  R_M = R_A * Attn_A + R_T * Attn_T
+    (4)  L = alpha L_A + beta L_T + gamma L_M,  alpha + beta + gamma = 1; cross-entropies of heads on R_A, R_T, R_M
+
+Misprints, and how they are read: eq. 4's left side is the total; section 2.3's e_a, e_t are the modules' outputs r_a,
+r_t; the circled plus of eq. 1 and 3 is addition. The "dynamic selection" and the "dynamic weighting" and fusion block
+are one. The head on R_M predicts.
+
+Left open, and what is taken:
+- d = 256, 4 heads, feed-forward 4d, ReLU, dropout 0.1: 5531 utterances do not feed wider stacks.
+- L = 2, as N. Both halves of a co-attention layer read the layer's inputs; no self-attention follows (the paper's pair
+  has none). r = 4, so d' = 64. FC has a bias, W_A and W_T have none, each head is one linear layer.
+- alpha = beta = 0.25, gamma = 0.5: symmetric, and the head that predicts weighs most. A head of weight 0 is not built.
+- No position encodings: HuBERT's and BERT's outputs carry position (`positions` adds sinusoids).
+- Adam, 1e-4, batches of 32, 2500 steps: the paper states no training at all, so SMCN's stand in.
+- 1250 frames, 25 s at HuBERT's 50 Hz: 5 of IEMOCAP's 5531 utterances are longer. 150 words, as SMCN.
+
+Table 1's ablations: AM_6 and TM_6 are one modality's six layers, mean and one head; MMRBN_2 and MMRBN_4 are the only
+ones that break rule 1; conca and add replace eq. 1-3 and keep all three losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.config import SequenceConfig, setting
+from emofuse.train.models.layers import (
+    TransformerEncoder,
+    TransformerLayer,
+    draw_keep,
+    indivisible,
+    masked_mean,
+    sinusoids,
+    time_mask,
+)
+
+OTHER = {"audio": "text", "text": "audio"}
+SINGLE = ("AM_6", "TM_6")
+WITHOUT_RULE_1 = ("MMRBN_2", "MMRBN_4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MMRBNConfig(SequenceConfig):
+    """The paper's hyper-parameters, and what it leaves open."""
+
+    width: int = setting(256)
+    heads: int = setting(4)
+    feedforward: int = setting(1024)
+    dropout: float = setting(0.1, positive=False, most=0.9)
+    audio_layers: int = setting(4, modality="audio")
+    text_layers: int = setting(2, modality="text")
+    cross_layers: int = setting(2, modality="both")
+    ratio: int = setting(4, modality="both")
+    fusion: str = setting("dynamic", modality="both", choices=("dynamic", "concatenate", "add"))
+    alpha: float = setting(0.25, modality="both", positive=False, most=1.0)
+    beta: float = setting(0.25, modality="both", positive=False, most=1.0)
+    gamma: float = setting(0.5, modality="both", most=1.0)
+    positions: str = setting("none", choices=("none", "sinusoidal"))
+
+    def idle(self) -> dict[str, str]:
+        """The ratio is the dynamic weighting's alone."""
+        return {} if self.fusion == "dynamic" else {"ratio": f"fusion={self.fusion}"}
+
+    def problems(self, ablation: str | None) -> list[str]:
+        """Widths that do not divide, a broken rule 1, weights that do not sum to one."""
+        found = [*SequenceConfig.problems(self, ablation), *indivisible(self.width, self.heads)]
+        if ablation in SINGLE:
+            return found
+        if self.fusion == "dynamic" and self.width % self.ratio:
+            nearest = -(-self.width // self.ratio) * self.ratio
+            found.append(
+                f"width={self.width}, ratio={self.ratio}: expected a width that ratio divides, such as {nearest}"
+            )
+        if self.audio_layers <= self.text_layers and ablation not in WITHOUT_RULE_1:
+            found.append(
+                f"audio_layers={self.audio_layers}, text_layers={self.text_layers}: expected more audio than text "
+                f"layers (rule 1); change one, or take --ablation {' or '.join(WITHOUT_RULE_1)}"
+            )
+        total = self.alpha + self.beta + self.gamma
+        if not math.isclose(total, 1, abs_tol=1e-6):
+            found.append(
+                f"alpha={self.alpha:g}, beta={self.beta:g}, gamma={self.gamma:g} sum to {total:g}; expected 1: "
+                "change one of them"
+            )
+        return found
+
+
+class CoAttentionLayer(nn.Module):
+    """Section 2.3.1: a pair of transformer layers that swap keys and values; both read the layer's inputs."""
+
+    def __init__(self, dimension: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.halves = nn.ModuleDict({m: TransformerLayer(dimension, heads, feedforward, dropout) for m in OTHER})
+
+    def forward(
+        self, x: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: Mapping[str, Tensor | None]
+    ) -> dict[str, Tensor]:
+        """[B, T, d] per modality -> the same; a modality's residual is its own stream."""
+        return {
+            m: half(x[m], x[other], masks[other], keep[m])
+            for (m, half), other in zip(self.halves.items(), OTHER.values(), strict=True)
+        }
+
+
+class DynamicWeighting(nn.Module):
+    """Eq. 1-3: R_A, R_T [B, d] -> R_M [B, d]."""
+
+    def __init__(self, dimension: int, ratio: int) -> None:
+        super().__init__()
+        self.integrate = nn.Linear(dimension, dimension // ratio)
+        self.importance = nn.ModuleDict({m: nn.Linear(dimension // ratio, dimension, bias=False) for m in OTHER})
+
+    def weights(self, R_A: Tensor, R_T: Tensor) -> Tensor:
+        """Attn_A, Attn_T: [2, B, d], one in sum over the first axis."""
+        G = torch.relu(self.integrate(R_A + R_T))
+        return torch.softmax(torch.stack([W(G) for W in self.importance.values()]), dim=0)
+
+    def forward(self, R_A: Tensor, R_T: Tensor) -> Tensor:
+        """Eq. 3."""
+        return (torch.stack([R_A, R_T]) * self.weights(R_A, R_T)).sum(0)
+
+
+class MMRBN(FusionModel):
+    """The network for the modalities that `inputs` names; with one alone it is that encoder, a mean and a head."""
+
+    def __init__(self, config: MMRBNConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config = config
+        width, sizes = config.width, (config.width, config.heads, config.feedforward)
+        dimensions = {m: d for m, d in (("audio", inputs.audio), ("text", inputs.text)) if d is not None}
+        depths = {"audio": config.audio_layers, "text": config.text_layers}
+        self.depths = {m: depths[m] for m in dimensions}
+        both = len(dimensions) == 2
+        weights = {"audio": config.alpha, "text": config.beta, "fused": config.gamma} if both else {"fused": 1.0}
+        self.loss_weights = {name: weight for name, weight in weights.items() if weight}
+        self.resize = nn.ModuleDict({m: nn.Linear(d, width) for m, d in dimensions.items()})
+        self.encoders = nn.ModuleDict(
+            {m: TransformerEncoder(*sizes, n, config.dropout) for m, n in self.depths.items()}
+        )
+        self.cross_attention = nn.ModuleList(
+            CoAttentionLayer(*sizes, config.dropout) for _ in range(config.cross_layers if both else 0)
+        )
+        if both and config.fusion == "dynamic":
+            self.weighting = DynamicWeighting(width, config.ratio)
+        fused = 2 * width if both and config.fusion == "concatenate" else width
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(fused if name == "fused" else width, inputs.classes) for name in self.loss_weights}
+        )
+
+    def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Dropout's masks, per modality for its encoder and its half of the co-attention layers."""
+        times, width = {"audio": frames, "text": words}, self.config.width
+        depths = self.depths | {f"cross_{m}": len(self.cross_attention) for m in self.depths}
+        shapes = {name: (depth, 2, batch, times[name.removeprefix("cross_")], width) for name, depth in depths.items()}
+        return {name: draw_keep(shape, self.config.dropout, generator) for name, shape in shapes.items()}
+
+    def forward(
+        self,
+        audio: Tensor | None,
+        audio_lengths: Tensor | None,
+        text: Tensor | None,
+        text_lengths: Tensor | None,
+        *,
+        draws: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
+    ) -> Outputs:
+        """Eq. 1-3; `aux` holds R_audio, R_text, the logits of their heads, and fused (R_M)."""
+        draws = draws or {}
+        sides = (("audio", audio, audio_lengths), ("text", text, text_lengths))
+        given = {m: (x, lengths) for m, x, lengths in sides if x is not None and lengths is not None}
+        masks = {m: time_mask(lengths, x.shape[1], x.device) for m, (x, lengths) in given.items()}
+        r = {m: self._encode(m, x, lengths, draws.get(m)) for m, (x, lengths) in given.items()}
+        for i, layer in enumerate(self.cross_attention):
+            r = layer(r, masks, {m: draws[f"cross_{m}"][i] if draws else None for m in r})
+        R = {m: masked_mean(r[m], lengths) for m, (_, lengths) in given.items()}
+        aux = {f"R_{m}": x for m, x in R.items()}
+        aux |= {f"logits_{m}": self.heads[m](x) for m, x in R.items() if m in self.heads}
+        aux["fused"] = self._fuse(*R.values())
+        return Outputs(logits=self.heads["fused"](aux["fused"]), aux=aux)
+
+    def _encode(self, modality: str, x: Tensor, lengths: Tensor, keep: Tensor | None) -> Tensor:
+        x = self.resize[modality](x)
+        if self.config.positions == "sinusoidal":
+            x = x + sinusoids(x.shape[1], x.shape[2], x.device)
+        encoded: Tensor = self.encoders[modality](x, lengths, keep)
+        return encoded
+
+    def _fuse(self, *R: Tensor) -> Tensor:
+        if len(R) == 1:
+            return R[0]
+        match self.config.fusion:
+            case "concatenate":
+                return torch.cat(R, dim=1)
+            case "add":
+                return R[0] + R[1]
+        fused: Tensor = self.weighting(*R)
+        return fused
+
+    def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
+        """L_A, L_T and L_M, without their weights; those whose weight is zero are absent."""
+        logits = {"fused": outputs.logits}
+        logits |= {m: outputs.aux[f"logits_{m}"] for m in self.loss_weights if m != "fused"}
+        return {name: self.cross_entropy(x, labels) for name, x in logits.items()}
+
+    def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Eq. 4; with one modality, its one cross-entropy."""
+        terms = self.terms(outputs, labels)
+        return torch.stack([weight * terms[name] for name, weight in self.loss_weights.items()]).sum()
+
+
+def preset(corpus: str) -> MMRBNConfig:
+    """The same for every corpus: the paper has IEMOCAP alone."""
+    return MMRBNConfig(max_frames=1250)
+
+
+SPEC = ModelSpec(
+    modalities=("audio", "text"),
+    features={"audio": "hubert", "text": "bert"},
+    preset=preset,
+    build=MMRBN,
+    ablations={
+        "AM_6": Ablation(settings={"audio_layers": 6}, modalities=("audio",)),
+        "TM_6": Ablation(settings={"text_layers": 6}, modalities=("text",)),
+        "MMRBN_2": Ablation(settings={"audio_layers": 2, "text_layers": 2}),
+        "MMRBN_4": Ablation(settings={"audio_layers": 4, "text_layers": 4}),
+        "MMRBN_conca": Ablation(settings={"fusion": "concatenate"}),
+        "MMRBN_add": Ablation(settings={"fusion": "add"}),
+    },
+)

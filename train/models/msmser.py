@@ -1,0 +1,233 @@
+"""MSMSER: Modality-Sensitive Multimodal Speech Emotion Recognition.
+
+S. Wang, Y. Ma, Y. Ding, "Exploring complementary features in multi-modal speech emotion recognition", ICASSP 2023.
+
+The paper numbers no equation; by section:
+
+    2.1  x' = E(W x), E a transformer encoder; frame t is scaled by sigmoid(MLP(x'_t))          [B, T, d_e]
+    2.2  K = V = [a' + positions + type of audio, w' + positions + type of text]                [B, Ta + Tt, d_e]
+         Q = L trainable query tokens; transformer decoder: self-attention among the tokens, cross-attention to K and
+         V, feed-forward; attention pooling over the L tokens; two-layer MLP
+    2.3  random modality masking: with probability p a training sample loses one modality, the text with 0.6 or the
+         audio with 0.4; p = 0.8 max(0, 1 - progress / 0.7)
+
+Contradictions, and how they are read: features are "appended with" positions and types, which are added, since the
+decoder's width is 768 either way; "100 epochs" and a decay "at the 70th" leave 30 epochs without masking; section
+2.1's "self-attention module" is no attention but the scale above; where section 4.3 says "w/o RMM (only audio)" of
+masking the audio, it means "only text", as Table 3 has it.
+
+Left open, and what is taken:
+- 2 encoder layers for each modality and 2 decoder layers, feed-forward 3072, layer norm after each residual, dropout
+  0.1 on what a sub-layer adds.
+- Sinusoidal positions from 0 in each modality, added before concatenation only.
+- MLPs 768 -> 768 -> out with a ReLU; the pooling is SMCN's, softmax over L of u . tanh(W q + b).
+- Tokens start normal with deviation 1, so that they differ from the first attention on; types with 0.02, as BERT's.
+- The loss is never printed: cross-entropy. The decay follows steps, so a shorter training decays over 0.7 of it, too.
+- 1250 frames, 25 s at HuBERT's 50 Hz: 5 of IEMOCAP's 5531 utterances are longer. 150 words, as SMCN.
+
+The masking acts in the decoder's keys alone, so an absent modality, in training or at inference, is one that no token
+attends to. Ablations: Text and Audio send one modality through the same network, without masking. "w/o MIT" has no
+attention mask that the masking could set: it lacks both, and an absent modality's mean is zero there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.config import SequenceConfig, setting
+from emofuse.train.models.layers import (
+    AttentionPooling,
+    MultiHeadAttention,
+    TransformerEncoder,
+    TransformerLayer,
+    draw_keep,
+    dropped,
+    head,
+    indivisible,
+    masked_mean,
+    sinusoids,
+    time_mask,
+)
+
+MASKING_ENDS = 0.7
+TEXT_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MSMSERConfig(SequenceConfig):
+    """The paper's hyper-parameters, and what it leaves open."""
+
+    width: int = setting(768)
+    heads: int = setting(8)
+    feedforward: int = setting(3072)
+    dropout: float = setting(0.1, positive=False, most=0.9)
+    audio_layers: int = setting(2, modality="audio", positive=False)
+    text_layers: int = setting(2, modality="text", positive=False)
+    scaling: bool = setting(True)
+    """Whether each frame is scaled (section 2.1's self-attention module)."""
+    decoder_layers: int = setting(2, positive=False)
+    """0, with `tokens` 0: no modality interaction transformer, but the means over time, concatenated."""
+    tokens: int = setting(30, positive=False)
+    masking: float = setting(0.8, modality="both", positive=False, most=1.0)
+    """The probability p of random modality masking when training begins."""
+
+    def problems(self, ablation: str | None) -> list[str]:
+        """A width that heads do not divide; half a modality interaction transformer."""
+        found = [*SequenceConfig.problems(self, ablation), *indivisible(self.width, self.heads)]
+        if not self.decoder_layers * self.tokens and (self.decoder_layers or self.tokens or self.masking):
+            found.append(
+                f"decoder_layers={self.decoder_layers}, tokens={self.tokens}, masking={self.masking:g}: expected "
+                "decoder_layers and tokens above 0, or all three 0 (--ablation 'w/o MIT')"
+            )
+        return found
+
+
+class Refinement(nn.Module):
+    """Section 2.1, one modality: [B, T, D] -> [B, T, d_e]."""
+
+    def __init__(self, dimension: int, depth: int, config: MSMSERConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.resize = nn.Linear(dimension, width)
+        self.encoder = TransformerEncoder(width, config.heads, config.feedforward, depth, config.dropout)
+        self.scale = head(width, width, 1) if config.scaling else None
+
+    def forward(self, x: Tensor, lengths: Tensor, keep: Tensor | None = None) -> Tensor:
+        """`keep` [depth, 2, B, T, d_e] is true where a sub-layer's output stays."""
+        encoded: Tensor = self.encoder(self.resize(x), lengths, keep)
+        return encoded if self.scale is None else encoded * torch.sigmoid(self.scale(encoded))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention among the queries, cross-attention to a memory and a position-wise network, each post-norm."""
+
+    def __init__(self, dimension: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.attention = MultiHeadAttention(dimension, heads)
+        self.norm = nn.LayerNorm(dimension)
+        self.cross = TransformerLayer(dimension, heads, feedforward, dropout)
+
+    def forward(self, q: Tensor, memory: Tensor, mask: Tensor, keep: Tensor | None = None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; `keep` [3, B, L, D] is true where a sub-layer's output stays."""
+        every = torch.ones(q.shape[:2], dtype=torch.bool, device=q.device)
+        q = self.norm(q + dropped(self.attention(q, q, every), keep, 0, self.dropout))
+        crossed: Tensor = self.cross(q, memory, mask, None if keep is None else keep[1:])
+        return crossed
+
+
+class ModalityInteraction(nn.Module):
+    """Section 2.2, without the classifier: refined modalities -> one vector [B, d_e]."""
+
+    def __init__(self, modalities: tuple[str, ...], config: MSMSERConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.types = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(width)) for m in modalities})
+        self.tokens = nn.Parameter(torch.randn(config.tokens, width))
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, config.heads, config.feedforward, config.dropout) for _ in range(config.decoder_layers)
+        )
+        self.pooling = AttentionPooling(width)
+
+    def forward(self, refined: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
+        """Pool what the tokens find.
+
+        Args:
+            refined: [B, T, d_e] per modality present, and `masks` [B, T], true where tokens may attend.
+            keep: [layers, 3, B, L, d_e], true where a sub-layer's output stays; none in evaluation.
+        """
+        memory = torch.cat(
+            [x + sinusoids(x.shape[1], x.shape[2], x.device) + self.types[m] for m, x in refined.items()], dim=1
+        )
+        mask = torch.cat([masks[m] for m in refined], dim=1)
+        q = self.tokens.expand(len(memory), -1, -1)
+        for i, layer in enumerate(self.layers):
+            q = layer(q, memory, mask, None if keep is None else keep[i])
+        pooled: Tensor = self.pooling(q, torch.full((len(q),), q.shape[1], device=q.device))
+        return pooled
+
+
+def masked_modality(uniform: Tensor, p: float) -> dict[str, Tensor]:
+    """Section 2.3: which samples lose which modality, true where lost, from one uniform number each: [B]."""
+    text = uniform < TEXT_SHARE * p
+    return {"audio": (uniform < p) & ~text, "text": text}
+
+
+class MSMSER(FusionModel):
+    """The network for the modalities that `inputs` names; with both, either may be absent at inference."""
+
+    def __init__(self, config: MSMSERConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config, width = config, config.width
+        dimensions = {m: d for m, d in (("audio", inputs.audio), ("text", inputs.text)) if d is not None}
+        depths = {"audio": config.audio_layers, "text": config.text_layers}
+        self.depths = {m: depths[m] for m in dimensions}
+        self.refinement = nn.ModuleDict({m: Refinement(d, depths[m], config) for m, d in dimensions.items()})
+        self.interaction = ModalityInteraction(tuple(dimensions), config) if config.decoder_layers else None
+        self.head = head(width * (1 if self.interaction else len(dimensions)), width, inputs.classes)
+
+    def masking(self, progress: float) -> float:
+        """Section 2.3: the probability p with which a training sample loses a modality."""
+        return self.config.masking * max(0.0, 1 - progress / MASKING_ENDS)
+
+    def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Dropout's masks, and the uniform numbers [B] that decide which modality is masked."""
+        times, width, layers = {"audio": frames, "text": words}, self.config.width, self.config.decoder_layers
+        shapes = {m: (depth, 2, batch, times[m], width) for m, depth in self.depths.items()}
+        shapes["decoder"] = (layers, 3, batch, self.config.tokens, width)
+        draws = {name: draw_keep(shape, self.config.dropout, generator) for name, shape in shapes.items()}
+        return draws | {"masking": torch.rand(batch, generator=generator, device=generator.device)}
+
+    def forward(
+        self,
+        audio: Tensor | None,
+        audio_lengths: Tensor | None,
+        text: Tensor | None,
+        text_lengths: Tensor | None,
+        *,
+        draws: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
+    ) -> Outputs:
+        """Section 2; `aux["fused"]` is the pooled token, [B, d_e] ("w/o MIT": the means, [B, 2 d_e])."""
+        draws = draws or {}
+        sides = (("audio", audio, audio_lengths), ("text", text, text_lengths))
+        given = {m: (x, lengths) for m, x, lengths in sides if x is not None and lengths is not None}
+        refined = {m: self.refinement[m](x, lengths, draws.get(m)) for m, (x, lengths) in given.items()}
+        if self.interaction is None:
+            means = {m: masked_mean(refined[m], lengths) for m, (_, lengths) in given.items()}
+            zero = torch.zeros_like(next(iter(means.values())))
+            fused = torch.cat([means.get(m, zero) for m in self.refinement], dim=1)
+        else:
+            masks = {m: time_mask(lengths, x.shape[1], x.device) for m, (x, lengths) in given.items()}
+            if draws and len(given) == 2:
+                lost = masked_modality(draws["masking"], self.masking(progress))
+                masks = {m: mask & ~lost[m].unsqueeze(1) for m, mask in masks.items()}
+            fused = self.interaction(refined, masks, draws.get("decoder"))
+        return Outputs(logits=self.head(fused), aux={"fused": fused})
+
+
+def preset(corpus: str) -> MSMSERConfig:
+    """Section 3.2, for every corpus: the paper has IEMOCAP alone."""
+    return MSMSERConfig(steps=0, epochs=100.0, batch=8, lr=2e-5, max_frames=1250)
+
+
+SPEC = ModelSpec(
+    modalities=("audio", "text"),
+    features={"audio": "hubert", "text": "mpnet"},
+    preset=preset,
+    build=MSMSER,
+    optional=("audio", "text"),
+    ablations={
+        "Text": Ablation(settings={"masking": 0.0}, modalities=("text",)),
+        "Audio": Ablation(settings={"masking": 0.0}, modalities=("audio",)),
+        "w/o Encoder": Ablation(settings={"audio_layers": 0, "text_layers": 0}),
+        "w/o SelfAtt": Ablation(settings={"scaling": False}),
+        "w/o MIT": Ablation(settings={"decoder_layers": 0, "tokens": 0, "masking": 0.0}),
+        "w/o RMM": Ablation(settings={"masking": 0.0}),
+    },
+)
