@@ -29,6 +29,14 @@ class UsageError(EmofuseError):
     """Wrong use: a name, a path or a combination of options that cannot work."""
 
 
+class SeveralProblemsError(UsageError):
+    """Several mistakes in one message; `problems` has them one by one."""
+
+    def __init__(self, headline: str, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n  - ".join([headline, *self.problems]))
+
+
 class UnknownNameError(UsageError):
     """A name that no registry, store or protocol knows; lists the valid ones and the nearest."""
 

@@ -12,6 +12,8 @@ from emofuse.common.errors import UnknownNameError, fail
 VERBS = {
     "extract": ("emofuse.extract.cli:extract", "Run frozen encoders over a corpus, once, into a store."),
     "fit": ("emofuse.train.cli:fit", "Fit a fusion model from a store and cross-validate it."),
+    "models": ("emofuse.train.models_cli:models", "List the models that fit knows, with their size and cost."),
+    "reproduce": ("emofuse.train.reproduce_cli:reproduce", "Run a published table; print ours beside theirs."),
     "store": ("emofuse.store.cli:store", "Look into a store and verify it."),
     "manifest": ("emofuse.extract.manifest_cli:manifest", "Read a corpus: counts, hours, what is excluded and why."),
     "demo": ("emofuse.extract.demo_cli:demo", "The whole way on a small corpus that emofuse makes itself."),

@@ -1,7 +1,8 @@
 """Tasks: everything that a paper's sentence "we use ..." says, as one TOML file per task beside this module.
 
-A protocol names the corpus, the classes, which labels map to them, what forms a fold (session, speaker, official
-split), the metrics, and the counts that must come out.
+A protocol names the corpus (or several, which are trained on together and may be tested on another one), the classes,
+which labels map to them, what forms a fold (session, speaker, official split), the metrics, and the counts that must
+come out.
 """
 
 from __future__ import annotations
@@ -9,112 +10,31 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import UnknownNameError, UsageError, complain
-from emofuse.manifests.schema import Utterance
+from emofuse.common.shapes import misshapen
+from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
+from emofuse.manifests.task import GROUPINGS, HELD_OUT, METRICS, SPLITS, Expected, Joint, Protocol
 
-METRICS = {
-    "wa": "WA, accuracy over all utterances",
-    "ua": "UA, mean of the per-class recalls",
-    "wf1": "W-F1, F1 per class weighted by its number of utterances",
-    "macro_f1": "macro F1, unweighted mean of F1 per class",
-    "micro_f1": "micro F1, equal to accuracy where each utterance has one label",
-}
-GROUPINGS = ("session", "speaker", "dialogue", "split")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """Counts that the corpus must give."""
-
-    total: int
-    classes: Mapping[str, int]
-    folds: Mapping[str, int]
-    """Utterances of each fold's test side (or of each split)."""
-    without_audio: tuple[str, ...] = ()
-    """Utterances that are known to have no usable audio in the release."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """One task on one corpus."""
-
-    name: str
-    corpus: str
-    source: str
-    classes: tuple[str, ...]
-    """The classes, in the order of the logits."""
-    labels: Mapping[str, str]
-    """The corpus's own label -> class; a label that is not named is not part of the task."""
-    label_field: str
-    """`label`, or a key of `Utterance.extra` such as `sentiment`."""
-    fold_by: str
-    """What a fold holds out: session, speaker or dialogue; `split` takes the corpus's train, dev and test."""
-    fold_groups: tuple[tuple[str, ...], ...]
-    """Values of `fold_by` that are held out together; empty: each value alone."""
-    disjoint: tuple[str, ...]
-    """What train, validation and test may not share."""
-    metrics: tuple[str, ...]
-    """Shown in this order; the first one selects the checkpoint on validation."""
-    expected: Expected | None
-
-    def class_of(self, utterance: Utterance) -> str | None:
-        """The utterance's class in this task, or none where it is not part of it."""
-        own = utterance.label if self.label_field == "label" else utterance.extra.get(self.label_field)
-        return self.labels.get(str(own)) if own is not None else None
-
-    def group_of(self, utterance: Utterance) -> str:
-        """The fold (or split) that this utterance belongs to.
-
-        Raises:
-            UsageError: The utterance lacks what forms the folds.
-        """
-        value = getattr(utterance, self.fold_by)
-        if value is None:
-            raise UsageError(
-                f"{utterance.id} has no {self.fold_by}, but protocol {self.name} forms its folds by {self.fold_by}"
-            )
-        for group in self.fold_groups:
-            if value in group:
-                return "+".join(group)
-        if self.fold_groups:
-            raise UsageError(f"{utterance.id}: {self.fold_by} {value!r} is in none of protocol {self.name}'s groups")
-        return str(value)
-
-    def differences(self, utterances: list[Utterance], available: set[str] | None = None) -> list[str]:
-        """How the counts of the task differ from the expected ones, each line with both numbers.
-
-        Args:
-            utterances: The utterances of the task (those with a class).
-            available: Ids that have every feature in use; None: all. Known gaps of the release are not differences.
-        """
-        if self.expected is None:
-            return []
-        gaps = set(self.expected.without_audio)
-        ids = {u.id for u in utterances if available is None or u.id in available}
-        counted = [u for u in utterances if u.id in ids or u.id in gaps]
-        found: list[tuple[str, Mapping[str, int], Mapping[str, int]]] = [
-            ("utterances", {"all": len(counted)}, {"all": self.expected.total}),
-            ("class", Counter(str(self.class_of(u)) for u in counted), self.expected.classes),
-            (self.fold_by, Counter(self.group_of(u) for u in counted), self.expected.folds),
-        ]
-        return [
-            f"{kind} {key}: found {have.get(key, 0)}, expected {want.get(key, 0)}"
-            for kind, have, want in found
-            if want
-            for key in sorted({*have, *want})
-            if have.get(key, 0) != want.get(key, 0)
-        ]
+__all__ = [
+    "GROUPINGS", "METRICS", "SPLITS", "Expected", "Joint", "Protocol",
+    "default_for", "load", "names", "names_for", "parse",
+]  # fmt: skip
 
 
 def names(corpus: str | None = None) -> list[str]:
     """The protocols there are, or those of one corpus."""
     every = sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
     return every if corpus is None else [n for n in every if load(n).corpus == corpus]
+
+
+def names_for(corpora: Sequence[str], test_corpus: str | None) -> list[str]:
+    """The protocols that are trained on just these corpora and tested on that one (none: on the same)."""
+    every = {n: load(n) for n in names()}
+    return [n for n, p in every.items() if sorted(p.corpora) == sorted(corpora) and p.test_corpus == test_corpus]
 
 
 @cache
@@ -144,7 +64,7 @@ def default_for(corpus: str) -> Protocol:
         raise UsageError(
             f"no protocol for corpus {corpus!r} comes with emofuse; write one: --protocol PATH.toml (docs/protocols.md)"
         )
-    preferred = {"iemocap": "iemocap4", "meld": "meld7", "savee": "savee7"}.get(corpus)
+    preferred = {"iemocap": "iemocap4", "meld": "meld7", "ravdess": "ravdess8", "savee": "savee7"}.get(corpus)
     return load(preferred) if preferred else of_corpus[0]
 
 
@@ -156,29 +76,21 @@ _SHAPE: dict[str, Any] = {
     "label_field": str,
     "labels": {str: str},
     "metrics": [str],
-    "folds": {"by": str, "groups": [[str]], "disjoint": [str]},
+    "folds": {"by": str, "groups": [[str]], "parts": int, "disjoint": [str]},
     "expected": {"total": int, "classes": {str: int}, "folds": {str: int}, "without_audio": [str]},
 }
-_NEEDED = ("corpus", "source", "classes", "metrics", "folds")
-
-
-def _misshapen(value: Any, shape: Any, where: str) -> list[str]:
-    """Where `value` departs from `shape`, one line each."""
-    if isinstance(shape, type):
-        right = isinstance(value, shape) and not isinstance(value, bool)
-        return [] if right else [f"{where} is {value!r}, expected {'text' if shape is str else 'a whole number'}"]
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return [f"{where} is {value!r}, expected a list"]
-        return [p for n, item in enumerate(value, 1) for p in _misshapen(item, shape[0], f"{where}, item {n},")]
-    if not isinstance(value, dict):
-        return [f"{where} is {value!r}, expected a table"]
-    if str in shape:
-        return [p for k, item in value.items() for p in _misshapen(item, shape[str], f"{where}.{k}")]
-    known = ", ".join(sorted(shape))
-    full = {k: f"{where}.{k}" if where else k for k in value}
-    problems = [f"unknown key {full[k]}; known: {known}" for k in sorted(value) if k not in shape]
-    return problems + [p for k, v in value.items() if k in shape for p in _misshapen(v, shape[k], full[k])]
+_JOINT: dict[str, Any] = {
+    "corpora": [str],
+    "test_corpus": str,
+    "test_split": str,
+    "source": str,
+    "classes": [str],
+    "labels": {str: {str: str}},
+    "metrics": [str],
+    "folds": {"by": {str: str}, "groups": [[str]], "validation": [str], "disjoint": {str: [str]}},
+    "expected": {"total": int, "classes": {str: {str: int}}, "folds": {str: int}, "without_audio": [str]},
+}
+_NEEDED = ("source", "classes", "metrics", "folds")
 
 
 def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
@@ -187,31 +99,37 @@ def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
     Raises:
         UsageError: Lists what has the wrong shape; where all have the right one, what does not fit together.
     """
+    several = "corpora" in raw
+    needed = ("corpora" if several else "corpus", *_NEEDED)
     complain(
-        [f"{key!r} is missing" for key in _NEEDED if key not in raw] + _misshapen(dict(raw), _SHAPE, ""),
+        [f"{key!r} is missing" for key in needed if key not in raw]
+        + misshapen(dict(raw), _JOINT if several else _SHAPE),
         f"protocol {name} is wrong",
     )
+    joint, problems = _joint(raw) if several else (None, [])
     classes, folds, expected = tuple(raw["classes"]), raw["folds"], raw.get("expected")
-    labels = raw.get("labels") or {c: c for c in classes}
-    by, groups = folds.get("by"), folds.get("groups", [])
-    disjoint = tuple(folds.get("disjoint", (by,) if by in GROUPINGS[:3] else ()))
-    problems = [f"{key} is empty" for key in ("classes", "metrics") if not raw[key]]
+    labels = _joined_labels(raw) if several else raw.get("labels") or {c: c for c in classes}
+    groups, by = folds.get("groups", []), "group" if several else folds.get("by")
+    disjoint = () if several else tuple(folds.get("disjoint", (by,) if by in HELD_OUT else ()))
+    problems += [f"{key} is empty" for key in ("classes", "metrics") if not raw[key]]
     problems += _twice(classes, "class") + _twice([v for g in groups for v in g], "folds.groups:")
     problems += [f"label {k!r} maps to {v!r}, which is no class" for k, v in labels.items() if v not in classes]
     problems += [f"class {c!r} has no label" for c in classes if c not in labels.values()]
     problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in raw["metrics"] if m not in METRICS]
-    if by not in GROUPINGS:
+    if not several and by not in GROUPINGS:
         problems.append(f"folds.by is {by!r}; valid: {', '.join(GROUPINGS)}")
-    problems += [
-        f"folds.disjoint names {d!r}; valid: {', '.join(GROUPINGS[:3])}" for d in disjoint if d not in GROUPINGS[:3]
-    ]
-    if expected is not None:
+    if "parts" in folds and (folds["parts"] < 2 or "groups" in folds or by == "split"):
+        problems.append(f"folds.parts is {folds['parts']}; expected at least 2, no groups beside it, no official split")
+    apart = dict.fromkeys(k for keys in (joint.disjoint.values() if joint else [disjoint]) for k in keys)
+    problems += [f"folds.disjoint names {d!r}; valid: {', '.join(HELD_OUT)}" for d in apart if d not in HELD_OUT]
+    counts = None if expected is None else _counts(expected, several)
+    if expected is not None and counts is not None:
         problems += [] if "total" in expected else ["'expected.total' is missing"]
-        problems += [f"expected.classes names {c!r}, no class" for c in expected.get("classes", {}) if c not in classes]
+        problems += [f"expected.classes names {c!r}, no class" for c in counts.classes if c not in classes]
     complain(problems, f"protocol {name} is wrong")
     return Protocol(
         name=name,
-        corpus=raw["corpus"],
+        corpus="+".join(raw["corpora"]) if several else raw["corpus"],
         source=raw["source"],
         classes=classes,
         labels=labels,
@@ -220,15 +138,88 @@ def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
         fold_groups=tuple(tuple(g) for g in groups),
         disjoint=disjoint,
         metrics=tuple(raw["metrics"]),
-        expected=None
-        if expected is None
-        else Expected(
-            total=expected["total"],
-            classes=expected.get("classes", {}),
-            folds=expected.get("folds", {}),
-            without_audio=tuple(expected.get("without_audio", ())),
-        ),
+        expected=counts,
+        joint=joint,
+        fold_parts=folds.get("parts", 0),
     )
+
+
+def _counts(expected: Mapping[str, Any], several: bool) -> Expected:
+    classes = expected.get("classes", {})
+    total: Counter[str] = Counter()
+    for own in classes.values() if several else [classes]:
+        total.update(own)
+    return Expected(
+        total=expected.get("total", 0),
+        classes=dict(total),
+        folds=expected.get("folds", {}),
+        without_audio=tuple(expected.get("without_audio", ())),
+        corpora=classes if several else {},
+    )
+
+
+def _joined_labels(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Each corpus's labels under joined names; a corpus without a table has the classes themselves."""
+    own, same = raw.get("labels", {}), {c: c for c in raw["classes"]}
+    return {joined_name(corpus, k): v for corpus in _every(raw) for k, v in own.get(corpus, same).items()}
+
+
+def _every(raw: Mapping[str, Any]) -> list[str]:
+    return [*raw["corpora"], *([raw["test_corpus"]] if "test_corpus" in raw else [])]
+
+
+def _joint(raw: Mapping[str, Any]) -> tuple[Joint, list[str]]:
+    """What only a protocol over several corpora says, and what is wrong with it."""
+    corpora, test, folds, every = raw["corpora"], raw.get("test_corpus"), raw["folds"], _every(raw)
+    by, disjoint, validation = folds.get("by", {}), folds.get("disjoint", {}), folds.get("validation", [])
+    problems = _twice(every, "corpus")
+    problems += [f"corpus {c!r}: '{SEPARATOR}' and '+' join names" for c in every if SEPARATOR in c or "+" in c]
+    if len(corpora) < (1 if test else 2):
+        problems.append("corpora names fewer than two, and there is no test_corpus; one alone is `corpus = ...`")
+    tables = {
+        "labels": (raw.get("labels", {}), every),
+        "folds.by": (by, corpora),
+        "folds.disjoint": (disjoint, corpora),
+        "expected.classes": (raw.get("expected", {}).get("classes", {}), every),
+    }
+    problems += [
+        f"{key} names corpus {c!r}; valid: {', '.join(valid)}"
+        for key, (table, valid) in tables.items()
+        for c in table
+        if c not in valid
+    ]
+    problems += [
+        f"folds.by.{c} is {by.get(c)!r}; valid: {', '.join(HELD_OUT[:3])}"
+        for c in corpora
+        if by.get(c) not in HELD_OUT[:3]
+    ]
+    held = {"folds.groups": [v for g in folds.get("groups", []) for v in g], "folds.validation": validation}
+    problems += [
+        f"{key} names {v!r}, which is no CORPUS{SEPARATOR}VALUE of {' or '.join(corpora)}"
+        for key, values in held.items()
+        for v in values
+        if SEPARATOR not in v or corpus_of(v) not in corpora
+    ]
+    if test is None:
+        alone = {"test_split": "test_split" in raw, "folds.validation": "validation" in folds}
+        problems += [f"{key} needs a test_corpus" for key, given in alone.items() if given]
+    else:
+        problems += [] if validation else ["folds.validation is missing: what of the training corpora selects"]
+        problems += ["folds.groups has no effect where another corpus is tested"] if "groups" in folds else []
+        labels = _joined_labels(raw)
+        trained = {v for k, v in labels.items() if corpus_of(k) != test}
+        tested = dict.fromkeys(v for k, v in labels.items() if corpus_of(k) == test)
+        problems += [f"class {c!r} is tested but never trained" for c in tested if c not in trained]
+    if raw.get("test_split", "test") not in SPLITS:
+        problems.append(f"test_split is {raw['test_split']!r}; valid: {', '.join(SPLITS)}")
+    usual = {c: (by[c],) if by.get(c) in HELD_OUT[:3] else () for c in corpora}
+    return Joint(
+        by={c: by.get(c, "") for c in corpora},
+        disjoint={c: tuple(disjoint.get(c, usual[c])) for c in corpora} | ({test: ()} if test else {}),
+        test_corpus=test,
+        test_split=raw.get("test_split"),
+        validation=tuple(validation),
+    ), problems
 
 
 def _twice(values: Sequence[str], what: str) -> list[str]:

@@ -52,6 +52,12 @@ class Utterance:
     extra: Extra = field(default_factory=dict)
     """Further annotation: valence, arousal, dominance, sentiment, intensity, ..."""
 
+    @property
+    def sentence(self) -> str | None:
+        """The words of the text alone, by which the same sentence said twice is known again."""
+        words = "".join(c if c.isalnum() else " " for c in (self.text or "").casefold())
+        return " ".join(words.split()) or None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:

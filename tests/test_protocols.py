@@ -44,9 +44,14 @@ def test_the_protocols_of_the_design_are_there() -> None:
         "savee7",
         "savee4",
         "ravdess8",
+        "ravdess4",
         "emodb4",
         "goemotions",
+        "goemotions4",
         "synthetic4",
+        "joint4",
+        "joint4-ravdess",
+        "joint4-goemotions",
     ]
     assert set(wanted) <= set(NAMES)
 
@@ -55,7 +60,7 @@ def test_the_protocols_of_the_design_are_there() -> None:
 def test_a_shipped_protocol_adds_up(name: str) -> None:
     task = protocol.load(name)
     assert task.name == name
-    assert task.corpus in CORPORA
+    assert all(c in CORPORA for c in (*task.corpora, task.test_corpus) if c)
     assert task.source
     assert task.expected is not None
     assert set(task.expected.classes) == set(task.classes)
@@ -68,9 +73,12 @@ def test_a_shipped_protocol_adds_up(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_protocol_holds_out_what_it_says(name: str) -> None:
     task = protocol.load(name)
-    assert task.fold_by in protocol.GROUPINGS
-    if task.fold_by in ("session", "speaker"):
-        assert task.fold_by in task.disjoint
+    held = {task.fold_by: task.disjoint} if task.joint is None else {}
+    for corpus in task.corpora if task.joint else ():
+        held |= {task.joint.by[corpus]: task.joint.disjoint[corpus]}
+    for by, disjoint in held.items():
+        assert by in protocol.GROUPINGS
+        assert by not in ("session", "speaker") or by in disjoint
     held_out = [v for group in task.fold_groups for v in group]
     assert len(held_out) == len(set(held_out))
 
@@ -83,6 +91,11 @@ def test_a_shipped_protocol_holds_out_what_it_says(name: str) -> None:
         ("savee7", 480, [60, 60, 60, 60, 120, 60, 60]),
         ("savee4", 300, [60, 60, 60, 120]),
         ("ravdess8", 1440, [96] + 7 * [192]),
+        ("ravdess4", 672, [192, 192, 192, 96]),
+        ("goemotions4", 19341, [1052, 1265, 1003, 16021]),
+        ("joint4", 5831, [1696, 1163, 1144, 1828]),
+        ("joint4-ravdess", 6503, [1888, 1355, 1336, 1924]),
+        ("joint4-goemotions", 7763, [1789, 1294, 1246, 3434]),
         ("emodb4", 339, [127, 71, 79, 62]),
     ],
 )
@@ -125,7 +138,9 @@ def test_every_corpus_has_a_default_protocol(corpus: str) -> None:
 
 
 def test_the_default_protocol_is_the_usual_one() -> None:
-    assert [protocol.default_for(c).name for c in ("iemocap", "meld", "savee")] == ["iemocap4", "meld7", "savee7"]
+    usual = {"iemocap": "iemocap4", "meld": "meld7", "savee": "savee7", "ravdess": "ravdess8"}
+    assert {c: protocol.default_for(c).name for c in usual} == usual
+    assert protocol.default_for("goemotions").name == "goemotions"
     with pytest.raises(UsageError, match="no protocol for corpus 'custom'"):
         protocol.default_for("custom")
 
@@ -173,7 +188,7 @@ def test_defaults() -> None:
         ({"classses": []}, "unknown key classses; known: classes, corpus"),
         ({"folds": {"by": "speaker", "seed": 1}}, "unknown key folds.seed; known: by, disjoint, groups"),
         ({"folds": "speaker"}, "folds is 'speaker', expected a table"),
-        ({"folds": {"by": "corpus"}}, "folds.by is 'corpus'; valid: session, speaker, dialogue, split"),
+        ({"folds": {"by": "corpus"}}, "folds.by is 'corpus'; valid: session, speaker, dialogue, sentence, split"),
         ({"folds": {}}, "folds.by is None; valid: session"),
         ({"folds": {"by": "speaker", "groups": ["a", "b"]}}, "folds.groups, item 1, is 'a', expected a list"),
         ({"folds": {"by": "speaker", "groups": [["a"], ["a"]]}}, "folds.groups: 'a' is named 2 times"),

@@ -223,7 +223,10 @@ def test_pretraining_without_labels_is_allowed_and_said() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", protocols.names())
+JOINT = [n for n in protocols.names() if protocols.load(n).joint]
+
+
+@pytest.mark.parametrize("name", [n for n in protocols.names() if n not in JOINT and not protocols.load(n).fold_parts])
 def test_every_protocol_of_the_package_can_be_folded(name: str) -> None:
     protocol = protocols.load(name)
     groups = ["+".join(g) for g in protocol.fold_groups] or list(protocol.expected.folds if protocol.expected else ())
@@ -235,4 +238,22 @@ def test_every_protocol_of_the_package_can_be_folded(name: str) -> None:
         made.append(Utterance(id=f"u{i}", text="x", label=next(iter(protocol.labels)), **names))
     folds = build(protocol, made, "validation")
     assert [f.name for f in folds] == (["test"] if protocol.fold_by == "split" else [f.name for f in folds])
+    assert all(f.train and f.validation and f.test for f in folds)
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_every_joint_protocol_of_the_package_can_be_folded(name: str) -> None:
+    protocol = protocols.load(name)
+    assert protocol.joint is not None
+    names = [v for group in protocol.fold_groups for v in group]
+    names = names or [*protocol.joint.validation, *(f"{corpus}:another" for corpus in protocol.corpora)]
+    first = {label.split(":")[0]: label for label in reversed(protocol.labels)}
+    made = [
+        Utterance(id=f"{n}/u", text="x", label=first[n.split(":")[0]], session=n, speaker=n, dialogue=n) for n in names
+    ]
+    if protocol.test_corpus:
+        label, split = first[protocol.test_corpus], protocol.joint.test_split
+        made.append(Utterance(id=f"{protocol.test_corpus}:u", text="x", label=label, split=split))
+    folds = build(protocol, made, "validation")
+    assert [f.name for f in folds] == ([protocol.test_corpus] if protocol.test_corpus else [f.name for f in folds])
     assert all(f.train and f.validation and f.test for f in folds)

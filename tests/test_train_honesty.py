@@ -85,7 +85,7 @@ def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: 
         corpus = load(resolve(store, config(folder, "x")))
     arguments = (corpus, np.arange(4), ["a", "b", "c", "d"], samples.CLASSES)
     with pytest.raises(RuntimeError, match=r"before selection.json is written"):
-        evaluate.test(tmp_path, *arguments, {"fold": 1})
+        evaluate.test(tmp_path, *arguments, {"fold": 1}, ())
     with pytest.raises(RuntimeError, match=r"only after result.json is written"):
         evaluate.optimistic(tmp_path, corpus, np.arange(4), "ua")
 
@@ -94,7 +94,7 @@ def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
     with open_store(folder / "tiny.h5") as store:
         corpus = load(resolve(store, config(folder, "x")))
     with pytest.raises(RuntimeError, match="scored already"):
-        evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1})
+        evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1}, ())
 
 
 @pytest.mark.parametrize("select", ["validation", "last"])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import chain, count
 
 from emofuse.store import Feature, Store
+from emofuse.train.join import AnyFeature, AnyStore, part_of, parts
 
 # Stage 2 does not know stage 1: these are the words that its users know best, and no more than advice.
 ENCODERS = {
@@ -22,15 +23,17 @@ _NAMES = {"logmel-smcn": "logmel"}
 
 
 def extract_command(
-    store: Store,
+    store: AnyStore,
     encoder: str,
     *,
-    like: Feature | None = None,
+    like: AnyFeature | None = None,
     layers: str | None = None,
     name: str | None = None,
     more: Sequence[str] = (),
 ) -> str:
     """The command that makes a feature of a store, with the corpus options that the store remembers.
+
+    Of several stores, one command for each that has no feature of that name, or for all where all have.
 
     Args:
         like: The feature whose encoder options are taken over; none: one of the same encoder, if there is one.
@@ -38,9 +41,19 @@ def extract_command(
         name: What the feature shall be called, if not as its encoder.
         more: Further options, which replace the same ones that are remembered.
     """
-    like = like or next((f for f in store.features.values() if f.encoder == encoder), None)
+    every = parts(store)
+    like = like or next((f for s in every for f in s.features.values() if f.encoder == encoder), None)
+    usual = name or _NAMES.get(encoder, encoder)
+    lacking = [s for s in every if usual not in s.features] if len(every) > 1 else []
+    commands = [_command(s, encoder, like, layers, name, more) for s in lacking or every]
+    return "\n    and: ".join(commands)
+
+
+def _command(
+    store: Store, encoder: str, like: AnyFeature | None, layers: str | None, name: str | None, more: Sequence[str]
+) -> str:
     corpus = next(filter(None, (_remembered(f, "corpus_options") for f in store.features.values())), [])
-    own = _remembered(like, "encoder_options") if like else []
+    own = _remembered(part_of(like, store), "encoder_options") if like else []
     if layers is not None:
         own = [*_without(own, "--layers"), "--layers", layers]
     for option in (word for word in more if word.startswith("--")):
@@ -50,7 +63,7 @@ def extract_command(
     return shlex.join(("extract", *words, "--store", str(store.path)))
 
 
-def adding(store: Store, modality: str, encoder: str, *, layered: bool = False) -> str:
+def adding(store: AnyStore, modality: str, encoder: str, *, layered: bool = False) -> str:
     """How a feature of an encoder is added, under a free name where its usual one is taken, and then fitted with."""
     usual = _NAMES.get(encoder, encoder)
     taken = store.features.get(usual)
@@ -60,16 +73,17 @@ def adding(store: Store, modality: str, encoder: str, *, layered: bool = False) 
     return renewed(store, modality, encoder, taken if taken.encoder == encoder else None, kind)
 
 
-def renewed(store: Store, modality: str, encoder: str, like: Feature | None, kind: str) -> str:
+def renewed(store: AnyStore, modality: str, encoder: str, like: AnyFeature | None, kind: str) -> str:
     """How a second feature of an encoder is made, with all `layers` or the `last` one, and then fitted with."""
     wished = f"{like.name if like else encoder}-{kind}"
-    name = next(n for n in chain([wished], (f"{wished}-{k}" for k in count(2))) if n not in store.features)
+    taken = {n for s in parts(store) for n in s.features}
+    name = next(n for n in chain([wished], (f"{wished}-{k}" for k in count(2))) if n not in taken)
     layers = {"layers": "all", "last": "last"}.get(kind)
     command = extract_command(store, encoder, like=like, layers=layers, name=name)
     return f"{command}\n    then: fit ... --{modality} {name}"
 
 
-def for_unknown(store: Store, modality: str, name: str, names: Sequence[str], *, layered: bool) -> str:
+def for_unknown(store: AnyStore, modality: str, name: str, names: Sequence[str], *, layered: bool) -> str:
     """What to do about a feature name that the store does not have; empty where a near name is the likely one."""
     known = [e for e in ENCODERS[modality] if not (layered and e in UNLAYERED)]
     if name in known:

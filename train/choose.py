@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
-from emofuse.store import Feature, Store
 from emofuse.train.advice import UNLAYERED, adding, extract_command, for_lacking, for_unknown, renewed
+from emofuse.train.join import AnyFeature, AnyStore, JoinedFeature, JoinedStore, part_of, parts
 from emofuse.train.models.base import ModelSpec
 
 
 def choose(
-    store: Store, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
-) -> tuple[dict[str, Feature], list[str]]:
+    store: AnyStore, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
+) -> tuple[dict[str, AnyFeature], list[str]]:
     """The features of a model by modality, and remarks for the user.
 
     Args:
@@ -23,7 +25,7 @@ def choose(
             problems.append(
                 UsageError(f"--{modality} has no effect: model {name} uses {' and '.join(spec.modalities)} alone")
             )
-    chosen: dict[str, Feature] = {}
+    chosen: dict[str, AnyFeature] = {}
     remarks: list[str] = []
     for modality in _modalities(store, name, spec, wanted, problems):
         try:
@@ -38,7 +40,7 @@ def choose(
 
 
 def _modalities(
-    store: Store, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
+    store: AnyStore, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
 ) -> list[str]:
     named = [m for m in spec.modalities if wanted[m] is not None]
     present = [m for m in spec.modalities if any(_fits(f, spec, m) for f in store.features.values())]
@@ -56,28 +58,40 @@ def _modalities(
     return named or present
 
 
-def _fits(feature: Feature, spec: ModelSpec, modality: str) -> bool:
+def _fits(feature: AnyFeature, spec: ModelSpec, modality: str) -> bool:
     return feature.modality == modality and bool(feature.layers) == spec.layered
 
 
-def _advice(store: Store, spec: ModelSpec) -> str:
+def _advice(store: AnyStore, spec: ModelSpec) -> str:
     commands = [
-        adding(store, m, encoder, layered=spec.layered) for m, encoder in spec.features.items() if store.manifest.has(m)
+        adding(store, m, encoder, layered=spec.layered)
+        for m, encoder in spec.features.items()
+        if all(s.manifest.has(m) for s in parts(store))
     ]
     return "add one: " + "\n  or: ".join(commands)
 
 
-def _feature(store: Store, name: str, spec: ModelSpec, modality: str, wanted: str | None) -> tuple[Feature, str | None]:
+def _feature(
+    store: AnyStore, name: str, spec: ModelSpec, modality: str, wanted: str | None
+) -> tuple[AnyFeature, str | None]:
     of_modality = {n: f for n, f in store.features.items() if f.modality == modality}
     candidates = {n: f for n, f in of_modality.items() if _fits(f, spec, modality)} or of_modality
     default = spec.features[modality]
-    if wanted in store.features and wanted not in of_modality:
+    if wanted is not None and wanted in store.features and wanted not in of_modality:
         raise UsageError(f"--{modality} {wanted}: that feature is {store.features[wanted].modality}")
     if wanted in of_modality:
         return of_modality[wanted], None
-    if not store.manifest.has(modality):
-        needed = f"{store.path}: corpus {store.manifest.corpus} has no {modality}, and model {name} needs it"
-        raise UsageError(needed + for_lacking(store, modality, default))
+    silent = [s for s in parts(store) if not s.manifest.has(modality)]
+    if silent:
+        needed = [
+            f"{s.path}: corpus {s.corpus} has no {modality}, and model {name} needs it"
+            + for_lacking(s, modality, default)
+            for s in silent
+        ]
+        raise UsageError("\n".join(needed))
+    if wanted is not None or not candidates:
+        usual = [default, *(n for s in parts(store) for n, f in s.features.items() if _fits(f, spec, modality))]
+        _in_all(store, modality, usual if wanted is None else [wanted])
     if wanted is not None:
         hint = for_unknown(store, modality, wanted, list(of_modality), layered=spec.layered)
         raise UnknownNameError(f"{modality} feature in {store.path}", wanted, of_modality, hint)
@@ -85,7 +99,8 @@ def _feature(store: Store, name: str, spec: ModelSpec, modality: str, wanted: st
         return candidates[default], None
     if len(candidates) == 1:
         only = next(iter(candidates.values()))
-        return only, f"{modality} feature {only.name!r}, the only one (the preset names {default!r})"
+        every = " that every store has" if isinstance(store, JoinedStore) else ""
+        return only, f"{modality} feature {only.name!r}, the only one{every} (the preset names {default!r})"
     if candidates:
         raise UsageError(
             f"{store.path} has several {modality} features, {', '.join(sorted(candidates))}: give --{modality} NAME"
@@ -95,12 +110,45 @@ def _feature(store: Store, name: str, spec: ModelSpec, modality: str, wanted: st
     )
 
 
-def _usable(store: Store, name: str, spec: ModelSpec, feature: Feature) -> None:
-    if not feature.complete:
-        raise UsageError(
-            f"feature {feature.name!r} of {store.path} is incomplete; the same command finishes it: "
-            + extract_command(store, feature.encoder, like=feature, name=feature.name)
-        )
+def _in_all(store: AnyStore, modality: str, names: Sequence[str]) -> None:
+    """Refuse the first of `names` that any store has, since others lack it."""
+    name = next((n for n in names if any(n in s.features for s in parts(store))), None)
+    if name is None:
+        return
+    having = [s for s in parts(store) if name in s.features]
+    held = having[0].features[name]
+    if held.modality != modality:
+        raise UsageError(f"--{modality} {name}: that feature is {held.modality}")
+    where = f"feature {name!r} is in {', '.join(str(s.path) for s in having)} alone"
+    raise UsageError(f"{where}; add it: {extract_command(store, held.encoder, like=held, name=name)}")
+
+
+def _alike(store: AnyStore, spec: ModelSpec, feature: JoinedFeature) -> None:
+    """Refuse a feature that the stores have made in different ways."""
+    if not feature.differences:
+        return
+    first = next(iter(feature.parts.values()))
+    kind = "layers" if spec.layered else "last" if any(f.layers for f in feature.parts.values()) else "alike"
+    again = f"or make it anew in all: {renewed(store, feature.modality, first.encoder, first, kind)}"
+    raise UsageError(
+        f"feature {feature.name!r} was not made in the same way in all stores:\n    "
+        + "\n    ".join(feature.differences)
+        + f"\n  Give another --{feature.modality}, "
+        + (f"since encoder {first.encoder} leaves no choice" if first.encoder in UNLAYERED else again)
+    )
+
+
+def _usable(store: AnyStore, name: str, spec: ModelSpec, feature: AnyFeature) -> None:
+    halves = [(s, half) for s in parts(store) if not (half := part_of(feature, s)).complete]
+    if halves:
+        told = [
+            f"feature {f.name!r} of {s.path} is incomplete; the same command finishes it: "
+            + extract_command(s, f.encoder, like=f, name=f.name)
+            for s, f in halves
+        ]
+        raise UsageError("\n".join(told))
+    if isinstance(feature, JoinedFeature):
+        _alike(store, spec, feature)
     if bool(feature.layers) == spec.layered:
         return
     held = f"holds {len(feature.layers)} layers per frame, model {name} takes one: "

@@ -11,7 +11,6 @@ import click
 from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, command
 
-
 # Written out, so that --help needs no torch; a test compares it with the registry.
 MODELS = (
     "mmrbn, smcn, mcfn, msmser, coattention; cme, ks-transformer, mult, lmf, tfn; concat, audio, text, linear, "
@@ -20,10 +19,18 @@ MODELS = (
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--store", required=True, type=click.Path(path_type=Path), help="The store to fit from.")
+@click.option(
+    "--store",
+    "stores",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The store to fit from; several times for a protocol that joins corpora.",
+)
+@click.option("--test-store", type=click.Path(path_type=Path), help="The store of a corpus that is only tested on.")
 @click.option("--model", required=True, help=MODELS)
 @click.option("--ablation", help="A variant that the model's paper names; `emofuse models NAME` lists them.")
-@click.option("--protocol", help="The task, or a TOML file of one's own.  [default: the corpus's usual one]")
+@click.option("--protocol", help="The task, or a TOML file of one's own.  [default: the usual one for the stores]")
 @click.option("--audio", help="The audio feature.  [default: the model's usual one, or the only one]")
 @click.option("--text", help="The text feature.  [default: likewise]")
 @click.option("--folds", default="all", help="all, or numbers such as 1,3.")
@@ -52,7 +59,7 @@ MODELS = (
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
 @command
-def fit(**options: Any) -> None:
+def fit(stores: tuple[Path, ...], **options: Any) -> None:
     """Fit a fusion model from a store, cross-validate it, and leave a run folder.
 
     Example: fit --store cache/iemocap.h5 --model smcn
@@ -60,7 +67,7 @@ def fit(**options: Any) -> None:
     from emofuse.train.config import FitConfig
     from emofuse.train.run import fit as run
 
-    finished = run(FitConfig(**options), say=say)
+    finished = run(FitConfig(store=stores[0], more_stores=stores[1:], **options), say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)
 
 

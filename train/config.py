@@ -13,6 +13,10 @@ class FitConfig:
 
     store: Path
     model: str
+    more_stores: tuple[Path, ...] = ()
+    """Those of further corpora that are trained on."""
+    test_store: Path | None = None
+    """That of a corpus that is only tested on."""
     protocol: str | None = None
     audio: str | None = None
     text: str | None = None
@@ -33,4 +37,6 @@ class FitConfig:
     """So many utterances at most, spread evenly over folds and classes."""
     device: str = "auto"
     out: Path | None = None
+    runs: Path = Path("runs")
+    """Where run folders lie that `out` does not name."""
     threads: int | None = None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.store import Feature, Store
 from emofuse.train.folds import check_groups
+from emofuse.train.join import AnyFeature, AnyStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ class Task:
     remarks: tuple[str, ...] = ()
 
 
-def task_of(store: Store, protocol: Protocol, features: Mapping[str, Feature], allowed: int) -> Task:
+def task_of(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyFeature], allowed: int) -> Task:
     """Select the task's utterances and compare their counts with the protocol's.
 
     Without expected counts there is nothing to differ from: what lacks a feature is excluded and listed.
@@ -74,7 +73,7 @@ def task_of(store: Store, protocol: Protocol, features: Mapping[str, Feature], a
     return Task(utterances=kept, excluded=excluded, found=len(counted), differences=tuple(differences), remarks=remarks)
 
 
-def _reason(store: Store, id: str, held: Mapping[str, set[str]]) -> str:
+def _reason(store: AnyStore, id: str, held: Mapping[str, set[str]]) -> str:
     said = {(e.id, e.modality): e.reason for e in store.manifest.excluded}
     lacking = [modality for modality, ids in held.items() if id not in ids]
     return "; ".join(said.get((id, m)) or said.get((id, None)) or f"no up-to-date {m} feature" for m in lacking)
@@ -82,13 +81,8 @@ def _reason(store: Store, id: str, held: Mapping[str, set[str]]) -> str:
 
 def _off(protocol: Protocol, counted: Sequence[Utterance]) -> int:
     """The largest difference of any count: the total, a class, a fold."""
-    assert protocol.expected is not None
-    pairs: list[tuple[Mapping[str, int], Mapping[str, int]]] = [
-        ({"all": len(counted)}, {"all": protocol.expected.total}),
-        (Counter(str(protocol.class_of(u)) for u in counted), protocol.expected.classes),
-        (Counter(protocol.group_of(u) for u in counted), protocol.expected.folds),
-    ]
-    return max(abs(have.get(k, 0) - want.get(k, 0)) for have, want in pairs if want for k in {*have, *want})
+    pairs = protocol.counts(counted)
+    return max(abs(have.get(k, 0) - want.get(k, 0)) for _, have, want in pairs for k in {*have, *want})
 
 
 def _lacking(held: Mapping[str, set[str]], excluded: Mapping[str, str]) -> list[str]:

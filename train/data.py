@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofuse.common.errors import DataError
-from emofuse.store import Feature
+from emofuse.train.join import AnyFeature
 
 Indices = NDArray[np.int64]
 Pool = Literal["frames", "mean", "mean+deviation"]
@@ -43,7 +43,7 @@ class Resident:
 
     @staticmethod
     def load(
-        feature: Feature, ids: Sequence[str], device: torch.device, limit: int | None = None, pool: Pool = "frames"
+        feature: AnyFeature, ids: Sequence[str], device: torch.device, limit: int | None = None, pool: Pool = "frames"
     ) -> Resident:
         """Read `ids` of a feature, at most `limit` frames of each, as frames or as one pooled vector.
 

@@ -36,7 +36,7 @@ def test(
     ids: Sequence[str],
     classes: Sequence[str],
     about: dict[str, Any],
-    without: Sequence[str] = (),
+    without: Sequence[str],
 ) -> dict[str, Any]:
     """Score the selected weights of a fold on its test side and write predictions.csv, then result.json.
 

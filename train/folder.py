@@ -59,10 +59,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def default_out(identity: Mapping[str, Any]) -> Path:
+def default_out(identity: Mapping[str, Any], runs: Path = Path("runs")) -> Path:
     """`runs/PROTOCOL-MODEL-DIGEST`: equal settings come to the same folder, so the same command resumes."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return Path("runs") / f"{identity['protocol']['name']}-{identity['model']}-{digest}"
+    return runs / f"{identity['protocol']['name']}-{identity['model']}-{digest}"
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from itertools import combinations
 from typing import Any, Literal
 
 from emofuse.common.errors import UsageError, complain
-from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.joint import corpus_of
+from emofuse.manifests.protocol import SPLITS, Protocol
 from emofuse.manifests.schema import Utterance
 
 Select = Literal["validation", "last"]
-SPLITS = ("train", "dev", "test")
 UNKNOWN = "unknown"
 """The corpus of weights of which nobody has said what they were fitted on."""
 
@@ -26,9 +26,9 @@ class Fold:
     number: int
     """From 1."""
     name: str
-    """The group that is tested."""
+    """The group (or other corpus) that is tested."""
     validated: str | None
-    """The group that selects the checkpoint; none with `--select last`."""
+    """What selects the checkpoint; none with `--select last`."""
     train: tuple[Utterance, ...]
     validation: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
@@ -41,7 +41,8 @@ class Fold:
     def of(self, utterances: Iterable[Utterance]) -> Fold:
         """The same fold of fewer utterances."""
         kept = {u.id for u in utterances}
-        return replace(self, **{name: tuple(u for u in side if u.id in kept) for name, side in self.sides.items()})
+        sides: dict[str, Any] = {k: tuple(u for u in side if u.id in kept) for k, side in self.sides.items()}
+        return replace(self, **sides)
 
 
 def even_sample(utterances: Sequence[Utterance], protocol: Protocol, limit: int) -> tuple[Utterance, ...]:
@@ -62,8 +63,8 @@ def even_sample(utterances: Sequence[Utterance], protocol: Protocol, limit: int)
 def build(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -> list[Fold]:
     """All folds of a protocol, checked for leaks.
 
-    Validation is the next group in turn, or the official dev split. With `last` the next group goes back to training;
-    an official dev split does not: it is left unused.
+    Validation is the next group in turn, the official dev split, or, where another corpus is tested, what the protocol
+    names. With `last` it goes back to training, except for an official dev split: that is left unused.
 
     Raises:
         UsageError: Too few groups, an official split that is empty, utterances of no fold, or sides that share what the
@@ -73,8 +74,11 @@ def build(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         groups.setdefault(protocol.group_of(utterance), []).append(utterance)
-    folds = _official(groups, select) if protocol.fold_by == "split" else _in_turn(protocol, groups, select)
-    complain([p for fold in folds for p in leaks(fold, protocol.disjoint)], f"protocol {protocol.name}: folds leak")
+    if protocol.test_corpus:
+        folds = [_elsewhere(protocol, groups, select)]
+    else:
+        folds = _official(groups, select) if protocol.fold_by == "split" else _in_turn(protocol, groups, select)
+    complain([p for fold in folds for p in _shared(protocol, fold)], f"protocol {protocol.name}: folds leak")
     return folds
 
 
@@ -84,21 +88,22 @@ def check_groups(protocol: Protocol, utterances: Sequence[Utterance]) -> None:
     Raises:
         UsageError: The values of what forms the folds that none of them takes, each with its count.
     """
-    by, split = protocol.fold_by, protocol.fold_by == "split"
+    by, split = protocol.grouping, protocol.fold_by == "split"
     known = SPLITS if split else tuple(value for group in protocol.fold_groups for value in group)
-    found = Counter(getattr(u, by) for u in utterances)
+    found = Counter(protocol.fold_value(u) for u in utterances if not protocol.only_tests(u))
     strange = {value: n for value, n in found.items() if value is None or (known and value not in known)}
     if not strange:
         return
     listed = [f"{'(none)' if v is None else v} {n}" for v, n in sorted(strange.items(), key=lambda i: str(i[0]))]
     shown = ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
+    annotation = by if protocol.joint else f"corpus's {by}"
     own = (
         "" if split else ", or name these values under [folds] groups of a protocol of your own (--protocol PATH.toml)"
     )
     raise UsageError(
         f"protocol {protocol.name} forms its folds by {by}, and {sum(strange.values())} of {len(utterances)} "
         f"utterances are in none of them: {shown}; valid: {', '.join(known) if known else f'any {by}'}. "
-        f"Correct the corpus's {by} and extract again{own}"
+        f"Correct the {annotation} and extract again{own}"
     )
 
 
@@ -149,8 +154,48 @@ def _in_turn(protocol: Protocol, groups: Mapping[str, list[Utterance]], select: 
     return folds
 
 
+def _elsewhere(protocol: Protocol, groups: Mapping[str, list[Utterance]], select: Select) -> Fold:
+    """The one fold that tests another corpus."""
+    assert protocol.joint is not None
+    assert protocol.test_corpus is not None
+    train, validation, test = (tuple(groups.get(side, ())) for side in ("train", "validation", "test"))
+    complain(
+        [f"nothing to {side}" for side, members in (("train", train), ("test", test)) if not members],
+        f"protocol {protocol.name} does not come out of these stores",
+    )
+    honest = select == "validation"
+    held = {protocol.fold_value(u) for u in validation}
+    lacking = [v for v in protocol.joint.validation if v not in held] if honest else []
+    if lacking:
+        have = sorted({str(protocol.fold_value(u)) for u in (*train, *validation)}, key=_natural)
+        raise UsageError(
+            f"protocol {protocol.name} validates on {protocol.validated_on}, but these stores have no utterance of "
+            f"{', '.join(lacking)}; they have: {', '.join(have)}"
+        )
+    return Fold(
+        number=1,
+        name=protocol.test_corpus,
+        validated="+".join(protocol.joint.validation) if honest else None,
+        train=train if honest else train + validation,
+        validation=validation if honest else (),
+        test=test,
+    )
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _shared(protocol: Protocol, fold: Fold) -> list[str]:
+    """What the sides share; of several corpora each is checked alone, since joined names never meet."""
+    if protocol.joint is None:
+        return leaks(fold, protocol.disjoint)
+    members = [u for side in fold.sides.values() for u in side]
+    return [
+        problem
+        for corpus, keys in protocol.joint.disjoint.items()
+        for problem in leaks(fold.of(u for u in members if corpus_of(u.id) == corpus), keys)
+    ]
 
 
 def leaks(fold: Fold, disjoint: Sequence[str]) -> list[str]:

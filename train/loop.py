@@ -17,7 +17,7 @@ from emofuse.common.errors import UsageError
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.data import Corpus, Indices
 from emofuse.train.metrics import scores
-from emofuse.train.models.base import FusionModel
+from emofuse.train.models.base import FusionModel, Outputs
 from emofuse.train.resume import Best, Keeper, Kept, State
 
 EVALUATIONS = 10
@@ -152,16 +152,27 @@ def _copy(model: FusionModel) -> State:
     return {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
 
 
-@torch.no_grad()
 def predict(model: FusionModel, corpus: Corpus, indices: Indices) -> tuple[NDArray[np.float32], float]:
     """Class probabilities [n, C] in the order of `indices`, and the mean of the model's own loss over the batches."""
+    losses: list[float] = []
+
+    def take(outputs: Outputs, labels: Tensor) -> Tensor:
+        losses.append(float(model.loss(outputs, labels)) * len(labels))
+        return model.probabilities(outputs)
+
+    return collect(model, corpus, indices, take), sum(losses) / len(indices)
+
+
+@torch.no_grad()
+def collect(
+    model: FusionModel, corpus: Corpus, indices: Indices, take: Callable[[Outputs, Tensor], Tensor]
+) -> NDArray[np.float32]:
+    """What `take` takes of the outputs and labels of a batch, [B, ...], for all of `indices` in their order."""
     model.eval()
-    found, order, total = [], [], 0.0
+    found, order = [], []
     for some in corpus.evaluation_batches(indices):
         batch = corpus.batch(some)
-        outputs = model(*batch.inputs)
-        total += float(model.loss(outputs, batch.labels)) * len(some)
-        found.append(model.probabilities(outputs).cpu().numpy())
+        found.append(take(model(*batch.inputs), batch.labels).cpu().numpy())
         order.append(some)
     place = {index: i for i, index in enumerate(np.concatenate(order).tolist())}
-    return np.concatenate(found)[[place[i] for i in indices.tolist()]], total / len(indices)
+    return np.concatenate(found)[[place[i] for i in indices.tolist()]]

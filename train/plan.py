@@ -5,28 +5,28 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError, complain
-from emofuse.manifests import protocol as protocols
+from emofuse.common.errors import UnknownNameError, UsageError, complain
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.store import Feature, Store
-from emofuse.train.advice import extract_command
 from emofuse.train.choose import choose
 from emofuse.train.config import FitConfig
 from emofuse.train.counts import Task, task_of
-from emofuse.train.folds import Fold, build, encoder_leaks, even_sample
+from emofuse.train.exposure import encoder_remarks
+from emofuse.train.folds import Fold, build, even_sample
+from emofuse.train.join import AnyFeature, AnyStore, JoinedStore, parts
+from emofuse.train.match import protocol_of
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, settings_of, with_settings
-from emofuse.train.models.registry import MODELS
+from emofuse.train.models.registry import MODELS, variant
+from emofuse.train.problems import Problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,9 @@ class Plan:
     protocol: Protocol
     spec: ModelSpec
     settings: Config
-    features: dict[str, Feature]
+    stores: Mapping[str, str]
+    """Corpus -> the path of its store."""
+    features: dict[str, AnyFeature]
     """By modality."""
     standardised: tuple[str, ...]
     utterances: tuple[Utterance, ...]
@@ -77,6 +79,7 @@ class Plan:
         return {
             "run": run,
             "store": str(self.config.store),
+            "stores": dict(self.stores),
             "provenance": {m: dict(f.provenance) for m, f in self.features.items()},
             "allow_missing": self.config.allow_missing,
             "differences": list(self.task.differences),
@@ -118,42 +121,24 @@ class Plan:
         }
 
 
-@dataclass(slots=True)
-class _Problems:
-    found: list[EmofuseError] = field(default_factory=list)
-
-    @contextmanager
-    def noting(self) -> Iterator[None]:
-        try:
-            yield
-        except UsageError as error:
-            self.found.append(error)
-
-    def stop(self) -> None:
-        if len(self.found) == 1:
-            raise self.found[0]
-        if self.found:
-            raise UsageError("\n  - ".join(["several things are wrong:", *map(str, self.found)]))
-
-
-def resolve(store: Store, config: FitConfig) -> Plan:
-    """Resolve a call of `fit` against a store.
+def resolve(store: AnyStore, config: FitConfig) -> Plan:
+    """Resolve a call of `fit` against its store, or its stores as one.
 
     Raises:
         UsageError: All that is wrong with the options, in one message; then what is wrong with the data.
     """
-    problems = _Problems()
+    problems = Problems()
     model, ablation = config.model, config.ablation
     spec: ModelSpec | None = None
     protocol: Protocol | None = None
     settings: Config | None = None
-    features: dict[str, Feature] = {}
+    features: dict[str, AnyFeature] = {}
     remarks: list[str] = []
     device = torch.device("cpu")
     with problems.noting():
-        model, ablation, spec = _variant(config)
+        model, ablation, spec = variant(config.model, config.ablation)
     with problems.noting():
-        protocol = _protocol(store, config.protocol)
+        protocol = protocol_of(store, config.protocol)
     with problems.noting():
         device = find_device(config.device)
     if spec is not None:
@@ -187,8 +172,10 @@ def resolve(store: Store, config: FitConfig) -> Plan:
         remarks.append(
             f"short run: {len(utterances)} utterances (--limit {config.limit}), spread over folds and classes"
         )
-    remarks += _encoders(store, features, protocol, folds)
+    remarks += encoder_remarks(store, features, protocol, folds)
     remarks += task.remarks
+    if isinstance(store, JoinedStore):
+        remarks += [f"{s.corpus} from {s.path} ({option})" for option, s in store.options]
     if len(used) < len(task.utterances):
         idle = len(task.utterances) - len(used)
         remarks.append(f"the official dev split, {idle} utterances, is left unused (--select last)")
@@ -200,6 +187,7 @@ def resolve(store: Store, config: FitConfig) -> Plan:
         protocol=protocol,
         spec=spec,
         settings=settings,
+        stores={s.corpus: str(s.path) for s in parts(store)},
         features=features,
         standardised=_standardised(spec, settings, features),
         utterances=utterances,
@@ -210,18 +198,6 @@ def resolve(store: Store, config: FitConfig) -> Plan:
         remarks=tuple(remarks),
         manifest_digest=store.manifest.digest(),
     )
-
-
-def _protocol(store: Store, name: str | None) -> Protocol:
-    corpus = store.manifest.corpus
-    protocol = protocols.default_for(corpus) if name is None else protocols.load(name)
-    if protocol.corpus != corpus:
-        fitting = ", ".join(protocols.names(corpus)) or "none; write one (--protocol PATH.toml)"
-        raise UsageError(
-            f"protocol {protocol.name} is for corpus {protocol.corpus}, but {store.path} holds {corpus}; "
-            f"valid: {fitting}"
-        )
-    return protocol
 
 
 def find_device(name: str) -> torch.device:
@@ -240,22 +216,6 @@ def find_device(name: str) -> torch.device:
     raise UsageError(f"no device {name!r} here; valid: {valid}")
 
 
-def _variant(config: FitConfig) -> tuple[str, str | None, ModelSpec]:
-    """The registered model, the ablation of it that is left to apply, and what both read."""
-    spec = MODELS[config.model]
-    if config.ablation is None:
-        return config.model, None, spec
-    if config.ablation not in spec.ablations:
-        raise UnknownNameError(f"ablation of {config.model}", config.ablation, spec.ablations)
-    ablation = spec.ablations[config.ablation]
-    if ablation.model is not None:
-        return ablation.model, None, MODELS[ablation.model]
-    reads = ablation.modalities or spec.modalities
-    features = {m: f for m, f in spec.features.items() if m in reads}
-    optional = spec.optional if reads == spec.modalities else ()
-    return config.model, config.ablation, replace(spec, modalities=reads, features=features, optional=optional)
-
-
 def _settings(
     config: FitConfig, spec: ModelSpec, ablation: str | None, corpus: str, modalities: Sequence[str]
 ) -> Config:
@@ -266,7 +226,7 @@ def _settings(
     return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed)
 
 
-def _standardised(spec: ModelSpec, settings: Config, features: dict[str, Feature]) -> tuple[str, ...]:
+def _standardised(spec: ModelSpec, settings: Config, features: dict[str, AnyFeature]) -> tuple[str, ...]:
     if not isinstance(settings, SequenceConfig):
         return tuple(features) if spec.pool == "mean+deviation" else ()
     choice = {"audio": settings.standardise_audio, "text": settings.standardise_text}
@@ -289,24 +249,6 @@ def _chosen(folds: list[Fold], asked: str) -> list[Fold]:
 def _emptied(fold: Fold) -> list[str]:
     expected = ("train", "validation", "test") if fold.validated else ("train", "test")
     return [side for side in expected if not fold.sides[side]]
-
-
-def _encoders(store: Store, features: dict[str, Feature], protocol: Protocol, folds: Sequence[Fold]) -> list[str]:
-    problems, refused, remarks = _Problems(), [], []
-    for f in features.values():
-        command = extract_command(store, f.encoder, like=f, name=f.name)
-        with problems.noting():
-            bad, said = encoder_leaks(f.name, f.provenance, protocol.corpus, folds, command)
-            refused += bad
-            remarks += said
-    problems.stop()
-    if refused:
-        raise UsageError(
-            "these folds would be tested on what an encoder has learned from:\n  - "
-            + "\n  - ".join(refused)
-            + "\nLeave those folds out (--folds) or take a feature whose encoder was not fitted on them."
-        )
-    return remarks
 
 
 def with_seed(plan: Plan, seed: int) -> Plan:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emofuse.store import open_store
 from emofuse.train import folder, summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
 from emofuse.train.crossval import Say, Work, cross_validate, over_seeds
 from emofuse.train.data import Corpus, Resident
+from emofuse.train.join import open_stores
 from emofuse.train.models.base import Inputs
 from emofuse.train.models.config import SequenceConfig
 from emofuse.train.plan import Plan, resolve
@@ -29,8 +31,20 @@ class Finished:
     excluded: tuple[str, ...]
 
 
+@contextmanager
+def resolved(config: FitConfig) -> Iterator[Plan]:
+    """The plan of a call, its stores open.
+
+    Raises:
+        UsageError: Everything about the options and the stores that stands in the way.
+        DataError: A store is damaged.
+    """
+    with open_stores(config) as store:
+        yield resolve(store, config)
+
+
 def fit(config: FitConfig, say: Say = print) -> Finished:
-    """Fit a model from a store and cross-validate it; what is finished already is only told again.
+    """Fit a model from its stores and cross-validate it; what is finished already is only told again.
 
     Raises:
         UsageError: Something about the options, the store's contents or an existing folder.
@@ -38,10 +52,9 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    with open_store(config.store) as store:
-        plan = resolve(store, config)
+    with resolved(config) as plan:
         run = plan.identity() | {"seeds": config.seeds}
-        out = config.out or folder.default_out(run)
+        out = config.out or folder.default_out(run, config.runs)
         metrics = folder.finished(out, run)
         if metrics is not None:
             say(f"already done: {out} holds this very run")

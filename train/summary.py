@@ -140,7 +140,7 @@ def header(plan: Plan, parameters: int) -> list[str]:
         *(_feature_line(plan, m) for m in plan.features),
         f"model     {plan.title}: {description}; {parameters:,} parameters",
         f"settings  {', '.join(f'{k}={v:g}' if isinstance(v, float) else f'{k}={v}' for k, v in settings.items())}",
-        f"folds     by {plan.protocol.fold_by}: "
+        f"folds     by {plan.protocol.grouping}: "
         + ", ".join(f"{f.number} ({f.name}) {len(f.train)}/{len(f.validation)}/{len(f.test)}" for f in plan.folds[:10])
         + (", ..." if len(plan.folds) > 10 else "")
         + " train/validation/test",
@@ -168,8 +168,7 @@ def _selection(plan: Plan) -> str:
     metric = METRICS[plan.protocol.metrics[0]].split(",")[0]
     if plan.config.select == "last":
         return "the last step; no validation"
-    held = "the official dev split" if plan.protocol.fold_by == "split" else f"the next {plan.protocol.fold_by} in turn"
-    return f"best {metric} on {held}; test is scored once, after that"
+    return f"best {metric} on {plan.protocol.validated_on}; test is scored once, after that"
 
 
 def _reduced(reduced: Mapping[str, Any]) -> str:

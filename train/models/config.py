@@ -72,9 +72,7 @@ def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
     """The settings that have an effect with these modalities, as they stand."""
     used, idle = _used(modalities), config.idle()
     return {
-        f.name: getattr(config, f.name)
-        for f in fields(config)
-        if f.metadata["modality"] in used and f.name not in idle
+        f.name: getattr(config, f.name) for f in fields(config) if f.metadata["modality"] in used and f.name not in idle
     }
 
 

@@ -31,8 +31,8 @@ Left open, and what is taken (the authors' public code is another model; sizes a
 - T_1, T_2 have 32 channels. In eq. 3 each of 4 heads has its own u, v, b; 128 units are 4 x 32 values; back to 256.
 - W_s and W_t have no bias, as printed. One linear layer per classifier. lambda = 1, omega = 1. No dropout.
 - RoBERTa is frozen here; the paper's is fine-tuned. 50 epochs. 16 s of speech: the temporal map has n x n entries, and
-  48 of IEMOCAP's 5531 and 26 of MELD's 13,706 utterances are longer. 150 word pieces, as
-  SMCN has: MELD's longest text has 93 words and marks.
+  48 of IEMOCAP's 5531 and 26 of MELD's 13,706 utterances are longer. 150 word pieces, as SMCN has: MELD's longest text
+  has 93 words and marks.
 
 Table 3's ablations: Speech only, Text only and Bimodal have that classifier alone and its own cross-entropy. w/o DAB:
 S = O_s, T = O_t. w/o CMI: no excitement (S^c = S~, T^c = T). w/o Intra-modal^s: S^f = S^c, no speech term in eq. 7, 8

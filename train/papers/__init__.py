@@ -1,0 +1,1 @@
+"""One TOML per published table or figure, and what runs and prints it beside our figures."""

@@ -1,0 +1,72 @@
+"""`reproduce`: run a published table row by row, print ours beside theirs, and leave it as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from emofuse.train.papers import figures, render
+from emofuse.train.papers.jobs import Job, Request, jobs
+from emofuse.train.papers.results import Sheet, line
+from emofuse.train.run import fit
+
+Say = Callable[[str], None]
+
+
+def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
+    """Run what is still to run of a table; gives the filled sheet and the folder it was written to.
+
+    A row whose run is finished already is only read, one that was interrupted goes on, and the files are written anew
+    after each row, so nothing is lost by stopping.
+
+    Raises:
+        UsageError: Everything that stands in the way, before anything is trained.
+    """
+    work, left_out = jobs(request)
+    folder = folder_of(request)
+    sheet = Sheet(table=request.table, marks=request.marks(), protocols=_conditions(request, work), left_out=left_out)
+    for number, job in enumerate(work, 1):
+        say(f"{number}/{len(work)} {job.row.name} on {job.config.protocol}")
+        finished = fit(job.config, say=_first_lines(say))
+        sheet.lines[job.task.protocol, job.row.name] = line(sheet, job.row, job.task, finished, job.frozen)
+        render.write(sheet, folder)
+    if request.table.figure is not None:
+        sheet.remarks += figures.draw(request.table, sheet, work, folder, say)
+        render.write(sheet, folder)
+    return sheet, folder
+
+
+def folder_of(request: Request) -> Path:
+    """`runs/tables/NAME`; what is marked, or has several seeds, gets a digest behind it."""
+    about = {"marks": request.marks(), "seeds": request.seeds, "rows": sorted(request.only)}
+    if about == {"marks": [], "seeds": 1, "rows": []}:
+        return request.runs / "tables" / request.table.name
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:6]
+    return request.runs / "tables" / f"{request.table.name}-{digest}"
+
+
+def _conditions(request: Request, work: Sequence[Job]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for task in request.table.tasks:
+        mine = [job.config for job in work if job.task is task]
+        if not mine:
+            continue
+        names = list(dict.fromkeys(n for c in mine for n in (c.audio, c.text) if n))
+        seeds = "seed 0" if request.seeds == 1 else f"seeds 0 to {request.seeds - 1}"
+        chosen = "the last step, no validation" if task.select == "last" else "selected on validation, never on test"
+        stand_in = "" if mine[0].protocol == task.protocol else f"protocol {mine[0].protocol}, "
+        found[task.protocol] = f"{stand_in}features {', '.join(names)}; {chosen}; {seeds}"
+    return found
+
+
+def _first_lines(say: Say) -> Say:
+    """Of what a fit says, what a table's reader wants: remarks and warnings, indented."""
+    wanted = ("note ", "reduced ", "excluded ", "already done", "run: ")
+
+    def chosen(text: str) -> None:
+        if text.startswith(wanted) or "are done already" in text or "goes on from step" in text:
+            say(f"    {text}")
+
+    return chosen

@@ -1,0 +1,70 @@
+"""The command `emofuse reproduce`: a published table by its name -> our figures beside the printed ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from emofuse.common.console import say
+from emofuse.common.errors import UsageError, command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("name", required=False)
+@click.option("--list", "listed", is_flag=True, help="Show every table.")
+@click.option("--store", "stores", multiple=True, type=click.Path(path_type=Path), help="A store; one per corpus.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="How many seeds, from 0 on.")
+@click.option("--folds", default="all", help="all, or numbers such as 1,3.")
+@click.option("--only", multiple=True, metavar="ROW", help="A row by its printed name; several times.")
+@click.option("--substitute", metavar="OLD=NEW,...", help="Run on what is at hand: hubert=logmel-smcn,bert=minilm.")
+@click.option("--steps", type=click.IntRange(min=1), help="Shorter than the paper's: steps per fold.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Likewise: passes over the training side.")
+@click.option("--limit", type=click.IntRange(min=1), help="Likewise: so many utterances at most.")
+@click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
+@click.option("--device", default="auto", help="auto, cpu or cuda:0.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="Where runs and tables land.")
+@command
+def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path, **options: object) -> None:
+    """Run a published table and print ours beside theirs.
+
+    A table that was interrupted goes on where it stopped; rows that other tables share are run once.
+
+    Example: emofuse reproduce mmrbn-table1 --store cache/iemocap.h5
+    """
+    from emofuse.train.papers import table as tables
+
+    if listed:
+        say(_list())
+        return
+    if name is None:
+        raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list says what each is)")
+    from emofuse.train.papers import render
+    from emofuse.train.papers.jobs import Request
+    from emofuse.train.papers.reproduce import reproduce as run
+
+    request = Request(table=tables.load(name), substitute=_pairs(substitute), runs=out, **options)  # type: ignore[arg-type]
+    sheet, folder = run(request, say)
+    say(f"\n{render.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
+
+
+def _list() -> str:
+    from emofuse.train.papers import table as tables
+
+    lines, paper = [], ""
+    for t in map(tables.load, tables.names()):
+        rows = sum(not r.cited for r in t.rows)
+        lines += [f"\n{t.paper}"] if t.paper != paper else []
+        lines.append(f"  {t.name:15} {t.where}, {rows} row{'s' * (rows > 1)} to run: {t.about}")
+        lines.append(f"  {'':15} on {', '.join(task.protocol for task in t.tasks)}; features {', '.join(t.features)}")
+        paper = t.paper
+    return "\n".join(lines).lstrip()
+
+
+def _pairs(text: str | None) -> dict[str, str]:
+    pairs = [part.strip() for part in text.split(",")] if text else []
+    wrong = [p for p in pairs if p.count("=") != 1 or "" in p.split("=")]
+    if wrong:
+        raise UsageError(f"--substitute {', '.join(wrong)}: expected OLD=NEW, several separated by commas")
+    return dict(p.split("=") for p in pairs)
