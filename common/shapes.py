@@ -27,7 +27,7 @@ def misshapen(value: Any, shape: Any, where: str = "") -> list[str]:
         return [f"{where} is {value!r}, expected a table"]
     if str in shape:
         return [p for k, item in value.items() for p in misshapen(item, shape[str], f"{where}.{k}")]
-    known = ", ".join(sorted(shape))
-    full = {k: f"{where}.{k}" if where else k for k in value}
+    known, between = ", ".join(sorted(shape)), " " if where.endswith(",") else "."
+    full = {k: f"{where}{between}{k}" if where else k for k in value}
     problems = [f"unknown key {full[k]}; known: {known}" for k in sorted(value) if k not in shape]
     return problems + [p for k, v in value.items() if k in shape for p in misshapen(v, shape[k], full[k])]

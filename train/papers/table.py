@@ -45,6 +45,7 @@ class Row:
     without: str | None
     """The modality that is absent when the trained model is scored."""
     tasks: tuple[str, ...]
+    """Where nothing is said: those for which it has figures, or, without any, all."""
     published: Mapping[str, Mapping[str, float]]
     """Protocol -> printed name of the column -> figure; whatever the paper does not print is absent."""
     cited: bool
@@ -153,7 +154,7 @@ def parse(name: str, raw: Mapping[str, Any]) -> Table:
             settings=tuple(r.get("set", ())),
             features=r.get("features", {}),
             without=r.get("without"),
-            tasks=tuple(r.get("tasks", r.get("published", {}) if r.get("cited") else every)),
+            tasks=tuple(r.get("tasks") or r.get("published") or every),
             published=r.get("published", {}),
             cited=r.get("cited", False),
             note=r.get("note", ""),
@@ -192,7 +193,7 @@ def _mistakes(table: Table) -> list[str]:
     for row in table.rows:
         if not row.cited and not row.model:
             problems.append(f"row {row.name!r} has no model")
-        problems += [f"row {row.name!r}: no task {t!r}" for t in row.tasks if t not in columns]
+        problems += [f"row {row.name!r}: no task {t!r}" for t in row.tasks if t not in {*columns, *row.published}]
         for protocol, figures in row.published.items():
             if protocol not in columns:
                 problems.append(f"row {row.name!r} has figures for {protocol!r}, which is no task")
