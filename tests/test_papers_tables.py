@@ -489,10 +489,10 @@ MISTAKES = [
     ("tasks.0.corpus", "iemocap", "unknown key tasks, item 1, corpus; known: features, metrics, protocol, select"),
     ("rows.0.published", {"meld7": {"Acc": 1.0}}, "row 'Mine' has figures for 'meld7', which is no task"),
     ("rows.0.published", {"iemocap4": {"ACC": 1.0}}, "row 'Mine': no column 'ACC'"),
-    ("rows.0.published", {"iemocap4": {"WA": "76"}}, "rows, item 1,.published.iemocap4.WA is '76', expected a number"),
+    ("rows.0.published", {"iemocap4": {"WA": "76"}}, "rows, item 1, published.iemocap4.WA is '76', expected a number"),
     ("rows.0.tasks", ["meld7"], "row 'Mine': no task 'meld7'"),
-    ("rows.0.settings", ["lr=1"], "unknown key rows, item 1,.settings; known: ablation, cited, features, model, "),
-    ("rows.0.cited", "yes", "rows, item 1,.cited is 'yes', expected true or false"),
+    ("rows.0.settings", ["lr=1"], "unknown key rows, item 1, settings; known: ablation, cited, features, model, "),
+    ("rows.0.cited", "yes", "rows, item 1, cited is 'yes', expected true or false"),
     ("model", "", "row 'Mine' has no model"),
     ("rows", [{"name": "Mine"}, {"name": "Mine"}], "row 'Mine' is there 2 times"),
 ]
