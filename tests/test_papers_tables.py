@@ -431,6 +431,12 @@ def test_tasks_are_protocols_that_know_the_classes(name: str) -> None:
         assert len(wanted) == len(set(wanted))
 
 
+def test_what_is_absent_at_inference_may_be_absent_in_that_model() -> None:
+    rows = [r for name in COLUMNS for r in tables.load(name).rows if r.without]
+    assert len(rows) == 4
+    assert all(r.without in variant(r.model, r.ablation)[2].optional for r in rows)
+
+
 def test_a_row_runs_where_it_has_figures_and_everywhere_where_it_has_none() -> None:
     smcn = tables.load("smcn-table3")
     assert {r.tasks for r in smcn.rows} == {("iemocap4", "meld7")}

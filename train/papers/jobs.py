@@ -84,7 +84,7 @@ def jobs(request: Request) -> tuple[list[Job], dict[str, str]]:
             if lacking:
                 left_out[task.protocol] = f"no store of {' and of '.join(lacking)} was given"
                 continue
-            found += [_job(request, row, task, rows, stores) for row in rows if task.protocol in row.tasks]
+            found += [_job(request, row, task, stores) for row in rows if task.protocol in row.tasks]
     if not found:
         raise UsageError(_nothing(request, stores, left_out))
     _check(found)
@@ -106,13 +106,12 @@ def _corpora(protocol: str) -> tuple[str, ...]:
     return (*found.corpora, *((found.test_corpus,) if found.test_corpus else ()))
 
 
-def _job(request: Request, row: Row, task: Task, rows: Sequence[Row], stores: Mapping[str, Store]) -> Job:
+def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) -> Job:
     protocol = protocols.load(request.stand_in(task.protocol))
     training = [stores[c] for c in protocol.corpora]
-    reads = variant(row.model, row.ablation)[2].modalities
-    wanted = {m: name for m, name in {**task.features, **row.features}.items() if m in reads}
+    spec = variant(row.model, row.ablation)[2]
+    wanted = {m: name for m, name in {**task.features, **row.features}.items() if m in spec.modalities}
     names = {m: _named(training, request.stand_in(name)) for m, name in wanted.items()}
-    alike = [r for r in rows if (r.model, r.ablation, r.settings) == (row.model, row.ablation, row.settings)]
     return Job(
         row=row,
         task=task,
@@ -134,8 +133,8 @@ def _job(request: Request, row: Row, task: Task, rows: Sequence[Row], stores: Ma
             settings=row.settings,
             seeds=request.seeds,
             select="last" if task.select == "last" else "validation",
-            # Rows that differ only in what is absent at inference are one run.
-            score_without=tuple(m for m in ("audio", "text") if m in {r.without for r in alike}),
+            # All that the model allows, so that rows of any table that differ in this alone are one run.
+            score_without=spec.optional,
             allow_missing=request.allow_missing,
             limit=request.limit,
             device=request.device,
