@@ -41,7 +41,8 @@ class UnknownNameError(UsageError):
     """A name that no registry, store or protocol knows; lists the valid ones and the nearest."""
 
     def __init__(self, kind: str, name: str, valid: Iterable[str], hint: str = "") -> None:
-        names = sorted(valid)
+        self.kind, self.valid = kind, sorted(valid)
+        names = self.valid
         listed = ", ".join(names) if names else "none"
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         guess = f" Did you mean {near[0]!r}?" if near else ""

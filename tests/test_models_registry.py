@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 import torch
+import train_samples as samples
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -29,15 +29,9 @@ DIMENSION = {"audio": 6, "text": 5}
 Sides = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
-# Sizes that every architecture may have, small enough for a test.
-SMALL = {"hidden": 8, "width": 8, "heads": 2, "feedforward": 16, "units": 8, "tokens": 3, "rank": 3, "ratio": 2}
-
-
 def build(name: str, modalities: tuple[str, ...], seed: int = 0, classes: int = 4) -> FusionModel:
     spec: ModelSpec = MODELS[name]
-    config = spec.preset("iemocap")
-    sizes = {f.name: SMALL[f.name] for f in dataclasses.fields(config) if f.name in SMALL}
-    config = dataclasses.replace(config, **sizes)  # type: ignore[arg-type]
+    config = samples.shrunk(spec.preset("iemocap"))
     width = {m: DIMENSION[m] for m in modalities}
     torch.manual_seed(seed)
     inputs = Inputs(audio=width.get("audio"), text=width.get("text"), layers=3 if spec.layered else 0, classes=classes)

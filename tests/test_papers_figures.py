@@ -13,8 +13,9 @@ import train_samples as samples
 
 from emofuse.train.metrics import scores
 from emofuse.train.papers.finished import finished_folds
-from emofuse.train.papers.jobs import Request, jobs
+from emofuse.train.papers.jobs import work_of
 from emofuse.train.papers.reproduce import reproduce
+from emofuse.train.papers.request import Request
 from emofuse.train.papers.table import parse
 
 SMALL = ["width=8", "heads=2", "units=8", "batch=16", "lr=0.01"]
@@ -47,7 +48,7 @@ def test_the_grid_is_chosen_on_validation_and_mixes_the_three_classifiers(folder
     over = {"alpha": [0.1, 0.5], "beta": [0.1, 0.5]}
     asked = request(folder, {"kind": "grid", "over": over}, [{"name": "Proposed", "set": SMALL}])
     sheet, where = reproduce(asked, lambda line: None)
-    (job,) = jobs(asked)[0]
+    (job,) = work_of(asked).jobs
     points = [(a, b) for a in over["alpha"] for b in over["beta"]]
     picked = json.loads((where / "grid-selection.json").read_text())["alpha and beta"]
     honest, optimistic = [], []

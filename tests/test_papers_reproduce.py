@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.store import FeatureData
 from emofuse.train.papers import render
-from emofuse.train.papers.jobs import Request, jobs
+from emofuse.train.papers.jobs import work_of
 from emofuse.train.papers.reproduce import folder_of, reproduce
+from emofuse.train.papers.request import Request, pairs
 from emofuse.train.papers.results import Sheet
-from emofuse.train.papers.table import Table, parse
+from emofuse.train.papers.table import Table, load, names, parse
 
 TINY = ("lr=0.01", "hidden=8", "batch=16")
 QUIET = {"seeds": 1, "steps": 4, "device": "cpu"}
@@ -54,7 +57,7 @@ def raw(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def request(folder: Path, table: Table, **changes: Any) -> Request:
-    return Request(table=table, stores=(folder / "tiny.h5",), runs=folder / "runs", **(QUIET | changes))
+    return Request(**({"table": table, "stores": (folder / "tiny.h5",), "runs": folder / "runs"} | QUIET | changes))
 
 
 def run(asked: Request) -> tuple[Sheet, Path, list[str]]:
@@ -130,7 +133,7 @@ def test_substituted_features_are_named_by_encoder_or_feature(folder: Path) -> N
     tasks = [{**raw(folder)["tasks"][0], "features": {"audio": "hubert-large", "text": "roberta"}}]
     table = parse("tiny-table9", raw(folder, tasks=tasks))
     asked = request(folder, table, substitute={"hubert-large": "logmel-smcn", "roberta": "bert"}, only=("SMCN",))
-    work, _ = jobs(asked)
+    work = work_of(asked).jobs
     assert [(job.config.audio, job.config.text) for job in work] == [("logmel", "bert")]
     assert asked.marks()[1:] == ["logmel-smcn stands in for hubert-large", "bert stands in for roberta"]
 
@@ -140,7 +143,7 @@ def test_a_protocol_can_stand_in_for_the_papers(folder: Path) -> None:
     rows = [{"name": "SMCN", "set": list(TINY), "published": {"iemocap4": {"UA": 77.6}}}]
     table = parse("tiny-table9", raw(folder, tasks=tasks, rows=rows))
     with pytest.raises(UsageError, match=r"tiny\.h5 holds tiny") as caught:
-        jobs(request(folder, table))
+        work_of(request(folder, table))
     assert "iemocap4: no store of iemocap was given" in str(caught.value)
     sheet, where, _ = run(request(folder, table, substitute={"iemocap4": str(folder / "tiny4.toml")}))
     assert sheet.of(table.tasks[0])[0].state == "run"
@@ -174,7 +177,7 @@ def test_recall_of_a_class_can_be_a_column(folder: Path) -> None:
 def test_a_feature_that_lacks_is_told_with_the_command_that_adds_it(folder: Path) -> None:
     tasks = [{**raw(folder)["tasks"][0], "features": {"audio": "wavlm", "text": "roberta"}}]
     with pytest.raises(UsageError) as caught:
-        jobs(request(folder, parse("tiny-table9", raw(folder, tasks=tasks))))
+        work_of(request(folder, parse("tiny-table9", raw(folder, tasks=tasks))))
     told = str(caught.value)
     assert "extract --dataset tiny --encoder wavlm --store" in told
     assert "extract --dataset tiny --encoder roberta --store" in told
@@ -184,31 +187,122 @@ def test_a_feature_that_lacks_is_told_with_the_command_that_adds_it(folder: Path
 def test_unknown_rows_substitutes_and_ablations_are_refused(folder: Path) -> None:
     table = parse("tiny-table9", raw(folder))
     with pytest.raises(UnknownNameError, match=r"no row of tiny-table9 named 'Adio'\. Did you mean 'Audio'"):
-        jobs(request(folder, table, only=("Adio",)))
+        work_of(request(folder, table, only=("Adio",)))
     with pytest.raises(UsageError, match=r"Somebody \[1\]: another system's figures, cited and not run"):
-        jobs(request(folder, table, only=("Somebody [1]",)))
+        work_of(request(folder, table, only=("Somebody [1]",)))
     with pytest.raises(UnknownNameError, match="no feature or protocol of tiny-table9 named 'hubert'"):
-        jobs(request(folder, table, substitute={"hubert": "logmel"}))
+        work_of(request(folder, table, substitute={"hubert": "logmel"}))
     rows = [{"name": "X", "ablation": "Audo"}]
     with pytest.raises(UnknownNameError, match="no ablation of smcn named 'Audo'"):
-        jobs(request(folder, parse("tiny-table9", raw(folder, rows=rows))))
+        work_of(request(folder, parse("tiny-table9", raw(folder, rows=rows))))
+
+
+def test_a_row_named_twice_is_run_once(folder: Path) -> None:
+    table = parse("tiny-table9", raw(folder))
+    asked = request(folder, table, only=("SMCN", "Audio", "SMCN"))
+    assert [job.row.name for job in work_of(asked).jobs] == ["Audio", "SMCN"]
+    assert folder_of(asked) == folder_of(request(folder, table, only=("Audio", "SMCN")))
+
+
+def test_substitutes_are_pairs_each_once_and_to_some_effect(folder: Path) -> None:
+    assert pairs("a=b, c=d") == {"a": "b", "c": "d"}
+    assert pairs(None) == {}
+    with pytest.raises(UsageError, match="--substitute 'a', '': expected OLD=NEW"):
+        pairs("a,b=c,")
+    with pytest.raises(UsageError, match="--substitute: a is given twice"):
+        pairs("a=b,a=c")
+    table = parse("tiny-table9", raw(folder))
+    with pytest.raises(UsageError, match="--substitute: bert=bert: without effect"):
+        work_of(request(folder, table, substitute={"bert": "bert"}))
+    with pytest.raises(UsageError, match="--substitute: bert=logmel: no row to run needs bert"):
+        work_of(request(folder, table, substitute={"bert": "logmel"}, only=("Audio",)))
+
+
+def test_the_feature_that_extract_calls_logmel_is_logmel_smcn(folder: Path) -> None:
+    frames = samples.frames(samples.utterances(), 0)
+    features = {"logmel": FeatureData(modality="audio", arrays=frames, encoder="logmel", frame_rate=20.0)}
+    path = samples.store(folder / "extracted.h5", features=features)
+    tasks = [{**raw(folder)["tasks"][0], "features": {"audio": "hubert", "text": "bert"}}]
+    table = parse("tiny-table9", raw(folder, tasks=tasks))
+    asked = request(folder, table, stores=(path,), substitute={"hubert": "logmel-smcn"}, only=("Audio",))
+    assert [job.config.audio for job in work_of(asked).jobs] == ["logmel"]
+
+
+def test_another_store_or_tolerance_never_lands_in_the_same_folder(folder: Path) -> None:
+    table = parse("tiny-table9", raw(folder))
+    one = request(folder, table)
+    others = [
+        request(folder, table, stores=(folder / "other.h5",)),
+        request(folder, table, allow_missing=3),
+        request(folder, table, seeds=2),
+        request(folder, table, substitute={"bert": "x"}),
+    ]
+    assert len({folder_of(r) for r in (one, *others)}) == 5
+    swapped = [request(folder, table, substitute=dict(p)) for p in ([("a", "b"), ("c", "d")], [("c", "d"), ("a", "b")])]
+    assert folder_of(swapped[0]) == folder_of(swapped[1])
+
+
+def test_a_corpus_without_audio_leaves_out_the_rows_that_need_it(folder: Path) -> None:
+    silent = tuple(replace(u, audio=None) for u in samples.utterances())
+    features = {"bert": FeatureData(modality="text", arrays=samples.frames(silent, 1), encoder="bert")}
+    path = samples.store(folder / "text.h5", of=silent, features=features)
+    rows = [{"name": n, "ablation": n, "set": list(TINY)} for n in ("Audio", "Text", "Cat")]
+    sheet, where, _ = run(request(folder, parse("tiny-table9", raw(folder, rows=rows)), stores=(path,)))
+    states = {x.row.name: x.state for x in sheet.of(sheet.table.tasks[0])}
+    assert states == {"Audio": "corpus tiny has no audio", "Text": "run", "Cat": "corpus tiny has no audio"}
+    assert "corpus tiny has no audio" in (where / "table.csv").read_text()
+    with pytest.raises(UsageError, match="corpus tiny has no audio"):
+        work_of(request(folder, parse("tiny-table9", raw(folder, rows=rows[:1])), stores=(path,)))
+
+
+def test_a_protocol_runs_on_those_of_the_folds_asked_for_that_it_has(folder: Path) -> None:
+    table = parse("tiny-table9", raw(folder))
+    assert {job.config.folds for job in work_of(request(folder, table, folds="2, 9")).jobs} == {"2"}
+    with pytest.raises(UsageError, match="no fold named '9'"):
+        work_of(request(folder, table, folds="9"))
+
+
+def test_a_store_that_the_table_has_no_use_for_is_refused(folder: Path) -> None:
+    other = samples.store(folder / "foreign.h5", corpus="foreign")
+    with pytest.raises(UsageError, match=r"tiny-table9 has no use for .*foreign\.h5 \(foreign\); leave it out"):
+        work_of(request(folder, parse("tiny-table9", raw(folder)), stores=(folder / "tiny.h5", other)))
+
+
+def test_excluded_utterances_are_said_and_counted(folder: Path) -> None:
+    arrays = samples.frames(samples.utterances(), 1)
+    del arrays["s1_u000"]
+    features = {"bert": FeatureData(modality="text", arrays=arrays, encoder="bert")}
+    path = samples.store(folder / "gap.h5", features=features)
+    rows = [{"name": "Text", "ablation": "Text", "set": list(TINY)}]
+    sheet, where, _ = run(request(folder, parse("tiny-table9", raw(folder, rows=rows)), stores=(path,)))
+    assert sheet.excluded == {"s1_u000"}
+    assert "1 utterances without an up-to-date feature are excluded" in (where / "table.csv").read_text()
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_tables_latex_is_balanced_and_no_cell_is_taken_for_an_option(name: str) -> None:
+    tex = render.latex(Sheet(table=load(name), marks=["a_b & 5 %"], protocols={}, left_out={}))
+    assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
+    assert not any(line.startswith(("[", "*")) for line in tex.splitlines())
+    assert r"a\_b \& 5 \%" in tex
+    assert r"\footnotesize" in tex
 
 
 def test_no_store_and_two_stores_of_a_corpus_are_refused(folder: Path) -> None:
     table = parse("tiny-table9", raw(folder))
     with pytest.raises(UsageError, match="no store was given"):
-        jobs(Request(table=table, stores=()))
+        work_of(Request(table=table, stores=()))
     with pytest.raises(UsageError, match="two stores of corpus tiny"):
-        jobs(Request(table=table, stores=(folder / "tiny.h5", folder / "tiny.h5")))
+        work_of(Request(table=table, stores=(folder / "tiny.h5", folder / "tiny.h5")))
 
 
 def test_a_frozen_feature_that_the_paper_fine_tuned_is_said(folder: Path) -> None:
     table = parse("tiny-table9", raw(folder, fine_tuned=["bert"]))
     sheet, where, _ = run(request(folder, table))
     audio, both = sheet.of(table.tasks[0])[1:]
-    assert "bert is frozen here, the paper fine-tuned it on each fold" in both.notes
+    assert "bert is frozen, the paper's bert was fine-tuned on each fold" in both.notes
     assert not audio.notes
-    assert "bert is frozen here" in (where / "table.csv").read_text()
+    assert "bert is frozen" in (where / "table.csv").read_text()
 
 
 def test_the_files_hold_what_the_screen_shows(done: tuple[Sheet, Path, list[str]]) -> None:

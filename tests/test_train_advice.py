@@ -125,7 +125,7 @@ def test_a_misspelt_encoder_is_put_right(tmp_path: Path, asked: str, meant: str)
 
 def test_a_name_that_is_no_encoder_is_never_advised_as_one(tmp_path: Path) -> None:
     message = refusal(store_of(tmp_path, {"logmel": feature("logmel")}), "audio", audio="qqqq")
-    assert "Encoders of audio: logmel, logmel-mcfn, hubert" in message
+    assert "those of audio: logmel, logmel-mcfn, hubert" in message
     assert "--encoder NAME" in message
     layered = refusal(tmp_path / "s.h5", "weighted-layers", audio="qqqq")
     assert "Encoders of audio: hubert, hubert-large" in layered

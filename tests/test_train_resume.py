@@ -75,8 +75,7 @@ def prepared(folder: Path, model: str) -> tuple[Any, Corpus]:
     with open_store(asked.store) as store:
         plan = resolve(store, asked)
         recipe, corpus = recipe_of(plan), load(plan)
-    small = {"hidden": 8} if hasattr(recipe.settings, "hidden") else {}
-    settings = replace(recipe.settings, lr=0.01, batch=8, steps=30, **small)
+    settings = samples.shrunk(recipe.settings, lr=0.01, batch=8, steps=30, epochs=0.0)
     return replace(recipe, settings=settings), corpus.fitted(TRAIN)
 
 

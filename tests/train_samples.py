@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from emofuse.train.run import fit
 # Tensors of these sizes gain nothing from a second thread, and parallel tests lose much.
 torch.set_num_threads(1)
 
+# Sizes that an architecture may have, small enough for a test.
+SMALL = {"hidden": 8, "width": 8, "heads": 2, "feedforward": 16, "units": 8, "tokens": 3, "rank": 3, "ratio": 2}
 QUICK = ("lr=0.01", "hidden=8", "batch=16")
 CLASSES = ("ang", "hap", "neu", "sad")
 TOML = """\
@@ -31,6 +34,12 @@ metrics = ["ua", "wa", "wf1"]
 by = "session"
 disjoint = ["session", "speaker", "dialogue"]
 """
+
+
+def shrunk(config: Any, **changes: Any) -> Any:
+    """A model's config with small sizes, wherever it has them."""
+    sizes = {f.name: SMALL[f.name] for f in fields(config) if f.name in SMALL}
+    return replace(config, **(sizes | changes))
 
 
 def protocol(**changes: Any) -> Protocol:

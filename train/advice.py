@@ -22,6 +22,11 @@ _NAMES = {"logmel-smcn": "logmel"}
 """What `extract` calls an encoder's feature, where it is not the encoder's name."""
 
 
+def usual_name(encoder: str) -> str:
+    """What `extract` calls the feature of an encoder that is given no `--name`."""
+    return _NAMES.get(encoder, encoder)
+
+
 def extract_command(
     store: AnyStore,
     encoder: str,
@@ -43,7 +48,7 @@ def extract_command(
     """
     every = parts(store)
     like = like or next((f for s in every for f in s.features.values() if f.encoder == encoder), None)
-    usual = name or _NAMES.get(encoder, encoder)
+    usual = name or usual_name(encoder)
     lacking = [s for s in every if usual not in s.features] if len(every) > 1 else []
     commands = [_command(s, encoder, like, layers, name, more) for s in lacking or every]
     return "\n    and: ".join(commands)
@@ -58,14 +63,14 @@ def _command(
         own = [*_without(own, "--layers"), "--layers", layers]
     for option in (word for word in more if word.startswith("--")):
         corpus, own = _without(corpus, option), _without(own, option)
-    called = ["--name", name] if name not in (None, _NAMES.get(encoder, encoder)) else []
+    called = ["--name", name] if name not in (None, usual_name(encoder)) else []
     words = ("--dataset", store.manifest.corpus, *corpus, "--encoder", encoder, *own, *more, *map(str, called))
     return shlex.join(("extract", *words, "--store", str(store.path)))
 
 
 def adding(store: AnyStore, modality: str, encoder: str, *, layered: bool = False) -> str:
     """How a feature of an encoder is added, under a free name where its usual one is taken, and then fitted with."""
-    usual = _NAMES.get(encoder, encoder)
+    usual = usual_name(encoder)
     taken = store.features.get(usual)
     if taken is None:
         return extract_command(store, encoder, layers="all" if layered else None)
@@ -93,7 +98,8 @@ def for_unknown(store: AnyStore, modality: str, name: str, names: Sequence[str],
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"Is it encoder {near[0]!r}? Add it: {adding(store, modality, near[0], layered=layered)}"
-    return f"Encoders of {modality}: {', '.join(known)}. Add one: {extract_command(store, 'NAME')}"
+    kinds, command = ", ".join(known), extract_command(store, "NAME")
+    return f"No encoder of this version is called so; those of {modality}: {kinds}. Add one: {command}"
 
 
 def for_lacking(store: Store, modality: str, encoder: str) -> str:

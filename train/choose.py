@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
-from emofuse.train.advice import UNLAYERED, adding, extract_command, for_lacking, for_unknown, renewed
+from emofuse.train.advice import UNLAYERED, adding, extract_command, for_lacking, for_unknown, renewed, usual_name
 from emofuse.train.join import AnyFeature, AnyStore, JoinedFeature, JoinedStore, part_of, parts
 from emofuse.train.models.base import ModelSpec
 
@@ -77,6 +77,8 @@ def _feature(
     of_modality = {n: f for n, f in store.features.items() if f.modality == modality}
     candidates = {n: f for n, f in of_modality.items() if _fits(f, spec, modality)} or of_modality
     default = spec.features[modality]
+    if wanted is not None and wanted not in store.features:
+        wanted = usual_name(wanted) if usual_name(wanted) in store.features else wanted
     if wanted is not None and wanted in store.features and wanted not in of_modality:
         raise UsageError(f"--{modality} {wanted}: that feature is {store.features[wanted].modality}")
     if wanted in of_modality:

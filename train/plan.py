@@ -60,7 +60,7 @@ class Plan:
     @property
     def title(self) -> str:
         """What people call it: the model and its ablation."""
-        return f"{self.model} ({self.ablation})" if self.ablation else self.model
+        return title_of(self.model, self.ablation)
 
     def reduced(self) -> dict[str, Any]:
         """How far the task falls short of the protocol's counts, JSON-ready; empty where it does not."""
@@ -129,6 +129,7 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
     """
     problems = Problems()
     model, ablation = config.model, config.ablation
+    called = model
     spec: ModelSpec | None = None
     protocol: Protocol | None = None
     settings: Config | None = None
@@ -137,21 +138,23 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
     device = torch.device("cpu")
     with problems.noting():
         model, ablation, spec = variant(config.model, config.ablation)
+        called = title_of(model, ablation)
     with problems.noting():
         protocol = protocol_of(store, config.protocol)
     with problems.noting():
         device = find_device(config.device)
     if spec is not None:
         wanted = {"audio": config.audio, "text": config.text}
-        features, remarks = choose(store, model, spec, wanted, problems.found)
+        features, remarks = choose(store, called, spec, wanted, problems.found)
         with problems.noting():
             settings = _settings(config, spec, ablation, store.manifest.corpus, tuple(features) or spec.modalities)
-        fixed = [m for m in config.score_without if m not in spec.optional]
-        if fixed:
+        needed = [m for m in config.score_without if m not in spec.optional]
+        if needed:
+            able = [e.name for e in MODELS if e.value.optional and e.name != model]
             problems.found.append(
                 UsageError(
-                    f"--score-without {' and '.join(fixed)}: model {model} cannot be scored without; "
-                    f"models that can: {', '.join(e.name for e in MODELS if e.value.optional) or 'none'}"
+                    f"--score-without {' and '.join(needed)}: model {called} cannot be scored without; "
+                    f"models that can: {', '.join(able) or 'none other'}"
                 )
             )
     if config.seeds < 1 or config.allow_missing < 0:
@@ -198,6 +201,11 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
         remarks=tuple(remarks),
         manifest_digest=store.manifest.digest(),
     )
+
+
+def title_of(model: str, ablation: str | None) -> str:
+    """What people call a model under an ablation."""
+    return f"{model} ({ablation})" if ablation else model
 
 
 def find_device(name: str) -> torch.device:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from emofuse.common.console import say
-from emofuse.common.errors import UsageError, command
+from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -41,12 +42,13 @@ def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path,
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list says what each is)")
     from emofuse.train.papers import render
-    from emofuse.train.papers.jobs import Request
     from emofuse.train.papers.reproduce import reproduce as run
+    from emofuse.train.papers.request import Request, pairs
 
-    request = Request(table=tables.load(name), substitute=_pairs(substitute), runs=out, **options)  # type: ignore[arg-type]
+    request = Request(table=tables.load(name), substitute=pairs(substitute), runs=out, **options)  # type: ignore[arg-type]
     sheet, folder = run(request, say)
     say(f"\n{render.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
+    sys.exit(EXCLUDED if sheet.excluded else DONE)
 
 
 def _list() -> str:
@@ -60,11 +62,3 @@ def _list() -> str:
         lines.append(f"  {'':15} on {', '.join(task.protocol for task in t.tasks)}; features {', '.join(t.features)}")
         paper = t.paper
     return "\n".join(lines).lstrip()
-
-
-def _pairs(text: str | None) -> dict[str, str]:
-    pairs = [part.strip() for part in text.split(",")] if text else []
-    wrong = [p for p in pairs if p.count("=") != 1 or "" in p.split("=")]
-    if wrong:
-        raise UsageError(f"--substitute {', '.join(wrong)}: expected OLD=NEW, several separated by commas")
-    return dict(p.split("=") for p in pairs)

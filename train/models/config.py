@@ -142,7 +142,7 @@ def _lengths(config: Config) -> list[str]:
     if bool(config.steps) != bool(config.epochs):
         return []
     said = "both" if config.steps else "neither"
-    return [f"steps={config.steps} and epochs={config.epochs:g}: {said} given; expected one of the two above 0"]
+    return [f"steps={config.steps} and epochs={config.epochs:g}: {said} given; give one of the two (--steps, --epochs)"]
 
 
 def _value(known: Field[Any], text: str) -> float | str | bool:

@@ -160,19 +160,14 @@ class TransformerEncoder(nn.Module):
 
     def __init__(self, dimension: int, heads: int, feedforward: int, depth: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout, self.dimension = dropout, dimension
         self.layers = nn.ModuleList(TransformerLayer(dimension, heads, feedforward, dropout) for _ in range(depth))
 
     def forward(self, x: Tensor, lengths: Tensor, keep: Tensor | None = None) -> Tensor:
-        """`keep` is what `draw` gave, [depth, 2, B, T, D]; none in evaluation."""
+        """`keep` is [depth, 2, B, T, D], true where a sub-layer's output stays; none in evaluation."""
         mask = time_mask(lengths, x.shape[1], x.device)
         for i, layer in enumerate(self.layers):
             x = layer(x, x, mask, None if keep is None else keep[i])
         return x
-
-    def draw(self, batch: int, time: int, generator: torch.Generator) -> Tensor:
-        """What dropout leaves in one training step: [depth, 2, B, T, D], true where it stays."""
-        return draw_keep((len(self.layers), 2, batch, time, self.dimension), self.dropout, generator)
 
 
 def draw_keep(shape: tuple[int, ...], dropout: float, generator: torch.Generator) -> Tensor:

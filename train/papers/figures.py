@@ -41,5 +41,6 @@ def line(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[
             if theirs:
                 axes.plot(*zip(*theirs, strict=True), "*", markersize=10, label=f"{column}, paper")
     axes.set_xlabel(setting)
+    axes.set_ylabel(table.unit)
     axes.legend(fontsize=7)
     return save(figure, folder, sheet)

@@ -37,13 +37,13 @@ def grid(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[
         named = [f"seed {f.seed} fold {f.fold.number}" for f in folds]
         rule = f"best validation {metric} of the fold, ties to the earlier point"
         picked = {name: points[k] for name, k in zip(named, chosen, strict=True)}
-        write_json(folder / "grid-selection.json", {"rule": rule, "alpha and beta": picked})
+        write_json(folder / "grid-selection.json", {"rule": rule, "marks": list(sheet.marks), "alpha and beta": picked})
         tested = [_mixed(f, f.test, points) for f in folds]
     validation, optimistic = _over(validated), _over(tested)
     write_csv(
         folder / "grid.csv",
         [
-            {"alpha": a, "beta": b, "gamma": f"{1 - a - b:g}"}
+            {"marks": "; ".join(sheet.marks), "alpha": a, "beta": b, "gamma": f"{1 - a - b:g}"}
             | {f"validation_{m}": f"{v:.6f}" for m, v in validation[i].items()}
             | {f"optimistic_test_{m}": f"{v:.6f}" for m, v in optimistic[i].items()}
             for i, (a, b) in enumerate(points)

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 
 from emofuse.common.errors import SeveralProblemsError, UnknownNameError, UsageError
 from emofuse.manifests import protocol as protocols
 from emofuse.store import Store, open_store
+from emofuse.train.advice import usual_name
 from emofuse.train.config import FitConfig
 from emofuse.train.models.registry import variant
-from emofuse.train.papers.table import Row, Table, Task
+from emofuse.train.papers.request import Request, features_of
+from emofuse.train.papers.table import Row, Task
 from emofuse.train.run import resolved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One call of `reproduce`."""
-
-    table: Table
-    stores: tuple[Path, ...]
-    only: tuple[str, ...] = ()
-    """Rows, by name; empty: all."""
-    substitute: Mapping[str, str] = field(default_factory=dict)
-    """The table's feature or protocol -> what stands in for it."""
-    folds: str = "all"
-    seeds: int = 1
-    steps: int | None = None
-    epochs: float | None = None
-    limit: int | None = None
-    allow_missing: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    runs: Path = Path("runs")
-
-    def stand_in(self, name: str) -> str:
-        """What is taken for a feature or protocol of the table."""
-        return self.substitute.get(name, name)
-
-    def marks(self) -> list[str]:
-        """How far this is from the paper's own run, one phrase each; empty where it is not."""
-        short = {"--steps": self.steps, "--epochs": self.epochs, "--limit": self.limit}
-        found = [f"short run ({option} {value:g})" for option, value in short.items() if value is not None]
-        found += [] if self.folds == "all" else [f"folds {self.folds} alone"]
-        return found + [f"{mine} stands in for {theirs}" for theirs, mine in self.substitute.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +24,51 @@ class Job:
     row: Row
     task: Task
     config: FitConfig
-    frozen: tuple[str, ...]
-    """Features that the paper fine-tuned on each fold and that this store holds as frozen ones."""
+    notes: tuple[str, ...] = ()
+    """What must be said of it beside its figures."""
 
 
-def jobs(request: Request) -> tuple[list[Job], dict[str, str]]:
-    """The work, in the table's order, and why a task is left out (protocol -> reason).
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What is to run, in the table's order, and what is left out."""
+
+    jobs: list[Job] = field(default_factory=list)
+    tasks_left: dict[str, str] = field(default_factory=dict)
+    """Protocol -> why none of its rows is run."""
+    rows_left: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(protocol, row) -> why it is not run."""
+
+
+def work_of(request: Request) -> Work:
+    """Everything that a request comes to.
 
     Raises:
         UsageError: Everything that stands in the way: unknown rows, words of --substitute, stores, features, ...
     """
-    table = request.table
-    _words(request)
-    rows = [table.row(name) for name in request.only] or [r for r in table.rows if not r.cited]
-    cited = [r.name for r in rows if r.cited]
-    if cited:
-        raise UsageError(f"{', '.join(cited)}: another system's figures, cited and not run")
+    table, rows = request.table, request.rows()
+    request.check_words(rows)
+    work = Work()
+    with _opened(request) as stores:
+        for task in table.tasks:
+            lacking = sorted(set(_corpora(request.stand_in(task.protocol))) - set(stores))
+            if lacking:
+                work.tasks_left[task.protocol] = f"no store of {' and of '.join(lacking)} was given"
+                continue
+            for row in (r for r in rows if task.protocol in r.tasks):
+                silent = _silent(request, row, task, stores)
+                if silent:
+                    work.rows_left[task.protocol, row.name] = silent
+                else:
+                    work.jobs.append(_job(request, row, task, stores))
+        if not work.jobs:
+            raise UsageError(_nothing(request, stores, work))
+        _refuse_idle(request, work, stores)
+    work.jobs = sorted(_checked(work.jobs), key=lambda job: table.rows.index(job.row))
+    return work
+
+
+@contextmanager
+def _opened(request: Request) -> Iterator[dict[str, Store]]:
     with ExitStack() as stack:
         stores: dict[str, Store] = {}
         for path in request.stores:
@@ -78,27 +76,7 @@ def jobs(request: Request) -> tuple[list[Job], dict[str, str]]:
             if store.corpus in stores:
                 raise UsageError(f"two stores of corpus {store.corpus}: {stores[store.corpus].path} and {path}")
             stores[store.corpus] = store
-        left_out, found = {}, []
-        for task in table.tasks:
-            lacking = sorted(set(_corpora(request.stand_in(task.protocol))) - set(stores))
-            if lacking:
-                left_out[task.protocol] = f"no store of {' and of '.join(lacking)} was given"
-                continue
-            found += [_job(request, row, task, stores) for row in rows if task.protocol in row.tasks]
-    if not found:
-        raise UsageError(_nothing(request, stores, left_out))
-    _check(found)
-    return sorted(found, key=lambda job: table.rows.index(job.row)), left_out
-
-
-def _words(request: Request) -> None:
-    table = request.table
-    replaceable = {*table.features, *(t.protocol for t in table.tasks)}
-    for word in request.substitute:
-        if word not in replaceable:
-            raise UnknownNameError(
-                f"feature or protocol of {table.name}", word, replaceable, "As --substitute OLD=NEW."
-            )
+        yield stores
 
 
 def _corpora(protocol: str) -> tuple[str, ...]:
@@ -106,18 +84,34 @@ def _corpora(protocol: str) -> tuple[str, ...]:
     return (*found.corpora, *((found.test_corpus,) if found.test_corpus else ()))
 
 
+def _refuse_idle(request: Request, work: Work, stores: Mapping[str, Store]) -> None:
+    run = [t.protocol for t in request.table.tasks if t.protocol not in work.tasks_left]
+    used = {corpus for protocol in run for corpus in _corpora(request.stand_in(protocol))}
+    idle = [f"{s.path} ({corpus})" for corpus, s in stores.items() if corpus not in used]
+    if idle:
+        raise UsageError(f"{request.table.name} has no use for {', '.join(idle)}; leave it out")
+
+
+def _silent(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) -> str:
+    corpora = _corpora(request.stand_in(task.protocol))
+    lacking = [
+        f"corpus {c} has no {m}" for m in features_of(row, task) for c in corpora if not stores[c].manifest.has(m)
+    ]
+    return "; ".join(lacking)
+
+
 def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) -> Job:
     protocol = protocols.load(request.stand_in(task.protocol))
     training = [stores[c] for c in protocol.corpora]
-    spec = variant(row.model, row.ablation)[2]
-    wanted = {m: name for m, name in {**task.features, **row.features}.items() if m in spec.modalities}
-    names = {m: _named(training, request.stand_in(name)) for m, name in wanted.items()}
+    names, notes = {}, []
+    for modality, wanted in features_of(row, task).items():
+        name = names[modality] = _named(training, request.stand_in(wanted), replaced=wanted in request.substitute)
+        if wanted in request.table.fine_tuned and not _fitted(training, name):
+            notes.append(f"{name} is frozen, the paper's {wanted} was fine-tuned on each fold")
     return Job(
         row=row,
         task=task,
-        frozen=tuple(
-            name for m, name in wanted.items() if name in request.table.fine_tuned and not _fitted(training, names[m])
-        ),
+        notes=tuple(notes),
         config=FitConfig(
             store=training[0].path,
             more_stores=tuple(s.path for s in training[1:]),
@@ -134,7 +128,7 @@ def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) ->
             seeds=request.seeds,
             select="last" if task.select == "last" else "validation",
             # All that the model allows, so that rows of any table that differ in this alone are one run.
-            score_without=spec.optional,
+            score_without=variant(row.model, row.ablation)[2].optional,
             allow_missing=request.allow_missing,
             limit=request.limit,
             device=request.device,
@@ -144,36 +138,42 @@ def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) ->
     )
 
 
-def _named(stores: Iterable[Store], wanted: str) -> str:
-    """What the stores call the feature, which may be named by its encoder."""
+def _named(stores: Sequence[Store], wanted: str, *, replaced: bool) -> str:
+    """What the stores call the feature; a stand-in may be named by its encoder."""
     for store in stores:
-        if wanted not in store.features:
-            made = [f.name for f in store.features.values() if f.encoder == wanted]
-            if len(made) == 1:
-                return made[0]
+        if wanted in store.features:
+            return wanted
+        if usual_name(wanted) in store.features:
+            return usual_name(wanted)
+        made = [f.name for f in store.features.values() if usual_name(f.encoder) == usual_name(wanted)]
+        if replaced and len(made) == 1:
+            return made[0]
     return wanted
 
 
-def _fitted(stores: Iterable[Store], name: str) -> bool:
+def _fitted(stores: Sequence[Store], name: str) -> bool:
     return any(name in s.features and bool(s.features[name].provenance.get("fitted_on")) for s in stores)
 
 
-def _nothing(request: Request, stores: Mapping[str, Store], left_out: Mapping[str, str]) -> str:
+def _nothing(request: Request, stores: Mapping[str, Store], work: Work) -> str:
     table = request.table
-    told = [f"{protocol}: {reason}" for protocol, reason in left_out.items()] or ["none of these rows has a task"]
+    told = [f"{protocol}: {reason}" for protocol, reason in work.tasks_left.items()]
+    told += [f"{row} on {protocol}: {reason}" for (protocol, row), reason in work.rows_left.items()]
     given = ", ".join(f"{s.path} holds {corpus}" for corpus, s in stores.items()) or "no store was given (--store)"
-    usual = next((f"{t.protocol}={n}" for t in table.tasks for c in stores for n in protocols.names(c)), "")
+    known = [c for c in stores if protocols.names(c)]
+    free = [t for t in work.tasks_left if t not in request.substitute]
+    usual = f"{free[0]}={protocols.default_for(known[0]).name}" if free and known else ""
     advice = f"\nTo run it on that corpus instead: --substitute {usual}" if usual else ""
     return f"nothing of {table.name} can be run ({given}):\n  - " + "\n  - ".join(told) + advice
 
 
-def _check(found: Sequence[Job]) -> None:
+def _checked(jobs: Sequence[Job]) -> list[Job]:
     """Resolve every fit, so that all that is wrong is said before the first one is trained."""
     problems: dict[str, list[str]] = {}
-    for job in found:
+    found = []
+    for job in jobs:
         try:
-            with resolved(job.config):
-                pass
+            found.append(_with_its_folds(job))
         except UsageError as error:
             for told in error.problems if isinstance(error, SeveralProblemsError) else (str(error),):
                 problems.setdefault(told, []).append(job.row.name)
@@ -184,3 +184,16 @@ def _check(found: Sequence[Job]) -> None:
             + "\n  - ".join(lines)
             + "\nOr run them on features that are at hand, --substitute OLD=NEW,...; or choose rows, --only ROW."
         )
+    return found
+
+
+def _with_its_folds(job: Job) -> Job:
+    """The job on those of the folds asked for that its protocol has; an official split has one."""
+    try:
+        with resolved(job.config):
+            return job
+    except UnknownNameError as error:
+        folds = [n for n in job.config.folds.replace(" ", "").split(",") if n in error.valid]
+        if error.kind != "fold" or not folds:
+            raise
+        return _with_its_folds(replace(job, config=replace(job.config, folds=",".join(folds))))

@@ -40,7 +40,7 @@ def warnings(sheet: Sheet) -> list[str]:
 
 def under(sheet: Sheet) -> list[str]:
     """What stands under the table: definitions, the table's notes, what is left out."""
-    used = {m for t in sheet.table.tasks for m in t.metrics.values()}
+    used = {m for t in sheet.run_tasks for m in t.metrics.values()}
     told = [f"{METRICS[m]}." for m in METRICS if m in used]
     told += ["Recall of a class: the share of its utterances that were found."] if used - set(METRICS) else []
     told += ["Ours: mean ± standard deviation over folds and seeds. The paper's figures stand as printed."]
@@ -77,7 +77,7 @@ def latex(sheet: Sheet) -> str:
         groups = "".join(rf" & \multicolumn{{3}}{{c}}{{{_escaped(c)}}}" for c in task.metrics)
         heads = "".join(f" & {h}" for _ in task.metrics for h in ("ours", "paper", "diff."))
         body = [
-            " & ".join([_escaped(x.row.name), *(_escaped(c) for c in _cells(sheet, task, x))]) + r" \\"
+            " & ".join([_first_cell(x.row.name), *(_escaped(c) for c in _cells(sheet, task, x))]) + r" \\"
             for x in sheet.of(task)
         ]
         told = " ".join([f"{caption(sheet)}. {_headline(sheet, task)}.", *warnings(sheet), *_footnotes(sheet, task)])
@@ -94,6 +94,7 @@ def latex(sheet: Sheet) -> str:
                     *body,
                     r"\bottomrule",
                     r"\end{tabular}",
+                    rf"\par\footnotesize {_escaped(' '.join(under(sheet)))}",
                     r"\end{table}",
                 ]
             )
@@ -108,7 +109,7 @@ def comma_separated(sheet: Sheet) -> str:
     writer.writerow(COLUMNS)
     for task in sheet.table.tasks:
         for x in sheet.of(task):
-            notes = "; ".join(_notes(x))
+            notes = "; ".join([*_notes(x), *(sheet.remarks if x.state == "run" else [])])
             for column, cell in x.cells.items():
                 figures = [cell.mean, cell.deviation, cell.count, cell.published, cell.difference]
                 writer.writerow(
@@ -160,6 +161,11 @@ def _piped(cells: Sequence[str]) -> str:
 
 _LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 _LATEX |= {c: f"\\{c}" for c in "&%$#_{}"}
+
+
+def _first_cell(text: str) -> str:
+    # After a line break or a rule, LaTeX takes an opening bracket for an option of theirs.
+    return f"{{}}{_escaped(text)}" if text.startswith(("[", "*")) else _escaped(text)
 
 
 def _escaped(text: str) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from emofuse.train.crossval import Say
 from emofuse.train.papers import figures, render
-from emofuse.train.papers.jobs import Job, Request, jobs
+from emofuse.train.papers.jobs import Job, work_of
+from emofuse.train.papers.request import Request
 from emofuse.train.papers.results import Sheet, line
 from emofuse.train.run import fit
-
-Say = Callable[[str], None]
 
 
 def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
@@ -24,25 +24,36 @@ def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
     Raises:
         UsageError: Everything that stands in the way, before anything is trained.
     """
-    work, left_out = jobs(request)
+    work = work_of(request)
     folder = folder_of(request)
-    sheet = Sheet(table=request.table, marks=request.marks(), protocols=_conditions(request, work), left_out=left_out)
-    for number, job in enumerate(work, 1):
-        say(f"{number}/{len(work)} {job.row.name} on {job.config.protocol}")
+    sheet = Sheet(
+        table=request.table,
+        marks=request.marks(),
+        protocols=_conditions(request, work.jobs),
+        left_out=work.tasks_left,
+        skipped=work.rows_left,
+    )
+    for number, job in enumerate(work.jobs, 1):
+        say(f"{number}/{len(work.jobs)} {job.row.name} on {job.config.protocol}")
         finished = fit(job.config, say=_first_lines(say))
-        sheet.lines[job.task.protocol, job.row.name] = line(sheet, job.row, job.task, finished, job.frozen)
+        sheet.lines[job.task.protocol, job.row.name] = line(sheet, job.row, job.task, finished, job.notes)
+        sheet.excluded |= set(finished.excluded)
         render.write(sheet, folder)
     if request.table.figure is not None:
-        sheet.remarks += figures.draw(request.table, sheet, work, folder, say)
+        sheet.remarks += figures.draw(request.table, sheet, work.jobs, folder, say)
         render.write(sheet, folder)
     return sheet, folder
 
 
 def folder_of(request: Request) -> Path:
-    """`runs/tables/NAME`; what is marked, or has several seeds, gets a digest behind it."""
-    about = {"marks": request.marks(), "seeds": request.seeds, "rows": sorted(request.only)}
-    if about == {"marks": [], "seeds": 1, "rows": []}:
-        return request.runs / "tables" / request.table.name
+    """`runs/tables/NAME-DIGEST`: what is asked otherwise never lands in the same folder."""
+    about = {
+        "marks": request.marks(),
+        "seeds": request.seeds,
+        "rows": [r.name for r in request.rows()],
+        "stores": sorted(str(path.resolve()) for path in request.stores),
+        "allow_missing": request.allow_missing,
+    }
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:6]
     return request.runs / "tables" / f"{request.table.name}-{digest}"
 

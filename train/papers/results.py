@@ -55,8 +55,13 @@ class Sheet:
     protocols: Mapping[str, str]
     """Task -> how it was run: protocol, features, selection, seeds."""
     left_out: Mapping[str, str]
+    """Task -> why none of its rows is run."""
+    skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(protocol, row) -> why that row is not run."""
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     """(protocol, row) -> line."""
+    excluded: set[str] = field(default_factory=set)
+    """Utterances that some run had to leave out."""
     remarks: list[str] = field(default_factory=list)
     """What a figure adds under the table."""
 
@@ -69,7 +74,8 @@ class Sheet:
         ]
 
     def _empty(self, row: Row, task: Task) -> Line:
-        reason = "cited" if row.cited else self.left_out.get(task.protocol, "not run")
+        key = (task.protocol, row.name)
+        reason = "cited" if row.cited else self.skipped.get(key) or self.left_out.get(task.protocol, "not run")
         return Line(row=row, task=task, cells=published(row, task), state=reason)
 
     @property
@@ -89,8 +95,12 @@ def published(row: Row, task: Task) -> dict[str, Cell]:
     return {column: Cell(published=figures.get(column)) for column in task.metrics}
 
 
-def line(sheet: Sheet, row: Row, task: Task, finished: Finished, frozen: Sequence[str]) -> Line:
-    """The line that a finished run gives."""
+def line(sheet: Sheet, row: Row, task: Task, finished: Finished, told: Sequence[str]) -> Line:
+    """The line that a finished run gives.
+
+    Args:
+        told: What must be said of it beside its figures.
+    """
     folds = fold_results(finished.out, finished.metrics)
     factor, cells = sheet.scale[0], {}
     for column, empty in published(row, task).items():
@@ -102,8 +112,13 @@ def line(sheet: Sheet, row: Row, task: Task, finished: Finished, frozen: Sequenc
             count=len(values),
             published=empty.published,
         )
-    notes = [row.note] if row.note else []
-    notes += [f"{name} is frozen here, the paper fine-tuned it on each fold" for name in frozen]
+    notes = [*([row.note] if row.note else []), *told]
+    strange = [m for m in task.metrics.values() if m.startswith("recall:")]
+    strange = [m.partition(":")[2] for m in strange if m.partition(":")[2] not in finished.metrics["classes"]]
+    if strange:
+        notes.append(f"no class {' or '.join(strange)} in protocol {finished.metrics['protocol']}")
+    if finished.excluded:
+        notes.append(f"{len(finished.excluded)} utterances without an up-to-date feature are excluded")
     if finished.metrics["reduced"]:
         found, expected = (finished.metrics["reduced"][k] for k in ("found", "expected"))
         notes.append(f"reduced task: {found} of {expected} utterances (--allow-missing)")

@@ -19,7 +19,7 @@ def tsne(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[
     """What the last classifier sees of the first fold's test side, one panel per row (scikit-learn's t-SNE, seed 0)."""
     from sklearn.manifold import TSNE
 
-    kind, rows = figure_type(), []
+    kind, rows, marks = figure_type(), [], "; ".join(sheet.marks)
     columns = 2
     figure = kind(figsize=(8, 4 * -(-len(work) // columns)), layout="constrained") if kind else None
     for number, job in enumerate(work):
@@ -32,7 +32,14 @@ def tsne(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[
         perplexity = min(30.0, (len(fused) - 1) / 3)
         places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(fused)
         rows += [
-            {"panel": job.row.name, "id": id, "label": label, "x": f"{x:.4f}", "y": f"{y:.4f}"}
+            {
+                "marks": marks,
+                "panel": job.row.name,
+                "id": id,
+                "label": label,
+                "x": f"{x:.4f}",
+                "y": f"{y:.4f}",
+            }
             for id, label, (x, y) in zip(ids, labels, places.tolist(), strict=True)
         ]
         if figure is not None:
