@@ -128,7 +128,7 @@ def test_a_name_that_is_no_encoder_is_never_advised_as_one(tmp_path: Path) -> No
     assert "those of audio: logmel, logmel-mcfn, hubert" in message
     assert "--encoder NAME" in message
     layered = refusal(tmp_path / "s.h5", "weighted-layers", audio="qqqq")
-    assert "Encoders of audio: hubert, hubert-large" in layered
+    assert "those of audio: hubert, hubert-large" in layered
 
 
 def test_the_encoders_that_are_advised_exist() -> None:
