@@ -73,6 +73,8 @@ def check(folder: Path, constraints: Path | None, torch_index: str | None) -> No
     run(fit, "--store", "tiny.h5", "--model", "smcn", "--text", "hashed", "--steps", "30", "--set", "lr=0.003",
         "--allow-missing", "2000", "--out", "run", cwd=folder)  # fmt: skip
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    run(str(folder / "env" / "bin" / "emofuse"), "reproduce", "smcn-table1", "--store", "tiny.h5", "--steps", "5",
+        "--substitute", "iemocap4=synthetic4,bert=hashed", "--allow-missing", "2000", cwd=folder)  # fmt: skip
     print("fit ran from the bare wheel:", {k: v for k, v in metrics.items() if k in ("mean", "std")})
     run(*pip, "datasets")
     find = "import datasets; print(datasets.__file__); assert hasattr(datasets, 'load_dataset')"

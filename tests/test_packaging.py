@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+COMMANDS = [f"emofuse.{name}" for name in ("extract.cli", "train.cli", "common.umbrella")]
 ROOMS = ("common", "manifests", "datasets", "store", "extract", "train")
 
 
@@ -33,7 +34,7 @@ def test_hugging_face_datasets_is_found_inside_the_checkout(tmp_path: Path) -> N
         assert result.stdout == "the installed one\n", result.stderr
 
 
-@pytest.mark.parametrize("module", ["emofuse.extract.cli", "emofuse.train.cli", "emofuse.common.umbrella"])
+@pytest.mark.parametrize("module", COMMANDS)
 def test_help_waits_for_no_heavy_library(module: str) -> None:
     heavy = "torch,transformers,torchaudio,sklearn,av,soundfile,h5py,matplotlib"
     code = f"import sys, {module}; print([m for m in {heavy!r}.split(',') if m in sys.modules])"
@@ -41,7 +42,7 @@ def test_help_waits_for_no_heavy_library(module: str) -> None:
     assert result.stdout == "[]\n", result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("module", ["emofuse.extract.cli", "emofuse.train.cli", "emofuse.common.umbrella"])
+@pytest.mark.parametrize("module", COMMANDS)
 def test_every_command_explains_itself(module: str) -> None:
     code = f"import sys; sys.argv = ['x', '--help']; import {module} as m; m.main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
