@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from emofuse.train.models.config import Config
 
+OTHER = {"audio": "text", "text": "audio"}
+"""The modality that a modality is fused with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:

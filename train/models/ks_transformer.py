@@ -35,7 +35,7 @@ from itertools import repeat
 import torch
 from torch import Tensor, nn
 
-from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.base import OTHER, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import SequenceConfig, setting
 from emofuse.train.models.layers import (
     MultiHeadAttention,
@@ -48,8 +48,6 @@ from emofuse.train.models.layers import (
     sinusoids,
     time_mask,
 )
-
-OTHER = {"audio": "text", "text": "audio"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.base import OTHER, Ablation, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import SequenceConfig, setting
 from emofuse.train.models.layers import (
     TransformerEncoder,
@@ -52,7 +52,6 @@ from emofuse.train.models.layers import (
     time_mask,
 )
 
-OTHER = {"audio": "text", "text": "audio"}
 SINGLE = ("AM_6", "TM_6")
 WITHOUT_RULE_1 = ("MMRBN_2", "MMRBN_4")
 
