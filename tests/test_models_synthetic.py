@@ -53,5 +53,6 @@ def test_a_fusion_beats_the_best_possible_score_of_either_modality(store: Path, 
         device="cpu",
         out=tmp_path / "run",
     )
-    best = best_scores()
-    assert fit(asked, say=lambda line: None).metrics["mean"]["ua"] > max(best["audio"], best["text"]) + 0.1
+    best = max(best_scores()[modality] for modality in ("audio", "text"))
+    two_standard_errors = 2 * (best * (1 - best) / 480) ** 0.5  # of the fold's 480 test utterances
+    assert fit(asked, say=lambda line: None).metrics["mean"]["ua"] > best + two_standard_errors
