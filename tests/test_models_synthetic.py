@@ -19,6 +19,7 @@ torch.set_num_threads(1)
 
 FUSIONS = [e.name for e in MODELS if e.value.needs == "all" and len(e.value.modalities) == 2]
 SETTINGS = {
+    "mmrbn": ("lr=2e-4", "width=64", "feedforward=128"),
     # At its own depth it needs far more steps than a test has, and does not bear a rate of 1e-3.
     "ks-transformer": ("lr=2e-4", "width=64", "heads=4", "encoder_layers=1", "fusion_layers=1"),
     "msmser": ("lr=2e-4", "batch=32", "width=128", "heads=4", "feedforward=256"),
