@@ -300,7 +300,7 @@ def test_a_frozen_feature_that_the_paper_fine_tuned_is_said(folder: Path) -> Non
     table = parse("tiny-table9", raw(folder, fine_tuned=["bert"]))
     sheet, where, _ = run(request(folder, table))
     audio, both = sheet.of(table.tasks[0])[1:]
-    assert "bert is frozen, the paper's bert was fine-tuned on each fold" in both.notes
+    assert "bert is frozen, the paper's bert was fine-tuned" in both.notes
     assert not audio.notes
     assert "bert is frozen" in (where / "table.csv").read_text()
 

@@ -107,7 +107,7 @@ def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) ->
     for modality, wanted in features_of(row, task).items():
         name = names[modality] = _named(training, request.stand_in(wanted), replaced=wanted in request.substitute)
         if wanted in request.table.fine_tuned and not _fitted(training, name):
-            notes.append(f"{name} is frozen, the paper's {wanted} was fine-tuned on each fold")
+            notes.append(f"{name} is frozen, the paper's {wanted} was fine-tuned")
     return Job(
         row=row,
         task=task,

@@ -74,7 +74,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     fine_tuned: tuple[str, ...]
-    """Features that the paper fine-tuned on each fold's training side."""
+    """Features that the paper fine-tuned."""
     figure: Figure | None
 
     @property
