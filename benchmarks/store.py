@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 
 from emofuse.manifests.schema import Manifest, Utterance
-from emofuse.store import FeatureData, open_store, write_store
+from emofuse.store import FeatureData, FeatureStore, write_store
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def measure(folder: Path, utterances: int, rounds: int) -> dict[str, object]:
                 buffer[at : at + len(values)] = values
                 at += len(values)
 
-    with open_store(store_path) as store, h5py.File(store_path) as plain:
+    with FeatureStore(store_path) as store, h5py.File(store_path) as plain:
         opened = store.feature("hubert")
         values = plain["features/hubert/values"]
         where = {id: (int(opened.starts[i]), int(opened.lengths[i])) for id, i in opened.position.items()}

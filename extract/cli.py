@@ -96,6 +96,7 @@ def _extract(
     from emofuse.extract import runner
     from emofuse.extract.encoders.base import EncoderOptions
     from emofuse.extract.encoders.registry import ENCODERS
+    from emofuse.store.fitted import parse_fitted_on
     from emofuse.store.spec import DTYPES
 
     specs = {encoder: ENCODERS[encoder] for encoder in encoders}
@@ -227,21 +228,6 @@ def _corpus_options(root: Path, reader: dict[str, Any]) -> list[str]:
 
 def _encoder_options(weights: str | None, layers: str) -> list[str]:
     return [*(["--weights", weights] if weights else []), *(["--layers", layers] if layers != "last" else [])]
-
-
-def parse_fitted_on(words: str) -> list[dict[str, Any]]:
-    """What an encoder was fitted on with labels: `none`, a corpus, or a corpus with its sessions, speakers or split.
-
-    Raises:
-        UsageError: Anything else.
-    """
-    if words == "none":
-        return []
-    corpus, _, part = words.partition(":")
-    key, _, values = part.partition("=")
-    if not corpus or (part and (key not in ("session", "speaker", "split") or not values)):
-        raise UsageError(f"--fitted-on {words!r}: say none, CORPUS, or CORPUS:session=1,2 (or speaker=..., split=...)")
-    return [{"corpus": corpus, "labels": True, **({f"{key}s": values.split(",")} if part else {})}]
 
 
 def _describe(job: Job) -> None:

@@ -21,7 +21,7 @@ from emofuse.extract.audio import POLICY, AudioError, Clip, load, resampled_leng
 from emofuse.extract.batching import plan_batches
 from emofuse.extract.encoders.base import Encoder
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
-from emofuse.store import FeatureSpec, PartWriter, open_store
+from emofuse.store import FeatureSpec, FeatureStore, PartWriter
 from emofuse.store.spec import source_digest
 from emofuse.store.writer import refuse_unfit
 
@@ -106,12 +106,12 @@ def check(job: Job) -> None:
     """Refuse a store that cannot take the job's feature, before any clip is looked at.
 
     Raises:
-        UsageError, DataError: As `refuse_unfit` and `open_store` do.
+        UsageError, DataError: As `refuse_unfit` and `FeatureStore` do.
     """
     if job.store.is_dir():
         raise UsageError(f"--store {job.store} is a folder; name a file in it, such as {job.store / 'corpus.h5'}")
     if job.store.exists():
-        with open_store(job.store) as store:
+        with FeatureStore(job.store) as store:
             refuse_unfit(store, job.manifest, feature_spec(job))
 
 
@@ -119,7 +119,7 @@ def is_done(job: Job, spec: FeatureSpec) -> bool:
     """Whether the store holds everything that the job would write, made in the same way from the same sources."""
     if not job.store.exists():
         return False
-    with open_store(job.store) as store:
+    with FeatureStore(job.store) as store:
         refuse_unfit(store, job.manifest, spec)
         feature = store.features.get(job.feature)
         if feature is None or feature.provenance.get("fitted_on") != spec.provenance.get("fitted_on"):

@@ -1,7 +1,7 @@
 """The HDF5 format that the two stages share; FORMAT.md beside this file is its law."""
 
-from emofuse.store.reader import Feature, Ragged, Store, open_store
+from emofuse.store.reader import Feature, FeatureStore, Ragged
 from emofuse.store.spec import FeatureSpec
 from emofuse.store.writer import FeatureData, PartWriter, write_store
 
-__all__ = ["Feature", "FeatureData", "FeatureSpec", "PartWriter", "Ragged", "Store", "open_store", "write_store"]
+__all__ = ["Feature", "FeatureData", "FeatureSpec", "FeatureStore", "PartWriter", "Ragged", "write_store"]

@@ -13,10 +13,10 @@ import numpy as np
 
 from emofuse.manifests.schema import Manifest
 from emofuse.store.layout import Plan, create
-from emofuse.store.reader import Feature, Store, open_store
+from emofuse.store.reader import Feature, FeatureStore
 
 
-def publish(path: Path, part: Store, feature: Feature, manifest: Manifest) -> None:
+def publish(path: Path, part: FeatureStore, feature: Feature, manifest: Manifest) -> None:
     """Make a filled part's feature appear in the store at `path`, whole or not at all; readers keep theirs.
 
     Args:
@@ -36,7 +36,7 @@ def publish(path: Path, part: Store, feature: Feature, manifest: Manifest) -> No
                 os.fsync(file.fileno())
             part.path.replace(path)
         else:
-            older = open_store(path) if path.exists() else None
+            older = FeatureStore(path) if path.exists() else None
             others = [f for f in older.features.values() if f.name != feature.name] if older else []
             merged = manifest.merged_into(older.manifest if older else None)
             assemble(path, merged, [*others, feature])
@@ -67,7 +67,7 @@ def assemble(path: Path, manifest: Manifest, features: Sequence[Feature]) -> Non
     fresh = path.with_name(path.name + ".new")
     try:
         create(fresh, manifest, plans, complete=True)
-        with open_store(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+        with FeatureStore(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
             for feature, order in zip(features, orders, strict=True):
                 target = store.features[feature.name]
                 os.pwrite(file.fileno(), feature.marks()[order].tobytes(), target.mark_offset)

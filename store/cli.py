@@ -1,115 +1,16 @@
-"""`emofuse store`: look into a store and verify it."""
+"""`emofuse store`: every verb that looks into stores, checks, changes and exchanges them."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-from typing import Any
-
 import click
 
-from emofuse.common.console import printable, size, table
-from emofuse.common.errors import DAMAGED, command
+from emofuse.store import cli_change, cli_look
 
 
 @click.group()
 def store() -> None:
-    """Look into a store and verify it."""
+    """Look into stores, check them, change them, exchange them."""
 
 
-@store.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@command
-def info(file: Path, as_json: bool) -> None:
-    """What FILE holds: corpus, utterances, features with their fingerprints, what is excluded."""
-    facts = describe(file)
-    if as_json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
-        return
-    print(
-        f"{file}: corpus {printable(facts['corpus'])}, {facts['utterances']} utterances, "
-        f"{facts['hours']:.2f} h, {size(facts['bytes'])}"
-    )
-    for attribute in ("label", "session", "split"):
-        if facts[attribute]:
-            print(f"  {attribute}: " + ", ".join(f"{printable(k, 40)} {n}" for k, n in facts[attribute].items()))
-    print(f"  excluded: {len(facts['excluded'])}")
-    for item in facts["excluded"][:10]:
-        print(f"    {printable(item['id'])}: {printable(item['reason'])}")
-    rows = [
-        (
-            *(printable(f["name"]), f["modality"], printable(f["encoder"]), f["utterances"], f["frames"]),
-            *("x".join(map(str, f["shape"])), f["dtype"], f"{f['frame_rate']:g} Hz" if f["frame_rate"] else "tokens"),
-            *(size(f["bytes"]), f["state"]),
-        )
-        for f in facts["features"]
-    ]  # fmt: skip
-    print(
-        table(
-            ("feature", "modality", "encoder", "utterances", "frames", "frame", "dtype", "rate", "size", "state"), rows
-        )
-    )
-    for feature in facts["features"]:
-        said = ", ".join(f"{k}={json.dumps(v)}" for k, v in sorted(feature["fingerprint"].items()))
-        print(f"  {printable(feature['name'])}: {printable(said, 2000)}")
-
-
-@store.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@command
-def verify(file: Path) -> None:
-    """Read every value of FILE against its checksum; exit code 3 when something is damaged."""
-    from emofuse.store.verify import verify as verify_store
-
-    found = verify_store(file)
-    for f in found:
-        state = "sound" if f.sound else f"{len(f.damaged)} damaged" if f.damaged else "not complete"
-        print(f"{printable(f.feature)}: {f.utterances} utterances, {size(f.bytes)} read, {state}")
-        for id in f.damaged:
-            print(f"  damaged: {printable(id)}")
-        if f.stale:
-            print(f"  {len(f.stale)} utterances are stale (audio or text has changed); `extract` computes them again")
-    if not all(f.sound for f in found):
-        print("delete the file or extract the damaged features again under another --store", file=sys.stderr)
-        sys.exit(DAMAGED)
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """Everything `store info` prints, JSON-ready."""
-    from emofuse.store import open_store
-
-    with open_store(path) as opened:
-        manifest = opened.manifest
-        return {
-            "path": str(path),
-            "corpus": opened.corpus,
-            "reader": manifest.reader,
-            "digest": opened.digest,
-            "utterances": len(manifest),
-            "hours": manifest.hours,
-            "bytes": path.stat().st_size,
-            **{attribute: manifest.counts(attribute) for attribute in ("label", "session", "speaker", "split")},
-            "excluded": [{"id": e.id, "reason": e.reason} for e in manifest.excluded],
-            "features": [
-                {
-                    "name": f.name,
-                    "modality": f.modality,
-                    "encoder": f.encoder,
-                    "utterances": len(f.lengths),
-                    "frames": int(f.lengths.sum()),
-                    "shape": list(f.spec.frame_shape),
-                    "layers": list(f.layers),
-                    "view": f.view,
-                    "dtype": f.spec.dtype,
-                    "frame_rate": f.frame_rate,
-                    "bytes": f.nbytes,
-                    "state": "complete" if f.complete else f"{int((f.marks() > 0).sum())} of {len(f.lengths)} written",
-                    "stale": len(f.stale),
-                    "fingerprint": f.fingerprint,
-                    "provenance": f.provenance,
-                }
-                for f in opened.features.values()
-            ],
-        }
+for verb in (cli_look.info, cli_change.verify):
+    store.add_command(verb)

@@ -20,7 +20,7 @@ from emofuse.common.console import size
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Manifest
 from emofuse.store.columns import write_columns
-from emofuse.store.reader import open_store
+from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FEATURE_VERSION, RAW, STORE_VERSION, FeatureSpec, canonical, index_digest
 
 CHUNK_BYTES = 1 << 18
@@ -76,7 +76,7 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    open_store(path).close()  # refuses a file whose values do not lie in one extent
+    FeatureStore(path).close()  # refuses a file whose values do not lie in one extent
 
 
 def _create_feature(features: h5py.Group, plan: Plan, complete: bool) -> None:

@@ -44,7 +44,7 @@ class Ragged:
 class Feature:
     """One feature of an open store."""
 
-    def __init__(self, store: Store, group: h5py.Group) -> None:
+    def __init__(self, store: FeatureStore, group: h5py.Group) -> None:
         self._store = store
         name = Path(group.name).name
         self.spec = _spec(name, group)
@@ -151,10 +151,16 @@ class Feature:
         return [id for i, id in enumerate(self.ids) if mark_of(self.raw(i)) != marks[i]]
 
 
-class Store:
-    """An open store; use it as a context manager."""
+class FeatureStore:
+    """An open store, for reading; use it as a context manager.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        UsageError: No file there, another kind of file, or a version newer than this one knows.
+        DataError: Damaged or cut short.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
         self.path = path
         self._descriptor = -1
         if not path.is_file():
@@ -238,23 +244,13 @@ class Store:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> FeatureStore:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def open_store(path: Path | str) -> Store:
-    """Open a store for reading.
-
-    Raises:
-        UsageError: No file there, another kind of file, or a version newer than this one knows.
-        DataError: Damaged or cut short.
-    """
-    return Store(Path(path))
 
 
 def _spec(name: str, group: h5py.Group) -> FeatureSpec:
@@ -277,7 +273,7 @@ def _spec(name: str, group: h5py.Group) -> FeatureSpec:
     )
 
 
-def _extents(group: h5py.Group, spec: FeatureSpec, store: Store) -> tuple[int, int, int]:
+def _extents(group: h5py.Group, spec: FeatureSpec, store: FeatureStore) -> tuple[int, int, int]:
     """Byte offsets of values, marks and the complete flag; checks that each lies in one piece inside the file."""
     values, frames = group["values"], int(group["length"][()].sum())
     if values.shape != (frames, *spec.frame_shape) or values.dtype != RAW[spec.dtype]:

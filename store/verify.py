@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofuse.store.reader import open_store
+from emofuse.store.reader import FeatureStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def verify(path: Path) -> list[Verified]:
         UsageError: No store at `path`.
         DataError: So damaged that it does not open.
     """
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         return [
             Verified(
                 feature=f.name,

@@ -21,11 +21,11 @@ from emofuse.common.locking import lock
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store.assemble import publish
 from emofuse.store.layout import Plan, create
-from emofuse.store.reader import Feature, Store, open_store
+from emofuse.store.reader import Feature, FeatureStore
 from emofuse.store.spec import FeatureSpec, Modality, differences, encode_values, mark_of, source_digest
 
 
-def refuse_unfit(store: Store, manifest: Manifest, spec: FeatureSpec) -> None:
+def refuse_unfit(store: FeatureStore, manifest: Manifest, spec: FeatureSpec) -> None:
     """Refuse to write a feature of `manifest` into a store or part that is made of something else.
 
     Raises:
@@ -100,7 +100,7 @@ class PartWriter:
         held: dict[str, tuple[int, str]] = {}
         for path in (self.path, self.part):
             if path.exists():
-                with open_store(path) as older:
+                with FeatureStore(path) as older:
                     refuse_unfit(older, manifest, self.spec)
                     merged = merged.merged_into(older.manifest)
                     feature = older.features.get(self.spec.name)
@@ -111,13 +111,13 @@ class PartWriter:
         now = {u.id: source_digest(self.spec.modality, u) for u in merged.utterances if u.id not in asked}
         return merged, {**{i: n for i, (n, source) in held.items() if now.get(i) == source}, **lengths}
 
-    def _open(self) -> Store:
+    def _open(self) -> FeatureStore:
         """The part, as an earlier run left it or laid out anew with what older files already hold."""
-        donors: list[Store] = []
+        donors: list[FeatureStore] = []
         for path in (self.part, self.path):
             if not path.exists():
                 continue
-            donor = open_store(path)
+            donor = FeatureStore(path)
             donors.append(donor)
         if donors and donors[0].path == self.part and self._is_mine(donors[0]):
             for other in donors[1:]:
@@ -125,7 +125,7 @@ class PartWriter:
             return donors[0]
         fresh = self.part.with_name(self.part.name + ".new")
         create(fresh, self.manifest, [self._plan], complete=False)
-        with open_store(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+        with FeatureStore(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
             for donor in donors:
                 if self.spec.name in donor.features:
                     _carry(donor.features[self.spec.name], store.features[self.spec.name], file.fileno())
@@ -133,9 +133,9 @@ class PartWriter:
         for donor in donors:
             donor.close()
         fresh.replace(self.part)
-        return open_store(self.part)
+        return FeatureStore(self.part)
 
-    def _is_mine(self, store: Store) -> bool:
+    def _is_mine(self, store: FeatureStore) -> bool:
         feature = store.features.get(self.spec.name)
         return (
             feature is not None

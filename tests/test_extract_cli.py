@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 
 COMMAND = [sys.executable, "-c", "from emofuse.extract.cli import main; main()"]
 
@@ -55,7 +55,7 @@ def test_two_encoders_then_nothing_to_do(corpus: Path) -> None:
     result = extract(corpus, *OWN, "--encoder", "logmel", "--encoder", "hashed")
     assert result.returncode == 0, result.stderr
     assert "logmel: 8 utterances encoded" in result.stdout
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert sorted(store.features) == ["hashed", "logmel"]
         assert store.feature("logmel").complete
         assert store.manifest.utterances[3].seconds == pytest.approx(1.0)
@@ -76,7 +76,7 @@ def test_a_corpus_that_grows_and_a_clip_that_changes(corpus: Path) -> None:
         file.write("c8,c8.wav,one more,ang,s2,0\n")
     result = extract(corpus, *OWN, "--encoder", "logmel")
     assert "logmel: 2 utterances encoded" in result.stdout, result.stderr
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert store.feature("logmel").ids == [f"c{i}" for i in range(9)]
         assert store.feature("hashed").ids == [f"c{i}" for i in range(8)]
         assert store.feature("logmel").stale == []
@@ -86,7 +86,7 @@ def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:
     for limit in ("3", "8"):
         assert extract(corpus, *OWN, "--encoder", "logmel", "--limit", limit).returncode == 0
     assert extract(corpus, *OWN[:-1], "whole.h5", "--encoder", "logmel").returncode == 0
-    with open_store(corpus / "own.h5") as parts, open_store(corpus / "whole.h5") as whole:
+    with FeatureStore(corpus / "own.h5") as parts, FeatureStore(corpus / "whole.h5") as whole:
         assert parts.manifest == whole.manifest
         ids = whole.manifest.ids
         first, second = (s.feature("logmel").read(ids).values for s in (parts, whole))
@@ -107,7 +107,7 @@ def test_bad_clips_are_listed_and_the_run_goes_on(corpus: Path) -> None:
     assert "Traceback" not in result.stderr
     for id in ("c1", "c2", "c5"):
         assert f"  {id}: " in result.stderr
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert store.feature("logmel").ids == ["c0", "c3", "c4", "c6", "c7"]
         assert "c1" in store.feature("hashed").ids, "its text is still of use"
         assert "c6" not in store.feature("hashed").ids
@@ -205,7 +205,7 @@ main()
     assert "interrupted" in stderr
     result = extract(corpus, *OWN, "--encoder", "logmel")
     assert result.returncode == 0, result.stderr
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert len(store.feature("logmel").ids) == 60
     assert sorted(p.name for p in corpus.iterdir()) == ["own", "own.h5"]
 
@@ -215,7 +215,7 @@ def test_clips_at_other_rates_are_resampled_on_several_threads_at_once(corpus: P
         put_wav(corpus / "own" / f"c{i}.wav", 0.5, rate=44100, seed=i)
     result = extract(corpus, *OWN, "--encoder", "logmel")
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert len(store.feature("logmel").ids) == 8
 
 
@@ -251,7 +251,7 @@ def test_a_closed_pipe_does_not_stop_the_work(corpus: Path) -> None:
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait() == 0, process.stderr.read() if process.stderr else ""
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert sorted(store.features) == ["hashed", "logmel"]
 
 
@@ -261,7 +261,7 @@ def test_an_interrupted_whole_is_not_lost_to_a_small_trial(corpus: Path) -> None
     from emofuse.store import PartWriter
 
     assert extract(corpus, *OWN, "--encoder", "logmel").returncode == 0
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         feature, manifest = store.feature("logmel"), store.manifest
         values = {id: feature.read([id]).values for id in feature.ids}
         spec, lengths = replace(feature.spec), {id: len(v) for id, v in values.items()}
@@ -273,7 +273,7 @@ def test_an_interrupted_whole_is_not_lost_to_a_small_trial(corpus: Path) -> None
     assert trial.returncode == 0, trial.stderr
     whole = extract(corpus, *OWN, "--encoder", "logmel")
     assert "logmel: 3 utterances encoded" in whole.stdout or "logmel: 2 utterances encoded" in whole.stdout
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert len(store.feature("logmel").ids) == 8
 
 
@@ -293,7 +293,7 @@ def test_a_clip_of_no_numbers_is_listed_once_and_for_all(corpus: Path) -> None:
     both = (*OWN, "--encoder", "logmel", "--encoder", "hashed")
     assert extract(corpus, *both).returncode == 1
     before = (corpus / "own.h5").read_bytes()
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert [(e.id, e.modality) for e in store.manifest.excluded] == [("c3", "audio")]
     again = extract(corpus, *both)
     assert (again.returncode, again.stdout.count("nothing to do")) == (1, 2)
@@ -303,14 +303,14 @@ def test_a_clip_of_no_numbers_is_listed_once_and_for_all(corpus: Path) -> None:
 def test_damaged_values_are_encoded_again(corpus: Path) -> None:
     assert extract(corpus, *OWN, "--encoder", "logmel").returncode == 0
     whole = (corpus / "own.h5").read_bytes()
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         offset = store.feature("logmel").values_offset + 11
     with (corpus / "own.h5").open("r+b") as file:
         file.seek(offset)
         file.write(bytes([whole[offset] ^ 1]))
     result = extract(corpus, *OWN, "--encoder", "logmel")
     assert "logmel: 1 utterances encoded" in result.stdout, result.stderr
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert store.feature("logmel").damaged() == []
 
 
@@ -319,12 +319,12 @@ def test_a_cut_that_ends_after_its_file_is_listed(corpus: Path) -> None:
     result = extract(corpus, *OWN, "--encoder", "logmel")
     assert result.returncode == 1
     assert "b: audio: lasts 1.80 s, but the utterance ends at 9 s" in result.stderr
-    with open_store(corpus / "own.h5") as store:
+    with FeatureStore(corpus / "own.h5") as store:
         assert store.manifest.utterances[0].seconds == pytest.approx(0.5)
 
 
 def test_what_the_weights_were_fitted_on_can_be_said(corpus: Path) -> None:
-    from emofuse.extract.cli import parse_fitted_on
+    from emofuse.store.fitted import parse_fitted_on
 
     assert parse_fitted_on("none") == []
     assert parse_fitted_on("iemocap") == [{"corpus": "iemocap", "labels": True}]
@@ -337,7 +337,7 @@ def test_what_the_weights_were_fitted_on_can_be_said(corpus: Path) -> None:
         ("none", []),
     ):
         assert extract(corpus, *OWN, "--encoder", "hashed", "--fitted-on", said).returncode == 0
-        with open_store(corpus / "own.h5") as store:
+        with FeatureStore(corpus / "own.h5") as store:
             assert store.feature("hashed").provenance["fitted_on"] == stored
 
 
@@ -352,7 +352,7 @@ def test_real_speech_from_the_release(shared: Path, tmp_path: Path) -> None:
     arguments = ("--dataset", "emodb", "--root", str(shared / "data" / "emodb"), "--encoder", "logmel", "--limit", "12")
     result = extract(tmp_path, *arguments)
     assert result.returncode == 0, result.stderr
-    with open_store(tmp_path / "cache" / "emodb.h5") as store:
+    with FeatureStore(tmp_path / "cache" / "emodb.h5") as store:
         feature = store.feature("logmel")
         assert (feature.dimension, feature.frame_rate, len(feature.ids)) == (78, 20.0, 12)
         seconds = [u.seconds for u in store.manifest.utterances]

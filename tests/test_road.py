@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emofuse.datasets.synthetic import best_scores, write_synthetic
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 
 ROAD = {"extract": "emofuse.extract.cli", "fit": "emofuse.train.cli", "emofuse": "emofuse.common.umbrella"}
 
@@ -49,7 +49,7 @@ def test_a_small_synthetic_corpus_all_the_way(tmp_path: Path) -> None:
     files = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"config.json", "metrics.json", "predictions.csv", "history.csv", "fold_1", "fold_4"} <= files
     assert 0 <= metrics(tmp_path / "run")["ua"] <= 1
-    with open_store(tmp_path / "cache" / "synthetic.h5") as store:
+    with FeatureStore(tmp_path / "cache" / "synthetic.h5") as store:
         assert sorted(store.features) == ["hashed", "logmel"]
     counts = command(tmp_path, "emofuse", "manifest", "synthetic")
     assert "80 utterances with audio and text" in counts
@@ -63,7 +63,7 @@ def test_laid_out_meld_clips_are_decoded_and_the_broken_one_is_listed(shared: Pa
     subprocess.run([sys.executable, str(tool), "meld", str(tmp_path / "meld"), "--limit", "12"], check=True)
     said = command(tmp_path, "extract", "--dataset", "meld", "--root", "meld", "--encoder", "logmel", code=1)
     assert "train_dia125_utt3: audio: cannot be decoded" in said
-    with open_store(tmp_path / "cache" / "meld.h5") as store:
+    with FeatureStore(tmp_path / "cache" / "meld.h5") as store:
         assert len(store.feature("logmel").ids) == 12
         assert store.feature("logmel").frame_rate == 25.0
         assert "train_dia125_utt3" in store.manifest.ids, "its text is still of use"

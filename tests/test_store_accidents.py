@@ -17,7 +17,7 @@ from store_samples import arrays, manifest
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded
-from emofuse.store import FeatureData, FeatureSpec, PartWriter, open_store, write_store
+from emofuse.store import FeatureData, FeatureSpec, FeatureStore, PartWriter, write_store
 from emofuse.store.verify import verify
 
 TESTS = Path(__file__).parent
@@ -73,7 +73,7 @@ def test_kill_9_loses_nothing_that_was_written(tmp_path: Path) -> None:
         for id in writer.pending:
             writer.put(id, a[id])
         writer.commit()
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         np.testing.assert_array_equal(
             store.feature("hubert").read(m.ids).values, np.concatenate([*a.values()]).astype("f2")
         )
@@ -117,7 +117,7 @@ def test_two_features_written_at_the_same_time(tmp_path: Path) -> None:
             second.put(id, a[id])
         second.commit()
         first.commit()
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert sorted(store.features) == ["hubert", "wavlm"]
 
 
@@ -147,7 +147,7 @@ def test_a_corpus_that_has_grown(tmp_path: Path) -> None:
         for id in writer.pending:
             writer.put(id, a[id])
         writer.commit()
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert store.manifest == large
         assert store.feature("hubert").ids == large.ids
         assert store.feature("bert").ids == small.ids
@@ -169,7 +169,7 @@ def test_asking_for_a_part_keeps_the_rest(tmp_path: Path) -> None:
     with PartWriter(path, part, SPEC, {i: len(a[i]) for i in part.ids}) as writer:
         assert writer.pending == []
         writer.commit()
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert store.manifest == m
         assert store.feature("hubert").ids == m.ids
 
@@ -188,7 +188,7 @@ def test_a_changed_clip_makes_that_utterance_stale(tmp_path: Path) -> None:
         assert writer.pending == ["u002"]
         writer.put("u002", a["u002"] + 1)
         writer.commit()
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert store.feature("hubert").stale == []
         assert store.feature("wavlm").stale == ["u002"]
 
@@ -205,7 +205,7 @@ def test_failed_utterances_leave_the_feature_and_are_listed(tmp_path: Path) -> N
             writer.commit()
         writer.put(writer.pending[-1], a[writer.pending[-1]])
         writer.commit([failed])
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert failed in store.manifest.excluded
         assert "u004" in store.manifest.ids, "its text is still of use"
         assert "u004" not in store.feature("hubert").ids
@@ -218,20 +218,23 @@ def test_a_cut_file_is_refused(tmp_path: Path, share: float) -> None:
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m, dimension=300))})
     os.truncate(path, int(path.stat().st_size * share))
     with pytest.raises(DataError, match=r"s\.h5 is (damaged, cut short or no store|cut short)"):
-        open_store(path)
+        FeatureStore(path)
 
 
 def test_every_flipped_bit_of_the_values_is_found(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         feature = store.feature("hubert")
         first, count = feature.values_offset, feature.nbytes
     rng = np.random.default_rng(0)
     for offset in rng.integers(first, first + count, 60).tolist():
         flip(path, offset)
         assert [len(v.damaged) for v in verify(path)] == [1]
-        with open_store(path) as store, pytest.raises(DataError, match="1 utterances of feature 'hubert' are damaged"):
+        with (
+            FeatureStore(path) as store,
+            pytest.raises(DataError, match="1 utterances of feature 'hubert' are damaged"),
+        ):
             store.feature("hubert").read(m.ids)
         flip(path, offset)
     assert all(v.sound for v in verify(path))
@@ -240,14 +243,14 @@ def test_every_flipped_bit_of_the_values_is_found(tmp_path: Path) -> None:
 def test_a_flipped_bit_before_the_values_gives_no_wrong_values(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         want = (store.manifest, store.feature("hubert").read(m.ids).values, store.digest)
         end = store.feature("hubert").values_offset
     unnoticed = []
     for offset in np.random.default_rng(1).integers(0, end, 300).tolist():
         flip(path, offset, bit=offset % 8)
         try:
-            with open_store(path) as store:
+            with FeatureStore(path) as store:
                 same = store.manifest == want[0] and np.array_equal(store.feature("hubert").read(m.ids).values, want[1])
                 if not same:
                     unnoticed.append(offset)
@@ -276,17 +279,17 @@ def test_newer_versions_are_an_error_of_their_own(tmp_path: Path) -> None:
         with h5py.File(path, "r+") as file:
             file[node].attrs["version"] = 9
         with pytest.raises(UsageError, match=complaint):
-            open_store(path)
+            FeatureStore(path)
 
 
 def test_other_files_are_not_stores(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no HDF5")
     with pytest.raises(DataError, match="no store"):
-        open_store(tmp_path / "text.h5")
+        FeatureStore(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
     with pytest.raises(UsageError, match="an HDF5 file but no emofuse store"):
-        open_store(tmp_path / "other.h5")
+        FeatureStore(tmp_path / "other.h5")
 
 
 def test_a_full_disk_is_found_before_any_work(tmp_path: Path) -> None:
@@ -317,7 +320,7 @@ go()
 def test_verify_says_what_is_damaged(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         offset = store.feature("hubert").values_offset + int(store.feature("hubert").starts[7]) * SPEC.frame_bytes
     command = [sys.executable, "-m", "emofuse.common.umbrella", "store", "verify", str(path)]
     sound = subprocess.run(command, capture_output=True, text=True)
@@ -334,9 +337,9 @@ def test_readers_are_never_blocked_and_see_whole_features(tmp_path: Path) -> Non
     with PartWriter(path, m, SPEC, lengths(a)) as writer:
         for id in writer.pending:
             writer.put(id, a[id])
-            with open_store(path) as store:
+            with FeatureStore(path) as store:
                 assert list(store.features) == ["bert"]
                 assert len(store.feature("bert").read(m.ids).lengths) == 12
         writer.commit()
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert list(store.features) == ["bert", "hubert"]

@@ -15,7 +15,7 @@ from store_samples import arrays, manifest
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
-from emofuse.store import FeatureData, FeatureSpec, open_store, write_store
+from emofuse.store import FeatureData, FeatureSpec, FeatureStore, write_store
 from emofuse.store.spec import decode_values, encode_values
 
 
@@ -26,7 +26,7 @@ def test_values_come_back(tmp_path: Path, dtype: str, tolerance: float, layers: 
     given_arrays = arrays(m, layers=len(layers))
     data = FeatureData(modality="audio", arrays=given_arrays, layers=layers, dtype=dtype, frame_rate=50.0)
     write_store(tmp_path / "s.h5", m, {"hubert": data})
-    with open_store(tmp_path / "s.h5") as store:
+    with FeatureStore(tmp_path / "s.h5") as store:
         feature = store.feature("hubert")
         asked = ["u007", "u000", "u011"]
         got = feature.read(asked)
@@ -49,7 +49,7 @@ def test_the_manifest_comes_back_whole(tmp_path: Path) -> None:
     odd = Utterance(id="odd", text="a\tb\n漢字 🙂", extra={"x": 1.5, "y": "z"}, start=None, turn=-3)
     m = replace(m, utterances=(*m.utterances, odd), excluded=(Excluded(id="q", reason="r", modality="audio"),))
     write_store(tmp_path / "s.h5", m, {"bert": FeatureData(modality="text", arrays=arrays(manifest()))})
-    with open_store(tmp_path / "s.h5") as store:
+    with FeatureStore(tmp_path / "s.h5") as store:
         assert store.manifest == m
         assert store.feature("bert").ids == manifest().ids
 
@@ -79,11 +79,11 @@ def test_a_second_feature_joins_and_the_first_stays(tmp_path: Path) -> None:
     m, path = manifest(), tmp_path / "s.h5"
     first, second = arrays(m), arrays(m, dimension=9, seed=1)
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=first)})
-    with open_store(path) as reader:  # a reader that opened earlier keeps the file that it has
+    with FeatureStore(path) as reader:  # a reader that opened earlier keeps the file that it has
         write_store(path, m, {"bert": FeatureData(modality="text", arrays=second)})
         np.testing.assert_array_equal(reader.feature("hubert").read(["u003"]).values, first["u003"].astype("f2"))
         assert list(reader.features) == ["hubert"]
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert list(store.features) == ["bert", "hubert"]
         np.testing.assert_array_equal(
             store.feature("hubert").read(m.ids).values, np.concatenate([*first.values()]).astype("f2")
@@ -112,7 +112,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_names_that_are_not_there(tmp_path: Path) -> None:
     m = manifest()
     write_store(tmp_path / "s.h5", m, {"hubert": FeatureData(modality="audio", arrays=arrays(manifest(5)))})
-    with open_store(tmp_path / "s.h5") as store:
+    with FeatureStore(tmp_path / "s.h5") as store:
         with pytest.raises(
             UnknownNameError, match=r"no feature in .*s.h5 named 'huber'. Did you mean 'hubert'\? Valid: hubert"
         ):
@@ -120,7 +120,7 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="lacks 1 utterances, 'u009' first"):
             store.feature("hubert").read(["u001", "u009"])
     with pytest.raises(UsageError, match=r"no store at .*absent.h5; make one: extract"):
-        open_store(tmp_path / "absent.h5")
+        FeatureStore(tmp_path / "absent.h5")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_any_text_survives(texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.h5"
         write_store(path, m, {"x": FeatureData(modality="text", arrays={i: np.ones((1, 1)) for i in m.ids})})
-        with open_store(path) as store:
+        with FeatureStore(path) as store:
             assert [u.text for u in store.manifest.utterances] == texts
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from store_samples import arrays, manifest
 
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 from emofuse.store.verify import verify
 
 ARCHIVES = Path(__file__).parent / "archives"
@@ -18,7 +18,7 @@ ARCHIVES = Path(__file__).parent / "archives"
 def test_an_archive_reads_as_it_was_written(version: int) -> None:
     path = ARCHIVES / f"store-v{version}.h5"
     m = manifest(3)
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert store.manifest == m
         assert list(store.features) == ["bert", "hubert", "t5"]
         hubert, bert, t5 = (store.feature(name) for name in ("hubert", "bert", "t5"))

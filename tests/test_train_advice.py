@@ -11,7 +11,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.store import FeatureData, open_store
+from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.advice import ENCODERS, UNLAYERED, extract_command
 from emofuse.train.config import FitConfig
 from emofuse.train.plan import resolve
@@ -38,7 +38,7 @@ def store_of(folder: Path, features: dict[str, FeatureData], of: Any = UTTERANCE
 
 def refusal(path: Path, model: str, **options: Any) -> str:
     asked = FitConfig(store=path, model=model, protocol=str(path.parent / "tiny4.toml"), device="cpu", **options)
-    with open_store(path) as store, pytest.raises(UsageError) as caught:
+    with FeatureStore(path) as store, pytest.raises(UsageError) as caught:
         resolve(store, asked)
     return str(caught.value)
 
@@ -54,7 +54,7 @@ def test_the_corpus_options_of_any_feature_are_repeated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("nonsense", [None, "--root x", 3, ["--root", 3], {}])
 def test_options_that_are_no_list_of_words_are_left_out(tmp_path: Path, nonsense: Any) -> None:
     path = store_of(tmp_path, {"bert": feature("bert", "text", corpus_options=nonsense, encoder_options=nonsense)})
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         assert extract_command(store, "bert") == f"extract --dataset tiny --encoder bert --store {path}"
 
 
@@ -63,7 +63,7 @@ def test_encoder_options_are_those_of_the_same_encoder_alone(tmp_path: Path) -> 
         "hubert": feature("hubert", encoder_options=["--weights", "w", "--layers", "9"]),
         "h2": feature("hubert", encoder_options=["--weights", "w2", "--layers=6"]),
     }
-    with open_store(store_of(tmp_path, features)) as store:
+    with FeatureStore(store_of(tmp_path, features)) as store:
         other, two = extract_command(store, "wavlm"), store.features["h2"]
         assert "--weights" not in other
         assert "--encoder hubert --weights w2 --layers=6 --name h2 --store" in extract_command(

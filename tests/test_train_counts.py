@@ -12,7 +12,7 @@ import train_samples as samples
 from emofuse.common.errors import UsageError
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Excluded
-from emofuse.store import FeatureData, open_store
+from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.config import FitConfig
 from emofuse.train.counts import Task, task_of
 from emofuse.train.plan import resolve
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def task(path: Path, protocol: Protocol = PROTOCOL, allowed: int = 0, *names: str) -> Task:
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         features = {store.features[n].modality: store.features[n] for n in names or ("logmel", "bert")}
         return task_of(store, protocol, features, allowed)
 
@@ -147,5 +147,8 @@ def test_all_of_an_official_split_is_counted_where_it_is_used(tmp_path: Path) ->
 def test_unknown_splits_stop_before_anything_is_counted(tmp_path: Path, select: Any) -> None:
     path = split_store(tmp_path, "train", "dev", "test", "extra")
     asked = FitConfig(store=path, model="text", protocol=str(tmp_path / "tiny4.toml"), device="cpu", select=select)
-    with open_store(path) as store, pytest.raises(UsageError, match=r"16 of 64 utterances .*: extra 16; valid: train"):
+    with (
+        FeatureStore(path) as store,
+        pytest.raises(UsageError, match=r"16 of 64 utterances .*: extra 16; valid: train"),
+    ):
         resolve(store, asked)

@@ -13,7 +13,7 @@ import torch
 import train_samples as samples
 
 from emofuse.common.errors import DataError
-from emofuse.store import FeatureData, open_store
+from emofuse.store import FeatureData, FeatureStore
 from emofuse.train import data
 from emofuse.train.data import Corpus, Resident
 
@@ -28,7 +28,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resident(path: Path, name: str = "logmel", **options: object) -> Resident:
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         return Resident.load(store.feature(name), IDS, CPU, **options)  # type: ignore[arg-type]
 
 
@@ -111,7 +111,7 @@ def test_pooling_never_widens_more_than_a_chunk(tmp_path: Path, monkeypatch: pyt
     features = {"logmel": FeatureData(modality="audio", arrays=dict.fromkeys(IDS, values))}
     store = samples.store(tmp_path / "s.h5", UTTERANCES, features=features)
     monkeypatch.setattr(data, "CHUNK_BYTES", 100_000)
-    with open_store(store) as opened:
+    with FeatureStore(store) as opened:
         feature = opened.feature("logmel")
         tracemalloc.start()
         Resident.load(feature, IDS, CPU, pool=pool)

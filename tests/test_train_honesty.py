@@ -14,7 +14,7 @@ import train_samples as samples
 from train_samples import config, quietly, rows
 
 from emofuse.common.errors import DataError
-from emofuse.store import FeatureData, open_store
+from emofuse.store import FeatureData, FeatureStore
 from emofuse.train import checkpoint, evaluate
 from emofuse.train.loop import predict
 from emofuse.train.plan import resolve
@@ -37,7 +37,7 @@ def run(folder: Path) -> Path:
 def test_a_checkpoint_alone_gives_the_predictions_again(run: Path, folder: Path) -> None:
     model, recipe, statistics = checkpoint.load(run / "fold_2" / "model.safetensors")
     assert (recipe.model, recipe.classes, list(statistics)) == ("smcn", samples.CLASSES, ["audio"])
-    with open_store(folder / "tiny.h5") as store:
+    with FeatureStore(folder / "tiny.h5") as store:
         plan = resolve(store, config(folder, "x", "smcn"))
         corpus = load(plan).using(statistics)
     test = [i for i, u in enumerate(plan.utterances) if u.session == "2"]
@@ -81,7 +81,7 @@ def weights(run: Path, fold: int = 1) -> bytes:
 
 
 def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
-    with open_store(folder / "tiny.h5") as store:
+    with FeatureStore(folder / "tiny.h5") as store:
         corpus = load(resolve(store, config(folder, "x")))
     arguments = (corpus, np.arange(4), ["a", "b", "c", "d"], samples.CLASSES)
     with pytest.raises(RuntimeError, match=r"before selection.json is written"):
@@ -91,7 +91,7 @@ def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: 
 
 
 def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
-    with open_store(folder / "tiny.h5") as store:
+    with FeatureStore(folder / "tiny.h5") as store:
         corpus = load(resolve(store, config(folder, "x")))
     with pytest.raises(RuntimeError, match="scored already"):
         evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1}, ())

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 from emofuse.train.cli import fit as command
 from emofuse.train.config import FitConfig
 from emofuse.train.join import JoinedStore, open_stores
@@ -53,7 +53,7 @@ def test_one_store_stays_what_it_is(folder: Path) -> None:
 
 def test_a_joined_feature_reads_what_its_stores_hold_in_the_order_asked_for(folder: Path) -> None:
     asked = ["small:s1_u003", "big:s2_u000", "big:s1_u003", "small:s2_u001", "small:s1_u000"]
-    with open_stores(joint.config(folder)) as store, open_store(folder / "big.h5") as big:
+    with open_stores(joint.config(folder)) as store, FeatureStore(folder / "big.h5") as big:
         joined = store.features["bert"]
         read = joined.read(asked)
         own = {id: store.parts[id.split(":")[0]].features["bert"].read([id.split(":")[1]]).values for id in asked}  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ import torch
 import train_samples as samples
 from torch import Tensor, nn
 
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 from emofuse.train import checkpoint, loop
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
@@ -37,7 +37,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(path: Path, model: str = "linear", **settings: Any) -> tuple[Recipe, Corpus]:
     audio = None if model in ("text", "weighted-layers") else "logmel"
     protocol = str(path.parent / "tiny4.toml")
-    with open_store(path) as store:
+    with FeatureStore(path) as store:
         plan = resolve(store, FitConfig(store=path, model=model, protocol=protocol, audio=audio, device="cpu"))
         recipe, corpus = recipe_of(plan), load(plan)
     return replace(recipe, settings=replace(recipe.settings, **settings)), corpus.fitted(TRAIN)

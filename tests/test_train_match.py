@@ -11,7 +11,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.store import FeatureData, open_store
+from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.run import resolved
 
 
@@ -196,7 +196,7 @@ def test_layers_of_one_store_alone_are_a_difference(tmp_path: Path) -> None:
 
 def test_an_incomplete_feature_is_finished_in_its_own_store(tmp_path: Path) -> None:
     changed(tmp_path)
-    with open_store(tmp_path / "small.h5") as store:
+    with FeatureStore(tmp_path / "small.h5") as store:
         at = store.features["bert"].complete_offset
     with (tmp_path / "small.h5").open("r+b") as file:
         file.seek(at)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from emofuse.common.errors import DataError
 from emofuse.common.registry import Entry
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 from emofuse.train import loop, resume
 from emofuse.train.config import FitConfig
 from emofuse.train.data import Corpus
@@ -72,7 +72,7 @@ def prepared(folder: Path, model: str) -> tuple[Any, Corpus]:
     asked = FitConfig(
         store=folder / "tiny.h5", model=model, protocol=str(folder / "tiny4.toml"), audio=audio, device="cpu"
     )
-    with open_store(asked.store) as store:
+    with FeatureStore(asked.store) as store:
         plan = resolve(store, asked)
         recipe, corpus = recipe_of(plan), load(plan)
     settings = samples.shrunk(recipe.settings, lr=0.01, batch=8, steps=30, epochs=0.0)

@@ -11,7 +11,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.store import open_store
+from emofuse.store import FeatureStore
 from emofuse.train.folds import build, even_sample
 from emofuse.train.models.config import Config, with_settings
 from emofuse.train.plan import Plan, resolve
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan(folder: Path, model: str, **options: Any) -> Plan:
-    with open_store(folder / "tiny.h5") as store:
+    with FeatureStore(folder / "tiny.h5") as store:
         return resolve(store, samples.config(folder, "run", model, **options))
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from itertools import chain, count
 
-from emofuse.store import Feature, Store
+from emofuse.store import Feature, FeatureStore
 from emofuse.train.join import AnyFeature, AnyStore, part_of, parts
 
 # Stage 2 does not know stage 1: these are the words that its users know best, and no more than advice.
@@ -55,7 +55,12 @@ def extract_command(
 
 
 def _command(
-    store: Store, encoder: str, like: AnyFeature | None, layers: str | None, name: str | None, more: Sequence[str]
+    store: FeatureStore,
+    encoder: str,
+    like: AnyFeature | None,
+    layers: str | None,
+    name: str | None,
+    more: Sequence[str],
 ) -> str:
     corpus = next(filter(None, (_remembered(f, "corpus_options") for f in store.features.values())), [])
     own = _remembered(part_of(like, store), "encoder_options") if like else []
@@ -102,7 +107,7 @@ def for_unknown(store: AnyStore, modality: str, name: str, names: Sequence[str],
     return f"No encoder of this version is called so; those of {modality}: {kinds}. Add one: {command}"
 
 
-def for_lacking(store: Store, modality: str, encoder: str) -> str:
+def for_lacking(store: FeatureStore, modality: str, encoder: str) -> str:
     """What to do where the corpus has nothing of a modality at all; empty where nothing can be done."""
     if modality != "text" or store.manifest.corpus not in TRANSCRIBED:
         return ""

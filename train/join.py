@@ -17,7 +17,7 @@ import numpy as np
 
 from emofuse.manifests.joint import corpus_of, joined, joined_name, own_name
 from emofuse.manifests.schema import Manifest
-from emofuse.store import Feature, Ragged, Store, open_store
+from emofuse.store import Feature, FeatureStore, Ragged
 from emofuse.train.config import FitConfig
 from emofuse.train.problems import Problems
 
@@ -75,11 +75,11 @@ def _made(feature: Feature) -> dict[str, Any]:
 class JoinedStore:
     """The open stores of a task, those that are trained on by corpus, then the one that is only tested on."""
 
-    def __init__(self, training: Sequence[Store], test: Store | None = None) -> None:
+    def __init__(self, training: Sequence[FeatureStore], test: FeatureStore | None = None) -> None:
         ordered = sorted(training, key=lambda s: s.corpus)
         self.options = [("--store", s) for s in ordered] + ([("--test-store", test)] if test else [])
         """Every store with the option that names it."""
-        self.parts: dict[str, Store] = {}
+        self.parts: dict[str, FeatureStore] = {}
         """By corpus."""
         for _, store in self.options:
             self.parts.setdefault(store.corpus, store)
@@ -97,16 +97,16 @@ class JoinedStore:
         return {n: JoinedFeature({c: s.features[n] for c, s in self.parts.items()}) for n in sorted(common)}
 
 
-AnyStore = Store | JoinedStore
+AnyStore = FeatureStore | JoinedStore
 AnyFeature = Feature | JoinedFeature
 
 
-def parts(store: AnyStore) -> list[Store]:
+def parts(store: AnyStore) -> list[FeatureStore]:
     """The stores behind a store: itself, or those that it joins."""
     return [*store.parts.values()] if isinstance(store, JoinedStore) else [store]
 
 
-def part_of(feature: AnyFeature, store: Store) -> Feature:
+def part_of(feature: AnyFeature, store: FeatureStore) -> Feature:
     """A feature as one of the stores behind it holds it."""
     return feature.parts[store.corpus] if isinstance(feature, JoinedFeature) else feature
 
@@ -124,7 +124,7 @@ def open_stores(config: FitConfig) -> Iterator[AnyStore]:
     with ExitStack() as stack:
         for path in (config.store, *config.more_stores, *tested):
             with problems.noting():
-                opened.append(stack.enter_context(open_store(path)))
+                opened.append(stack.enter_context(FeatureStore(path)))
         problems.stop()
         if len(opened) == 1:
             yield opened[0]

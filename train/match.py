@@ -8,13 +8,13 @@ from emofuse.common.errors import UsageError, complain
 from emofuse.manifests import protocol as protocols
 from emofuse.manifests.joint import corpus_of, own_name
 from emofuse.manifests.protocol import Protocol
-from emofuse.store import Store
+from emofuse.store import FeatureStore
 from emofuse.train.join import AnyStore, JoinedStore
 
 WRITE = "write one (--protocol PATH.toml, docs/protocols.md)"
 SHOWN = 12
 """More labels than this say no more."""
-Options = Sequence[tuple[str, Store]]
+Options = Sequence[tuple[str, FeatureStore]]
 
 
 def protocol_of(store: AnyStore, name: str | None) -> Protocol:
@@ -71,7 +71,7 @@ def _headline(protocol: Protocol, options: Options) -> str:
 
 def _problems(protocol: Protocol, options: Options) -> list[str]:
     needed, problems = _needed(protocol), []
-    seen: dict[str, Store] = {}
+    seen: dict[str, FeatureStore] = {}
     for option, store in options:
         told, right = f"{option} {store.path} holds {store.corpus}", needed.get(store.corpus)
         if store.corpus in seen:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from emofuse.common.errors import SeveralProblemsError, UnknownNameError, UsageError
 from emofuse.manifests import protocol as protocols
-from emofuse.store import Store, open_store
+from emofuse.store import FeatureStore
 from emofuse.train.advice import usual_name
 from emofuse.train.config import FitConfig
 from emofuse.train.models.registry import variant
@@ -68,11 +68,11 @@ def work_of(request: Request) -> Work:
 
 
 @contextmanager
-def _opened(request: Request) -> Iterator[dict[str, Store]]:
+def _opened(request: Request) -> Iterator[dict[str, FeatureStore]]:
     with ExitStack() as stack:
-        stores: dict[str, Store] = {}
+        stores: dict[str, FeatureStore] = {}
         for path in request.stores:
-            store = stack.enter_context(open_store(path))
+            store = stack.enter_context(FeatureStore(path))
             if store.corpus in stores:
                 raise UsageError(f"two stores of corpus {store.corpus}: {stores[store.corpus].path} and {path}")
             stores[store.corpus] = store
@@ -84,7 +84,7 @@ def _corpora(protocol: str) -> tuple[str, ...]:
     return (*found.corpora, *((found.test_corpus,) if found.test_corpus else ()))
 
 
-def _refuse_idle(request: Request, work: Work, stores: Mapping[str, Store]) -> None:
+def _refuse_idle(request: Request, work: Work, stores: Mapping[str, FeatureStore]) -> None:
     run = [t.protocol for t in request.table.tasks if t.protocol not in work.tasks_left]
     used = {corpus for protocol in run for corpus in _corpora(request.stand_in(protocol))}
     idle = [f"{s.path} ({corpus})" for corpus, s in stores.items() if corpus not in used]
@@ -92,7 +92,7 @@ def _refuse_idle(request: Request, work: Work, stores: Mapping[str, Store]) -> N
         raise UsageError(f"{request.table.name} has no use for {', '.join(idle)}; leave it out")
 
 
-def _silent(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) -> str:
+def _silent(request: Request, row: Row, task: Task, stores: Mapping[str, FeatureStore]) -> str:
     corpora = _corpora(request.stand_in(task.protocol))
     lacking = [
         f"corpus {c} has no {m}" for m in features_of(row, task) for c in corpora if not stores[c].manifest.has(m)
@@ -100,7 +100,7 @@ def _silent(request: Request, row: Row, task: Task, stores: Mapping[str, Store])
     return "; ".join(lacking)
 
 
-def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) -> Job:
+def _job(request: Request, row: Row, task: Task, stores: Mapping[str, FeatureStore]) -> Job:
     protocol = protocols.load(request.stand_in(task.protocol))
     training = [stores[c] for c in protocol.corpora]
     names, notes = {}, []
@@ -138,7 +138,7 @@ def _job(request: Request, row: Row, task: Task, stores: Mapping[str, Store]) ->
     )
 
 
-def _named(stores: Sequence[Store], wanted: str, *, replaced: bool) -> str:
+def _named(stores: Sequence[FeatureStore], wanted: str, *, replaced: bool) -> str:
     """What the stores call the feature; a stand-in may be named by its encoder."""
     for store in stores:
         if wanted in store.features:
@@ -151,11 +151,11 @@ def _named(stores: Sequence[Store], wanted: str, *, replaced: bool) -> str:
     return wanted
 
 
-def _fitted(stores: Sequence[Store], name: str) -> bool:
+def _fitted(stores: Sequence[FeatureStore], name: str) -> bool:
     return any(name in s.features and bool(s.features[name].provenance.get("fitted_on")) for s in stores)
 
 
-def _nothing(request: Request, stores: Mapping[str, Store], work: Work) -> str:
+def _nothing(request: Request, stores: Mapping[str, FeatureStore], work: Work) -> str:
     table = request.table
     told = [f"{protocol}: {reason}" for protocol, reason in work.tasks_left.items()]
     told += [f"{row} on {protocol}: {reason}" for (protocol, row), reason in work.rows_left.items()]
