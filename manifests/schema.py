@@ -19,6 +19,8 @@ import xxhash
 from emofuse.common.errors import UsageError, complain
 
 SCHEMA_VERSION = 1
+WITHDRAWN = "withdrawn"
+"""Why an utterance is excluded whose speaker took back the consent; no later reading of the corpus adds it again."""
 Extra = Mapping[str, str | float]
 
 
@@ -40,6 +42,8 @@ class Utterance:
     """xxh3-128 of the audio file's bytes and the cut, once the audio has been looked at."""
     text: str | None = None
     """What is said."""
+    text_digest: str | None = None
+    """xxh3-128 of the text, where the text itself was left out (`--no-text`)."""
     label: str | None = None
     """The corpus's own label."""
     speaker: str | None = None
@@ -57,6 +61,11 @@ class Utterance:
         """The words of the text alone, by which the same sentence said twice is known again."""
         words = "".join(c if c.isalnum() else " " for c in (self.text or "").casefold())
         return " ".join(words.split()) or None
+
+
+def text_digest(text: str) -> str:
+    """xxh3-128 of a text's UTF-8 bytes."""
+    return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +129,10 @@ class Manifest:
         kept = []
         for u in self.utterances:
             without: dict[str, Any] = {m: None for m in ("audio", "text") if (u.id, m) in gone}
+            if "text" in without:
+                without["text_digest"] = None
             left = replace(u, **without) if without else u
-            if (u.id, None) not in gone and (left.audio is not None or left.text is not None):
+            if (u.id, None) not in gone and (left.audio, left.text, left.text_digest) != (None, None, None):
                 kept.append(left)
         known = [e for e in self.excluded if (e.id, e.modality) not in gone]
         return replace(self, utterances=tuple(kept), excluded=(*known, *gone.values()))
@@ -131,14 +142,28 @@ class Manifest:
         if older is None:
             return self
         silent = {e.id for e in older.excluded if e.modality == "audio"}
+        withdrawn = {e.id for e in older.excluded if e.reason == WITHDRAWN}
         known = {u.id: u for u in older.utterances}
-        fresh = {u.id: _surveyed(u, known.get(u.id), u.id in silent) for u in self.utterances}
+        asked = [u for u in self.utterances if u.id not in withdrawn]
+        fresh = {u.id: _surveyed(u, known.get(u.id), u.id in silent) for u in asked}
         complete = set(known) <= set(fresh)
         order = [*fresh] if complete else [*known, *(i for i in fresh if i not in known)]
         utterances = {i: fresh.get(i) or known[i] for i in order}
         excluded = {(e.id, e.modality): e for e in (*older.excluded, *self.excluded)}
         left_out = [e for e in excluded.values() if _still_excluded(e, utterances.get(e.id))]
-        return replace(self, utterances=tuple(utterances.values()), excluded=tuple(left_out))
+        merged = replace(self, utterances=tuple(utterances.values()), excluded=tuple(left_out))
+        return merged.without_text() if older.withholds_text else merged
+
+    @property
+    def withholds_text(self) -> bool:
+        """Whether texts were left out and stand as digests."""
+        return any(u.text_digest is not None for u in self.utterances)
+
+    def without_text(self) -> Manifest:
+        """The manifest with a digest in place of every text."""
+        digests = (u.text_digest if u.text is None else text_digest(u.text) for u in self.utterances)
+        kept = (replace(u, text=None, text_digest=d) for u, d in zip(self.utterances, digests, strict=True))
+        return replace(self, utterances=tuple(kept))
 
     def sample(self, limit: int) -> Manifest:
         """At most `limit` utterances, spread evenly, so that every session and label stays."""
@@ -180,7 +205,7 @@ def mistakes(utterances: Iterable[Utterance]) -> list[str]:
             problems.append(f"{u.id}: start, end and seconds must be finite and not negative, got {times}")
         if u.start is not None and u.end is not None and u.end < u.start:
             problems.append(f"{u.id}: ends at {u.end} s before it starts at {u.start} s")
-        if u.audio is None and u.text is None:
+        if u.audio is None and u.text is None and u.text_digest is None:
             problems.append(f"{u.id}: has neither audio nor text")
     return problems
 

@@ -1,6 +1,7 @@
 """The HDF5 format that the two stages share; FORMAT.md beside this file is its law."""
 
-from emofuse.store.reader import Feature, FeatureStore, Ragged
+from emofuse.store.feature import Feature, Ragged
+from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FeatureSpec
 from emofuse.store.writer import FeatureData, PartWriter, write_store
 

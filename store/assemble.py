@@ -1,19 +1,102 @@
-"""Joins finished features into one store file: metadata anew, values copied as raw bytes, one rename."""
+"""Puts a store together from features of others: metadata anew, values copied as raw bytes, one rename."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from emofuse.common.errors import DataError
+from emofuse.common.locking import Lock, lock
 from emofuse.manifests.schema import Manifest
+from emofuse.store.feature import Feature
 from emofuse.store.layout import Plan, create
-from emofuse.store.reader import Feature, FeatureStore
+from emofuse.store.reader import FeatureStore
+from emofuse.store.spec import FeatureSpec, encode_values, mark_of
+
+PATIENCE = 86_400.0
+"""Seconds that a finished feature waits for another writer of its store."""
+COPY_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """A feature that is to stand in a new store, and where each utterance's values lie now."""
+
+    spec: FeatureSpec
+    rows: NDArray[np.int64]
+    """[n], ascending rows of the new manifest."""
+    pieces: Sequence[tuple[Feature, int]]
+    """[n], the feature that holds each utterance and its place there."""
+    scale: NDArray[np.float32] | None = None
+    """int8 only."""
+
+    @property
+    def plan(self) -> Plan:
+        """How it will be laid out."""
+        return Plan(
+            spec=self.spec,
+            rows=self.rows,
+            lengths=np.array([f.lengths[i] for f, i in self.pieces], np.int64),
+            sources=[f.source(i) for f, i in self.pieces],
+            scale=self.scale,
+        )
+
+
+def gather(manifest: Manifest, features: Sequence[Feature], *, unwritten: bool = False) -> Gathered | None:
+    """One feature from several stores: of each utterance that `manifest` knows, the first that is written.
+
+    Args:
+        manifest: What the new store will know.
+        features: The same feature, of one or more stores.
+        unwritten: Keep the place of utterances that nobody has written yet (in a part).
+
+    Returns:
+        None where no utterance is left.
+    """
+    found: dict[str, tuple[Feature, int]] = {}
+    for feature in features:
+        there = feature.marks().astype(bool).tolist()
+        for i, (id, written) in enumerate(zip(feature.ids, there, strict=True)):
+            if written or unwritten:
+                found.setdefault(id, (feature, i))
+    rows = [row for row, id in enumerate(manifest.ids) if id in found]
+    if not rows:
+        return None
+    pieces = [found[manifest.utterances[row].id] for row in rows]
+    return Gathered(spec=features[0].spec, rows=np.array(rows, np.int64), pieces=pieces, scale=features[0].scale)
+
+
+def assemble(path: Path, manifest: Manifest, gathered: Sequence[Gathered], *, complete: bool = True) -> None:
+    """Write a store beside `path`, then put it in its place in one rename; readers keep what they have open.
+
+    Values travel with their checksums, damaged ones too; where a feature changes its type, they are checked.
+
+    Raises:
+        DataError: No room, or a value that cannot be converted; nothing has changed then.
+    """
+    fresh = path.with_name(path.name + ".new")
+    try:
+        create(fresh, manifest, [g.plan for g in gathered], complete=complete)
+        with FeatureStore(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+            for one in gathered:
+                target = store.features[one.spec.name]
+                if all(f.spec.dtype == one.spec.dtype for f in {id(f): f for f, _ in one.pieces}.values()):
+                    _copy_all(one, target, file.fileno())
+                else:
+                    _convert_all(one, target, file.fileno())
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def publish(path: Path, part: FeatureStore, feature: Feature, manifest: Manifest) -> None:
@@ -25,90 +108,86 @@ def publish(path: Path, part: FeatureStore, feature: Feature, manifest: Manifest
         feature: Its feature, every utterance of `manifest` that it holds written.
         manifest: What the store should know afterwards, together with what it knows already.
     """
-    with _only_one(path.parent):
+    part_path = Path(part.path)
+    with writing(path, wait=PATIENCE):
         if (
             not path.exists()
             and manifest.digest() == part.manifest.digest()
             and manifest.excluded == part.manifest.excluded
         ):
-            with open(part.path, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+            with open(part_path, "r+b") as file:  # noqa: PTH123 - needs a descriptor
                 os.pwrite(file.fileno(), b"\x01", feature.complete_offset)
                 os.fsync(file.fileno())
-            part.path.replace(path)
+            part_path.replace(path)
         else:
-            older = FeatureStore(path) if path.exists() else None
-            others = [f for f in older.features.values() if f.name != feature.name] if older else []
-            merged = manifest.merged_into(older.manifest if older else None)
-            assemble(path, merged, [*others, feature])
-            if older:
-                older.close()
-            part.path.unlink()
-        part.path.with_name(part.path.name + ".lock").unlink(missing_ok=True)
-        _sync_folder(path.parent)
+            with contextlib.ExitStack() as stack:
+                older = stack.enter_context(FeatureStore(path)).require_sound() if path.exists() else None
+                others = [f for f in older.features.values() if f.name != feature.name] if older else []
+                merged = manifest.merged_into(older.manifest if older else None)
+                assemble(path, merged, [g for f in (*others, feature) if (g := gather(merged, [f]))])
+            part_path.unlink()
+        part_path.with_name(part_path.name + ".lock").unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
-def assemble(path: Path, manifest: Manifest, features: Sequence[Feature]) -> None:
-    """Write a store that holds `manifest` and, of each feature, the written utterances that `manifest` knows."""
-    row_of = {id: row for row, id in enumerate(manifest.ids)}
-    plans, orders = [], []
-    for feature in features:
-        ids, marks, sources = feature.ids, feature.marks(), feature.sources
-        held = [i for i, id in enumerate(ids) if id in row_of and marks[i]]
-        order = sorted(held, key=[row_of.get(id, -1) for id in ids].__getitem__)
-        plans.append(
-            Plan(
-                spec=feature.spec,
-                rows=np.array([row_of[ids[i]] for i in order], np.int64),
-                lengths=feature.lengths[order],
-                sources=[sources[i] for i in order],
-            )
-        )
-        orders.append(order)
-    fresh = path.with_name(path.name + ".new")
-    try:
-        create(fresh, manifest, plans, complete=True)
-        with FeatureStore(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
-            for feature, order in zip(features, orders, strict=True):
-                target = store.features[feature.name]
-                os.pwrite(file.fileno(), feature.marks()[order].tobytes(), target.mark_offset)
-                _copy_values(feature, order, target, file.fileno())
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+def writing(path: Path, *, wait: float = 0.0) -> Lock:
+    """The lock of whoever puts another file in the place of the store at `path`.
+
+    Raises:
+        UsageError: Another process has it, for longer than `wait` seconds.
+    """
+    refusal = f"another process is writing {path} ({{holder}}); wait for it or stop it"
+    return lock(path.with_name(path.name + ".lock"), refusal, wait=wait)
 
 
-def _copy_values(source: Feature, order: Sequence[int], target: Feature, descriptor: int) -> None:
-    """Copy utterances in `order`; neighbours that stay neighbours go in one piece."""
-    width, to = source.spec.frame_bytes, target.values_offset
-    for first, frames in _runs(source, order):
+def _copy_all(gathered: Gathered, target: Feature, descriptor: int) -> None:
+    """Copy values and marks; neighbours that stay neighbours go in one piece."""
+    width, to = target.spec.frame_bytes, target.values_offset
+    marks = {id(f): f.marks() for f, _ in gathered.pieces}
+    ordered = np.array([marks[id(f)][i] for f, i in gathered.pieces], "<u8")
+    for feature, first, frames in _runs(gathered.pieces):
         count = frames * width
-        with open(source.path, "rb") as file:  # noqa: PTH123 - needs a descriptor
-            _copy(file.fileno(), source.values_offset + first * width, descriptor, to, count)
+        with open(feature.path, "rb") as file:  # noqa: PTH123 - needs a descriptor
+            _copy(file.fileno(), feature.values_offset + first * width, descriptor, to, count)
         to += count
+    pwrite(descriptor, ordered.tobytes(), target.mark_offset)
 
 
-def _runs(feature: Feature, order: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first frame, frames) of each run that is contiguous in `feature`."""
+def _convert_all(gathered: Gathered, target: Feature, descriptor: int) -> None:
+    width, at, marks = target.spec.frame_bytes, target.values_offset, []
+    for (feature, i), length in zip(gathered.pieces, target.lengths.tolist(), strict=True):
+        values = feature.read([feature.ids[i]]).values
+        try:
+            raw = encode_values(values, target.spec.dtype, gathered.scale).tobytes()
+        except DataError as error:
+            raise DataError(f"{feature.ids[i]}: {error}") from None
+        pwrite(descriptor, raw, at)
+        marks.append(mark_of(raw))
+        at += length * width
+    pwrite(descriptor, np.array(marks, "<u8").tobytes(), target.mark_offset)
+
+
+def _runs(pieces: Sequence[tuple[Feature, int]]) -> Iterator[tuple[Feature, int, int]]:
+    """(feature, first frame, frames) of each run that is contiguous in one feature."""
+    held: Feature | None = None
     first = frames = 0
-    for i in order:
+    for feature, i in pieces:
         start, length = int(feature.starts[i]), int(feature.lengths[i])
-        if frames and start == first + frames:
+        if feature is held and start == first + frames:
             frames += length
-        else:
-            if frames:
-                yield first, frames
-            first, frames = start, length
-    if frames:
-        yield first, frames
+            continue
+        if held is not None:
+            yield held, first, frames
+        held, first, frames = feature, start, length
+    if held is not None:
+        yield held, first, frames
 
 
 def _copy(source: int, start: int, target: int, to: int, count: int) -> None:
     """Copy bytes inside the kernel where it can (some file systems then share them), else through a buffer."""
     done = 0
     while done < count:
-        step = min(count - done, 1 << 26)
+        step = min(count - done, COPY_BYTES)
         try:
             moved = os.copy_file_range(source, target, step, start + done, to + done)
         except (AttributeError, OSError) as error:
@@ -125,20 +204,20 @@ def _copy(source: int, start: int, target: int, to: int, count: int) -> None:
         done += moved
 
 
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """One process at a time replaces files in `folder`; the system frees the lock of a process that died."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def pwrite(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    view, done = memoryview(data), 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], offset + done)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Push renames in `folder` to the disk, so that none is lost that a later deletion relies on."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some network file systems cannot
+            raise
     finally:
         os.close(descriptor)

@@ -12,5 +12,8 @@ def store() -> None:
     """Look into stores, check them, change them, exchange them."""
 
 
-for verb in (cli_look.info, cli_change.verify):
+for verb in (
+    cli_look.info,
+    *(cli_change.verify, cli_change.merge, cli_change.copy, cli_change.rm, cli_change.repack, cli_change.add),
+):
     store.add_command(verb)

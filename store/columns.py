@@ -13,13 +13,17 @@ from typing import Any
 
 import h5py
 import numpy as np
+import xxhash
 
-from emofuse.common.errors import DataError
+from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.store.nodes import array, child, integer, put_text, text
 
 TEXT_COLUMNS = ("id", "audio", "audio_digest", "text", "label", "speaker", "session", "dialogue", "split")
 TIME_COLUMNS = ("start", "end", "seconds")
 NO_TURN = np.iinfo(np.int64).min
+WITH_TEXT_DIGEST = 2
+"""The manifest's version where texts were left out and stand as digests; version 1 everywhere else."""
 
 
 def write_text(group: h5py.Group, name: str, values: Sequence[str | None]) -> None:
@@ -35,8 +39,8 @@ def read_text(group: h5py.Group, name: str) -> list[str | None]:
     Raises:
         DataError: Offsets that do not fit the bytes, or bytes that are not UTF-8.
     """
-    data, offsets = group[name][()].tobytes(), group[f"{name}_offsets"][()]
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
+    data, offsets = array(group, name, np.uint8).tobytes(), array(group, f"{name}_offsets", np.int64)
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(data) or (offsets[1:] < offsets[:-1]).any():
         raise DataError(f"column {group.name}/{name} is damaged: its offsets do not fit its {len(data)} bytes")
     ends = offsets.tolist()
     try:
@@ -47,9 +51,13 @@ def read_text(group: h5py.Group, name: str) -> list[str | None]:
 
 def write_columns(group: h5py.Group, manifest: Manifest) -> None:
     """Write a manifest into an empty group."""
-    group.attrs["reader"] = manifest.reader
-    group.attrs["digest"] = manifest.digest()
-    for name in TEXT_COLUMNS:
+    withheld = any(u.text_digest is not None for u in manifest.utterances)
+    put_text(group, "type", "manifest")
+    group.attrs["version"] = WITH_TEXT_DIGEST if withheld else 1
+    put_text(group, "reader", manifest.reader)
+    put_text(group, "digest", manifest.digest())
+    put_text(group, "rest_digest", rest_digest(manifest))
+    for name in _text_columns(withheld):
         write_text(group, name, [getattr(u, name) for u in manifest.utterances])
     write_text(
         group, "extra", [json.dumps(dict(u.extra), sort_keys=True) if u.extra else None for u in manifest.utterances]
@@ -70,27 +78,53 @@ def read_columns(group: h5py.Group, corpus: str) -> Manifest:
     """Read a manifest.
 
     Raises:
-        DataError: A column is absent or damaged, or the digest does not match.
+        UsageError: Its version is newer than this one knows.
+        DataError: A column is absent or damaged, or a digest does not match.
     """
+    version = integer(group, "version")
+    if version > WITH_TEXT_DIGEST:
+        raise UsageError(f"the manifest has version {version}, newer than {WITH_TEXT_DIGEST}: update emofuse")
+    names = _text_columns(version == WITH_TEXT_DIGEST)
     try:
-        texts = {name: read_text(group, name) for name in (*TEXT_COLUMNS, "extra")}
+        texts = {name: read_text(group, name) for name in (*names, "extra")}
         columns: dict[str, Sequence[Any]] = {**texts}
         for name in TIME_COLUMNS:
-            columns[name] = [None if np.isnan(v) else v for v in group[name][()].tolist()]
-        columns["turn"] = [None if v == NO_TURN else v for v in group["turn"][()].tolist()]
-        columns["extra"] = [json.loads(v) if v else {} for v in texts["extra"]]
-        excluded = zip(*(read_text(group["excluded"], name) for name in ("id", "reason", "modality")), strict=True)
-        names = list(columns)
+            columns[name] = [None if v != v else v for v in array(group, name, np.float64).tolist()]
+        columns["turn"] = [None if v == NO_TURN else v for v in array(group, "turn", np.int64).tolist()]
+        columns["extra"] = [_extra(v) for v in texts["extra"]]
+        lost = child(group, "excluded", h5py.Group)
+        excluded = zip(*(read_text(lost, name) for name in ("id", "reason", "modality")), strict=True)
+        fields = list(columns)
         manifest = Manifest(
             corpus=corpus,
-            reader=str(group.attrs["reader"]),
+            reader=text(group, "reader"),
             utterances=tuple(
-                Utterance(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)
+                Utterance(**dict(zip(fields, row, strict=True))) for row in zip(*columns.values(), strict=True)
             ),
             excluded=tuple(Excluded(id=i or "", reason=r or "", modality=m) for i, r, m in excluded),
         )
-    except (KeyError, ValueError) as error:
-        raise DataError(f"the manifest in the store is damaged: {error}") from None
-    if manifest.digest() != group.attrs["digest"]:
-        raise DataError("the manifest in the store is damaged: its digest does not match")
+    except (UsageError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"its rows are wrong: {str(error)[:2000]}") from None
+    if manifest.digest() != text(group, "digest"):
+        raise DataError("its digest does not match")
+    # Files from before this digest was written lack it; a header cannot lose an attribute without HDF5 noticing.
+    if "rest_digest" in group.attrs and rest_digest(manifest) != text(group, "rest_digest"):
+        raise DataError("the digest of its reader and its excluded items does not match")
     return manifest
+
+
+def rest_digest(manifest: Manifest) -> str:
+    """Digest of what the manifest's own digest leaves out: reader and excluded items."""
+    rows = [[e.id, e.reason, e.modality] for e in manifest.excluded]
+    return xxhash.xxh3_128_hexdigest(json.dumps([manifest.reader, rows], ensure_ascii=False).encode())
+
+
+def _text_columns(withheld: bool) -> tuple[str, ...]:
+    return (*TEXT_COLUMNS, "text_digest") if withheld else TEXT_COLUMNS
+
+
+def _extra(words: str | None) -> dict[str, str | float]:
+    found = json.loads(words) if words else {}
+    if not isinstance(found, dict) or not all(isinstance(v, str | int | float) for v in found.values()):
+        raise ValueError("a row of `extra` is no JSON object of texts and numbers")
+    return found

@@ -6,9 +6,10 @@ Measured on fp16 frames, this layout reads at 1.1 times a copy from memory (HDF5
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from emofuse.common.console import size
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Manifest
 from emofuse.store.columns import write_columns
+from emofuse.store.nodes import put_text
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FEATURE_VERSION, RAW, STORE_VERSION, FeatureSpec, canonical, index_digest
 
 CHUNK_BYTES = 1 << 18
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class Plan:
     rows: NDArray[np.int64]
     lengths: NDArray[np.int64]
     sources: Sequence[str]
+    scale: NDArray[np.float32] | None = None
+    """int8 only: what one step is worth, [D] or [L, D]."""
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -53,58 +58,77 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
         DataError: The disk has no room for it; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    needed = sum(p.payload for p in plans)
-    try:
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            file.attrs["type"], file.attrs["version"] = "emofuse-store", STORE_VERSION
-            file.attrs["corpus"] = manifest.corpus
-            group = file.create_group("manifest")
-            group.attrs["type"], group.attrs["version"] = "manifest", 1
-            write_columns(group, manifest)
+    named = ", ".join(p.spec.name for p in plans) or "the manifest alone"
+    with refuse_full_disk(path, f"{size(sum(p.payload for p in plans))} of values of {named}"):
+        # HDF5's own lock is left off: some network mounts have none, and nobody else knows of this file yet.
+        with h5py.File(path, "w", libver=("v110", "v110"), locking=False) as file:
+            put_text(file, "type", "emofuse-store")
+            file.attrs["version"] = STORE_VERSION
+            put_text(file, "corpus", manifest.corpus)
+            write_columns(file.create_group("manifest"), manifest)
             features = file.create_group("features")
             for plan in plans:
                 _create_feature(features, plan, complete)
-        _reserve(path)
+        reserve(path)
+    with FeatureStore(path) as store:  # refuses a file whose values do not lie in one extent
+        store.require_sound()
+
+
+@contextlib.contextmanager
+def refuse_full_disk(path: Path, what: str) -> Iterator[None]:
+    """Whatever goes wrong inside, `path` is not left behind; a full disk or quota is told as such.
+
+    Raises:
+        DataError: There is no room for `what`.
+    """
+    try:
+        yield
     except OSError as error:
         path.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "errno = 28" in str(error):
+        if error.errno in FULL or any(f"errno = {number}," in str(error) for number in FULL):
             raise DataError(
-                f"no room in {path.parent.resolve()} for {size(needed)} of values of "
-                f"{', '.join(p.spec.name for p in plans)}: free some space and run the same command again"
+                f"no room in {path.parent.resolve()} for {what}: free some space and run the same command again"
             ) from None
         raise
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    FeatureStore(path).close()  # refuses a file whose values do not lie in one extent
 
 
 def _create_feature(features: h5py.Group, plan: Plan, complete: bool) -> None:
     spec, frames = plan.spec, int(plan.lengths.sum())
     group = features.create_group(spec.name)
-    for key, value in {
-        "type": "feature", "version": FEATURE_VERSION, "modality": spec.modality, "encoder": spec.encoder,
-        "view": spec.view, "dtype": spec.dtype, "dimension": spec.dimension,
-        "frame_rate": np.nan if spec.frame_rate is None else spec.frame_rate,
-    }.items():  # fmt: skip
-        group.attrs[key] = value
+    for key, words in (
+        *(("type", "feature"), ("modality", spec.modality), ("encoder", spec.encoder)),
+        *(("view", spec.view), ("dtype", spec.dtype)),
+    ):
+        put_text(group, key, words)
+    group.attrs["version"], group.attrs["dimension"] = FEATURE_VERSION, spec.dimension
+    group.attrs["frame_rate"] = np.nan if spec.frame_rate is None else spec.frame_rate
     group.attrs["layers"] = np.array(spec.layers, np.int64)
     sources = np.array([s.encode() for s in plan.sources], "S32")
     index = (plan.rows.astype(np.int64), plan.starts, plan.lengths.astype(np.int64), sources)
-    group.attrs["index_digest"] = index_digest(spec, index)
+    put_text(group, "index_digest", index_digest(spec, index if plan.scale is None else (*index, plan.scale)))
     for name, column in zip(("row", "start", "length", "source"), index, strict=True):
         group.create_dataset(name, data=column)
+    if plan.scale is not None:
+        group.create_dataset("scale", data=plan.scale)
     for name, said in (("fingerprint", spec.fingerprint), ("provenance", spec.provenance)):
         group.create_dataset(name, data=np.frombuffer(canonical(said), np.uint8))
-    _extent(group, "mark", (len(plan.lengths),), np.dtype("<u8"), zero=True)
-    _extent(group, "complete", (1,), np.dtype("u1"), zero=True)
+    extent(group, "mark", (len(plan.lengths),), np.dtype("<u8"), zero=True)
+    extent(group, "complete", (1,), np.dtype("u1"), zero=True)
     if complete:
         group["complete"][0] = 1
-    chunk = max(1, min(frames, CHUNK_BYTES // max(1, spec.frame_bytes)))
-    _extent(group, "values", (frames, *spec.frame_shape), RAW[spec.dtype], chunks=(chunk, *spec.frame_shape))
+    chunks = (value_chunk(frames, spec.frame_bytes), *spec.frame_shape)
+    extent(group, "values", (frames, *spec.frame_shape), RAW[spec.dtype], chunks=chunks)
 
 
-def _extent(
+def value_chunk(frames: int, frame_bytes: int) -> int:
+    """Frames of a chunk."""
+    return max(1, min(frames, CHUNK_BYTES // max(1, frame_bytes)))
+
+
+def extent(
     group: h5py.Group,
     name: str,
     shape: tuple[int, ...],
@@ -123,7 +147,8 @@ def _extent(
     h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
+    """Have the disk keep room for every byte of a file that was laid out, and the file itself."""
     with path.open("r+b") as file:
         length = os.fstat(file.fileno()).st_size
         if hasattr(os, "posix_fallocate"):

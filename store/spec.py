@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,14 +13,19 @@ import xxhash
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.manifests.schema import Utterance
+from emofuse.manifests.schema import Utterance, text_digest
 
 STORE_VERSION = 1
 FEATURE_VERSION = 1
 Modality = Literal["audio", "text"]
 DTYPES = {"fp16": "float16", "fp32": "float32", "bf16": "bfloat16"}
-"""What a user types -> what the file says."""
-RAW: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4"), "bfloat16": np.dtype("<u2")}
+"""What a user types -> what the file says; `int8` needs all values at once and is made of a finished feature."""
+RAW: dict[str, np.dtype[Any]] = {
+    "float16": np.dtype("<f2"),
+    "float32": np.dtype("<f4"),
+    "bfloat16": np.dtype("<u2"),
+    "int8": np.dtype("i1"),
+}
 """What the file says -> how the numbers lie in it; HDF5 has no bfloat16, so its 16 bits stand as integers."""
 EXPONENT: dict[str, np.unsignedinteger[Any]] = {
     "float16": np.uint16(0x7C00),
@@ -46,7 +52,7 @@ class FeatureSpec:
     frame_rate: float | None = None
     """Frames per second; none for text."""
     dtype: str = "float16"
-    """float16, float32 or bfloat16."""
+    """float16, float32, bfloat16 or int8 (with a scale per channel)."""
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     """Everything that changes the values; compared."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +63,8 @@ class FeatureSpec:
             raise UsageError(f"feature name {self.name!r}: use letters, digits, '-', '_', '.' and '@' alone")
         if self.dtype not in RAW:
             raise UsageError(f"no dtype {self.dtype!r}; valid: {', '.join(RAW)}")
+        if self.dimension < 1:
+            raise UsageError(f"feature {self.name!r} has dimension {self.dimension}; at least 1 is needed")
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -66,7 +74,7 @@ class FeatureSpec:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame in the file."""
-        return int(np.prod(self.frame_shape)) * RAW[self.dtype].itemsize
+        return math.prod(self.frame_shape) * RAW[self.dtype].itemsize
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -83,16 +91,11 @@ def canonical(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def text_digest(text: str) -> str:
-    """Digest of a text, as the index of a text feature holds it."""
-    return xxhash.xxh3_128_hexdigest(text.encode())
-
-
 def source_digest(modality: Modality, utterance: Utterance) -> str | None:
     """Digest of what a feature of this modality is computed from; none where the utterance lacks it."""
     if modality == "audio":
         return utterance.audio_digest
-    return None if utterance.text is None else text_digest(utterance.text)
+    return utterance.text_digest if utterance.text is None else text_digest(utterance.text)
 
 
 def mark_of(raw: NDArray[Any] | bytes) -> int:
@@ -101,12 +104,22 @@ def mark_of(raw: NDArray[Any] | bytes) -> int:
     return xxhash.xxh3_64_intdigest(data) or 1
 
 
-def encode_values(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+def encode_values(values: NDArray[Any], dtype: str, scale: NDArray[np.float32] | None = None) -> NDArray[Any]:
     """Float values as they lie in the file.
+
+    Args:
+        values: [..., D].
+        dtype: What the file says.
+        scale: int8 only: what one step is worth, [D] or [L, D].
 
     Raises:
         DataError: A value is not finite, or too large for float16.
     """
+    if dtype == "int8":
+        if not np.isfinite(values).all():
+            raise DataError("values that are not finite cannot be stored as int8")
+        assert scale is not None
+        return np.clip(np.rint(values / scale), -127, 127).astype("i1")
     if dtype == "bfloat16":
         bits = np.ascontiguousarray(values, "<f4").view("<u4").astype(np.uint64)
         stored = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")  # round to nearest, ties to even
@@ -123,13 +136,17 @@ def encode_values(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     return stored
 
 
-def decode_values(raw: NDArray[Any], dtype: str) -> NDArray[Any]:
+def decode_values(raw: NDArray[Any], dtype: str, scale: NDArray[np.float32] | None = None) -> NDArray[Any]:
     """What the file holds as float16 or float32 values."""
+    if dtype == "int8":
+        assert scale is not None
+        widened: NDArray[Any] = np.multiply(raw, scale, dtype=np.float32)
+        return widened
     return (raw.astype("<u4") << 16).view("<f4") if dtype == "bfloat16" else raw
 
 
 def index_digest(spec: FeatureSpec, rows: Sequence[NDArray[Any]]) -> str:
-    """Digest over a feature's index and everything said about it, so that no field changes unseen."""
+    """Digest over a feature's index (and scale, if any) and all that is said of it, so that no field changes unseen."""
     said = {
         "name": spec.name, "modality": spec.modality, "encoder": spec.encoder, "dimension": spec.dimension,
         "layers": list(spec.layers), "view": spec.view, "frame_rate": spec.frame_rate, "dtype": spec.dtype,

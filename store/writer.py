@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.locking import lock
 from emofuse.manifests.schema import Excluded, Manifest
-from emofuse.store.assemble import publish
+from emofuse.store.assemble import publish, pwrite, sync_folder
+from emofuse.store.feature import Feature
 from emofuse.store.layout import Plan, create
-from emofuse.store.reader import Feature, FeatureStore
+from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FeatureSpec, Modality, differences, encode_values, mark_of, source_digest
 
 
@@ -37,6 +38,7 @@ def refuse_unfit(store: FeatureStore, manifest: Manifest, spec: FeatureSpec) -> 
     ):
         if stored != asked:
             raise UsageError(f"{store.path} {what} {stored!r}, not {asked!r}: name another file with --store")
+    store.require_sound()
     older = store.features.get(spec.name)
     if older is None:
         return
@@ -44,7 +46,7 @@ def refuse_unfit(store: FeatureStore, manifest: Manifest, spec: FeatureSpec) -> 
     if older.spec.dtype != spec.dtype:
         differing.append(f"dtype: stored {older.spec.dtype}, asked for {spec.dtype}")
     if differing:
-        remedy = f"delete {store.path} to start afresh, or " if store.path.suffix == ".part" else ""
+        remedy = f"delete {store.path} to start afresh, or " if str(store.path).endswith(".part") else ""
         raise UsageError(
             f"{store.path} holds feature {spec.name!r} made otherwise; {remedy}"
             "store this one under another name with --name\n" + "\n".join(f"  - {d}" for d in differing)
@@ -85,9 +87,7 @@ class PartWriter:
         try:
             self._store = self._open()
         except BaseException:
-            if not self.part.exists():
-                self.part.with_name(self.part.name + ".lock").unlink(missing_ok=True)
-            os.close(self._lock)
+            self._lock.release(remove=not self.part.exists())
             raise
         self._feature = self._store.features[spec.name]
         self._file = os.open(self.part, os.O_RDWR)
@@ -133,6 +133,7 @@ class PartWriter:
         for donor in donors:
             donor.close()
         fresh.replace(self.part)
+        sync_folder(self.part.parent)
         return FeatureStore(self.part)
 
     def _is_mine(self, store: FeatureStore) -> bool:
@@ -170,8 +171,8 @@ class PartWriter:
             raise DataError(f"{id}: {error}") from None
         raw = stored.tobytes()
         start = int(self._feature.starts[i]) * self.spec.frame_bytes
-        _pwrite(self._file, raw, self._feature.values_offset + start)
-        _pwrite(self._file, mark_of(raw).to_bytes(8, "little"), self._feature.mark_offset + 8 * i)
+        pwrite(self._file, raw, self._feature.values_offset + start)
+        pwrite(self._file, mark_of(raw).to_bytes(8, "little"), self._feature.mark_offset + 8 * i)
 
     def flush(self) -> None:
         """Push everything written so far to the disk."""
@@ -197,7 +198,7 @@ class PartWriter:
         """Let go of the part; what was written stays in it."""
         self._store.close()
         os.close(self._file)
-        os.close(self._lock)
+        self._lock.release()
 
     def __enter__(self) -> PartWriter:
         return self
@@ -206,12 +207,6 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _pwrite(descriptor: int, data: bytes, offset: int) -> None:
-    view, done = memoryview(data), 0
-    while done < len(view):
-        done += os.pwrite(descriptor, view[done:], offset + done)
 
 
 def _carry(donor: Feature, target: Feature, descriptor: int) -> None:
@@ -223,8 +218,8 @@ def _carry(donor: Feature, target: Feature, descriptor: int) -> None:
             continue
         raw = donor.raw(j)
         if mark_of(raw) == marks[j]:
-            _pwrite(descriptor, raw, target.values_offset + int(target.starts[i]) * target.spec.frame_bytes)
-            _pwrite(descriptor, marks[j].to_bytes(8, "little"), target.mark_offset + 8 * i)
+            pwrite(descriptor, raw, target.values_offset + int(target.starts[i]) * target.spec.frame_bytes)
+            pwrite(descriptor, marks[j].to_bytes(8, "little"), target.mark_offset + 8 * i)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,11 +155,12 @@ time.sleep(60)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(UsageError, match=rf"x{{y}} is busy \(host .*, process {process.pid}\)"):
+    with pytest.raises(UsageError, match=rf"x{{y}} is busy \(host .*, process {process.pid}, since 20\d\d-\S+Z\)"):
         lock(path, "x{y} is busy ({holder})")
     process.kill()
     process.wait()
-    os.close(lock(path, "still busy"))
+    lock(path, "still busy").release(remove=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_reading_does_not_stop_the_work() -> None:

@@ -65,7 +65,7 @@ def test_h5py_alone_reads_it(tmp_path: Path) -> None:
         ends = file["manifest/id_offsets"][()]
         id = file["manifest/id"][ends[row] : ends[row + 1]].tobytes().decode()
         np.testing.assert_array_equal(group["values"][start : start + length], given_arrays[id].astype("f2"))
-        assert (file.attrs["type"], group.attrs["type"]) == ("emofuse-store", "feature")
+        assert (file.attrs["type"], group.attrs["type"]) == (b"emofuse-store", b"feature")
         assert group["values"].chunks is not None
         assert group["values"].compression is None
         objects: list[str] = []

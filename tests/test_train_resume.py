@@ -250,7 +250,7 @@ def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folde
     code, _, err = ended(start(folder, "two", STEPS))
     assert code == 2
     (line,) = err.strip().splitlines()
-    assert f"error: another process is fitting into two.part (host {os.uname().nodename}, process {first.pid})" in line
+    assert f"error: another process is fitting into two.part (host {os.uname().nodename}, process {first.pid}, since " in line
     first.send_signal(signal.SIGCONT)
     code, _, err = ended(first)
     assert code == 0, err

@@ -150,7 +150,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_held_run_is_refused_to_others_and_free_afterwards(tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     with folder.held(out):
-        expected = rf"another process is fitting into .*run\.part \(host .+, process {os.getpid()}\)"
+        expected = rf"another process is fitting into .*run\.part \(host .+, process {os.getpid()}, since .+\)"
         with pytest.raises(UsageError, match=expected), folder.held(out):
             pass
         with folder.held(out.with_name("other")):

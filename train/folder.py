@@ -74,12 +74,8 @@ def held(out: Path) -> Iterator[None]:
     """
     path = out.with_name(f"{out.name}.part.lock")
     busy = f"another process is fitting into {path.with_suffix('')} ({{holder}})"
-    descriptor = lock(path, f"{busy}; wait for it, stop it, or give another --out")
-    try:
+    with lock(path, f"{busy}; wait for it, stop it, or give another --out"):
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def finished(out: Path, run: Mapping[str, Any]) -> Any | None:

@@ -1,0 +1,142 @@
+"""Joins stores of one corpus: shards of a feature, or what two people extracted; values are copied as raw bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from emofuse.common.errors import SeveralProblemsError, UsageError
+from emofuse.manifests.schema import Manifest, Utterance
+from emofuse.store.assemble import assemble, gather, writing
+from emofuse.store.feature import Feature
+from emofuse.store.reader import FeatureStore
+from emofuse.store.spec import differences
+
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What came together."""
+
+    utterances: int
+    features: dict[str, int]
+    """Feature -> utterances that it holds."""
+    settled: tuple[str, ...]
+    """Conflicts that were decided in favour of the store that was named first."""
+
+
+def merge(target: Path, sources: Sequence[FeatureStore], *, prefer_first: bool = False) -> Merged:
+    """Write a store that holds what all the sources hold.
+
+    Of an utterance or value that several hold, they must hold the same; a survey that only one has made counts for all.
+
+    Args:
+        target: A new file, or one of the sources, which is then replaced.
+        sources: Stores of one corpus, read by one reader.
+        prefer_first: Where manifest rows or values differ, take those of the store that is named first. Features made
+            in different ways, or fitted on different things, are never mixed.
+
+    Raises:
+        UsageError: Other corpora, or conflicts: all are named.
+        DataError: A source is damaged, or no room.
+    """
+    if target.exists() and target.resolve() not in [Path(s.path).resolve() for s in sources]:
+        raise UsageError(f"{target} exists already and is none of the stores to merge; delete it or name another file")
+    fatal = _other_corpora(sources)
+    by_name: dict[str, list[Feature]] = {}
+    for store in sources:
+        for feature in store.require_sound().features.values():
+            by_name.setdefault(feature.name, []).append(feature)
+    fatal += [problem for same in by_name.values() for problem in _made_otherwise(same)]
+    conflicts: list[str] = []
+    manifest = _merged_manifest([s.manifest for s in sources], conflicts) if not fatal else None
+    conflicts += [problem for same in by_name.values() for problem in _other_values(same)]
+    if fatal or manifest is None or (conflicts and not prefer_first):
+        hint = "" if fatal else "; --prefer-first takes what the store named first holds"
+        raise SeveralProblemsError(f"these stores cannot be merged{hint}:", fatal or conflicts)
+    with writing(target):
+        gathered = [g for same in by_name.values() if (g := gather(manifest, same))]
+        assemble(target, manifest, gathered)
+    held = {g.spec.name: len(g.rows) for g in gathered}
+    return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts))
+
+
+def _other_corpora(sources: Sequence[FeatureStore]) -> list[str]:
+    first = sources[0]
+    return [
+        f"{s.path} was {verb} {of!r}, {first.path} {verb} {ours!r}"
+        for s in sources[1:]
+        for verb, of, ours in (
+            ("made for corpus", s.corpus, first.corpus),
+            ("read by", s.manifest.reader, first.manifest.reader),
+        )
+        if of != ours
+    ]
+
+
+def _made_otherwise(same: Sequence[Feature]) -> list[str]:
+    """In what the same feature of several stores differs beyond its utterances."""
+    first, found = same[0], []
+    for other in same[1:]:
+        pairs = [
+            (key, getattr(first.spec, key), getattr(other.spec, key))
+            for key in ("modality", "encoder", "dimension", "layers", "view", "frame_rate", "dtype")
+        ]
+        pairs.append(("fitted_on", first.provenance.get("fitted_on"), other.provenance.get("fitted_on")))
+        differing = [f"{key}: {json.dumps(a)} and {json.dumps(b)}" for key, a, b in pairs if a != b]
+        differing += differences(first.fingerprint, other.fingerprint)
+        if first.scale is not None and other.scale is not None and (first.scale != other.scale).any():
+            differing.append("scale: int8 of other scales; merge what they were made from")
+        found += [f"feature {first.name!r} of {first.path} and {other.path}: {d}" for d in differing]
+    return found
+
+
+def _merged_manifest(manifests: Sequence[Manifest], conflicts: list[str]) -> Manifest:
+    merged = manifests[0]
+    for other in manifests[1:]:
+        known = {u.id: u for u in merged.utterances}
+        for theirs in other.utterances:
+            ours = known.get(theirs.id)
+            known[theirs.id] = theirs if ours is None else _joined(ours, theirs, conflicts)
+        excluded = {(e.id, e.modality): e for e in (*other.excluded, *merged.excluded)}
+        left_out = [
+            e
+            for e in excluded.values()
+            if e.id not in known or (e.modality and getattr(known[e.id], e.modality) is None)
+        ]
+        merged = replace(merged, utterances=tuple(known.values()), excluded=tuple(left_out))
+    return merged.without_text() if any(m.withholds_text for m in manifests) else merged
+
+
+def _joined(ours: Utterance, theirs: Utterance, conflicts: list[str]) -> Utterance:
+    """One row of two: what only one says is taken over, what they say differently is a conflict."""
+    taken = {}
+    for name in (f.name for f in fields(Utterance)):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        if a in (None, {}):
+            taken[name] = b
+        elif b not in (None, {}, a):
+            conflicts.append(f"{ours.id}: {name} is {a!r} and {b!r}")
+    return replace(ours, **taken)
+
+
+def _other_values(same: Sequence[Feature]) -> list[str]:
+    """Utterances of which two stores hold different values, or values from different audio or text."""
+    found: dict[str, tuple[Feature, int, str]] = {}
+    differing: dict[tuple[str, str], list[str]] = {}
+    for feature in same:
+        marks = feature.marks().tolist()
+        for id, mark, source in zip(feature.ids, marks, feature.sources, strict=True):
+            if not mark:
+                continue
+            first, known, came_from = found.setdefault(id, (feature, mark, source))
+            if (known, came_from) != (mark, source):
+                what = "values" if source == came_from else "values from another source"
+                differing.setdefault((f"{first.path} and {feature.path}", what), []).append(id)
+    return [
+        f"feature {same[0].name!r} of {where}: other {what} for {len(ids)} utterances, {', '.join(ids[:SHOWN])} first"
+        for (where, what), ids in differing.items()
+    ]
