@@ -52,6 +52,8 @@ class FeatureStore:
                         self.features[name] = Feature(self, nodes.child(features, name, h5py.Group), name, utterances)
                     except (DataError, *HDF5_ERRORS) as error:
                         told = f"{self.path}: feature {name!r} is damaged or cut short: {error}"
+                        if "emofuse store repack" not in told:
+                            told += f"; `emofuse store verify --repair {self.path}` drops it"
                         self.damaged_features[name] = DataError(told)
         except (DataError, *HDF5_ERRORS) as error:
             self.close()
@@ -115,7 +117,7 @@ class FeatureStore:
             DataError: Features whose index is damaged.
         """
         for error in self.damaged_features.values():
-            raise DataError(f"{error}; `emofuse store verify --repair {self.path}` drops it")
+            raise error
         return self
 
     def pread(self, count: int, offset: int) -> bytes:
