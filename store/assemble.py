@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emofuse.common.errors import DataError
 from emofuse.common.locking import Lock, lock
 from emofuse.manifests.schema import Manifest
+from emofuse.store.bytesource import pwrite
 from emofuse.store.feature import Feature
 from emofuse.store.layout import Plan, create
 from emofuse.store.reader import FeatureStore
@@ -22,7 +23,6 @@ from emofuse.store.spec import FeatureSpec, encode_values, mark_of
 
 PATIENCE = 86_400.0
 """Seconds that a finished feature waits for another writer of its store."""
-COPY_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +147,7 @@ def _copy_all(gathered: Gathered, target: Feature, descriptor: int) -> None:
     ordered = np.array([marks[id(f)][i] for f, i in gathered.pieces], "<u8")
     for feature, first, frames in _runs(gathered.pieces):
         count = frames * width
-        with open(feature.path, "rb") as file:  # noqa: PTH123 - needs a descriptor
-            _copy(file.fileno(), feature.values_offset + first * width, descriptor, to, count)
+        feature.store.source.copy_to(descriptor, feature.values_offset + first * width, to, count)
         to += count
     pwrite(descriptor, ordered.tobytes(), target.mark_offset)
 
@@ -181,34 +180,6 @@ def _runs(pieces: Sequence[tuple[Feature, int]]) -> Iterator[tuple[Feature, int,
         held, first, frames = feature, start, length
     if held is not None:
         yield held, first, frames
-
-
-def _copy(source: int, start: int, target: int, to: int, count: int) -> None:
-    """Copy bytes inside the kernel where it can (some file systems then share them), else through a buffer."""
-    done = 0
-    while done < count:
-        step = min(count - done, COPY_BYTES)
-        try:
-            moved = os.copy_file_range(source, target, step, start + done, to + done)
-        except (AttributeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in (
-                errno.EXDEV,
-                errno.EINVAL,
-                errno.ENOSYS,
-                errno.EOPNOTSUPP,
-            ):
-                raise
-            moved = os.pwrite(target, os.pread(source, step, start + done), to + done)
-        if not moved:
-            raise OSError(errno.EIO, "the file ended while it was copied")
-        done += moved
-
-
-def pwrite(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of `data` at `offset`."""
-    view, done = memoryview(data), 0
-    while done < len(view):
-        done += os.pwrite(descriptor, view[done:], offset + done)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,52 +1,54 @@
-"""Where a store's bytes come from: a local file by positioned reads, or a remote one by ranges over fsspec.
+"""Where a store's bytes come from: a local file by positioned reads (a remote one: `remote.py`).
 
 Neither has a position of its own, so threads and forked workers may read from one at the same time.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from emofuse.common.errors import DataError, UsageError
 
-Location = Path | str
-"""A path, or a URL such as `s3://bucket/iemocap.h5`."""
-BLOCK = 1 << 18
-"""Bytes that are fetched at once of a remote store's metadata."""
-BLOCKS = 64
-REMOTE = "://"
+NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a system says that cannot copy between two files by itself."""
+GROUP = 1 << 26
+"""Bytes of values that are asked for at once, in parallel ranges."""
 
 
 class ByteSource(Protocol):
     """A file of known length that is read by position."""
 
+    name: str
     length: int
 
     def read_into(self, window: memoryview, offset: int) -> int:
         """Fill the beginning of `window` from `offset`; the number of bytes, 0 at the end."""
         ...
 
+    def fill(self, windows: Sequence[tuple[memoryview, int]]) -> Iterator[memoryview]:
+        """Fill each window from its offset, and give it when it is full.
+
+        Raises:
+            DataError: The file ends before.
+        """
+        ...
+
+    def copy_to(self, descriptor: int, start: int, to: int, count: int) -> None:
+        """Copy `count` bytes from `start` into an open file at `to`.
+
+        Raises:
+            DataError: The file ends before.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...
-
-
-def location(words: Location) -> Location:
-    """A path, or a URL as it is."""
-    return words if isinstance(words, str) and REMOTE in words else Path(words)
-
-
-def open_source(where: Location) -> ByteSource:
-    """Open a path or a URL.
-
-    Raises:
-        UsageError: Nothing there, no regular file, or fsspec (or what it needs for this kind of URL) is not installed.
-    """
-    return LocalFile(where) if isinstance(where, Path) else RemoteFile(where)
 
 
 class LocalFile:
@@ -57,13 +59,35 @@ class LocalFile:
             raise UsageError(f"{path} is a folder, not a store; name a file in it, such as {path / 'iemocap.h5'}")
         if not path.is_file():
             raise UsageError(f"no store at {path}; make one: extract --dataset NAME --encoder NAME --store {path}")
-        self.path = path
+        self.name = str(path)
         self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         self.length = os.fstat(self.descriptor).st_size
 
     def read_into(self, window: memoryview, offset: int) -> int:
         """Fill the beginning of `window` from `offset`."""
         return os.preadv(self.descriptor, [window], offset)
+
+    def fill(self, windows: Sequence[tuple[memoryview, int]]) -> Iterator[memoryview]:
+        """Fill the windows one by one, so that whoever looks at one finds it in the processor's cache."""
+        for window, offset in windows:
+            read_whole(self, window, offset)
+            yield window
+
+    def copy_to(self, descriptor: int, start: int, to: int, count: int) -> None:
+        """Copy bytes inside the kernel where it can (some file systems then share them), else through a buffer."""
+        done = 0
+        while done < count:
+            step = min(count - done, GROUP)
+            try:
+                moved = os.copy_file_range(self.descriptor, descriptor, step, start + done, to + done)
+            except (AttributeError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in NO_COPY_RANGE:
+                    raise
+                copy_through_memory(self, descriptor, start + done, to + done, count - done)
+                return
+            if not moved:
+                raise DataError(f"{self.name} ends at byte {start + done}: it was cut short")
+            done += moved
 
     def close(self) -> None:
         """Close the file."""
@@ -72,64 +96,36 @@ class LocalFile:
             self.descriptor = -1
 
 
-class RemoteFile:
-    """A file behind a URL, by range requests; small ones come from blocks that are kept.
+def copy_through_memory(source: ByteSource, descriptor: int, start: int, to: int, count: int) -> None:
+    """Copy `count` bytes from `start` into an open file at `to`, some at a time."""
+    buffer = bytearray(min(count, GROUP))
+    for done in range(0, count, GROUP):
+        window = memoryview(buffer)[: min(GROUP, count - done)]
+        read_whole(source, window, start + done)
+        pwrite(descriptor, window, to + done)
 
-    That it stays the same file is the checksums' business: an object that is replaced meanwhile fails them.
+
+def pwrite(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    view, done = memoryview(data), 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], offset + done)
+
+
+def read_whole(source: ByteSource, window: memoryview, offset: int) -> None:
+    """Fill a window from `offset`.
+
+    Raises:
+        DataError: The file ends before; never zeros.
     """
-
-    def __init__(self, url: str) -> None:
-        try:
-            import fsspec
-        except ModuleNotFoundError:
-            raise UsageError(f"reading {url} needs fsspec: pip install 'emofuse[remote]'") from None
-        self.url = url
-        try:
-            self._system, self._path = fsspec.core.url_to_fs(url)
-            found = self._system.info(self._path)
-        except (FileNotFoundError, IsADirectoryError):
-            raise UsageError(f"no store at {url}") from None
-        except (ImportError, ValueError) as error:  # a protocol that nobody knows, or whose library is absent
-            raise UsageError(f"{url} cannot be opened: {error}") from None
-        except Exception as error:
-            raise DataError(f"{url} cannot be opened: {type(error).__name__}: {error}") from None
-        if found.get("type") == "directory" or not isinstance(found.get("size"), int):
-            raise UsageError(f"{url} is no file of known length; range requests need one")
-        self.length = int(found["size"])
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def read_into(self, window: memoryview, offset: int) -> int:
-        """Fill the beginning of `window` from `offset`."""
-        end = min(offset + len(window), self.length)
-        if offset >= end:
-            return 0
-        if end - offset > BLOCK:
-            data = self._fetch(offset, end)
-        else:
-            first = offset // BLOCK
-            data = b"".join(self._block(i) for i in range(first, (end - 1) // BLOCK + 1))
-            data = data[offset - first * BLOCK : end - first * BLOCK]
-        window[: len(data)] = data
-        return len(data)
-
-    def _block(self, number: int) -> bytes:
-        held = self._blocks.get(number)
-        if held is None:
-            held = self._fetch(number * BLOCK, min((number + 1) * BLOCK, self.length))
-            self._blocks[number] = held
-            if len(self._blocks) > BLOCKS:
-                self._blocks.popitem(last=False)
-        return held
-
-    def _fetch(self, start: int, end: int) -> bytes:
-        try:
-            return bytes(self._system.cat_file(self._path, start=start, end=end))
-        except Exception as error:
-            raise DataError(f"{self.url}: reading bytes {start} to {end} failed: {error}") from None
-
-    def close(self) -> None:
-        """Forget what was fetched."""
-        self._blocks.clear()
+    done = 0
+    while done < len(window):
+        got = source.read_into(window[done:], offset + done)
+        if not got:
+            raise DataError(
+                f"the file ends at byte {offset + done}, {len(window) - done} bytes early: it was cut short"
+            )
+        done += got
 
 
 class Stream(io.RawIOBase):
@@ -158,11 +154,7 @@ class Stream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer`; a file that ends before is an error, which HDF5 passes on."""
-        window, done = memoryview(buffer).cast("B"), 0
-        while done < len(window):
-            got = self._source.read_into(window[done:], self._at)
-            if not got:
-                raise OSError(f"the file ends at byte {self._at}, {len(window) - done} bytes early")
-            done += got
-            self._at += got
-        return done
+        window = memoryview(buffer).cast("B")
+        read_whole(self._source, window, self._at)
+        self._at += len(window)
+        return len(window)

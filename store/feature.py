@@ -13,8 +13,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.location import Location
 from emofuse.store import nodes
-from emofuse.store.bytesource import Location
 from emofuse.store.spec import FEATURE_VERSION, RAW, FeatureSpec, decode_values, index_digest, mark_of, source_digest
 
 if TYPE_CHECKING:
@@ -133,13 +133,15 @@ class Feature:
         if values.shape != shape or values.dtype != RAW[self.spec.dtype] or not values.flags.c_contiguous:
             raise UsageError(f"`out` is {values.shape} {values.dtype}; {shape} {RAW[self.spec.dtype]} is needed")
         flat, width = values.reshape(-1).view(np.uint8).data, self.spec.frame_bytes
-        damaged, done, marks = [], 0, self.marks()
-        for id, i, frames in zip(ids, at.tolist(), lengths.tolist(), strict=True):
-            window = flat[done : done + frames * width]
-            self._store.pread_into(window, self.values_offset + int(self.starts[i]) * width)
+        damaged, marks = [], self.marks()
+        ends = np.cumsum(lengths) * width
+        windows = [
+            (flat[end - frames * width : end], self.values_offset + int(self.starts[i]) * width)
+            for i, frames, end in zip(at.tolist(), lengths.tolist(), ends.tolist(), strict=True)
+        ]
+        for id, i, window in zip(ids, at.tolist(), self._store.source.fill(windows), strict=True):
             if verify and (xxhash.xxh3_64_intdigest(window) or 1) != marks[i]:
                 damaged.append(id)
-            done += frames * width
         if damaged:
             raise DataError(
                 f"{self._store.path}: {len(damaged)} utterances of feature {self.name!r} are damaged or not yet "

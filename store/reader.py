@@ -10,11 +10,13 @@ import numpy as np
 import xxhash
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
+from emofuse.common.location import Location, location
 from emofuse.manifests.schema import Manifest
 from emofuse.store import nodes
-from emofuse.store.bytesource import Location, Stream, location, open_source
+from emofuse.store.bytesource import Stream, read_whole
 from emofuse.store.columns import read_columns
 from emofuse.store.feature import Feature
+from emofuse.store.remote import open_source
 from emofuse.store.spec import STORE_VERSION
 
 HDF5_ERRORS = (OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
@@ -37,7 +39,8 @@ class FeatureStore:
 
     def __init__(self, path: Location) -> None:
         self.path = location(path)
-        self._source = open_source(self.path)
+        self.source = open_source(self.path)
+        """Its bytes."""
         self.damaged_features: dict[str, DataError] = {}
         """Features whose index cannot be trusted, and why; the others are as good as ever."""
         self.features: dict[str, Feature] = {}
@@ -67,7 +70,7 @@ class FeatureStore:
 
     def _hdf5(self) -> h5py.File:
         """HDF5's view of the very file that was opened, also after a writer has put another in its place; no locks."""
-        return h5py.File(Stream(self._source), "r", rdcc_nbytes=0)
+        return h5py.File(Stream(self.source), "r", rdcc_nbytes=0)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -90,6 +93,11 @@ class FeatureStore:
         version = nodes.integer(file, "version")
         if version > STORE_VERSION:
             raise UsageError(f"{self.path} has store version {version}, newer than {STORE_VERSION}: update emofuse")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self.source.length
 
     @property
     def digest(self) -> str:
@@ -121,31 +129,20 @@ class FeatureStore:
         return self
 
     def pread(self, count: int, offset: int) -> bytes:
-        """Exactly `count` bytes at `offset`."""
+        """Exactly `count` bytes at `offset`; a file that ends before is an error, never zeros."""
         if not self.contains(offset, count):
-            raise DataError(f"{self.path} ends at byte {self._source.length}: it was cut short")
+            raise DataError(f"{self.path} ends at byte {self.source.length}: it was cut short")
         buffer = bytearray(count)
-        self.pread_into(memoryview(buffer), offset)
+        read_whole(self.source, memoryview(buffer), offset)
         return bytes(buffer)
-
-    def pread_into(self, window: memoryview, offset: int) -> None:
-        """Fill `window` from `offset`; a file that ends before is an error, never zeros."""
-        done = 0
-        while done < len(window):
-            got = self._source.read_into(window[done:], offset + done)
-            if not got:
-                raise DataError(
-                    f"{self.path} ends at byte {offset + done}, {len(window) - done} bytes early: it was cut short"
-                )
-            done += got
 
     def contains(self, offset: int, count: int) -> bool:
         """Whether the file is long enough to hold `count` bytes at `offset`."""
-        return offset >= 0 and count >= 0 and offset + count <= self._source.length
+        return offset >= 0 and count >= 0 and offset + count <= self.source.length
 
     def close(self) -> None:
         """Close the file."""
-        self._source.close()
+        self.source.close()
 
     def __enter__(self) -> FeatureStore:
         return self

@@ -11,11 +11,12 @@ import numpy as np
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.store import nodes
-from emofuse.store.assemble import pwrite, writing
-from emofuse.store.bytesource import Stream, open_source
+from emofuse.store.assemble import writing
+from emofuse.store.bytesource import Stream, pwrite
 from emofuse.store.edit import rewritten
 from emofuse.store.layout import extent, refuse_full_disk, reserve, value_chunk
 from emofuse.store.reader import HDF5_ERRORS, FeatureStore
+from emofuse.store.remote import open_source
 from emofuse.store.spec import RAW
 
 LARGEST_COLUMN = 1 << 32

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emofuse.common.errors import UsageError
+from emofuse.common.location import Location
 from emofuse.store.assemble import Gathered, assemble, gather, writing
-from emofuse.store.bytesource import Location
 from emofuse.store.feature import Feature
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import mark_of

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import DataError, UsageError
+from emofuse.common.errors import DataError, UsageError, complain
 from emofuse.common.locking import lock
 from emofuse.manifests.schema import Excluded, Manifest
-from emofuse.store.assemble import publish, pwrite, sync_folder
+from emofuse.store.assemble import publish, sync_folder
+from emofuse.store.bytesource import pwrite
 from emofuse.store.feature import Feature
 from emofuse.store.layout import Plan, create
 from emofuse.store.reader import FeatureStore
@@ -64,12 +65,16 @@ class PartWriter:
 
     Raises:
         UsageError: The store or an unfinished part holds this feature with another fingerprint (fields named), the
-            store is of another corpus, or another process is writing it.
+            store is of another corpus, another process is writing it, or an utterance has no frame.
         DataError: The disk has no room.
     """
 
     def __init__(self, path: Path, manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, int]) -> None:
         self.path, self.spec = path, spec
+        complain(
+            [f"{id} has {n} frames" for id, n in lengths.items() if n < 1],
+            f"feature {spec.name!r} cannot be written: every utterance needs a frame",
+        )
         self.part = path.with_name(f"{path.name}.{spec.name}.part")
         self.manifest, self.lengths = self._with_older(manifest, lengths)
         rows = [i for i, u in enumerate(self.manifest.utterances) if u.id in self.lengths]

@@ -184,3 +184,11 @@ def test_store_info_as_json(tmp_path: Path) -> None:
     plain = CliRunner().invoke(command, ["info", str(tmp_path / "s.h5")])
     assert "hubert" in plain.stdout
     assert "50 Hz" in plain.stdout
+
+
+def test_an_utterance_without_a_frame_is_named(tmp_path: Path) -> None:
+    values = arrays(manifest())
+    values["u003"] = values["u003"][:0]
+    with pytest.raises(UsageError, match="every utterance needs a frame: u003 has 0 frames"):
+        write_store(tmp_path / "s.h5", manifest(), {"hubert": FeatureData(modality="audio", arrays=values)})
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,6 @@ import pytest
 import torch
 import train_samples as samples
 
-from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train import data
 from emofuse.train.data import Corpus, Resident
@@ -139,14 +138,6 @@ def test_standardising_uses_the_training_side_alone_and_leaves_padding_zero(path
 def test_a_corpus_without_statistics_gives_no_batch(path: Path) -> None:
     with pytest.raises(ValueError, match="fitted"):
         corpus(path, "audio").batch(np.arange(2))
-
-
-def test_an_utterance_without_a_frame_is_named(tmp_path: Path) -> None:
-    arrays = samples.frames(UTTERANCES, 0)
-    arrays[IDS[6]] = np.zeros((0, 6), np.float32)
-    features = {"logmel": FeatureData(modality="audio", arrays=arrays)}
-    with pytest.raises(DataError, match=f"1 utterances have no frame, '{IDS[6]}' first"):
-        resident(samples.store(tmp_path / "s.h5", UTTERANCES, features=features))
 
 
 def test_each_pass_sees_each_utterance_once_and_every_batch_is_full(path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, command
+from emofuse.common.location import LocationType
 
 # Written out, so that --help needs no torch; a test compares it with the registry.
 MODELS = (
@@ -24,10 +25,10 @@ MODELS = (
     "stores",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="The store to fit from; several times for a protocol that joins corpora.",
+    type=LocationType(),
+    help="The store to fit from, a file or a URL; several times for a protocol that joins corpora.",
 )
-@click.option("--test-store", type=click.Path(path_type=Path), help="The store of a corpus that is only tested on.")
+@click.option("--test-store", type=LocationType(), help="The store of a corpus that is only tested on.")
 @click.option("--model", required=True, help=MODELS)
 @click.option("--ablation", help="A variant that the model's paper names; `emofuse models NAME` lists them.")
 @click.option("--protocol", help="The task, or a TOML file of one's own.  [default: the usual one for the stores]")

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from emofuse.common.location import Location
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig:
     """One call of `fit`; what is none or empty is decided by the store, the protocol and the model's preset."""
 
-    store: Path
+    store: Location
     model: str
-    more_stores: tuple[Path, ...] = ()
+    more_stores: tuple[Location, ...] = ()
     """Those of further corpora that are trained on."""
-    test_store: Path | None = None
+    test_store: Location | None = None
     """That of a corpus that is only tested on."""
     protocol: str | None = None
     audio: str | None = None

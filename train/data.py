@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emofuse.common.errors import DataError
 from emofuse.train.join import AnyFeature
 
 Indices = NDArray[np.int64]
@@ -45,11 +44,7 @@ class Resident:
     def load(
         feature: AnyFeature, ids: Sequence[str], device: torch.device, limit: int | None = None, pool: Pool = "frames"
     ) -> Resident:
-        """Read `ids` of a feature, at most `limit` frames of each, as frames or as one pooled vector.
-
-        Raises:
-            DataError: An utterance without a frame.
-        """
+        """Read `ids` of a feature, at most `limit` frames of each, as frames or as one pooled vector."""
         whole = feature.lengths[[feature.position[i] for i in ids]]
         cut = whole if limit is None else np.minimum(whole, limit)
         counts = cut if pool == "frames" else np.ones_like(cut)
@@ -60,7 +55,6 @@ class Resident:
         values, done = torch.empty(shape, dtype=torch.float16 if half else torch.float32, device=device), 0
         for first, end in _chunks(whole * feature.spec.frame_bytes):
             ragged = feature.read(ids[first:end])
-            _check(feature.name, ids[first:end], ragged.lengths)
             some = _cut(ragged.values, ragged.lengths, limit)
             if pool != "frames":
                 some = _pool(some, cut[first:end], deviation=pool == "mean+deviation")
@@ -113,12 +107,6 @@ def _chunks(sizes: Indices) -> Iterator[tuple[int, int]]:
         held += size
     if len(sizes) > first:
         yield first, len(sizes)
-
-
-def _check(name: str, ids: Sequence[str], lengths: Indices) -> None:
-    empty = [i for i, n in zip(ids, lengths, strict=True) if n == 0]
-    if empty:
-        raise DataError(f"feature {name!r}: {len(empty)} utterances have no frame, {empty[0]!r} first; extract again")
 
 
 def _cut(values: NDArray[Any], lengths: Indices, limit: int | None) -> NDArray[Any]:

@@ -9,12 +9,13 @@ import click
 
 from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
+from emofuse.common.location import LocationType
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="Show every table.")
-@click.option("--store", "stores", multiple=True, type=click.Path(path_type=Path), help="A store; one per corpus.")
+@click.option("--store", "stores", multiple=True, type=LocationType(), help="A store; one per corpus.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="How many seeds, from 0 on.")
 @click.option("--folds", default="all", help="all, or numbers such as 1,3.")
 @click.option("--only", multiple=True, metavar="ROW", help="A row by its printed name; several times.")

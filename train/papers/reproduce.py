@@ -51,7 +51,7 @@ def folder_of(request: Request) -> Path:
         "marks": request.marks(),
         "seeds": request.seeds,
         "rows": [r.name for r in request.rows()],
-        "stores": sorted(str(path.resolve()) for path in request.stores),
+        "stores": sorted(str(s.resolve()) if isinstance(s, Path) else s for s in request.stores),
         "allow_missing": request.allow_missing,
     }
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:6]

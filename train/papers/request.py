@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emofuse.common.errors import UnknownNameError, UsageError, complain
+from emofuse.common.location import Location
 from emofuse.train.models.registry import variant
 from emofuse.train.papers.table import Row, Table, Task
 
@@ -16,7 +17,7 @@ class Request:
     """What is asked."""
 
     table: Table
-    stores: tuple[Path, ...]
+    stores: tuple[Location, ...]
     only: tuple[str, ...] = ()
     """Rows, by name; empty: all."""
     substitute: Mapping[str, str] = field(default_factory=dict)
