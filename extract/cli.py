@@ -55,6 +55,7 @@ def corpus_options(function: Any) -> Any:
 @click.option(
     "--dtype", type=click.Choice(["fp16", "fp32", "bf16"]), default="fp16", show_default=True, help="On disk."
 )
+@click.option("--no-text", is_flag=True, help="Leave the texts out of the store; a digest of each stays.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how large it would be; write nothing.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @command
@@ -90,6 +91,7 @@ def _extract(
     dry_run: bool,
     quiet: bool,
     fitted_on: str | None,
+    no_text: bool,
     **reader: Any,
 ) -> int:
     _check_names(dataset, encoders, name, weights)
@@ -121,6 +123,7 @@ def _extract(
             feature=name or spec.feature,
             dtype=DTYPES[dtype],
             device=device,
+            no_text=no_text,
             provenance={
                 "corpus_options": _corpus_options(where, reader),
                 "encoder_options": _encoder_options(weights, layers) if concerned else [],

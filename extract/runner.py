@@ -46,6 +46,13 @@ class Job:
     dtype: str
     device: str
     provenance: Mapping[str, Any]
+    no_text: bool = False
+    """Leave the texts out of the store."""
+
+    @property
+    def stored_manifest(self) -> Manifest:
+        """What the store should know."""
+        return self.manifest.without_text() if self.no_text else self.manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +134,7 @@ def is_done(job: Job, spec: FeatureSpec) -> bool:
         held = dict(zip(feature.ids, feature.sources, strict=True))
         asked = {u.id: source_digest(spec.modality, u) for u in job.manifest.utterances}
         same = all(source is None or held.get(id) == source for id, source in asked.items())
-        return same and job.manifest.merged_into(store.manifest) == store.manifest and not feature.damaged()
+        return same and job.stored_manifest.merged_into(store.manifest) == store.manifest and not feature.damaged()
 
 
 def run(job: Job, quiet: bool = False) -> Outcome:
@@ -140,7 +147,7 @@ def run(job: Job, quiet: bool = False) -> Outcome:
     if is_done(job, spec):
         return Outcome(feature=job.feature, written=0, held=len(frame_counts(job)), seconds=0.0, failed=())
     started = time.monotonic()
-    with PartWriter(job.store, job.manifest, spec, frame_counts(job)) as writer:
+    with PartWriter(job.store, job.stored_manifest, spec, frame_counts(job)) as writer:
         failed = _fill(job, writer, quiet)
         written, held = len(writer.pending) - len(failed), len(writer.lengths) - len(failed)
         writer.commit(failed)
@@ -154,7 +161,8 @@ def run(job: Job, quiet: bool = False) -> Outcome:
 
 
 def _fill(job: Job, writer: PartWriter, quiet: bool) -> list[Excluded]:
-    utterances, lengths = {u.id: u for u in writer.manifest.utterances}, writer.lengths
+    # The corpus has the texts that the store may leave out.
+    utterances, lengths = {u.id: u for u in (*writer.manifest.utterances, *job.manifest.utterances)}, writer.lengths
     audio = job.encoder.modality == "audio"
     seconds = {id: utterances[id].seconds or 0.0 for id in writer.pending}
     sizes = {id: round(1000 * seconds[id]) if audio else lengths[id] for id in writer.pending}
@@ -169,7 +177,8 @@ def _fill(job: Job, writer: PartWriter, quiet: bool) -> list[Excluded]:
             usable = [(id, item) for id, item in zip(ids, items, strict=True) if not isinstance(item, AudioError)]
             for id, item in zip(ids, items, strict=True):
                 if isinstance(item, AudioError):
-                    failed.append(Excluded(id=id, reason=f"audio: {item}", modality="audio"))
+                    modality = job.encoder.modality
+                    failed.append(Excluded(id=id, reason=f"{modality}: {item}", modality=modality))
                     progress.say(f"excluded {id}: {item}")
             for id, values in _encode(job.encoder, usable):
                 if values is None:
@@ -196,8 +205,7 @@ def _decoded(job: Job, batches: Sequence[list[Utterance]]) -> Iterator[tuple[lis
 
     def decode(utterance: Utterance) -> Item:
         if job.encoder.modality == "text":
-            assert utterance.text is not None
-            return utterance.text
+            return AudioError("it is left out of the store") if utterance.text is None else utterance.text
         assert utterance.audio is not None
         assert job.encoder.sample_rate is not None
         try:

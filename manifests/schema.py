@@ -58,9 +58,9 @@ class Utterance:
 
     @property
     def sentence(self) -> str | None:
-        """The words of the text alone, by which the same sentence said twice is known again."""
+        """The words of the text alone (or its digest), by which the same sentence said twice is known again."""
         words = "".join(c if c.isalnum() else " " for c in (self.text or "").casefold())
-        return " ".join(words.split()) or None
+        return " ".join(words.split()) or self.text_digest
 
 
 def text_digest(text: str) -> str:
@@ -152,7 +152,7 @@ class Manifest:
         excluded = {(e.id, e.modality): e for e in (*older.excluded, *self.excluded)}
         left_out = [e for e in excluded.values() if _still_excluded(e, utterances.get(e.id))]
         merged = replace(self, utterances=tuple(utterances.values()), excluded=tuple(left_out))
-        return merged.without_text() if older.withholds_text else merged
+        return merged.without_text() if older.withholds_text or self.withholds_text else merged
 
     @property
     def withholds_text(self) -> bool:
@@ -179,7 +179,8 @@ def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Uttera
         return fresh
     if older.audio == fresh.audio:
         return replace(fresh, seconds=older.seconds, audio_digest=older.audio_digest)
-    return replace(fresh, audio=None) if silent and older.audio is None and fresh.text is not None else fresh
+    has_text = fresh.text is not None or fresh.text_digest is not None
+    return replace(fresh, audio=None) if silent and older.audio is None and has_text else fresh
 
 
 def _still_excluded(item: Excluded, utterance: Utterance | None) -> bool:
