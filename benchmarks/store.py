@@ -1,10 +1,11 @@
-"""Reading and writing a store beside the usual ways, interleaved in one run, as ratios.
+"""Writing, reading, opening and size of a store beside the usual ways, interleaved in one run, as ratios.
 
-    python benchmarks/store.py [--utterances 1000]
+    python benchmarks/store.py [--utterances 1000] [--out results.json]
 
-HuBERT-like frames (float16, 768 wide, 30 to 1700 frames an utterance), batches of 32 utterances of like length into a
-reused buffer, warm cache. Prints medians, as multiples of a copy from memory (reading) and of a raw
-write with fsync (writing).
+HuBERT-like frames (float16, 768 wide, 30 to 1700 frames an utterance), batches of 32 utterances copied into a reused
+buffer, warm cache. Prints medians: writing as multiples of a raw write with fsync, reading everything as multiples of a
+raw read of the same bytes, batches as multiples of a copy from memory. Needs `pip install 'emofuse[exchange]' zarr lilcom`
+for the rivals; those that are absent are left out and named.
 """
 
 from __future__ import annotations
@@ -17,90 +18,127 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import h5py
 import numpy as np
+from store_rivals import WAYS, Ours, gathered
 
-from emofuse.manifests.schema import Manifest, Utterance
-from emofuse.store import FeatureData, FeatureStore, write_store
+PACKAGES = ("emofuse", "h5py", "numpy", "lhotse", "datasets", "pyarrow", "zarr", "lilcom")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--ways", default=",".join(WAYS), help="which, separated by commas; names may be cut short")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
+    chosen = {n: w for n, w in WAYS.items() if any(n.startswith(o) for o in options.ways.split(","))}
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        found = measure(Path(folder), options.utterances, options.rounds)
+        found = measure(Path(folder), options.utterances, options.rounds, chosen)
     print(json.dumps(found, indent=2))
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def measure(folder: Path, utterances: int, rounds: int) -> dict[str, object]:
+def measure(folder: Path, utterances: int, rounds: int, chosen: dict[str, type]) -> dict[str, object]:
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(5.2, 0.7, utterances), 30, 1700).astype(int)
-    arrays = {f"u{i}": rng.standard_normal((t, 768), "f4").astype("f2") for i, t in enumerate(lengths)}
-    manifest = Manifest(corpus="bench", reader="bench-1", utterances=tuple(Utterance(id=i, text=i) for i in arrays))
-    encoded = {id: values.astype("f4") for id, values in arrays.items()}  # encoders give float32
-    feature = {"hubert": FeatureData(modality="audio", arrays=encoded)}
-    store_path, flat = folder / "s.h5", np.concatenate([*arrays.values()])
-    (folder / "npy").mkdir()
+    arrays = {f"u{i:05d}": rng.standard_normal((t, 768), "f4").astype("f2") for i, t in enumerate(lengths)}
+    flat = np.concatenate([*arrays.values()])
+    ways, absent, used = {}, [], {}
+    for name, way in chosen.items():
+        own = folder / name.replace(" ", "-")
+        own.mkdir()
+        ways[name] = way(own)
+        before = disk(folder)
+        try:
+            ways[name].write(arrays)
+        except ImportError as error:
+            absent.append(f"{name}: {error}")
+            del ways[name]
+            continue
+        used[name] = disk(folder) - before
 
     def raw_write() -> None:
         with (folder / "raw").open("wb") as file:
             file.write(flat.data)
             os.fsync(file.fileno())
 
-    def store_write() -> None:
-        store_path.unlink(missing_ok=True)
-        write_store(store_path, manifest, feature)
+    def cast_and_write() -> None:
+        Ours(folder / "cast").write({i: a.astype("f4") for i, a in arrays.items()})
 
-    def npy_write() -> None:
-        for id, values in arrays.items():
-            np.save(folder / "npy" / f"{id}.npy", values)
-        os.sync()
+    (folder / "cast").mkdir()
+    writing = {"raw write": raw_write, "emofuse, of float32": cast_and_write}
+    writing |= {n: (lambda w=w: w.write(arrays)) for n, w in ways.items() if n in once(ways)}
+    written = interleaved(writing, max(3, rounds // 2))
+    opening = interleaved({n: (lambda w=w: enter(w)) for n, w in ways.items()}, rounds)
+    buffer, target = np.empty((32 * int(lengths.max()), 768), "f2"), np.empty_like(flat)
+    shuffled = rng.permutation([*arrays]).tolist()
+    by_length = [f"u{i:05d}" for i in np.argsort(lengths)]
 
-    writing = interleaved({"raw write": raw_write, "store": store_write, "npy per utterance": npy_write}, rounds)
-    order = [f"u{i}" for i in np.argsort(lengths)]
-    batches = [order[i : i + 32] for i in range(0, len(order), 32)]
-    buffer = np.empty((32 * int(lengths.max()), 768), "f2")
+    def raw_read() -> None:
+        with (folder / "raw").open("rb", buffering=0) as file:
+            view, done = memoryview(target).cast("B"), 0
+            while done < len(view):
+                done += file.readinto(view[done:])
 
-    def copied(read: Callable[[str], np.ndarray]) -> None:
-        for batch in batches:
-            at = 0
-            for id in batch:
-                values = read(id)
-                buffer[at : at + len(values)] = values
-                at += len(values)
-
-    with FeatureStore(store_path) as store, h5py.File(store_path) as plain:
-        opened = store.feature("hubert")
-        values = plain["features/hubert/values"]
-        where = {id: (int(opened.starts[i]), int(opened.lengths[i])) for id, i in opened.position.items()}
-        reading = interleaved(
-            {
-                "copy from memory": lambda: copied(arrays.__getitem__),
-                "store, verified": lambda: [opened.read(batch, out=buffer) for batch in batches] and None,
-                "store": lambda: [opened.read(batch, verify=False, out=buffer) for batch in batches] and None,
-                "h5py": lambda: copied(lambda id: values[where[id][0] : sum(where[id])]),
-                "npy per utterance": lambda: copied(lambda id: np.load(folder / "npy" / f"{id}.npy")),
-            },
-            rounds,
-        )
-    payload = flat.nbytes
+    with ExitStack() as stack:
+        readers = {n: stack.enter_context(w.opened()) for n, w in ways.items()}
+        for name, read in readers.items():
+            count = read(by_length[-3:], buffer)
+            want = np.concatenate([arrays[i] for i in by_length[-3:]])
+            close = 0.3 if "lossy" in name else 0.0
+            assert np.allclose(buffer[:count], want, atol=close), f"{name} gives other values"
+        everything = {n: (lambda r=r: r([*arrays], target)) for n, r in readers.items()}
+        sequential = interleaved({"raw read": raw_read, **everything}, rounds)
+        readers = {"copy from memory": gathered(arrays.__getitem__), **readers}
+        random = interleaved({n: (lambda r=r: batches(r, shuffled, buffer)) for n, r in readers.items()}, rounds)
+        bucketed = interleaved({n: (lambda r=r: batches(r, by_length, buffer)) for n, r in readers.items()}, rounds)
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, h5py {h5py.__version__}",
-        "megabytes": round(payload / 1e6),
-        "write": ratios(writing, "raw write"),
-        "read": ratios(reading, "copy from memory"),
-        "size over payload": round(store_path.stat().st_size / payload, 4),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "versions": {p: found for p in PACKAGES if (found := installed(p))},
+        "utterances": utterances,
+        "megabytes": round(flat.nbytes / 1e6),
+        "absent": absent,
+        "write, times a raw write and fsync": ratios(written, "raw write"),
+        "open, milliseconds": {n: round(1000 * s, 2) for n, s in opening.items()},
+        "read all, times a raw read": ratios(sequential, "raw read"),
+        "random batches of 32, times a copy": ratios(random, "copy from memory"),
+        "batches of like length, times a copy": ratios(bucketed, "copy from memory"),
+        "size, times the payload": {n: round(b / flat.nbytes, 4) for n, b in used.items() if n in once(ways)},
     }
 
 
-def interleaved(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def once(ways: dict[str, object]) -> list[str]:
+    """Ways that write a file of their own."""
+    return [n for n in ways if n not in ("emofuse, unverified", "the same file by h5py")]
+
+
+def batches(read: Callable[..., int], order: list[str], buffer: np.ndarray) -> None:
+    for first in range(0, len(order), 32):
+        read(order[first : first + 32], buffer)
+
+
+def enter(way: object) -> None:
+    with way.opened():
+        pass
+
+
+def disk(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each way, one after the other in every round."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
