@@ -4,8 +4,9 @@
 
 HuBERT-like frames (float16, 768 wide, 30 to 1700 frames an utterance), batches of 32 utterances copied into a reused
 buffer, warm cache. Prints medians: writing as multiples of a raw write with fsync, reading everything as multiples of a
-raw read of the same bytes, batches as multiples of a copy from memory. Needs `pip install 'emofuse[exchange]' zarr lilcom`
-for the rivals; those that are absent are left out and named.
+raw read of the same bytes, batches as multiples of a copy from memory. The rivals need
+`pip install "emofuse[exchange]" zarr lilcom`;
+those that are absent are left out and named.
 """
 
 from __future__ import annotations

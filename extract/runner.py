@@ -186,7 +186,7 @@ def _fill(job: Job, writer: PartWriter, quiet: bool) -> list[Excluded]:
                     failed.append(Excluded(id=id, reason=reason, modality=job.encoder.modality))
                     progress.say(f"excluded {id}: {reason}")
                 else:
-                    writer.put(id, values)
+                    writer.put(id, _narrowed(values, job.dtype))
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 writer.flush()
                 flushed = time.monotonic()
@@ -242,6 +242,17 @@ def _encode(encoder: Encoder, batch: Sequence[tuple[str, Any]]) -> list[tuple[st
         torch.cuda.empty_cache()
     half = len(batch) // 2
     return _encode(encoder, batch[:half]) + _encode(encoder, batch[half:])
+
+
+def _narrowed(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
+    """`values` as float16 where the store wants that: numpy's own cast takes 30 times as long as torch's."""
+    import torch
+
+    if dtype != "float16":
+        return values
+    half = torch.from_numpy(values).half()
+    # What does not fit goes on as it is: the store says how large it was.
+    return values if torch.isinf(half).any() else half.numpy()
 
 
 def speed_line(job: Job, outcome: Outcome) -> str:

@@ -33,6 +33,12 @@ EXPONENT: dict[str, np.unsignedinteger[Any]] = {
     "bfloat16": np.uint16(0x7F80),
 }
 """The bits that are all set where a value is not a finite number."""
+SIGN: dict[str, np.unsignedinteger[Any]] = {
+    "float16": np.uint16(0x7FFF),
+    "float32": np.uint32(0x7FFFFFFF),
+    "bfloat16": np.uint16(0x7FFF),
+}
+"""All bits but the sign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +104,9 @@ def source_digest(modality: Modality, utterance: Utterance) -> str | None:
     return utterance.text_digest if utterance.text is None else text_digest(utterance.text)
 
 
-def mark_of(raw: NDArray[Any] | bytes) -> int:
+def mark_of(raw: bytes | memoryview) -> int:
     """Checksum of one utterance's bytes; never 0, which means "not yet written"."""
-    data = raw if isinstance(raw, bytes) else np.ascontiguousarray(raw).view(np.uint8).reshape(-1).data
-    return xxhash.xxh3_64_intdigest(data) or 1
+    return xxhash.xxh3_64_intdigest(raw) or 1
 
 
 def encode_values(values: NDArray[Any], dtype: str, scale: NDArray[np.float32] | None = None) -> NDArray[Any]:
@@ -126,9 +131,10 @@ def encode_values(values: NDArray[Any], dtype: str, scale: NDArray[np.float32] |
     else:
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is found below
             stored = np.ascontiguousarray(values, RAW[dtype])
-    # A number whose exponent bits are all set is infinite or none; integers are compared, since float16 is slow.
-    exponent = EXPONENT[dtype]
-    if ((stored.view(exponent.dtype) & exponent) == exponent).any():
+    # A number whose exponent bits are all set is infinite or none, and without its sign such a number is the largest;
+    # integers are compared, since float16 is slow.
+    bits, sign = stored.view(EXPONENT[dtype].dtype), SIGN[dtype]
+    if stored.size and (bits & sign).max() >= EXPONENT[dtype]:
         if not np.isfinite(values).all():
             raise DataError("the encoder gave values that are not finite; try --precision fp32")
         largest = float(np.abs(values).max())

@@ -174,7 +174,7 @@ class PartWriter:
             stored = encode_values(values, self.spec.dtype)
         except DataError as error:
             raise DataError(f"{id}: {error}") from None
-        raw = stored.tobytes()
+        raw = stored.reshape(-1).view(np.uint8).data
         start = int(self._feature.starts[i]) * self.spec.frame_bytes
         pwrite(self._file, raw, self._feature.values_offset + start)
         pwrite(self._file, mark_of(raw).to_bytes(8, "little"), self._feature.mark_offset + 8 * i)
