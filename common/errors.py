@@ -88,7 +88,12 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+def harmless(text: str) -> str:
+    """Text, some of which may be a stranger's, without control characters but for the ends of lines."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def fail(message: str, exit_code: int, notes: Iterable[str] = ()) -> NoReturn:
     """Print one message to stderr and leave with `exit_code`."""
-    print("\n".join([f"error: {message}", *notes]), file=sys.stderr, flush=True)
+    print(harmless("\n".join([f"error: {message}", *notes])), file=sys.stderr, flush=True)
     sys.exit(exit_code)

@@ -62,7 +62,8 @@ def lock(path: Path, refusal: str, *, wait: float = 0.0) -> Lock:
         UsageError: Another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + wait
+    # Not at once: whoever asks `holder` has the lock for an instant.
+    until = time.monotonic() + max(wait, AGAIN_SECONDS)
     while True:
         held = _attempt(path)
         if isinstance(held, Lock):

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import xxhash
 
 from emofuse.common.errors import UsageError, complain
+from emofuse.common.files import put
 
 SCHEMA_VERSION = 1
 WITHDRAWN = "withdrawn"
@@ -231,14 +232,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     }
     rows = [_record(u) for u in manifest.utterances] + [{"excluded": True, **_record(e)} for e in manifest.excluded]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text("".join(_line(r) + "\n" for r in [header, *rows]), encoding="utf-8")
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
-    part.replace(path)
+    put(path, "".join(_line(r) + "\n" for r in [header, *rows]).encode())
 
 
 def read_manifest(path: Path) -> Manifest:

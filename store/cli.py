@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from emofuse.store import cli_change, cli_look
+from emofuse.store import cli_change, cli_compare, cli_exchange, cli_look
 
 
 @click.group()
@@ -13,7 +13,8 @@ def store() -> None:
 
 
 for verb in (
-    cli_look.info,
+    *(cli_look.info, cli_look.ls, cli_look.show, cli_compare.diff, cli_compare.card),
     *(cli_change.verify, cli_change.merge, cli_change.copy, cli_change.rm, cli_change.repack, cli_change.add),
+    *(cli_exchange.export, cli_exchange.import_),
 ):
     store.add_command(verb)

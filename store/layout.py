@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from emofuse.common.console import size
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Manifest
 from emofuse.store.columns import write_columns
+from emofuse.store.draft import drafted
 from emofuse.store.nodes import put_text
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FEATURE_VERSION, RAW, STORE_VERSION, FeatureSpec, canonical, index_digest
@@ -60,8 +60,7 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
     path.parent.mkdir(parents=True, exist_ok=True)
     named = ", ".join(p.spec.name for p in plans) or "the manifest alone"
     with refuse_full_disk(path, f"{size(sum(p.payload for p in plans))} of values of {named}"):
-        # HDF5's own lock is left off: some network mounts have none, and nobody else knows of this file yet.
-        with h5py.File(path, "w", libver=("v110", "v110"), locking=False) as file:
+        with drafted(path) as file:
             put_text(file, "type", "emofuse-store")
             file.attrs["version"] = STORE_VERSION
             put_text(file, "corpus", manifest.corpus)
@@ -69,7 +68,6 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
             features = file.create_group("features")
             for plan in plans:
                 _create_feature(features, plan, complete)
-        reserve(path)
     with FeatureStore(path) as store:  # refuses a file whose values do not lie in one extent
         store.require_sound()
 
@@ -85,7 +83,7 @@ def refuse_full_disk(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         path.unlink(missing_ok=True)
-        if error.errno in FULL or any(f"errno = {number}," in str(error) for number in FULL):
+        if error.errno in FULL:
             raise DataError(
                 f"no room in {path.parent.resolve()} for {what}: free some space and run the same command again"
             ) from None
@@ -145,16 +143,3 @@ def extent(
         properties.set_chunk(chunks)
     space = h5py.h5s.create_simple(shape)
     h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
-
-
-def reserve(path: Path) -> None:
-    """Have the disk keep room for every byte of a file that was laid out, and the file itself."""
-    with path.open("r+b") as file:
-        length = os.fstat(file.fileno()).st_size
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, length)
-        else:  # macOS: no reservation, but a disk that is too small is still found before any work
-            free = os.statvfs(path.parent)
-            if free.f_bavail * free.f_frsize < length:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(file.fileno())

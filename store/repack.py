@@ -13,8 +13,9 @@ from emofuse.common.errors import DataError, UsageError
 from emofuse.store import nodes
 from emofuse.store.assemble import writing
 from emofuse.store.bytesource import Stream, pwrite
+from emofuse.store.draft import drafted
 from emofuse.store.edit import rewritten
-from emofuse.store.layout import extent, refuse_full_disk, reserve, value_chunk
+from emofuse.store.layout import extent, refuse_full_disk, value_chunk
 from emofuse.store.reader import HDF5_ERRORS, FeatureStore
 from emofuse.store.remote import open_source
 from emofuse.store.spec import RAW
@@ -54,11 +55,10 @@ def _relay(path: Path, target: Path) -> None:
     source = open_source(path)
     try:
         with refuse_full_disk(target, f"the values of {path}"), h5py.File(Stream(source), "r") as old:
-            with h5py.File(target, "w", libver=("v110", "v110"), locking=False) as new:
+            with drafted(target) as new:
                 _copy_attributes(old, new)
                 for name in ("manifest", "features"):
                     _copy_group(nodes.child(old, name, h5py.Group), new.create_group(name))
-            reserve(target)
             _fill(old, target)
     except HDF5_ERRORS as error:
         if isinstance(error, OSError) and error.errno:

@@ -250,7 +250,8 @@ def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folde
     code, _, err = ended(start(folder, "two", STEPS))
     assert code == 2
     (line,) = err.strip().splitlines()
-    assert f"error: another process is fitting into two.part (host {os.uname().nodename}, process {first.pid}, since " in line
+    holder = f"host {os.uname().nodename}, process {first.pid}, since "
+    assert f"error: another process is fitting into two.part ({holder}" in line
     first.send_signal(signal.SIGCONT)
     code, _, err = ended(first)
     assert code == 0, err
@@ -292,8 +293,8 @@ def test_a_full_disk_is_exit_code_three_and_the_same_command_goes_on(
 
 def test_a_file_of_a_run_is_whole_or_absent(tmp_path: Path) -> None:
     code = LIMITED.format(100) + (
-        "\nfrom pathlib import Path\nfrom emofuse.common.errors import command\nfrom emofuse.train import folder\n"
-        "@command\ndef go():\n    folder.put(Path('x.csv'), bytes(101))\ngo()"
+        "\nfrom pathlib import Path\nfrom emofuse.common.errors import command\nfrom emofuse.common.files import put\n"
+        "@command\ndef go():\n    put(Path('x.csv'), bytes(101))\ngo()"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

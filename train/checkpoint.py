@@ -14,8 +14,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from emofuse.common.errors import DataError
+from emofuse.common.files import put
 from emofuse.train.data import Statistics
-from emofuse.train.folder import put
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS

@@ -12,21 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.files import put
 from emofuse.common.locking import lock
 
 Row = Mapping[str, Any]
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file, which appears whole or not at all; a full disk is an `OSError` that names it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.train.folder import put
+from emofuse.common.files import put
 
 LEGEND = 12
 """More lines than this are not told apart."""

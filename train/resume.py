@@ -19,7 +19,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from emofuse.common.errors import DataError
-from emofuse.train.folder import put
+from emofuse.common.files import put
 
 FORMAT = "emofuse-training-1"
 SECONDS = 2.0

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofuse.common.console import printable, table
+from emofuse.common.files import put
 from emofuse.manifests.protocol import METRICS
-from emofuse.train.folder import put
 from emofuse.train.papers.results import Cell, Line, Sheet
 from emofuse.train.papers.table import Task
 

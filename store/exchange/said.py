@@ -1,0 +1,129 @@
+"""What emofuse says of a feature beside its values, so that it comes back with them: above all, `fitted_on`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.store import Feature
+
+SIDE_FILE = "emofuse.json"
+VERSION = 1
+LARGEST = 16 << 20
+"""Bytes of a side file; more is none of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a source says of one feature; each field is none where it is silent."""
+
+    fitted_on: list[dict[str, Any]] | None = None
+    encoder: str | None = None
+    view: str | None = None
+    dtype: str | None = None
+    layers: tuple[int, ...] | None = None
+    frame_rate: float | None = None
+    fingerprint: Mapping[str, Any] | None = None
+    """The fingerprint of the feature that was exported."""
+
+    @property
+    def known(self) -> bool:
+        """Whether emofuse wrote the source."""
+        return self.view is not None
+
+
+def describe(corpus: str, features: Iterable[Feature]) -> dict[str, Any]:
+    """What is written beside an export, JSON-ready."""
+    return {
+        "emofuse": VERSION,
+        "corpus": corpus,
+        "features": {
+            f.name: {
+                "modality": f.modality,
+                "encoder": f.encoder,
+                "view": f.view,
+                "dtype": f.spec.dtype,
+                "layers": list(f.layers),
+                "frame_rate": f.frame_rate,
+                # Silence would come back as "unknown"; a feature that names nothing was fitted on nothing.
+                "fitted_on": f.provenance.get("fitted_on") or [],
+                "fingerprint": dict(f.fingerprint),
+            }
+            for f in features
+        },
+    }
+
+
+def write_side_file(folder: Path, said: Mapping[str, Any]) -> None:
+    """Write `emofuse.json` into a folder."""
+    (folder / SIDE_FILE).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_side_file(folder: Path, name: str, modality: str) -> Said:
+    """What `emofuse.json` in `folder` says of a feature; nothing where there is none.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / SIDE_FILE
+    if path.is_symlink() or not path.is_file():
+        return Said()
+    if path.stat().st_size > LARGEST:
+        raise DataError(f"{path} has {path.stat().st_size} bytes, more than any that emofuse writes")
+    try:
+        return parse(json.loads(path.read_bytes()), name, modality)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
+def parse(record: Any, name: str, modality: str) -> Said:
+    """What a record of `describe` says of the feature called `name`, or of the only one of its modality.
+
+    Raises:
+        UsageError: It comes from a newer emofuse.
+        DataError: A field is not what it should be.
+    """
+    if not isinstance(record, Mapping) or "emofuse" not in record:
+        return Said()
+    if record["emofuse"] != VERSION:
+        raise UsageError(f"the source's own record has version {record['emofuse']!r}, not {VERSION}: update emofuse")
+    features = record.get("features")
+    fitting = {
+        key: f
+        for key, f in (features.items() if isinstance(features, Mapping) else ())
+        if isinstance(f, Mapping) and f.get("modality") == modality
+    }
+    chosen = fitting.get(name) or (next(iter(fitting.values())) if len(fitting) == 1 else None)
+    if chosen is None:
+        return Said()
+    rate, layers, fitted_on = chosen.get("frame_rate"), chosen.get("layers", []), chosen.get("fitted_on")
+    problems = [
+        key
+        for key, sound in (
+            ("fitted_on", isinstance(fitted_on, list) and all(_entry(e) for e in fitted_on)),
+            ("frame_rate", rate is None or (isinstance(rate, int | float) and 0 < rate < 1e6)),
+            ("layers", isinstance(layers, list) and all(type(n) is int for n in layers)),
+            *((key, isinstance(chosen.get(key), str)) for key in ("encoder", "view", "dtype")),
+        )
+        if not sound
+    ]
+    if problems:
+        raise DataError(f"what the source says of feature {name!r} is damaged: {', '.join(problems)}")
+    fingerprint = chosen.get("fingerprint")
+    return Said(
+        fitted_on=fitted_on,
+        encoder=chosen["encoder"],
+        view=chosen["view"],
+        dtype=chosen["dtype"],
+        layers=tuple(layers),
+        frame_rate=rate,
+        fingerprint=fingerprint if isinstance(fingerprint, Mapping) else None,
+    )
+
+
+def _entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("corpus"), str)

@@ -1,0 +1,31 @@
+"""Files that the looking verbs write beside stores: pictures and cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emofuse.common import files
+from emofuse.common.errors import UsageError
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file, which appears whole or not at all.
+
+    Raises:
+        UsageError: There is a store (or another HDF5 file) of that name, or no folder to write into.
+    """
+    if is_hdf5(path):
+        raise UsageError(f"{path} is an HDF5 file and stays; name another file to write to")
+    if not path.parent.is_dir():
+        raise UsageError(f"no folder {path.parent} to write {path.name} into; make it first")
+    files.put(path, content)
