@@ -88,7 +88,7 @@ class Score:
     mean: float
     deviation: float
     folds: tuple[float, ...]
-    """Of the first seed."""
+    """Of every seed, in turn."""
     difference: float
     """Mean over folds and seeds of the difference to the first way, each fold against itself."""
     spread: float
