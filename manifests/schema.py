@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
 import xxhash
@@ -106,8 +106,10 @@ class Manifest:
         return sum(u.seconds or 0.0 for u in self.utterances) / 3600
 
     def has(self, modality: str) -> bool:
-        """Whether any utterance has `modality` (audio or text)."""
-        return any(getattr(u, modality) is not None for u in self.utterances)
+        """Whether any utterance has `modality` (audio or text), be the text itself left out."""
+        return any(getattr(u, modality) is not None for u in self.utterances) or (
+            modality == "text" and self.withholds_text
+        )
 
     def digest(self) -> str:
         """32 hex digits that change with any utterance, in whatever order of keys it was written."""
@@ -200,7 +202,7 @@ def mistakes(utterances: Iterable[Utterance]) -> list[str]:
         if u.id in seen:
             problems.append(f"utterance id {u.id!r} occurs twice")
         seen.add(u.id)
-        if u.audio is not None and (u.audio.startswith("/") or ".." in u.audio.split("/")):
+        if u.audio is not None and _leaves(u.audio):
             problems.append(f"{u.id}: audio path {u.audio!r} leaves the corpus root; paths are relative to it")
         times = [t for t in (u.start, u.end, u.seconds) if t is not None]
         if any(not math.isfinite(t) or t < 0 for t in times):
@@ -210,6 +212,12 @@ def mistakes(utterances: Iterable[Utterance]) -> list[str]:
         if u.audio is None and u.text is None and u.text_digest is None:
             problems.append(f"{u.id}: has neither audio nor text")
     return problems
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path would lead out of the folder that it is joined to, on any system, or be no path at all."""
+    there = PureWindowsPath(path)  # which knows both kinds of slashes
+    return bool(there.anchor) or ".." in there.parts or "\0" in path
 
 
 def _record(item: Utterance | Excluded) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def read_manifest(path: Path) -> Manifest:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also a number of 5000 digits
             raise UsageError(f"{path}:{number} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise UsageError(f"{path}:{number} holds {type(row).__name__}, expected one JSON object per line")
@@ -311,8 +319,9 @@ def parse(kind: type[T], record: Mapping[str, Any], problems: list[str]) -> T | 
                 values[key] = value
             else:
                 raise TypeError
-        except (TypeError, ValueError):
-            problems.append(f"{where}: {key} is {value!r}")
+            json.dumps(value, ensure_ascii=False).encode()
+        except (TypeError, ValueError, OverflowError):  # half a surrogate pair among them, which no file can hold
+            problems.append(f"{where}: {key} is {value!r:.200}")
             return None
     if "id" not in values or (kind is Excluded and "reason" not in values):
         problems.append(f"{where}: incomplete row")

@@ -11,6 +11,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.advice import ENCODERS, UNLAYERED, extract_command
 from emofuse.train.config import FitConfig
@@ -158,3 +159,20 @@ def test_unknown_weights_are_refused_with_the_command_that_made_them(tmp_path: P
     path = store_of(tmp_path, {"mine": made})
     command = f"extract --dataset tiny --root r --encoder bert --weights w --name mine --store {path} --fitted-on none"
     assert f"`{command}`" in refusal(path, "text", text="mine")
+
+
+def test_imported_features_are_imported_again_with_what_they_were_fitted_on(tmp_path: Path) -> None:
+    said = {"fitted_on": [{"corpus": "unknown", "labels": True}]}
+    made = FeatureData(
+        modality="text", arrays=samples.frames(UTTERANCES, 1), fingerprint={"imported_from": "mmsa"}, provenance=said
+    )
+    path = store_of(tmp_path, {"theirs": made})
+    command = f"emofuse store import {path} --from mmsa --source ... --name theirs --modality text --fitted-on none"
+    assert f"`{command}`" in refusal(path, "text", text="theirs")
+
+
+def test_a_store_whose_texts_were_left_out_has_text(tmp_path: Path) -> None:
+    silent = Manifest(corpus="tiny", reader="tiny-1", utterances=UTTERANCES).without_text()
+    features = {"logmel": feature("logmel", corpus_options=["--root", "r"])}
+    message = refusal(store_of(tmp_path, features, silent.utterances), "text")
+    assert "extract --dataset tiny --root r --encoder bert" in message

@@ -73,6 +73,15 @@ def _command(
     return shlex.join(("extract", *words, "--store", str(store.path)))
 
 
+def made_by(store: FeatureStore, feature: Feature) -> str:
+    """The command that made a feature: `extract`, or the import of another lab's files."""
+    origin = feature.fingerprint.get("imported_from")
+    if origin is None:
+        return extract_command(store, feature.encoder, like=feature, name=feature.name)
+    words = ("emofuse", "store", "import", str(store.path), "--from", str(origin), "--source", "...")
+    return shlex.join((*words, "--name", feature.name, "--modality", feature.modality)).replace("'...'", "...")
+
+
 def adding(store: AnyStore, modality: str, encoder: str, *, layered: bool = False) -> str:
     """How a feature of an encoder is added, under a free name where its usual one is taken, and then fitted with."""
     usual = usual_name(encoder)

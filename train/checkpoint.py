@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from emofuse.common.errors import DataError
+from emofuse.common.errors import DataError, EmofuseError
 from emofuse.common.files import put
 from emofuse.train.data import Statistics
 from emofuse.train.models.base import FusionModel, Inputs
@@ -22,6 +22,8 @@ from emofuse.train.models.registry import MODELS
 
 FORMAT = "emofuse-model-1"
 PREFIX = "standardise."
+DEPTHS, LAYERS = ("layers", "rounds"), 16
+"""Settings that say how many layers are built, and how many there may be beside those that the weights show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,22 +64,52 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, R
         DataError: The file is damaged or holds something else.
     """
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {}).get("emofuse", "{}"))
+        with safe_open(path, framework="pt", device="cpu") as file:
+            about: Any = json.loads((file.metadata() or {}).get("emofuse", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is no readable checkpoint: {error}") from None
-    if about.get("format") != FORMAT:
-        raise DataError(f"{path} is no emofuse checkpoint: its format is {about.get('format')!r}, expected {FORMAT!r}")
-    spec = MODELS[about["model"]]
+    found = about.get("format") if isinstance(about, dict) else None
+    if found != FORMAT:
+        raise DataError(f"{path} is no emofuse checkpoint: its format is {found!r}, expected {FORMAT!r}")
+    try:
+        recipe = _recipe(about, tensors)
+        weights = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
+        statistics = _statistics({name.removeprefix(PREFIX): tensors[name] for name in tensors.keys() - weights.keys()})
+        model = recipe.build()
+        model.load_state_dict(weights)
+    except (EmofuseError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        told = f"{type(error).__name__}: {str(error)[:500]}"
+        raise DataError(f"{path} is damaged or was changed: its model cannot be built again ({told})") from None
+    return model.to(device).eval(), recipe, {m: (a.to(device), b.to(device)) for m, (a, b) in statistics.items()}
+
+
+def _recipe(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Recipe:
+    """The recipe of a file that may come from anybody: what it builds is no larger than the weights beside it."""
+    spec = MODELS[str(about["model"])]
+    settings, classes = dict(about["settings"]), tuple(about["classes"])
+    for name, value in settings.items():
+        if name.endswith(DEPTHS) and not 0 <= value <= len(tensors) + LAYERS:
+            raise DataError(f"{name} is {value}, which {len(tensors)} tensors cannot be")
+    inputs = Inputs(**about["inputs"])
+    if len(classes) != inputs.classes or not all(isinstance(c, str) for c in classes):
+        raise DataError(f"{len(classes)} classes are named for {inputs.classes} outputs")
     recipe = Recipe(
-        model=about["model"],
-        settings=type(spec.preset(""))(**about["settings"]),
-        inputs=Inputs(**about["inputs"]),
-        classes=tuple(about["classes"]),
+        model=str(about["model"]), settings=type(spec.preset(""))(**settings), inputs=inputs, classes=classes
     )
-    modalities = sorted({name.split(".")[1] for name in tensors if name.startswith(PREFIX)})
-    statistics = {m: (tensors[f"{PREFIX}{m}.mean"], tensors[f"{PREFIX}{m}.scale"]) for m in modalities}
-    model = recipe.build().to(device)
-    model.load_state_dict({name: t for name, t in tensors.items() if not name.startswith(PREFIX)})
-    return model.eval(), recipe, statistics
+    with torch.device("meta"):  # takes no memory
+        expected = {name: t.shape for name, t in recipe.build().state_dict().items()}
+    held = {name: t.shape for name, t in tensors.items() if not name.startswith(PREFIX)}
+    for name in sorted(expected.keys() | held.keys()):
+        if expected.get(name) != held.get(name):
+            there, wanted = (list(s[name]) if name in s else "none" for s in (held, expected))
+            raise DataError(f"weight {name[:100]!r} has shape {there}, its settings ask for {wanted}")
+    return recipe
+
+
+def _statistics(tensors: Mapping[str, Tensor]) -> Statistics:
+    modalities = sorted({name.split(".")[0] for name in tensors})
+    found = {m: (tensors[f"{m}.mean"], tensors[f"{m}.scale"]) for m in modalities}
+    if not set(found) <= {"audio", "text"} or len(tensors) != 2 * len(found):
+        raise DataError(f"it has statistics of {', '.join(map(repr, modalities))}")
+    return found

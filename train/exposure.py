@@ -8,7 +8,7 @@ from dataclasses import replace
 from emofuse.common.errors import UsageError
 from emofuse.manifests.joint import corpus_of, own
 from emofuse.manifests.protocol import Protocol
-from emofuse.train.advice import extract_command
+from emofuse.train.advice import made_by
 from emofuse.train.folds import Fold, encoder_leaks
 from emofuse.train.join import AnyFeature, AnyStore, part_of, parts
 from emofuse.train.problems import Problems
@@ -27,7 +27,7 @@ def encoder_remarks(
     for feature in features.values():
         for part in parts(store):
             made = part_of(feature, part)
-            command = extract_command(part, made.encoder, like=made, name=made.name)
+            command = made_by(part, made)
             # One encoder made all parts of a feature: what any store says of it counts for every corpus.
             for corpus, tested in _by_corpus(protocol, store, folds):
                 with problems.noting():
