@@ -98,8 +98,14 @@ class Feature:
 
     def marks(self) -> NDArray[np.uint64]:
         """The checksum of each utterance, as they stand in the file now; 0: not yet written."""
-        raw = self._store.pread(8 * len(self.lengths), self.mark_offset)
-        return np.frombuffer(raw, "<u8")
+        return self._kept_marks if self.complete else self._marks()
+
+    @cached_property
+    def _kept_marks(self) -> NDArray[np.uint64]:
+        return self._marks()
+
+    def _marks(self) -> NDArray[np.uint64]:
+        return np.frombuffer(self._store.pread(8 * len(self.lengths), self.mark_offset), "<u8")
 
     def raw(self, position: int) -> bytes:
         """The bytes of one utterance's values, unchecked."""
