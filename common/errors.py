@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn, ParamSpec, TypeVar
 
 DONE, EXCLUDED, USAGE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or `ulimit -f` takes no more."""
+_GONE = ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO", "ENOTCONN", "ESHUTDOWN", "EHOSTDOWN")
+GONE = tuple(getattr(errno, name) for name in _GONE if hasattr(errno, name))
+"""What the system says where a disk fails, or the connection to it is lost."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,8 +81,14 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             fail("interrupted; what was written stays, and the same command goes on from there", INTERRUPTED)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                fail(f"no space left for {error.filename or 'the output'}: free some and run the same command again", 3)
+            where = error.filename or "the output"
+            if error.errno in FULL:
+                fail(f"no space left for {where}: free some and run the same command again", DAMAGED)
+            if error.errno in GONE:
+                again = "what was complete is untouched; see to the disk and run the same command again"
+                fail(f"{where}: the disk failed or the connection to it was lost ({error.strerror}); {again}", DAMAGED)
+            if error.errno == errno.EROFS:
+                fail(f"{where} is on a read-only file system: name a file elsewhere", USAGE)
             if error.errno == errno.EPIPE:  # `... | head` closed the pipe: not our error
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(DONE)

@@ -1,7 +1,9 @@
-"""Small files that appear whole or not at all."""
+"""Small files that appear whole or not at all, and folders that a power cut does not take away again."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 
@@ -15,3 +17,24 @@ def put(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
         error.filename = str(path)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each pushed to the disk: what is synced later shall be found by its path."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Push renames in `folder` to the disk, so that none is lost that a later deletion relies on."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some network file systems cannot
+            raise
+    finally:
+        os.close(descriptor)

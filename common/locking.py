@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from emofuse.common.console import printable
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import FULL, UsageError
+from emofuse.common.files import make_folder
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 AGAIN_SECONDS = 0.2
@@ -61,7 +62,7 @@ def lock(path: Path, refusal: str, *, wait: float = 0.0) -> Lock:
     Raises:
         UsageError: Another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Not at once: whoever asks `holder` has the lock for an instant.
     until = time.monotonic() + max(wait, AGAIN_SECONDS)
     while True:
@@ -110,13 +111,26 @@ def _attempt(path: Path) -> Lock | str:
             os.close(descriptor)
             return said
     # Between opening and locking, the holder may have ended and unlinked the file: then the lock holds nothing.
-    if not (path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
+    if not _is_at(descriptor, path):
         Lock(path, descriptor, stand_in).release()
         return _attempt(path)
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}, since {since}".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}, since {since}".encode(), 0)
+    except OSError as error:
+        # The lock holds without the words, and renaming a finished file needs no room.
+        if error.errno not in FULL:
+            Lock(path, descriptor, stand_in).release(remove=True)
+            raise
     return Lock(path, descriptor, stand_in)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _said(descriptor: int) -> str:
@@ -142,8 +156,13 @@ def _taken(stand_in: Path) -> bool:
                     os.link(aside, stand_in)
                 aside.unlink()
             continue
-        os.write(descriptor, f"{os.uname().nodename} {os.getpid()} {_birth(os.getpid())}".encode())
-        os.close(descriptor)
+        try:
+            os.write(descriptor, f"{os.uname().nodename} {os.getpid()} {_birth(os.getpid())}".encode())
+        except OSError:
+            stand_in.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
         return True
     return False
 
@@ -152,9 +171,9 @@ def _ended(stand_in: Path) -> bool:
     """Whether the process that made `stand_in` was one of this host and is no more."""
     try:
         host, process, birth = stand_in.read_text().split(" ", 2)
+        return host == os.uname().nodename and _birth(int(process)) != birth
     except (OSError, ValueError):
         return False
-    return host == os.uname().nodename and _birth(int(process)) != birth
 
 
 def _birth(process: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
+from emofuse.common.files import sync_folder
 from emofuse.common.locking import Lock, lock
 from emofuse.manifests.schema import Manifest
 from emofuse.store.bytesource import pwrite
@@ -180,15 +180,3 @@ def _runs(pieces: Sequence[tuple[Feature, int]]) -> Iterator[tuple[Feature, int,
         held, first, frames = feature, start, length
     if held is not None:
         yield held, first, frames
-
-
-def sync_folder(folder: Path) -> None:
-    """Push renames in `folder` to the disk, so that none is lost that a later deletion relies on."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some network file systems cannot
-            raise
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from typing import Any
 
 import h5py
 
+from emofuse.common.interrupts import uninterrupted
 from emofuse.store.bytesource import pwrite
 
 PAGE = 1 << 16
@@ -28,7 +29,7 @@ def drafted(path: Path) -> Iterator[h5py.File]:
         OSError: The disk has no room for it; the file may be there in part.
     """
     draft = Draft()
-    with h5py.File(draft, "w", libver=("v110", "v110")) as file:
+    with uninterrupted(), h5py.File(draft, "w", libver=("v110", "v110")) as file:
         yield file
     draft.put(path)
 
@@ -98,7 +99,7 @@ class Draft(io.RawIOBase):
         with path.open("w+b") as file:
             reserve(path, file.fileno(), self._length)
             for page, held in self._pages.items():
-                pwrite(file.fileno(), memoryview(held)[: self._length - page * PAGE], page * PAGE)
+                pwrite(file.fileno(), memoryview(held)[: max(0, self._length - page * PAGE)], page * PAGE)
             os.fsync(file.fileno())
 
 

@@ -90,10 +90,14 @@ def remove_utterances(path: Path, ids: Collection[str], *, keep_out: bool = Fals
     gone, unused = set(ids), [Excluded(id=id, reason=WITHDRAWN) for id in ids if keep_out]
     with ExitStack() as stack:
         stack.enter_context(writing(path))
-        parts = [p for p in sorted(path.parent.glob(f"{_escaped(path.name)}.*.part")) if p.is_file()]
+        begun = [p for end in ("part", "part.new") for p in path.parent.glob(f"{_escaped(path.name)}.*.{end}")]
+        parts = sorted({p.with_suffix("") if p.suffix == ".new" else p for p in begun if p.is_file()})
         for part in parts:
             refusal = f"another process is writing {part.name} ({{holder}}); wait for it or stop it"
             stack.enter_context(lock(part.with_name(part.name + ".lock"), refusal))
+        for whole in (path, *parts):  # what a killed writer left half-made holds the utterances too
+            whole.with_name(whole.name + ".new").unlink(missing_ok=True)
+        parts = [p for p in parts if p.exists()]
         stores = [stack.enter_context(FeatureStore(p)).require_sound() for p in (path, *parts)]
         known = {id for s in stores for id in (*s.manifest.ids, *(e.id for e in s.manifest.excluded))}
         absent = sorted(gone - known)
@@ -112,8 +116,6 @@ def remove_utterances(path: Path, ids: Collection[str], *, keep_out: bool = Fals
             manifest = manifest.excluding(unused)
             where = Path(store.path)
             freed += rewritten(where, manifest, [*store.features.values()], part=where != path)
-            # What a killed writer left half-made holds the utterances too.
-            where.with_name(where.name + ".new").unlink(missing_ok=True)
         return Withdrawn(features=held, freed=freed)
 
 

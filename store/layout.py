@@ -7,7 +7,6 @@ Measured on fp16 frames, this layout reads at 1.1 times a copy from memory (HDF5
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.console import size
-from emofuse.common.errors import DataError
+from emofuse.common.errors import FULL, DataError
+from emofuse.common.files import make_folder
 from emofuse.manifests.schema import Manifest
 from emofuse.store.columns import write_columns
 from emofuse.store.draft import drafted
@@ -26,7 +26,6 @@ from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FEATURE_VERSION, RAW, STORE_VERSION, FeatureSpec, canonical, index_digest
 
 CHUNK_BYTES = 1 << 18
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +56,17 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
     Raises:
         DataError: The disk has no room for it; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     named = ", ".join(p.spec.name for p in plans) or "the manifest alone"
-    with refuse_full_disk(path, f"{size(sum(p.payload for p in plans))} of values of {named}"):
-        with drafted(path) as file:
-            put_text(file, "type", "emofuse-store")
-            file.attrs["version"] = STORE_VERSION
-            put_text(file, "corpus", manifest.corpus)
-            write_columns(file.create_group("manifest"), manifest)
-            features = file.create_group("features")
-            for plan in plans:
-                _create_feature(features, plan, complete)
+    what = f"{size(sum(p.payload for p in plans))} of values of {named}"
+    with refuse_full_disk(path, what), drafted(path) as file:
+        put_text(file, "type", "emofuse-store")
+        file.attrs["version"] = STORE_VERSION
+        put_text(file, "corpus", manifest.corpus)
+        write_columns(file.create_group("manifest"), manifest)
+        features = file.create_group("features")
+        for plan in plans:
+            _create_feature(features, plan, complete)
     with FeatureStore(path) as store:  # refuses a file whose values do not lie in one extent
         store.require_sound()
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from emofuse.common import files
 from emofuse.common.errors import UsageError
-
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
+from emofuse.store.kinds import SIGNATURE
 
 
 def is_hdf5(path: Path) -> bool:

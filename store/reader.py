@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
 
@@ -10,12 +12,14 @@ import numpy as np
 import xxhash
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
+from emofuse.common.interrupts import uninterrupted
 from emofuse.common.location import Location, location
 from emofuse.manifests.schema import Manifest
 from emofuse.store import nodes
-from emofuse.store.bytesource import Stream, read_whole
+from emofuse.store.bytesource import LocalFile, Stream, read_whole
 from emofuse.store.columns import read_columns
 from emofuse.store.feature import Feature
+from emofuse.store.kinds import refuse_other_kinds
 from emofuse.store.remote import open_source
 from emofuse.store.spec import STORE_VERSION
 
@@ -45,6 +49,14 @@ class FeatureStore:
         """Features whose index cannot be trusted, and why; the others are as good as ever."""
         self.features: dict[str, Feature] = {}
         try:
+            refuse_other_kinds(self.path, self.source)
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        try:
             with self._hdf5() as file:
                 self._check_type(file)
                 self.corpus = nodes.text(file, "corpus")
@@ -59,18 +71,20 @@ class FeatureStore:
                             told += f"; `emofuse store verify --repair {self.path}` drops it"
                         self.damaged_features[name] = DataError(told)
         except (DataError, *HDF5_ERRORS) as error:
-            self.close()
-            raise DataError(f"{self.path} is damaged, cut short or no store: {error}") from None
-        except BaseException:
-            self.close()
-            raise
+            raise DataError(
+                f"{self.path} is damaged or cut short: {error}; take a copy of it from elsewhere, or delete it and "
+                "extract again"
+            ) from None
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Location]]:
         return FeatureStore, (self.path,)
 
-    def _hdf5(self) -> h5py.File:
+    @contextlib.contextmanager
+    def _hdf5(self) -> Iterator[h5py.File]:
         """HDF5's view of the very file that was opened, also after a writer has put another in its place; no locks."""
-        return h5py.File(Stream(self.source), "r", rdcc_nbytes=0)
+        moments = uninterrupted() if isinstance(self.source, LocalFile) else contextlib.nullcontext()
+        with moments, h5py.File(Stream(self.source), "r", rdcc_nbytes=0) as file:
+            yield file
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.interrupts import uninterrupted
 from emofuse.store import nodes
 from emofuse.store.assemble import writing
 from emofuse.store.bytesource import Stream, pwrite
@@ -111,9 +112,7 @@ def _fill(old: h5py.File, target: Path) -> None:
             values = old["features"][name]["values"]
             step = value_chunk(values.shape[0], width)
             for first in range(0, values.shape[0], step):
-                pwrite(
-                    file.fileno(),
-                    np.ascontiguousarray(values[first : first + step], dtype).tobytes(),
-                    offset + first * width,
-                )
+                with uninterrupted():
+                    block = np.ascontiguousarray(values[first : first + step], dtype)
+                pwrite(file.fileno(), block.tobytes(), offset + first * width)
         os.fsync(file.fileno())

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError, complain
+from emofuse.common.files import sync_folder
 from emofuse.common.locking import lock
 from emofuse.manifests.schema import Excluded, Manifest
-from emofuse.store.assemble import publish, sync_folder
+from emofuse.store.assemble import publish
 from emofuse.store.bytesource import pwrite
 from emofuse.store.feature import Feature
 from emofuse.store.layout import Plan, create
@@ -196,6 +197,8 @@ class PartWriter:
             raise DataError(
                 f"{len(missing)} utterances of {self.spec.name!r} are not written yet, {missing[0]!r} first"
             )
+        for id in gone & self._at.keys():  # an earlier run, cut off by a power cut, may have left a mark alone
+            pwrite(self._file, bytes(8), self._feature.mark_offset + 8 * self._at[id])
         self.flush()
         publish(self.path, self._store, self._feature, self.manifest.excluding(failed))
 

@@ -134,7 +134,7 @@ def test_what_is_not_there_or_not_known_is_said(server: Server) -> None:
     with pytest.raises(UsageError, match="or nobody answers there"):
         FeatureStore("http://127.0.0.1:9/s.h5")
     (server.folder / "text.h5").write_text("no HDF5")
-    with pytest.raises(DataError, match="damaged, cut short or no store"):
+    with pytest.raises(UsageError, match="is no store but a text file"):
         FeatureStore(f"{server.url}/text.h5")
 
 
