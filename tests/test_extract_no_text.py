@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from test_extract_cli import OWN, corpus, extract
+from extract_samples import OWN, corpus, extract
 
 from emofuse.store import FeatureStore
 
