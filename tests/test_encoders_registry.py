@@ -27,7 +27,7 @@ def test_the_encoders_of_the_papers_are_there() -> None:
         "whisper",
         "hf-audio",
     }
-    text = {"bert", "roberta", "mpnet", "t5", "minilm", "hf-text", "hashed"}
+    text = {"bert", "roberta", "mpnet", "t5", "minilm", "hf-text", "hashed", "bert-goemotions", "distilbert-goemotions"}
     assert {e.name for e in ENCODERS if e.value.modality == "audio"} >= audio
     assert {e.name for e in ENCODERS if e.value.modality == "text"} >= text
 

@@ -41,6 +41,7 @@ DISTIL = {
     "max_position_embeddings": 40,
     "initializer_range": 0.2,
 }
+DISTIL_CLASSIFIER = "DistilBertForSequenceClassification"
 GPT2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40, "initializer_range": 0.2}
 # encoder, model, settings, kind of tokenizer, special tokens around a text, positions the model has
 CASES: dict[str, tuple[str, str, dict[str, Any], str, int, int]] = {
@@ -49,6 +50,15 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, int, int]] = {
     "roberta": ("roberta", "RobertaModel", {**SMALL, "max_position_embeddings": 42}, "bytes", 2, 40),
     "mpnet": ("mpnet", "MPNetModel", {**SMALL, "max_position_embeddings": 42}, "bytes", 2, 40),
     "t5": ("t5", "T5ForConditionalGeneration", T5, "sentencepiece", 1, 512),
+    "bert-goemotions": (
+        "bert-goemotions",
+        "BertForSequenceClassification",
+        {**SMALL, "max_position_embeddings": 40},
+        "wordpiece",
+        2,
+        40,
+    ),
+    "distilbert-goemotions": ("distilbert-goemotions", DISTIL_CLASSIFIER, DISTIL, "wordpiece", 2, 40),
     "distilbert": ("hf-text", "DistilBertModel", DISTIL, "wordpiece", 2, 40),
     "gpt2": ("hf-text", "GPT2Model", GPT2, "bare", 0, 40),
 }  # fmt: skip
@@ -300,3 +310,31 @@ def test_the_real_minilm_is_the_official_file(minilm: Any) -> None:
     assert [minilm.length(t) for t in ("he is happy", "", "word " * 600)] == [3, 1, 600]
     alone, among = minilm.encode(["he is happy"])[0], minilm.encode(["word " * 600, "he is happy"])[1]
     assert relative(among, alone) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("encoder", "repository", "labels"),
+    [
+        ("bert-goemotions", "bhadresh-savani/bert-base-go-emotion", True),
+        ("distilbert-goemotions", "joeddav/distilbert-base-uncased-go-emotions-student", False),
+    ],
+)
+def test_what_a_publisher_fitted_on_is_known_of_the_published_weights_alone(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoder: str,
+    repository: str,
+    labels: bool,
+) -> None:
+    unknown = ENCODERS[encoder].build(EncoderOptions(weights=str(folders[encoder]))).provenance()["fitted_on"]
+    assert [(e["corpus"], e["labels"]) for e in unknown] == [("unknown", True)]
+    snapshot = tmp_path / f"models--{repository.replace('/', '--')}" / "snapshots" / "abc"
+    shutil.copytree(folders[encoder], snapshot)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("abc")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    said = ENCODERS[encoder].build(EncoderOptions()).provenance()
+    assert said["repository"] == repository
+    assert said["fitted_on"] == [{"corpus": "goemotions", "labels": labels}]

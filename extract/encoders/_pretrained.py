@@ -135,6 +135,8 @@ class Pretrained:
         """What the weights were fitted on with labels, as far as the checkpoint tells; `fit` refuses an unknown."""
         import transformers
 
+        if self.weights.repository == self.source.repository is not None and self.source.fitted_on:
+            return [dict(entry) for entry in self.source.fitted_on]
         heads = self.weights.settings("config.json").get("architectures") or ["none"]
         odd = [head for head in heads if not (head.endswith(_UNLABELLED) and hasattr(transformers, head))]
         return [{"corpus": "unknown", "labels": True, "about": f"the checkpoint's head is {odd[0]}"}] if odd else []

