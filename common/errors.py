@@ -69,7 +69,10 @@ def complain(problems: list[str], headline: str) -> None:
         raise UsageError(f"{headline}:\n" + "\n".join(f"  - {p}" for p in shown))
 
 
-def command(function: Callable[P, R]) -> Callable[P, R]:
+RESUMES = "interrupted; what was written stays, and the same command goes on from there"
+
+
+def command(function: Callable[P, R], interrupted: str = RESUMES) -> Callable[P, R]:
     """Wrap a click command: our errors, a full disk and Ctrl-C end in one clear message and their exit code."""
 
     @functools.wraps(function)
@@ -79,7 +82,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except EmofuseError as error:
             fail(str(error), error.exit_code, getattr(error, "__notes__", []))
         except KeyboardInterrupt:
-            fail("interrupted; what was written stays, and the same command goes on from there", INTERRUPTED)
+            fail(interrupted, INTERRUPTED)
         except OSError as error:
             where = error.filename or "the output"
             if error.errno in FULL:

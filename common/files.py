@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 
 
@@ -17,6 +19,20 @@ def put(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
         error.filename = str(path)
         raise
+
+
+def behind_link(path: Path) -> Path:
+    """The file that a symbolic link leads to: whoever replaces the link would leave the file as it was."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def take_mode(path: Path, fresh: Path) -> None:
+    """Give a new file the permissions, and where that is allowed the group, of the one whose place it takes."""
+    if path.exists():
+        held = path.stat()
+        with contextlib.suppress(PermissionError):
+            os.chown(fresh, -1, held.st_gid)
+        fresh.chmod(stat.S_IMODE(held.st_mode))
 
 
 def make_folder(folder: Path) -> None:

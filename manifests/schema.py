@@ -45,6 +45,8 @@ class Utterance:
     """What is said."""
     text_digest: str | None = None
     """xxh3-128 of the text, where the text itself was left out (`--no-text`)."""
+    sentence_digest: str | None = None
+    """xxh3-128 of its sentence, likewise."""
     label: str | None = None
     """The corpus's own label."""
     speaker: str | None = None
@@ -59,9 +61,9 @@ class Utterance:
 
     @property
     def sentence(self) -> str | None:
-        """The words of the text alone (or its digest), by which the same sentence said twice is known again."""
+        """The words of the text alone (or their digest), by which the same sentence said twice is known again."""
         words = "".join(c if c.isalnum() else " " for c in (self.text or "").casefold())
-        return " ".join(words.split()) or self.text_digest
+        return " ".join(words.split()) or self.sentence_digest
 
 
 def text_digest(text: str) -> str:
@@ -133,7 +135,7 @@ class Manifest:
         for u in self.utterances:
             without: dict[str, Any] = {m: None for m in ("audio", "text") if (u.id, m) in gone}
             if "text" in without:
-                without["text_digest"] = None
+                without |= {"text_digest": None, "sentence_digest": None}
             left = replace(u, **without) if without else u
             if (u.id, None) not in gone and (left.audio, left.text, left.text_digest) != (None, None, None):
                 kept.append(left)
@@ -164,9 +166,7 @@ class Manifest:
 
     def without_text(self) -> Manifest:
         """The manifest with a digest in place of every text."""
-        digests = (u.text_digest if u.text is None else text_digest(u.text) for u in self.utterances)
-        kept = (replace(u, text=None, text_digest=d) for u, d in zip(self.utterances, digests, strict=True))
-        return replace(self, utterances=tuple(kept))
+        return replace(self, utterances=tuple(_withheld(u) for u in self.utterances))
 
     def sample(self, limit: int) -> Manifest:
         """At most `limit` utterances, spread evenly, so that every session and label stays."""
@@ -174,6 +174,13 @@ class Manifest:
         if limit >= n:
             return self
         return replace(self, utterances=tuple(self.utterances[i * n // limit] for i in range(limit)))
+
+
+def _withheld(utterance: Utterance) -> Utterance:
+    if utterance.text is None:
+        return utterance
+    said = None if utterance.sentence is None else text_digest(utterance.sentence)
+    return replace(utterance, text=None, text_digest=text_digest(utterance.text), sentence_digest=said)
 
 
 def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Utterance:
@@ -273,6 +280,10 @@ def read_manifest(path: Path) -> Manifest:
         raise UsageError(f"{path} has manifest version {version!r}, expected a number")
     if version > SCHEMA_VERSION:
         raise UsageError(f"{path} has manifest version {version}, newer than {SCHEMA_VERSION}: update emofuse")
+    for key in ("corpus", "reader"):
+        said = str(header.get(key))
+        if any("\ud800" <= c <= "\udfff" for c in said):  # half a character
+            raise UsageError(f"{path} has {key} {said!r:.200}, expected text")
     problems: list[str] = []
     utterances = [parse(Utterance, r, problems) for r in rows if not r.get("excluded")]
     excluded = [

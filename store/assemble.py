@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
-from emofuse.common.files import sync_folder
+from emofuse.common.files import sync_folder, take_mode
 from emofuse.common.locking import Lock, lock
-from emofuse.manifests.schema import Manifest
-from emofuse.store.bytesource import pwrite
+from emofuse.manifests.schema import Manifest, Utterance
+from emofuse.store.bytesource import LocalFile, pwrite
 from emofuse.store.feature import Feature
 from emofuse.store.layout import Plan, create
 from emofuse.store.reader import FeatureStore
-from emofuse.store.spec import FeatureSpec, encode_values, mark_of
+from emofuse.store.spec import FeatureSpec, encode_values, mark_of, source_digest
 
 PATIENCE = 86_400.0
 """Seconds that a finished feature waits for another writer of its store."""
@@ -60,17 +60,32 @@ def gather(manifest: Manifest, features: Sequence[Feature], *, unwritten: bool =
     Returns:
         None where no utterance is left.
     """
-    found: dict[str, tuple[Feature, int]] = {}
+    found: dict[str, list[tuple[Feature, int]]] = {}
     for feature in features:
         there = feature.marks().astype(bool).tolist()
         for i, (id, written) in enumerate(zip(feature.ids, there, strict=True)):
             if written or unwritten:
-                found.setdefault(id, (feature, i))
+                found.setdefault(id, []).append((feature, i))
     rows = [row for row, id in enumerate(manifest.ids) if id in found]
     if not rows:
         return None
-    pieces = [found[manifest.utterances[row].id] for row in rows]
+    pieces = [_best(found[manifest.utterances[row].id], manifest.utterances[row]) for row in rows]
     return Gathered(spec=features[0].spec, rows=np.array(rows, np.int64), pieces=pieces, scale=features[0].scale)
+
+
+def _best(candidates: Sequence[tuple[Feature, int]], utterance: Utterance) -> tuple[Feature, int]:
+    """Of several, the first that is of the present audio or text, and whose values match their checksum."""
+    if len(candidates) == 1:
+        return candidates[0]
+    chosen = fresh(candidates, utterance)
+    sound = (c for c in chosen if mark_of(c[0].raw(c[1])) == c[0].marks()[c[1]])
+    return next(sound, chosen[0])
+
+
+def fresh(candidates: Sequence[tuple[Feature, int]], utterance: Utterance) -> Sequence[tuple[Feature, int]]:
+    """Those whose values came from the audio or text that the manifest has now; all, where none did."""
+    now = source_digest(candidates[0][0].modality, utterance)
+    return [(f, i) for f, i in candidates if now in (None, f.source(i))] or candidates
 
 
 def assemble(path: Path, manifest: Manifest, gathered: Sequence[Gathered], *, complete: bool = True) -> None:
@@ -81,10 +96,11 @@ def assemble(path: Path, manifest: Manifest, gathered: Sequence[Gathered], *, co
     Raises:
         DataError: No room, or a value that cannot be converted; nothing has changed then.
     """
-    fresh = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + ".new")
     try:
-        create(fresh, manifest, [g.plan for g in gathered], complete=complete)
-        with FeatureStore(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+        create(new, manifest, [g.plan for g in gathered], complete=complete)
+        take_mode(path, new)
+        with FeatureStore(new) as store, open(new, "r+b") as file:  # noqa: PTH123 - needs a descriptor
             for one in gathered:
                 target = store.features[one.spec.name]
                 if all(f.spec.dtype == one.spec.dtype for f in {id(f): f for f, _ in one.pieces}.values()):
@@ -92,10 +108,10 @@ def assemble(path: Path, manifest: Manifest, gathered: Sequence[Gathered], *, co
                 else:
                     _convert_all(one, target, file.fileno())
             os.fsync(file.fileno())
-        fresh.replace(path)
+        new.replace(path)
         sync_folder(path.parent)
     except BaseException:
-        fresh.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
 
 
@@ -130,12 +146,19 @@ def publish(path: Path, part: FeatureStore, feature: Feature, manifest: Manifest
         sync_folder(path.parent)
 
 
-def writing(path: Path, *, wait: float = 0.0) -> Lock:
+def writing(path: Path, *, wait: float = 0.0, existing: bool = False) -> Lock:
     """The lock of whoever puts another file in the place of the store at `path`.
 
+    Args:
+        path: The store; no symbolic link (see `behind_link`).
+        wait: Seconds to wait for another process.
+        existing: There must be a store already.
+
     Raises:
-        UsageError: Another process has it, for longer than `wait` seconds.
+        UsageError: Another process has it, for longer than `wait` seconds; or there is no store.
     """
+    if existing:
+        LocalFile(path).close()
     refusal = f"another process is writing {path} ({{holder}}); wait for it or stop it"
     return lock(path.with_name(path.name + ".lock"), refusal, wait=wait)
 

@@ -12,7 +12,8 @@ from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.location import Location
 from emofuse.store.card import FORMAT, VERSION, digest_of, make_card
-from emofuse.store.output import is_hdf5
+from emofuse.store.fitted import normal
+from emofuse.store.kinds import is_hdf5
 from emofuse.store.reader import FeatureStore
 
 LARGEST = 1 << 26
@@ -107,6 +108,10 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, int) for v in value)
 
 
+def _fitted_on(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(e, dict) and normal([e]) == [e] for e in value)
+
+
 CARD = {
     "format": _text, "version": _count, "corpus": _text, "reader": _text, "hours": _number, "speakers": _count,
     "excluded": _count, "labels": _counts, "sessions": _sessions, "utterances": _list, "features": _object,
@@ -115,7 +120,8 @@ CARD = {
 UTTERANCE = {"id": _text, "seconds": _maybe(_number), "audio_digest": _maybe(_digest)}
 FEATURE = {
     "modality": _text, "encoder": _text, "view": _text, "dtype": _text, "dimension": _count, "layers": _numbers,
-    "frame_rate": _maybe(_number), "utterances": _count, "frames": _count, "fingerprint": _object, "marks": _digest,
+    "frame_rate": _maybe(_number), "utterances": _count, "frames": _count, "fingerprint": _object,
+    "fitted_on": _fitted_on, "marks": _digest,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,46 +12,83 @@ import click
 
 from emofuse.common.console import printable, say, size
 from emofuse.common.errors import DAMAGED, UsageError, command
+from emofuse.common.location import Location, LocationType
 
 if TYPE_CHECKING:
+    from emofuse.manifests.schema import Manifest
+    from emofuse.store.spec import Modality
     from emofuse.store.verify import Verified
 
-STORE = click.argument("file", type=click.Path(path_type=Path))
+MODALITIES: tuple[Modality, ...] = ("audio", "text")
+STORE = click.argument("file", type=LocationType())
+unchanged = functools.partial(command, interrupted="interrupted; nothing has changed")
+
+
+def local(file: Location) -> Path:
+    """A file on a disk.
+
+    Raises:
+        UsageError: A URL.
+    """
+    if isinstance(file, str):
+        raise UsageError(f"{file} can only be read: `emofuse store copy {file} FILE` takes a copy that can be changed")
+    return file
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=LocationType())
 @click.option("--quick", is_flag=True, help="Leave the values unread.")
 @click.option("--repair", "mend", is_flag=True, help="Drop what is damaged, so that `extract` fills it again.")
-@command
-def verify(file: str, quick: bool, mend: bool) -> None:
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="With --repair, where the manifest itself is damaged: the same one, as JSON Lines or in another store.",
+)
+@unchanged
+def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> None:
     """Read every value of FILE against its checksum; exit code 3 when something is damaged.
 
     --repair drops exactly the damaged utterances from their feature, and a feature whose index is damaged; everything
     else stays, and the same `extract` command as ever computes what is missing.
     """
-    from emofuse.store.verify import repair
+    from emofuse.store.verify import repair, repair_manifest
     from emofuse.store.verify import verify as verify_store
 
     if quick and mend:
         raise UsageError("--repair must read the values: leave out --quick")
+    if mend:
+        file = local(file)
+    if manifest is not None:
+        if not mend:
+            raise UsageError("--manifest belongs to --repair: give both")
+        repair_manifest(local(file), _manifest_of(manifest))
+        say(f"{file}: its manifest is whole again")
     found = verify_store(file, quick=quick)
     _tell(found, quick)
+    if not found:
+        say("manifest: sound; no feature")
     if all(f.sound for f in found):
         return
     if not mend:
-        print(f"`emofuse store verify --repair {file}` drops it; `extract` then fills it again", file=sys.stderr)
+        advice = f"`emofuse store verify --repair {file}` drops it; `extract` then fills it again"
+        if any(f.foreign for f in found):
+            advice = f"`emofuse store repack {file}` undoes the other program's layout; nothing is lost"
+        elif any(f.unwritten for f in found):
+            advice = "it is under way: the `extract` that writes it goes on"
+        print(advice, file=sys.stderr)
         sys.exit(DAMAGED)
-    repair(Path(file), found)
+    repair(local(file), found)
     say(f"dropped from {file}; run the `extract` command that made it again")
 
 
 def _tell(found: Sequence[Verified], quick: bool) -> None:
     for f in found:
         if f.lost:
-            say(f"{printable(f.feature)}: lost. {printable(f.lost, 400)}")
+            say(f"{printable(f.feature)}: {'' if f.foreign else 'lost. '}{printable(f.lost, 400)}")
             continue
         state = "sound" if f.sound else f"{len(f.damaged)} damaged" if f.damaged else "not complete"
+        if f.unwritten:
+            state += f", {f.unwritten} not yet written"
         read = "values not read" if quick else f"{size(f.bytes)} read"
         say(f"{printable(f.feature)}: {f.utterances} utterances, {read}, {state}")
         for id in f.damaged:
@@ -61,22 +99,18 @@ def _tell(found: Sequence[Verified], quick: bool) -> None:
 
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LocationType())
 @click.option("--prefer-first", is_flag=True, help="Where rows or values differ, take the first store's.")
-@command
-def merge(target: Path, sources: Sequence[Path], prefer_first: bool) -> None:
+@unchanged
+def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None:
     """Write TARGET with all that SOURCES hold: shards of one feature, or two people's stores of one corpus.
 
     Values are copied as they are. What the stores hold differently is named, and nothing is written. TARGET may be
     one of the sources.
     """
-    from contextlib import ExitStack
-
     from emofuse.store.merge import merge as merge_stores
-    from emofuse.store.reader import FeatureStore
 
-    with ExitStack() as stack:
-        done = merge_stores(target, [stack.enter_context(FeatureStore(s)) for s in sources], prefer_first=prefer_first)
+    done = merge_stores(target, sources, prefer_first=prefer_first)
     for conflict in done.settled[:20]:
         say(f"taken from the first: {printable(conflict, 400)}")
     if len(done.settled) > 20:
@@ -86,13 +120,13 @@ def merge(target: Path, sources: Sequence[Path], prefer_first: bool) -> None:
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", type=LocationType())
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--features", help="Names, separated by commas [all].")
 @click.option("--dtype", type=click.Choice(["fp16", "fp32", "bf16", "int8"]), help="Store the values so [as they are].")
 @click.option("--no-text", is_flag=True, help="Leave out the texts; a digest of each stays.")
-@command
-def copy(source: str, target: Path, features: str | None, dtype: str | None, no_text: bool) -> None:
+@unchanged
+def copy(source: Location, target: Path, features: str | None, dtype: str | None, no_text: bool) -> None:
     """Write TARGET, a slim store to share, from SOURCE (a file or a URL)."""
     from emofuse.store.edit import copy as copy_store
     from emofuse.store.reader import FeatureStore
@@ -111,8 +145,8 @@ def copy(source: str, target: Path, features: str | None, dtype: str | None, no_
 @click.option("--utterance", "utterances", multiple=True, help="An utterance's id; give it again for more.")
 @click.option("--speaker", "speakers", multiple=True, help="Every utterance of a speaker.")
 @click.option("--keep-out", is_flag=True, help="Keep the ids, as excluded: `extract` never adds them again.")
-@command
-def rm(file: Path, features: Sequence[str], **who: Any) -> None:
+@unchanged
+def rm(file: Location, features: Sequence[str], **who: Any) -> None:
     """Remove FEATURES, or utterances, from FILE, and give their space back.
 
     A removed utterance leaves manifest, features, and what is under way beside the file; take its clip out of the
@@ -120,43 +154,51 @@ def rm(file: Path, features: Sequence[str], **who: Any) -> None:
     """
     from emofuse.store.edit import remove_features, remove_utterances
 
-    ids = [*who["utterances"], *_ids_of(file, who["speakers"])]
-    if bool(features) == bool(ids):
+    path = local(file)
+    if bool(features) == bool(who["utterances"] or who["speakers"]):
         raise UsageError("name features to remove, or utterances with --utterance or --speaker; one of the two")
     if who["keep_out"] and features:
         raise UsageError("--keep-out is about utterances: a feature can always be extracted again")
     if features:
-        freed = remove_features(file, features)
+        freed = remove_features(path, features)
         say(f"{file}: without {', '.join(map(printable, features))}; {size(freed)} freed")
         return
-    done = remove_utterances(file, ids, keep_out=who["keep_out"])
+    done = remove_utterances(path, who["utterances"], who["speakers"], keep_out=who["keep_out"])
     held = ", ".join(f"{printable(name)} {n}" for name, n in done.features.items())
-    say(f"{file}: {len(set(ids))} utterances removed ({held or 'no feature'}); {size(done.freed)} freed")
+    say(f"{file}: {done.utterances} utterances removed ({held or 'no feature'}); {size(done.freed)} freed")
 
 
-def _ids_of(file: Path, speakers: Sequence[str]) -> list[str]:
-    from emofuse.common.errors import UnknownNameError
+def _manifest_of(path: Path) -> Manifest:
+    """A manifest from JSON Lines, or from another store."""
+    from emofuse.manifests.schema import read_manifest
+    from emofuse.store.kinds import is_hdf5
     from emofuse.store.reader import FeatureStore
 
-    if not speakers:
-        return []
-    with FeatureStore(file) as store:
-        known = store.manifest.counts("speaker")
-        for speaker in speakers:
-            if speaker not in known:
-                raise UnknownNameError(f"speaker in {file}", speaker, known)
-        return [u.id for u in store.manifest.utterances if u.speaker in speakers]
+    if not is_hdf5(path):
+        return read_manifest(path)
+    with FeatureStore(path) as store:
+        return store.manifest
 
 
 @click.command()
 @STORE
-@command
-def repack(file: Path) -> None:
-    """Write FILE anew, also where another program has compressed it; every value is checked on the way."""
+@unchanged
+def repack(file: Location) -> None:
+    """Write FILE anew, also where another program has compressed it, and look at every value.
+
+    Exit code 3: values are damaged; they are carried along, and named.
+    """
     from emofuse.store.repack import repack as repack_store
 
-    freed = repack_store(file)
-    say(f"{file}: {size(file.stat().st_size)}, {size(freed)} freed" if freed >= 0 else f"{file}: {size(-freed)} larger")
+    path = local(file)
+    done = repack_store(path)
+    freed = f"{size(done.freed)} freed" if done.freed >= 0 else f"{size(-done.freed)} larger than before"
+    say(f"{file}: {size(path.stat().st_size)}, {freed}")
+    for feature, ids in done.damaged.items():
+        say(f"{printable(feature)}: {len(ids)} damaged, {', '.join(map(printable, ids[:10]))} first")
+    if done.damaged:
+        print(f"`emofuse store verify --repair {file}` drops them; `extract` then fills them again", file=sys.stderr)
+        sys.exit(DAMAGED)
 
 
 @click.command()
@@ -164,15 +206,17 @@ def repack(file: Path) -> None:
 @click.option(
     "--manifest", required=True, type=click.Path(path_type=Path), help="What `emofuse manifest` wrote of the corpus."
 )
-@command
-def add(file: Path, manifest: Path) -> None:
+@unchanged
+def add(file: Location, manifest: Path) -> None:
     """Let FILE know the utterances of a corpus that has grown; `extract` then encodes those alone."""
-    from emofuse.manifests.schema import read_manifest
     from emofuse.store.edit import add as add_to
     from emofuse.store.reader import FeatureStore
+    from emofuse.store.spec import source_digest
 
-    count = add_to(file, read_manifest(manifest))
+    count = add_to(local(file), _manifest_of(manifest))
     with FeatureStore(file) as store:
-        lacking = {f.name: len(store.manifest) - len(f.lengths) for f in store.features.values()}
+        every = store.manifest.utterances
+        having = {m: {u.id for u in every if getattr(u, m) is not None or source_digest(m, u)} for m in MODALITIES}
+        lacking = {f.name: len(having[f.modality] - set(f.ids)) for f in store.features.values()}
     waiting = ", ".join(f"{printable(name)} lacks {n}" for name, n in lacking.items() if n)
     say(f"{file}: {count} utterances added{'; ' + waiting if waiting else ''}")

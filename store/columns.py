@@ -81,7 +81,11 @@ def read_columns(group: h5py.Group, corpus: str) -> Manifest:
         UsageError: Its version is newer than this one knows.
         DataError: A column is absent or damaged, or a digest does not match.
     """
+    if text(group, "type") != "manifest":
+        raise DataError(f"its type is {text(group, 'type')!r}, expected 'manifest'")
     version = integer(group, "version")
+    if version < 1:
+        raise DataError(f"it has version {version}, which there never was")
     if version > WITH_TEXT_DIGEST:
         raise UsageError(f"the manifest has version {version}, newer than {WITH_TEXT_DIGEST}: update emofuse")
     names = _text_columns(version == WITH_TEXT_DIGEST)
@@ -120,7 +124,7 @@ def rest_digest(manifest: Manifest) -> str:
 
 
 def _text_columns(withheld: bool) -> tuple[str, ...]:
-    return (*TEXT_COLUMNS, "text_digest") if withheld else TEXT_COLUMNS
+    return (*TEXT_COLUMNS, "text_digest", "sentence_digest") if withheld else TEXT_COLUMNS
 
 
 def _extra(words: str | None) -> dict[str, str | float]:

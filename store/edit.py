@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import UnknownNameError, UsageError, complain
+from emofuse.common.errors import DataError, UsageError, complain
+from emofuse.common.files import behind_link
 from emofuse.common.locking import lock
 from emofuse.manifests.schema import WITHDRAWN, Excluded, Manifest
 from emofuse.store.assemble import Gathered, assemble, gather, writing
@@ -40,12 +42,12 @@ def copy(
         UsageError: `target` exists, or a feature that the source lacks.
         DataError: Damaged values where they must be converted, or no room.
     """
-    if target.exists():
-        raise UsageError(f"{target} exists already; delete it or name another file")
     source.require_sound()
     chosen = [source.feature(name) for name in features] or [*source.features.values()]
     manifest = source.manifest.without_text() if no_text else source.manifest
     with writing(target):
+        if target.exists():
+            raise UsageError(f"{target} exists already; delete it or name another file")
         assemble(target, manifest, [_as(f, dtype, g) for f in chosen if (g := gather(manifest, [f]))])
 
 
@@ -55,9 +57,12 @@ def remove_features(path: Path, names: Collection[str]) -> int:
     Raises:
         UsageError: It has no such feature (all are named), or another process is writing it.
     """
-    with writing(path), FeatureStore(path) as store:
+    path = behind_link(path)
+    with writing(path, existing=True), FeatureStore(path) as store:
         known = {*store.features, *store.damaged_features}
-        complain([f"no feature {n!r}" for n in names if n not in known], f"{path} has {', '.join(sorted(known))}")
+        complain(
+            [_lacking(path, n) for n in names if n not in known], f"{path} has {', '.join(sorted(known)) or 'none'}"
+        )
         for name, error in store.damaged_features.items():
             if name not in names:
                 raise error
@@ -65,31 +70,42 @@ def remove_features(path: Path, names: Collection[str]) -> int:
         return rewritten(path, store.manifest, kept)
 
 
+def _lacking(path: Path, name: str) -> str:
+    part = path.with_name(f"{path.name}.{name}.part")
+    return f"no feature {name!r}" + (f"; it is under way in {part.name}, which can be deleted" if part.exists() else "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
-    """What was removed with some utterances."""
+    """What was removed."""
 
+    utterances: int
     features: dict[str, int]
     """Feature -> how many of them it held, features under way among them."""
     freed: int
     """Bytes."""
 
 
-def remove_utterances(path: Path, ids: Collection[str], *, keep_out: bool = False) -> Withdrawn:
+def remove_utterances(
+    path: Path, ids: Collection[str], speakers: Collection[str] = (), *, keep_out: bool = False
+) -> Withdrawn:
     """Write a store, and what is under way beside it, anew without some utterances: nothing of them stays in any file.
 
     Args:
         path: The store.
-        ids: Utterances that leave (a speaker took back the consent).
+        ids: Utterances that leave.
+        speakers: Speakers all of whose utterances leave (they took back their consent).
         keep_out: List their ids as excluded, so that no later `extract` adds them again; without it not even the ids
             stay, and the corpus folder must lose the clips too.
 
     Raises:
-        UsageError: It knows no such utterance (all are named), or a process is writing the store or a part of it.
+        UsageError: It knows no such utterance or speaker (all are named), or a process is writing the store or a part
+            of it.
+        DataError: The store or a part of it cannot be read.
     """
-    gone, unused = set(ids), [Excluded(id=id, reason=WITHDRAWN) for id in ids if keep_out]
+    path = behind_link(path)
     with ExitStack() as stack:
-        stack.enter_context(writing(path))
+        stack.enter_context(writing(path, existing=True))
         begun = [p for end in ("part", "part.new") for p in path.parent.glob(f"{_escaped(path.name)}.*.{end}")]
         parts = sorted({p.with_suffix("") if p.suffix == ".new" else p for p in begun if p.is_file()})
         for part in parts:
@@ -98,17 +114,19 @@ def remove_utterances(path: Path, ids: Collection[str], *, keep_out: bool = Fals
         for whole in (path, *parts):  # what a killed writer left half-made holds the utterances too
             whole.with_name(whole.name + ".new").unlink(missing_ok=True)
         parts = [p for p in parts if p.exists()]
-        stores = [stack.enter_context(FeatureStore(p)).require_sound() for p in (path, *parts)]
-        known = {id for s in stores for id in (*s.manifest.ids, *(e.id for e in s.manifest.excluded))}
-        absent = sorted(gone - known)
-        if len(absent) == 1:
-            raise UnknownNameError(f"utterance in {path}", absent[0], known if len(known) < 20 else ())
-        complain([f"no utterance {id!r}" for id in absent], f"{path} does not know them all")
+        stores = [stack.enter_context(FeatureStore(path)).require_sound()]
+        for part in parts:
+            try:
+                stores.append(stack.enter_context(FeatureStore(part)).require_sound())
+            except DataError as error:
+                raise DataError(f"{error}; it may hold what is to be removed: delete it, then run this again") from None
+        gone = _meant(stores, ids, speakers)
+        unused = [Excluded(id=id, reason=WITHDRAWN) for id in gone if keep_out]
         held: dict[str, int] = {}
         freed = 0
         for store in stores:
             for feature in store.features.values():
-                held[feature.name] = held.get(feature.name, 0) + len(gone & set(feature.ids))
+                held[feature.name] = held.get(feature.name, 0) + len(set(gone) & set(feature.ids))
             old = store.manifest
             # What was merely listed as excluded leaves that list too.
             manifest = replace(old, excluded=tuple(e for e in old.excluded if e.id not in gone))
@@ -116,7 +134,22 @@ def remove_utterances(path: Path, ids: Collection[str], *, keep_out: bool = Fals
             manifest = manifest.excluding(unused)
             where = Path(store.path)
             freed += rewritten(where, manifest, [*store.features.values()], part=where != path)
-        return Withdrawn(features=held, freed=freed)
+        return Withdrawn(utterances=len(gone), features=held, freed=freed)
+
+
+def _meant(stores: Sequence[FeatureStore], ids: Collection[str], speakers: Collection[str]) -> list[str]:
+    """The utterances that are named, or are a named speaker's, in a store or a part of it under way."""
+    known: dict[str, str | None] = {u.id: u.speaker for s in stores for u in s.manifest.utterances}
+    listed = {e.id for s in stores for e in s.manifest.excluded}
+    problems = []
+    for id in ids:
+        if id not in known and id not in listed:
+            near = difflib.get_close_matches(id, known, n=3, cutoff=0.3)
+            problems.append(f"no utterance {id!r} among {len(known)}" + (f"; near: {', '.join(near)}" if near else ""))
+    there = sorted({s for s in known.values() if s is not None})
+    problems += [f"no speaker {s!r}; there are {', '.join(there)}" for s in speakers if s not in there]
+    complain(problems, f"{stores[0].path} cannot lose what it does not have")
+    return list(dict.fromkeys([*ids, *(id for id, speaker in known.items() if speaker in speakers)]))
 
 
 def add(path: Path, grown: Manifest) -> int:
@@ -128,7 +161,8 @@ def add(path: Path, grown: Manifest) -> int:
     Raises:
         UsageError: The manifest is of another corpus or reading of it, or another process is writing the store.
     """
-    with writing(path), FeatureStore(path) as store:
+    path = behind_link(path)
+    with writing(path, existing=True), FeatureStore(path) as store:
         old = store.require_sound().manifest
         for what, stored, asked in (("corpus", old.corpus, grown.corpus), ("reader", old.reader, grown.reader)):
             if stored != asked:

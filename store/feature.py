@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.lazy import lazy
 from emofuse.common.location import Location
 from emofuse.store import nodes
 from emofuse.store.spec import FEATURE_VERSION, RAW, FeatureSpec, decode_values, index_digest, mark_of, source_digest
@@ -51,6 +52,8 @@ class Feature:
         _check_index(self, utterances)
         self.complete = bool(nodes.array(group, "complete", np.uint8)[0])
         self.values_offset, self.mark_offset, self.complete_offset = _extents(self, group)
+        if self.complete and not isinstance(store.path, Path):
+            self.marks()  # now: somebody may put another object in the place of this one
 
     @property
     def store(self) -> FeatureStore:
@@ -62,13 +65,13 @@ class Feature:
         """The file that it lies in."""
         return self._store.path
 
-    @cached_property
+    @lazy
     def ids(self) -> list[str]:
         """Ids of the utterances that it holds, in the store's order."""
         known = self._store.manifest.ids
         return [known[row] for row in self.rows.tolist()]
 
-    @cached_property
+    @lazy
     def position(self) -> dict[str, int]:
         """Utterance id -> its place in the index."""
         return {id: i for i, id in enumerate(self.ids)}
@@ -100,7 +103,7 @@ class Feature:
         """The checksum of each utterance, as they stand in the file now; 0: not yet written."""
         return self._kept_marks if self.complete else self._marks()
 
-    @cached_property
+    @lazy
     def _kept_marks(self) -> NDArray[np.uint64]:
         return self._marks()
 
@@ -165,6 +168,8 @@ def _spec(name: str, group: h5py.Group) -> FeatureSpec:
     version = nodes.integer(group, "version")
     if version > FEATURE_VERSION:
         raise UsageError(f"feature {name!r} has version {version}, newer than {FEATURE_VERSION}: update emofuse")
+    if version < 1:
+        raise DataError(f"it has version {version}, which there never was")
     rate, modality = nodes.number(group, "frame_rate"), nodes.text(group, "modality")
     if modality not in ("audio", "text"):
         raise DataError(f"its modality is {modality!r}, expected audio or text")
@@ -216,12 +221,12 @@ def _extents(feature: Feature, group: h5py.Group) -> tuple[int, int, int]:
     if values.shape != (frames, *spec.frame_shape) or marks.shape != feature.rows.shape or complete.shape != (1,):
         raise DataError(f"its values are {values.shape}, its index says {frames} frames of {spec.frame_shape}")
     if values.chunks is None or values.chunks[1:] != spec.frame_shape:
-        raise DataError("its values are not chunked over whole frames; `emofuse store repack` writes it anew")
+        raise nodes.ForeignLayoutError("its values are not chunked over whole frames")
     rows, chunks = values.chunks[0], -(-frames // values.chunks[0])
     first = values.id.get_chunk_info(0).byte_offset
     last = values.id.get_chunk_info(chunks - 1).byte_offset
     if last - first != (chunks - 1) * rows * spec.frame_bytes:
-        raise DataError("its values do not lie in one extent; `emofuse store repack` writes it anew")
+        raise nodes.ForeignLayoutError("its values do not lie in one extent")
     offsets = (first, marks.id.get_offset(), complete.id.get_offset())
     for offset, count in zip(offsets, (frames * spec.frame_bytes, 8 * len(feature.rows), 1), strict=True):
         if offset is None or not feature.store.contains(offset, count):

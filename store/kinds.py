@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.location import Location
 from emofuse.store.bytesource import ByteSource, read_whole
@@ -21,6 +23,14 @@ KNOWN = (
     (b"RIFF", "a RIFF (wav) file; `extract` makes stores of audio"),
     (b"CDF", "a netCDF file of the classic kind"),
 )
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 def refuse_other_kinds(where: Location, source: ByteSource) -> None:

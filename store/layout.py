@@ -59,16 +59,17 @@ def create(path: Path, manifest: Manifest, plans: Sequence[Plan], complete: bool
     make_folder(path.parent)
     named = ", ".join(p.spec.name for p in plans) or "the manifest alone"
     what = f"{size(sum(p.payload for p in plans))} of values of {named}"
-    with refuse_full_disk(path, what), drafted(path) as file:
-        put_text(file, "type", "emofuse-store")
-        file.attrs["version"] = STORE_VERSION
-        put_text(file, "corpus", manifest.corpus)
-        write_columns(file.create_group("manifest"), manifest)
-        features = file.create_group("features")
-        for plan in plans:
-            _create_feature(features, plan, complete)
-    with FeatureStore(path) as store:  # refuses a file whose values do not lie in one extent
-        store.require_sound()
+    with refuse_full_disk(path, what):
+        with drafted(path) as file:
+            put_text(file, "type", "emofuse-store")
+            file.attrs["version"] = STORE_VERSION
+            put_text(file, "corpus", manifest.corpus)
+            write_columns(file.create_group("manifest"), manifest)
+            features = file.create_group("features")
+            for plan in plans:
+                _create_feature(features, plan, complete)
+        with FeatureStore(path) as store:  # refuses a file whose values do not lie in one extent
+            store.require_sound()
 
 
 @contextlib.contextmanager

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from emofuse.common.errors import SeveralProblemsError, UsageError
-from emofuse.manifests.schema import Manifest, Utterance
-from emofuse.store.assemble import assemble, gather, writing
+from emofuse.common.files import behind_link
+from emofuse.common.location import Location
+from emofuse.manifests.schema import WITHDRAWN, Manifest, Utterance
+from emofuse.store.assemble import assemble, fresh, gather, writing
 from emofuse.store.feature import Feature
 from emofuse.store.reader import FeatureStore
-from emofuse.store.spec import differences
+from emofuse.store.spec import differences, source_digest
 
 SHOWN = 3
 
@@ -28,14 +31,14 @@ class Merged:
     """Conflicts that were decided in favour of the store that was named first."""
 
 
-def merge(target: Path, sources: Sequence[FeatureStore], *, prefer_first: bool = False) -> Merged:
+def merge(target: Path, sources: Sequence[Location], *, prefer_first: bool = False) -> Merged:
     """Write a store that holds what all the sources hold.
 
     Of an utterance or value that several hold, they must hold the same; a survey that only one has made counts for all.
 
     Args:
         target: A new file, or one of the sources, which is then replaced.
-        sources: Stores of one corpus, read by one reader.
+        sources: Stores of one corpus, read by one reader; they may lie behind URLs.
         prefer_first: Where manifest rows or values differ, take those of the store that is named first. Features made
             in different ways, or fitted on different things, are never mixed.
 
@@ -43,23 +46,31 @@ def merge(target: Path, sources: Sequence[FeatureStore], *, prefer_first: bool =
         UsageError: Other corpora, or conflicts: all are named.
         DataError: A source is damaged, or no room.
     """
-    if target.exists() and target.resolve() not in [Path(s.path).resolve() for s in sources]:
-        raise UsageError(f"{target} exists already and is none of the stores to merge; delete it or name another file")
+    target = behind_link(target)
+    with writing(target), ExitStack() as stack:
+        own = [s for s in sources if isinstance(s, Path) and s.exists() and target.exists() and s.samefile(target)]
+        if target.exists() and not own:
+            raise UsageError(f"{target} exists already and is none of the stores to merge; delete it or name another")
+        return _merge(target, [stack.enter_context(FeatureStore(s)) for s in sources], prefer_first)
+
+
+def _merge(target: Path, sources: Sequence[FeatureStore], prefer_first: bool) -> Merged:
     fatal = _other_corpora(sources)
     by_name: dict[str, list[Feature]] = {}
     for store in sources:
         for feature in store.require_sound().features.values():
             by_name.setdefault(feature.name, []).append(feature)
     fatal += [problem for same in by_name.values() for problem in _made_otherwise(same)]
+    refuse = "these stores cannot be merged"
+    if fatal:
+        raise SeveralProblemsError(f"{refuse}:", fatal)
     conflicts: list[str] = []
-    manifest = _merged_manifest([s.manifest for s in sources], conflicts) if not fatal else None
-    conflicts += [problem for same in by_name.values() for problem in _other_values(same)]
-    if fatal or manifest is None or (conflicts and not prefer_first):
-        hint = "" if fatal else "; --prefer-first takes what the store named first holds"
-        raise SeveralProblemsError(f"these stores cannot be merged{hint}:", fatal or conflicts)
-    with writing(target):
-        gathered = [g for same in by_name.values() if (g := gather(manifest, same))]
-        assemble(target, manifest, gathered)
+    manifest = _merged_manifest([s.manifest for s in sources], conflicts)
+    conflicts += [problem for same in by_name.values() for problem in _other_values(same, manifest)]
+    if conflicts and not prefer_first:
+        raise SeveralProblemsError(f"{refuse}; --prefer-first takes what the store named first holds:", conflicts)
+    gathered = [g for same in by_name.values() if (g := gather(manifest, same))]
+    assemble(target, manifest, gathered)
     held = {g.spec.name: len(g.rows) for g in gathered}
     return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts))
 
@@ -102,6 +113,8 @@ def _merged_manifest(manifests: Sequence[Manifest], conflicts: list[str]) -> Man
             ours = known.get(theirs.id)
             known[theirs.id] = theirs if ours is None else _joined(ours, theirs, conflicts)
         excluded = {(e.id, e.modality): e for e in (*other.excluded, *merged.excluded)}
+        for withdrawn in (e for e in excluded.values() if e.reason == WITHDRAWN):
+            known.pop(withdrawn.id, None)
         left_out = [
             e
             for e in excluded.values()
@@ -114,6 +127,10 @@ def _merged_manifest(manifests: Sequence[Manifest], conflicts: list[str]) -> Man
 def _joined(ours: Utterance, theirs: Utterance, conflicts: list[str]) -> Utterance:
     """One row of two: what only one says is taken over, what they say differently is a conflict."""
     taken = {}
+    said = [source_digest("text", u) for u in (ours, theirs)]
+    if None not in said and said[0] != said[1] and None in (ours.text, theirs.text):
+        conflicts.append(f"{ours.id}: text is another one (left out of one of the stores)")
+        return ours
     for name in (f.name for f in fields(Utterance)):
         a, b = getattr(ours, name), getattr(theirs, name)
         if a in (None, {}):
@@ -123,20 +140,23 @@ def _joined(ours: Utterance, theirs: Utterance, conflicts: list[str]) -> Utteran
     return replace(ours, **taken)
 
 
-def _other_values(same: Sequence[Feature]) -> list[str]:
-    """Utterances of which two stores hold different values, or values from different audio or text."""
-    found: dict[str, tuple[Feature, int, str]] = {}
-    differing: dict[tuple[str, str], list[str]] = {}
+def _other_values(same: Sequence[Feature], manifest: Manifest) -> list[str]:
+    """Utterances of which two stores hold different values of the present audio or text."""
+    held: dict[str, list[tuple[Feature, int]]] = {}
     for feature in same:
-        marks = feature.marks().tolist()
-        for id, mark, source in zip(feature.ids, marks, feature.sources, strict=True):
-            if not mark:
-                continue
-            first, known, came_from = found.setdefault(id, (feature, mark, source))
-            if (known, came_from) != (mark, source):
-                what = "values" if source == came_from else "values from another source"
-                differing.setdefault((f"{first.path} and {feature.path}", what), []).append(id)
+        for i, (id, mark) in enumerate(zip(feature.ids, feature.marks().tolist(), strict=True)):
+            if mark:
+                held.setdefault(id, []).append((feature, i))
+    differing: dict[str, list[str]] = {}
+    for utterance in manifest.utterances:
+        candidates = held.get(utterance.id, ())
+        if len(candidates) < 2:
+            continue
+        (first, at), *others = fresh(candidates, utterance)
+        for other, i in others:
+            if other.marks()[i] != first.marks()[at]:
+                differing.setdefault(f"{first.path} and {other.path}", []).append(utterance.id)
     return [
-        f"feature {same[0].name!r} of {where}: other {what} for {len(ids)} utterances, {', '.join(ids[:SHOWN])} first"
-        for (where, what), ids in differing.items()
+        f"feature {same[0].name!r} of {where}: other values for {len(ids)} utterances, {', '.join(ids[:SHOWN])} first"
+        for where, ids in differing.items()
     ]

@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
 
+
+class ForeignLayoutError(DataError):
+    """Nothing is damaged, but another program has laid the file out anew: `emofuse store repack` cures it."""
+
+
 LONGEST = 1 << 16
 """Elements of an attribute, at most."""
 
@@ -64,7 +69,7 @@ def dataset(group: h5py.Group, name: str, dtype: Any, dimensions: int = 1, *, fi
     if filters:
         return node
     if plist.get_nfilters():
-        raise DataError(f"{node.name} has filters (compression); `emofuse store repack` writes it anew without")
+        raise ForeignLayoutError(f"{node.name} has filters (compression)")
     claimed = int(np.prod(shape, dtype=object)) * found.itemsize
     # What is said to be stored may be a lie as well.
     held = min(node.id.get_storage_size(), h5py.h5i.get_file_id(node.id).get_filesize())

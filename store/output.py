@@ -6,15 +6,7 @@ from pathlib import Path
 
 from emofuse.common import files
 from emofuse.common.errors import UsageError
-from emofuse.store.kinds import SIGNATURE
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 files do."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE
+from emofuse.store.kinds import is_hdf5
 
 
 def put(path: Path, content: bytes) -> None:

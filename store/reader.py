@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import cached_property
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,11 +13,13 @@ import xxhash
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
 from emofuse.common.interrupts import uninterrupted
+from emofuse.common.lazy import lazy
 from emofuse.common.location import Location, location
 from emofuse.manifests.schema import Manifest
 from emofuse.store import nodes
 from emofuse.store.bytesource import LocalFile, Stream, read_whole
 from emofuse.store.columns import read_columns
+from emofuse.store.dense import refuse_odd_structures
 from emofuse.store.feature import Feature
 from emofuse.store.kinds import refuse_other_kinds
 from emofuse.store.remote import open_source
@@ -57,27 +59,51 @@ class FeatureStore:
 
     def _open(self) -> None:
         try:
+            refuse_odd_structures(self.source)
             with self._hdf5() as file:
                 self._check_type(file)
                 self.corpus = nodes.text(file, "corpus")
-                utterances = len(nodes.dataset(nodes.child(file, "manifest", h5py.Group), "id_offsets", np.int64)) - 1
+                manifest = nodes.child(file, "manifest", h5py.Group)
+                self.manifest_digest = nodes.text(manifest, "digest")
+                """What the manifest's columns must come to."""
+                utterances = len(nodes.dataset(manifest, "id_offsets", np.int64)) - 1
                 features = nodes.child(file, "features", h5py.Group)
                 for name in sorted(features):
                     try:
                         self.features[name] = Feature(self, nodes.child(features, name, h5py.Group), name, utterances)
+                    except UsageError as error:
+                        raise UsageError(f"{self.path}: {error}") from None
+                    except nodes.ForeignLayoutError as error:
+                        self.damaged_features[name] = self._foreign(f"feature {name!r}: {error}")
                     except (DataError, *HDF5_ERRORS) as error:
                         told = f"{self.path}: feature {name!r} is damaged or cut short: {error}"
-                        if "emofuse store repack" not in told:
-                            told += f"; `emofuse store verify --repair {self.path}` drops it"
-                        self.damaged_features[name] = DataError(told)
+                        self.damaged_features[name] = DataError(
+                            f"{told}; `emofuse store verify --repair {self.path}` drops it"
+                        )
+        except nodes.ForeignLayoutError as error:
+            raise self._foreign(str(error)) from None
         except (DataError, *HDF5_ERRORS) as error:
             raise DataError(
                 f"{self.path} is damaged or cut short: {error}; take a copy of it from elsewhere, or delete it and "
                 "extract again"
             ) from None
 
-    def __reduce__(self) -> tuple[type[FeatureStore], tuple[Location]]:
-        return FeatureStore, (self.path,)
+    def _foreign(self, told: str) -> nodes.ForeignLayoutError:
+        return nodes.ForeignLayoutError(
+            f"{self.path} was laid out by another program ({told}); `emofuse store repack {self.path}` writes it anew"
+        )
+
+    def __reduce__(self) -> tuple[Any, tuple[Location, str]]:
+        return _reopened, (self.path, self.identity)
+
+    @property
+    def identity(self) -> str:
+        """Changes with anything that a reader could be given, values among it; cheaper than `digest`."""
+        state = xxhash.xxh3_128(self.manifest_digest.encode())
+        for feature in self.features.values():
+            state.update(f"{feature.name}:{feature.index_digest}".encode())
+            state.update(feature.marks().tobytes())
+        return state.hexdigest()
 
     @contextlib.contextmanager
     def _hdf5(self) -> Iterator[h5py.File]:
@@ -86,7 +112,7 @@ class FeatureStore:
         with moments, h5py.File(Stream(self.source), "r", rdcc_nbytes=0) as file:
             yield file
 
-    @cached_property
+    @lazy
     def manifest(self) -> Manifest:
         """Every utterance that the store knows, read when it is first asked for.
 
@@ -97,8 +123,15 @@ class FeatureStore:
         try:
             with self._hdf5() as file:
                 return read_columns(nodes.child(file, "manifest", h5py.Group), self.corpus)
+        except UsageError as error:
+            raise UsageError(f"{self.path}: {error}") from None
+        except nodes.ForeignLayoutError as error:
+            raise self._foreign(str(error)) from None
         except (DataError, *HDF5_ERRORS) as error:
-            raise DataError(f"{self.path}: the manifest is damaged: {error}") from None
+            raise DataError(
+                f"{self.path}: the manifest is damaged: {error}. The features are untouched: `emofuse store verify "
+                f"--repair --manifest M {self.path}` takes the same manifest from a JSON Lines file or another store"
+            ) from None
 
     def _check_type(self, file: h5py.File) -> None:
         if "type" not in file.attrs or nodes.text(file, "type") != "emofuse-store":
@@ -107,6 +140,21 @@ class FeatureStore:
         version = nodes.integer(file, "version")
         if version > STORE_VERSION:
             raise UsageError(f"{self.path} has store version {version}, newer than {STORE_VERSION}: update emofuse")
+        if version < 1:
+            raise DataError(f"it has store version {version}, which there never was")
+
+    def take_manifest(self, manifest: Manifest) -> None:
+        """Let a manifest from elsewhere stand in for columns that are damaged.
+
+        Raises:
+            UsageError: It is not the one that this store was written with.
+        """
+        if manifest.digest() != self.manifest_digest:
+            raise UsageError(
+                f"{self.path} was written with the manifest of digest {self.manifest_digest}; this one's is "
+                f"{manifest.digest()} ({len(manifest)} utterances of {manifest.corpus})"
+            )
+        vars(self)["manifest"] = manifest
 
     @property
     def nbytes(self) -> int:
@@ -165,3 +213,12 @@ class FeatureStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _reopened(path: Location, identity: str) -> FeatureStore:
+    """A store in another process, which must be the very one that was pickled."""
+    store = FeatureStore(path)
+    if store.identity != identity:
+        store.close()
+        raise DataError(f"{path} has been replaced since it was opened; open it again, and start the workers anew")
+    return store

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.location import Location
@@ -28,7 +30,7 @@ def open_source(where: Location) -> ByteSource:
 class RemoteFile:
     """A file behind a URL, by range requests; small ones come from blocks that are kept.
 
-    That it stays the same file is the checksums' business: an object that is replaced meanwhile fails them.
+    An object that is replaced meanwhile fails the checksums, which a finished feature keeps from when it was opened.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,6 +41,7 @@ class RemoteFile:
         self.name = url
         try:
             self._system, self._path = fsspec.core.url_to_fs(url)
+            self._process = os.getpid()
             found = self._system.info(self._path)
         except (FileNotFoundError, IsADirectoryError):
             raise UsageError(f"no store at {url}, or nobody answers there") from None
@@ -50,6 +53,16 @@ class RemoteFile:
             raise UsageError(f"{url} is no file of known length; range requests need one")
         self.length = int(found["size"])
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    @property
+    def _here(self) -> Any:
+        """The file system of this process: many keep threads and connections, which a fork does not take along."""
+        if self._process != os.getpid():
+            import fsspec
+
+            self._system, self._path = fsspec.core.url_to_fs(self.name, skip_instance_cache=True)
+            self._process = os.getpid()
+        return self._system
 
     def read_into(self, window: memoryview, offset: int) -> int:
         """Fill the beginning of `window` from `offset`."""
@@ -71,15 +84,14 @@ class RemoteFile:
             spans = _spans([(start, start + len(window)) for window, start in group])
             paths, starts, ends = [self._path] * len(spans), [a for a, _ in spans], [b for _, b in spans]
             try:
-                found = self._system.cat_ranges(paths, starts, ends, on_error="raise")
+                found = self._here.cat_ranges(paths, starts, ends, on_error="raise")
             except Exception as error:
                 raise DataError(f"{self.name}: reading bytes {starts[0]} to {ends[-1]} failed: {error!r}") from None
+            for data, start, end in zip(found, starts, ends, strict=True):
+                self._whole(data, start, end)
             for window, start in group:
                 at = bisect.bisect_right(starts, start) - 1
-                data = found[at][start - starts[at] :][: len(window)]
-                if len(data) != len(window):
-                    raise DataError(f"{self.name} ends at byte {start + len(data)}: it was cut short")
-                window[:] = data
+                window[:] = found[at][start - starts[at] :][: len(window)]
                 yield window
 
     def _block(self, number: int) -> bytes:
@@ -93,9 +105,18 @@ class RemoteFile:
 
     def _fetch(self, start: int, end: int) -> bytes:
         try:
-            return bytes(self._system.cat_file(self._path, start=start, end=end))
+            data = bytes(self._here.cat_file(self._path, start=start, end=end))
         except Exception as error:
-            raise DataError(f"{self.name}: reading bytes {start} to {end} failed: {error}") from None
+            raise DataError(f"{self.name}: reading bytes {start} to {end} failed: {error!r}") from None
+        self._whole(data, start, end)
+        return data
+
+    def _whole(self, data: bytes, start: int, end: int) -> None:
+        if len(data) != end - start:
+            raise DataError(
+                f"{self.name}: {len(data)} bytes came where {end - start} were asked for; the server knows no ranges, "
+                "or the file was replaced: download it, or open it again"
+            )
 
     def copy_to(self, descriptor: int, start: int, to: int, count: int) -> None:
         """Copy bytes, some at a time."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import h5py
 import numpy as np
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.files import behind_link, sync_folder, take_mode
 from emofuse.common.interrupts import uninterrupted
 from emofuse.store import nodes
 from emofuse.store.assemble import writing
 from emofuse.store.bytesource import Stream, pwrite
+from emofuse.store.columns import TEXT_COLUMNS, TIME_COLUMNS
 from emofuse.store.draft import drafted
 from emofuse.store.edit import rewritten
 from emofuse.store.layout import extent, refuse_full_disk, value_chunk
@@ -21,34 +25,59 @@ from emofuse.store.reader import HDF5_ERRORS, FeatureStore
 from emofuse.store.remote import open_source
 from emofuse.store.spec import RAW
 
-LARGEST_COLUMN = 1 << 32
-"""Bytes of any dataset but `values`, at most: compressed zeros may claim anything."""
+EXPANSION, SMALL = 64, 1 << 26
+"""What all columns, or all values, may claim: so many times the file's bytes, and this much more."""
+COLUMNS = (
+    *(c for name in (*TEXT_COLUMNS, "extra", "text_digest", "sentence_digest") for c in (name, f"{name}_offsets")),
+    *TIME_COLUMNS,
+    "turn",
+)
+EXCLUDED = tuple(c for name in ("id", "reason", "modality") for c in (name, f"{name}_offsets"))
+INDEX = ("row", "start", "length", "source", "fingerprint", "provenance", "scale", "mark", "complete", "values")
 
 
-def repack(path: Path) -> int:
-    """Write a store anew, every value checked; the bytes that this gave back.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repacked:
+    """What writing a store anew gave."""
+
+    freed: int
+    """Bytes."""
+    damaged: dict[str, list[str]]
+    """Feature -> utterances whose values do not match their checksum; they are carried along as they are."""
+
+
+def repack(path: Path) -> Repacked:
+    """Write a store anew, and look at every value against its checksum.
 
     Raises:
         UsageError: No store, or another process is writing it.
-        DataError: It is damaged.
+        DataError: Its manifest or the index of a feature is damaged.
     """
-    with writing(path):
-        with FeatureStore(path) as store:
-            usual = not store.damaged_features
-            if usual:
-                return rewritten(path, store.manifest, [*store.features.values()])
-        before, straight = path.stat().st_size, path.with_name(path.name + ".new")
+    path = behind_link(path)
+    with writing(path, existing=True):
+        before = path.stat().st_size
         try:
-            _relay(path, straight)
-            with FeatureStore(straight) as store:
-                damaged = [f"{f.name}: {id}" for f in store.require_sound().features.values() for id in f.damaged()]
-                assert store.manifest.ids, "reading the manifest checks its digests"
-            if damaged:
-                raise DataError(f"{path}: {len(damaged)} utterances are damaged, {', '.join(damaged[:5])} first")
-            straight.replace(path)
-        finally:
-            straight.unlink(missing_ok=True)
-        return before - path.stat().st_size
+            with FeatureStore(path) as store:
+                manifest, features = store.manifest, [*store.require_sound().features.values()]
+                rewritten(path, manifest, features)
+        except nodes.ForeignLayoutError:
+            _straighten(path)
+        with FeatureStore(path) as store:
+            found = {f.name: f.damaged() for f in store.features.values()}
+        return Repacked(freed=before - path.stat().st_size, damaged={n: ids for n, ids in found.items() if ids})
+
+
+def _straighten(path: Path) -> None:
+    new = path.with_name(path.name + ".new")
+    try:
+        _relay(path, new)
+        with FeatureStore(new) as store:
+            _ = store.require_sound().manifest  # which checks its digests
+        take_mode(path, new)
+        new.replace(path)
+        sync_folder(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _relay(path: Path, target: Path) -> None:
@@ -58,8 +87,7 @@ def _relay(path: Path, target: Path) -> None:
         with refuse_full_disk(target, f"the values of {path}"), h5py.File(Stream(source), "r") as old:
             with drafted(target) as new:
                 _copy_attributes(old, new)
-                for name in ("manifest", "features"):
-                    _copy_group(nodes.child(old, name, h5py.Group), new.create_group(name))
+                _copy_known(old, new, Allowance(SMALL + EXPANSION * source.length))
             _fill(old, target)
     except HDF5_ERRORS as error:
         if isinstance(error, OSError) and error.errno:
@@ -78,21 +106,49 @@ def _copy_attributes(old: Any, new: Any) -> None:
             new.attrs[name] = value
 
 
-def _copy_group(old: h5py.Group, new: h5py.Group) -> None:
+@dataclass(slots=True)
+class Allowance:
+    """Bytes that may still be claimed: compressed zeros may claim anything."""
+
+    left: int
+
+    def take(self, node: h5py.Dataset) -> None:
+        """Count what a dataset claims.
+
+        Raises:
+            DataError: It is too much.
+        """
+        claimed = int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize
+        self.left -= claimed
+        if self.left < 0:
+            raise DataError(f"{node.name} claims {claimed} bytes, far more than the file can mean")
+
+
+def _copy_known(old: h5py.File, new: h5py.File, allowance: Allowance) -> None:
+    """Copy what FORMAT.md knows, each once, values left to be filled."""
+    manifest, features = (nodes.child(old, name, h5py.Group) for name in ("manifest", "features"))
+    _copy_columns(manifest, new.create_group("manifest"), COLUMNS, allowance)
+    excluded = nodes.child(manifest, "excluded", h5py.Group)
+    _copy_columns(excluded, new["manifest"].create_group("excluded"), EXCLUDED, allowance)
+    new.create_group("features")
+    for name in features:
+        group = new["features"].create_group(name)
+        _copy_columns(nodes.child(features, name, h5py.Group), group, INDEX, allowance)
+
+
+def _copy_columns(old: h5py.Group, new: h5py.Group, names: Sequence[str], allowance: Allowance) -> None:
     _copy_attributes(old, new)
-    for name in old:
-        node = nodes.child(old, name, h5py.Group | h5py.Dataset)
-        if isinstance(node, h5py.Group):
-            _copy_group(node, new.create_group(name))
+    for name in names:
+        if name not in old:  # which of them must be there, the reader says
             continue
-        nodes.dataset(old, name, node.dtype, node.ndim, filters=True)
-        if node.dtype.hasobject:
-            raise DataError(f"{node.name} holds objects; a store has none")
+        node = nodes.child(old, name, h5py.Dataset)
+        node = nodes.dataset(old, name, node.dtype, node.ndim, filters=True)
+        if node.dtype.hasobject or node.dtype.kind not in "iufS":
+            raise DataError(f"{node.name} holds {node.dtype}; a store has plain numbers alone")
+        allowance.take(node)
         if name == "values":
             chunk = value_chunk(node.shape[0], int(np.prod(node.shape[1:])) * node.dtype.itemsize)
             extent(new, name, node.shape, node.dtype, chunks=(chunk, *node.shape[1:]))
-        elif int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize > LARGEST_COLUMN:
-            raise DataError(f"{node.name} claims {node.shape} values; no column is that large")
         elif name in ("mark", "complete"):
             extent(new, name, node.shape, node.dtype, zero=True)
             new[name][...] = node[()]

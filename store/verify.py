@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import UsageError, complain
+from emofuse.common.files import behind_link
 from emofuse.common.location import Location
+from emofuse.manifests.schema import Manifest
 from emofuse.store.assemble import Gathered, assemble, gather, writing
+from emofuse.store.edit import rewritten
 from emofuse.store.feature import Feature
+from emofuse.store.nodes import ForeignLayoutError
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import mark_of
 
@@ -26,8 +30,12 @@ class Verified:
     stale: tuple[str, ...] = ()
     """Ids whose audio or text has changed since."""
     complete: bool = False
+    unwritten: int = 0
+    """In a part: utterances still to come."""
     lost: str | None = None
-    """Why nothing of it can be trusted."""
+    """Why nothing of it can be read."""
+    foreign: bool = False
+    """Whether that is only another program's layout, which `repack` undoes."""
 
     @property
     def sound(self) -> bool:
@@ -47,17 +55,21 @@ def verify(path: Location, *, quick: bool = False) -> list[Verified]:
         DataError: So damaged that it does not open, or the manifest is.
     """
     with FeatureStore(path) as store:
-        assert store.manifest.ids, "reading the manifest checks its digests"
+        _ = store.manifest  # which checks its digests
         found = [_verified(f, quick) for f in store.features.values()]
-        found += [Verified(feature=name, lost=str(error)) for name, error in store.damaged_features.items()]
+        found += [
+            Verified(feature=name, lost=str(error), foreign=isinstance(error, ForeignLayoutError))
+            for name, error in store.damaged_features.items()
+        ]
         return sorted(found, key=lambda v: v.feature)
 
 
 def _verified(feature: Feature, quick: bool) -> Verified:
-    if quick:
-        damaged = [id for id, mark in zip(feature.ids, feature.marks().tolist(), strict=True) if not mark]
-    else:
-        damaged = feature.damaged()
+    marks = feature.marks().tolist()
+    unwritten = {id for id, mark in zip(feature.ids, marks, strict=True) if not mark}
+    damaged = sorted(unwritten) if quick else feature.damaged()
+    if not feature.complete:
+        damaged = [id for id in damaged if id not in unwritten]
     return Verified(
         feature=feature.name,
         utterances=len(feature.lengths),
@@ -65,7 +77,20 @@ def _verified(feature: Feature, quick: bool) -> Verified:
         damaged=tuple(damaged),
         stale=tuple(feature.stale),
         complete=feature.complete,
+        unwritten=0 if feature.complete else len(unwritten),
     )
+
+
+def repair_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a store anew with the very manifest that it was written with, in place of damaged columns.
+
+    Raises:
+        UsageError: It is another manifest, or another process is writing the store.
+    """
+    path = behind_link(path)
+    with writing(path, existing=True), FeatureStore(path) as store:
+        store.take_manifest(manifest)
+        rewritten(path, manifest, [*store.require_sound().features.values()])
 
 
 def repair(path: Path, found: list[Verified]) -> None:
@@ -74,10 +99,15 @@ def repair(path: Path, found: list[Verified]) -> None:
     The utterances stay in the manifest, so that `extract` fills the feature again.
 
     Raises:
-        UsageError: Another process is writing the store, or it has changed since it was verified.
+        UsageError: Another process is writing the store, it has changed since it was verified, it is a part under way,
+            or nothing is damaged but another program has laid it out.
     """
+    path = behind_link(path)
+    complain([str(v.lost) for v in found if v.foreign], "nothing of these is damaged")
+    if any(v.unwritten for v in found):
+        raise UsageError(f"{path} is under way: the `extract` that writes it goes on, and looks at its values itself")
     lost = {v.feature: set(v.damaged) for v in found}
-    with writing(path), FeatureStore(path) as store:
+    with writing(path, existing=True), FeatureStore(path) as store:
         if {*store.features, *store.damaged_features} != set(lost):
             raise UsageError(f"{path} has other features now than when it was verified: verify it again")
         kept = [_without(store, f, lost[f.name]) for f in store.features.values()]

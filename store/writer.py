@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError, complain
-from emofuse.common.files import sync_folder
+from emofuse.common.files import behind_link, sync_folder, take_mode
 from emofuse.common.locking import lock
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store.assemble import publish
@@ -71,7 +71,14 @@ class PartWriter:
     """
 
     def __init__(self, path: Path, manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, int]) -> None:
+        path = behind_link(path)
         self.path, self.spec = path, spec
+        if spec.dtype == "int8":
+            raise UsageError(
+                "int8 needs all values at once: write another type, then `emofuse store copy --dtype int8`"
+            )
+        unknown = sorted(set(lengths) - set(manifest.ids))
+        complain([f"{id!r} is not in the manifest" for id in unknown], f"feature {spec.name!r} cannot be written")
         complain(
             [f"{id} has {n} frames" for id, n in lengths.items() if n < 1],
             f"feature {spec.name!r} cannot be written: every utterance needs a frame",
@@ -131,6 +138,7 @@ class PartWriter:
             return donors[0]
         fresh = self.part.with_name(self.part.name + ".new")
         create(fresh, self.manifest, [self._plan], complete=False)
+        take_mode(self.path, fresh)
         with FeatureStore(fresh) as store, open(fresh, "r+b") as file:  # noqa: PTH123 - needs a descriptor
             for donor in donors:
                 if self.spec.name in donor.features:
@@ -246,13 +254,25 @@ class FeatureData:
 
 
 def write_store(path: Path, manifest: Manifest, features: Mapping[str, FeatureData]) -> None:
-    """Write a store from arrays in memory, one feature after the other; the file is whole after each."""
+    """Write a store from arrays in memory, one feature after the other; the file is whole after each.
+
+    Raises:
+        UsageError: Arrays of other shapes than [T, D] (or [T, L, D]) with one D, or ids that the manifest lacks.
+        DataError: Values that are not finite or do not fit the type, or no room.
+    """
     for name, data in features.items():
+        axes = 3 if data.layers else 2
+        widths = {a.shape[1:] for a in data.arrays.values() if a.ndim == axes}
+        odd = [f"{id}: {a.shape}" for id, a in data.arrays.items() if a.ndim != axes]
+        if odd or len(widths) != 1:
+            shapes = "[T, L, D]" if data.layers else "[T, D]"
+            complain(odd, f"feature {name!r} needs arrays {shapes}")
+            raise UsageError(f"feature {name!r} needs arrays {shapes} with one width, got {sorted(widths) or 'none'}")
         spec = FeatureSpec(
             name=name,
             modality=data.modality,
             encoder=data.encoder,
-            dimension=next(iter(data.arrays.values())).shape[-1],
+            dimension=next(iter(widths))[-1],
             layers=data.layers,
             frame_rate=data.frame_rate,
             dtype=data.dtype,

@@ -28,12 +28,7 @@ def part(path: Path, ids: list[str], of: Manifest = M, name: str = "hubert", **s
 
 
 def merged(target: Path, *paths: Path, **options: Any) -> Merged:
-    stores = [FeatureStore(p) for p in paths]
-    try:
-        return merge(target, stores, **options)
-    finally:
-        for store in stores:
-            store.close()
+    return merge(target, paths, **options)
 
 
 def test_shards_become_the_file_that_one_writer_makes(tmp_path: Path) -> None:
@@ -68,7 +63,7 @@ def test_two_peoples_features_come_together_in_place(tmp_path: Path) -> None:
         assert store.manifest == M, "a survey that one has made counts for both"
         assert sorted(store.features) == ["bert", "hubert"]
         assert store.feature("bert").spec.dtype == "bfloat16"
-    with pytest.raises(UsageError, match="exists already and is none of the stores"):
+    with pytest.raises(UsageError, match="exists already and is none of the stores to merge"):
         merged(hers, mine)
 
 
