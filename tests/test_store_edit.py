@@ -1,51 +1,25 @@
-"""Copies, removals and growth: what is asked for is gone or there, everything else is as it was."""
+"""Copies, repairs and growth: what is asked for is gone or there, everything else is as it was."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import stat
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from store_samples import arrays, manifest
+from edit_samples import AUDIO, TEXT, M, damage, path, run, values
+from store_samples import manifest
 
-from emofuse.common.errors import DataError, UsageError
-from emofuse.manifests.schema import WITHDRAWN, write_manifest
+from emofuse.common.errors import DataError
+from emofuse.manifests.schema import write_manifest
 from emofuse.store import FeatureData, FeatureSpec, FeatureStore, PartWriter, write_store
-from emofuse.store.edit import add, copy, remove_features, remove_utterances
+from emofuse.store.edit import add, copy, remove_features
 from emofuse.store.repack import repack
 from emofuse.store.verify import repair, verify
 
-M = manifest()
-AUDIO, TEXT = arrays(M, dimension=40), arrays(M, dimension=8, layers=2, seed=1)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return two_features(tmp_path / "s.h5")
-
-
-def two_features(path: Path) -> Path:
-    said = {"fitted_on": [{"corpus": "meld", "labels": True}]}
-    audio = FeatureData(modality="audio", arrays=AUDIO, dtype="float32", frame_rate=50.0, fingerprint={"w": 1})
-    text = FeatureData(modality="text", arrays=TEXT, layers=(3, 4), provenance=said)
-    write_store(path, M, {"hubert": audio, "bert": text})
-    return path
-
-
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emofuse.common.umbrella", "store", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def values(path: Path, name: str) -> np.ndarray:
-    with FeatureStore(path) as store:
-        feature = store.feature(name)
-        return feature.read(feature.ids).values
+__all__ = ["path"]
 
 
 def test_a_slim_copy(path: Path, tmp_path: Path) -> None:
@@ -98,17 +72,6 @@ def test_damaged_values_are_not_converted(path: Path, tmp_path: Path) -> None:
     with FeatureStore(path) as store, pytest.raises(DataError, match="u004"):
         copy(store, tmp_path / "x.h5", dtype="float16")
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
-
-
-def damage(path: Path, feature: str, id: str) -> None:
-    with FeatureStore(path) as store:
-        held = store.feature(feature)
-        offset = held.values_offset + int(held.starts[held.position[id]]) * held.spec.frame_bytes
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 0x41]))
 
 
 def test_repair_drops_what_is_damaged_and_extract_fills_it(path: Path, tmp_path: Path) -> None:
@@ -177,68 +140,6 @@ def test_a_removed_feature_gives_its_space_back(path: Path) -> None:
     assert run("rm", path, "bert", "--utterance", "u001").returncode == 2
 
 
-def test_nothing_of_a_withdrawn_utterance_stays_in_any_file(path: Path, tmp_path: Path) -> None:
-    spec = FeatureSpec(name="wavlm", modality="audio", encoder="wavlm", dimension=40)
-    with PartWriter(path, M, spec, {i: len(a) for i, a in AUDIO.items()}) as writer:
-        for id in writer.pending[:6]:
-            writer.put(id, AUDIO[id])
-    (tmp_path / "s.h5.new").write_bytes(path.read_bytes())
-    kept = {n: values(path, n) for n in ("hubert", "bert")}
-    secret = [AUDIO["u004"].tobytes(), AUDIO["u004"].astype("f2").tobytes(), TEXT["u004"].astype("f2").tobytes()]
-    secret += [b"u004", "Sätze 4".encode(), b"wav/u004"]
-    held = b"".join(p.read_bytes() for p in tmp_path.iterdir())
-    assert all(s in held for s in secret), "the test looks for what is there"
-    done = run("rm", path, "--utterance", "u004")
-    assert done.returncode == 0, done.stderr
-    assert "1 utterances removed (bert 1, hubert 1, wavlm 1)" in done.stdout
-    held = b"".join(p.read_bytes() for p in tmp_path.iterdir())
-    assert [s for s in secret if s in held] == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.h5", "s.h5.wavlm.part"]
-    rest = [i for i in M.ids if i != "u004"]
-    with FeatureStore(path) as store:
-        assert store.manifest.ids == rest
-        for name, given in (("hubert", AUDIO), ("bert", TEXT)):
-            assert store.feature(name).ids == rest
-            want = np.concatenate([given[i] for i in rest])
-            np.testing.assert_allclose(values(path, name), want, rtol=1e-3, atol=1e-4)
-            assert len(kept[name]) == len(want) + len(given["u004"])
-    without = replace(M, utterances=tuple(u for u in M.utterances if u.id != "u004"))
-    with PartWriter(path, without, spec, {i: len(AUDIO[i]) for i in rest}) as writer:
-        assert writer.pending == rest[5:], "what was under way goes on"
-
-
-def test_a_withdrawn_utterance_can_be_kept_out(path: Path) -> None:
-    assert run("rm", path, "--speaker", "s1", "--keep-out").returncode == 0
-    of_speaker = {u.id for u in M.utterances if u.speaker == "s1"}
-    with FeatureStore(path) as store:
-        assert {e.id for e in store.manifest.excluded if e.reason == WITHDRAWN} == of_speaker
-        merged = M.merged_into(store.manifest)
-        assert of_speaker.isdisjoint(merged.ids), "extract does not add it again"
-        spec = store.feature("hubert").spec
-    with PartWriter(path, M, spec, {i: len(a) for i, a in AUDIO.items()}) as writer:
-        assert writer.pending == []
-        writer.commit()
-    with FeatureStore(path) as store:
-        assert of_speaker.isdisjoint(store.manifest.ids)
-
-
-def test_removal_is_refused_while_a_part_is_written(path: Path) -> None:
-    spec = FeatureSpec(name="wavlm", modality="audio", encoder="wavlm", dimension=40)
-    before = path.read_bytes()
-    with (
-        PartWriter(path, M, spec, {i: len(a) for i, a in AUDIO.items()}),
-        pytest.raises(UsageError, match=rf"s\.h5\.wavlm\.part \(host .*, process {os.getpid()}, since"),
-    ):
-        remove_utterances(path, ["u004"])
-    assert path.read_bytes() == before
-    with pytest.raises(
-        UsageError, match=r"(?s)no utterance 'nobody' among 12.*no utterance 'u044' among 12; near: u004"
-    ):
-        remove_utterances(path, ["nobody", "u004", "u044"])
-    with pytest.raises(UsageError, match="no speaker 's9'; there are s0, s1, s2"):
-        remove_utterances(path, [], ["s9"])
-
-
 def test_a_store_without_texts(path: Path, tmp_path: Path) -> None:
     slim = tmp_path / "slim.h5"
     assert run("copy", path, slim, "--no-text").returncode == 0
@@ -270,95 +171,63 @@ def test_a_grown_corpus_is_added(path: Path, tmp_path: Path) -> None:
     assert (wrong.returncode, "corpus 'tiny', the manifest of 'meld'" in wrong.stderr) == (2, True)
 
 
-def test_repack_of_our_own_changes_nothing(path: Path) -> None:
-    with FeatureStore(path) as store:
-        before = store.digest
-    done = repack(path)
-    assert abs(done.freed) < 5000
-    assert done.damaged == {}
-    with FeatureStore(path) as store:
-        assert store.digest == before
-    np.testing.assert_array_equal(values(path, "hubert"), np.concatenate([*AUDIO.values()]))
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_permissions_stay(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    remove_features(path, ["bert"])
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    write_store(path, M, {"again": FeatureData(modality="audio", arrays=AUDIO)})
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    repack(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_repack_undoes_another_programs_compression(path: Path, tmp_path: Path) -> None:
-    before, foreign = values(path, "hubert"), tmp_path / "foreign.h5"
-    foreign_copy(path, foreign)
-    with FeatureStore(foreign) as store:
-        assert {"hubert", "bert"} == set(store.damaged_features)
-        assert "emofuse store repack" in str(store.damaged_features["hubert"])
-    done = run("repack", foreign)
-    assert done.returncode == 0, done.stderr
-    np.testing.assert_array_equal(values(foreign, "hubert"), before)
-    with FeatureStore(foreign) as store, FeatureStore(path) as old:
-        assert store.digest == old.digest
-        assert store.manifest == old.manifest
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["foreign.h5", "s.h5"]
+def test_a_damaged_manifest_is_restored_from_a_copy(path: Path, tmp_path: Path) -> None:
+    write_manifest(M, tmp_path / "m.jsonl")
+    write_manifest(manifest(11), tmp_path / "other.jsonl")
+    sound = tmp_path / "sound.h5"
+    sound.write_bytes(path.read_bytes())
+    for source in ("m.jsonl", "sound.h5"):
+        with h5py.File(path) as file:
+            offset = file["manifest/text"].id.get_offset()
+        with path.open("r+b") as file:
+            file.seek(offset + 3)
+            file.write(b"!")
+        told = run("verify", path)
+        assert (told.returncode, "--repair --manifest M" in told.stderr) == (3, True)
+        wrong = run("verify", "--repair", "--manifest", tmp_path / "other.jsonl", path)
+        assert (wrong.returncode, "11 utterances of tiny" in wrong.stderr) == (2, True)
+        done = run("verify", "--repair", "--manifest", tmp_path / source, path)
+        assert done.returncode == 0, done.stderr
+        with FeatureStore(path) as store:
+            assert store.manifest == M
+        np.testing.assert_array_equal(values(path, "hubert"), values(sound, "hubert"))
 
 
-def compressed(old: h5py.Group, new: h5py.Group, everything: bool = False) -> None:
-    for name, node in old.items():
-        if isinstance(node, h5py.Group):
-            made = new.create_group(name)
-            for key, value in node.attrs.items():
-                made.attrs[key] = value
-            compressed(node, made, everything)
-        else:
-            small = name.startswith("values") or name == "row" or (everything and node.size > 0)
-            new.create_dataset(name, data=node[()], **({"compression": "gzip", "chunks": True} if small else {}))
+def test_a_part_is_not_repaired(path: Path, tmp_path: Path) -> None:
+    spec = FeatureSpec(name="wavlm", modality="audio", encoder="wavlm", dimension=40)
+    with PartWriter(path, M, spec, {i: len(a) for i, a in AUDIO.items()}) as writer:
+        for id in writer.pending[:5]:
+            writer.put(id, AUDIO[id])
+    told = run("verify", tmp_path / "s.h5.wavlm.part")
+    assert (told.returncode, "not complete, 7 not yet written" in told.stdout) == (3, True)
+    assert "damaged" not in told.stdout
+    assert run("verify", "--repair", tmp_path / "s.h5.wavlm.part").returncode == 2
 
 
-def foreign_copy(path: Path, foreign: Path) -> Path:
-    with h5py.File(path) as old, h5py.File(foreign, "w") as new:
-        for name, value in old.attrs.items():
-            new.attrs[name] = value
-        compressed(old, new)
-    return foreign
+def test_a_store_without_features_is_verified_too(path: Path) -> None:
+    assert run("rm", path, "hubert", "bert").returncode == 0
+    assert "manifest: sound; no feature" in run("verify", path).stdout
+    with h5py.File(path, "r+") as file:
+        file["manifest/text"][2] = 65
+    assert run("verify", path).returncode == 3
 
 
-def test_repack_carries_damaged_values_along_and_names_them(path: Path, tmp_path: Path) -> None:
-    damage(path, "hubert", "u005")
-    foreign = foreign_copy(path, tmp_path / "foreign.h5")
-    for store in (path, foreign):
-        done = run("repack", store)
-        assert done.returncode == 3
-        assert "hubert: 1 damaged, u005 first" in done.stdout
-        assert [v.damaged for v in verify(store)] == [(), ("u005",)]
-    assert run("verify", "--repair", foreign).returncode == 0
-    with FeatureStore(foreign) as store:
-        assert set(M.ids) - set(store.feature("hubert").ids) == {"u005"}
-
-
-def test_what_another_program_laid_out_is_not_repaired_away(path: Path, tmp_path: Path) -> None:
-    foreign = foreign_copy(path, tmp_path / "foreign.h5")
-    told = run("verify", foreign)
-    assert (told.returncode, "nothing is lost" in told.stderr) == (3, True)
-    kept = foreign.read_bytes()
-    refused = run("verify", "--repair", foreign)
-    assert (refused.returncode, "emofuse store repack" in refused.stderr) == (2, True)
-    assert foreign.read_bytes() == kept
-
-
-def test_a_store_that_was_compressed_as_a_whole_is_repacked(path: Path, tmp_path: Path) -> None:
-    foreign = tmp_path / "foreign.h5"
-    with FeatureStore(path) as store:
-        before = store.digest
-    with h5py.File(path) as old, h5py.File(foreign, "w") as new:
-        for name, value in old.attrs.items():
-            new.attrs[name] = value
-        compressed(old, new, everything=True)
-    with pytest.raises(DataError, match="was laid out by another program"):
-        FeatureStore(foreign)
-    assert run("repack", foreign).returncode == 0
-    with FeatureStore(foreign) as store:
-        assert store.digest == before
-    np.testing.assert_array_equal(values(foreign, "hubert"), values(path, "hubert"))
-
-
-def test_compressed_zeros_are_not_believed(path: Path, tmp_path: Path) -> None:
-    foreign = foreign_copy(path, tmp_path / "bomb.h5")
-    with h5py.File(foreign, "r+") as file:
-        del file["manifest/text"]
-        file["manifest"].create_dataset("text", shape=(1 << 32,), dtype="u1", compression="gzip", chunks=(1 << 20,))
-    with pytest.raises(DataError, match="far more than the file can mean"):
-        repack(foreign)
+@pytest.mark.parametrize("verb", [("rm", "hubert"), ("repack",), ("verify", "--repair")])
+def test_what_lies_behind_a_url_is_not_changed(verb: tuple[str, ...], tmp_path: Path) -> None:
+    words = [verb[0], "http://127.0.0.1:9/s.h5", *verb[1:]]
+    done = run(*words)
+    assert (done.returncode, "can only be read" in done.stderr) == (2, True)
+    absent = run(verb[0], tmp_path / "no" / "s.h5", *verb[1:])
+    assert (absent.returncode, "no store at" in absent.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from edit_samples import damage, run
 from store_samples import arrays, manifest
-from test_store_edit import run
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.schema import Manifest
+from emofuse.manifests.schema import WITHDRAWN, Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
+from emofuse.store.assemble import assemble, gather, writing
+from emofuse.store.edit import add, remove_utterances
 from emofuse.store.merge import Merged, merge
 from emofuse.store.verify import verify
 
@@ -107,3 +111,83 @@ def test_another_corpus_is_refused(tmp_path: Path) -> None:
     two = part(tmp_path / "2.h5", M.ids, manifest(30, corpus="meld"))
     with pytest.raises(UsageError, match=r"made for corpus 'meld', .* made for corpus 'tiny'"):
         merged(tmp_path / "all.h5", one, two)
+
+
+def test_a_damaged_copy_never_wins_over_a_sound_one(tmp_path: Path) -> None:
+    good, bad = part(tmp_path / "good.h5", M.ids), part(tmp_path / "bad.h5", M.ids)
+    damage(bad, "hubert", "u004")
+    for order in ((bad, good), (good, bad)):
+        merged(tmp_path / "all.h5", *order)
+        assert all(v.sound for v in verify(tmp_path / "all.h5"))
+        (tmp_path / "all.h5").unlink()
+
+
+def test_a_stale_value_never_wins_over_a_fresh_one(tmp_path: Path) -> None:
+    newer = replace(
+        M, utterances=tuple(replace(u, audio_digest="f" * 32) if u.id == "u003" else u for u in M.utterances)
+    )
+    old, new = (
+        part(tmp_path / "old.h5", M.ids),
+        part(tmp_path / "new.h5", M.ids, newer, arrays={i: a + 1 for i, a in A.items()}),
+    )
+    add(old, newer)
+    with FeatureStore(old) as store:
+        assert store.feature("hubert").stale == ["u003"]
+    merged(tmp_path / "all.h5", old, new, prefer_first=True)
+    with FeatureStore(tmp_path / "all.h5") as store:
+        assert store.feature("hubert").stale == []
+        np.testing.assert_array_equal(store.feature("hubert").read(["u003"]).values, (A["u003"] + 1).astype("f2"))
+        np.testing.assert_array_equal(store.feature("hubert").read(["u005"]).values, A["u005"].astype("f2"))
+
+
+def test_who_withdrew_stays_out_of_a_merge(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "1.h5", M.ids), part(tmp_path / "2.h5", M.ids)
+    remove_utterances(one, [], ["s1"], keep_out=True)
+    gone = {u.id for u in M.utterances if u.speaker == "s1"}
+    for order in ((one, two), (two, one)):
+        merged(tmp_path / "all.h5", *order)
+        with FeatureStore(tmp_path / "all.h5") as store:
+            assert gone.isdisjoint(store.manifest.ids)
+            assert gone.isdisjoint(store.feature("hubert").ids)
+            assert {e.id for e in store.manifest.excluded if e.reason == WITHDRAWN} == gone
+        (tmp_path / "all.h5").unlink()
+
+
+def test_another_text_is_a_conflict_also_where_one_is_left_out(tmp_path: Path) -> None:
+    other = replace(M, utterances=tuple(replace(u, text="goodbye") if u.id == "u002" else u for u in M.utterances))
+    one, two = part(tmp_path / "1.h5", M.ids, M.without_text()), part(tmp_path / "2.h5", M.ids, other)
+    with pytest.raises(UsageError, match="u002: text is another one"):
+        merged(tmp_path / "all.h5", one, two)
+    same = part(tmp_path / "3.h5", M.ids)
+    merged(tmp_path / "all.h5", one, same)
+    with FeatureStore(tmp_path / "all.h5") as store:
+        assert store.manifest == M.without_text()
+
+
+def test_a_merge_sees_what_was_committed_before_it_has_the_lock(tmp_path: Path) -> None:
+    target, other = part(tmp_path / "1.h5", M.ids), part(tmp_path / "2.h5", M.ids, name="wavlm")
+    with writing(target):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", MERGE.format(target=str(target), other=str(other))],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "ready\n"
+        with FeatureStore(part(tmp_path / "3.h5", M.ids, name="bert")) as store:
+            held = [g for f in store.features.values() if (g := gather(M, [f]))]
+            assemble(target, M, held)  # another writer, which has the lock
+    assert waiting.wait(60) == 0
+    with FeatureStore(target) as store:
+        assert sorted(store.features) == ["bert", "wavlm"]
+
+
+MERGE = """
+import time
+from pathlib import Path
+import emofuse.store.merge as module
+from emofuse.store.assemble import writing
+module.writing = lambda path: writing(path, wait=30)
+print("ready", flush=True)
+module.merge(Path({target!r}), [Path({target!r}), Path({other!r})])
+"""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -147,3 +148,44 @@ def test_an_object_that_is_replaced_while_it_is_read_is_found_out(server: Server
         write_store(path, M, {"hubert": FeatureData(modality="audio", arrays=arrays(M, dimension=256, seed=5))})
         with pytest.raises(DataError, match="damaged or not yet written"):
             feature.read(M.ids)
+
+
+def test_an_object_of_the_same_layout_in_its_place_is_found_out(server: Server) -> None:
+    path = written(server.folder / "s.h5")
+    with FeatureStore(f"{server.url}/s.h5") as store:
+        path.unlink()
+        other = FeatureData(modality="audio", arrays={i: a + 1 for i, a in HUBERT.items()}, fingerprint={"w": 1})
+        write_store(path, M, {"hubert": other, "bert": FeatureData(modality="text", arrays=BERT, dtype="bfloat16")})
+        with pytest.raises(DataError, match="damaged or not yet written"):
+            store.feature("hubert").read(M.ids)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_read_behind_a_url(server: Server, context: str) -> None:
+    from torch.utils.data import DataLoader
+
+    from emofuse.train.dataset import UtteranceDataset, padded
+
+    written(server.folder / "s.h5")
+    dataset = UtteranceDataset(f"{server.url}/s.h5", ["bert"])
+    assert len(dataset[0]["bert"]), "the file system has run in this process"
+    loader = DataLoader(dataset, batch_size=50, num_workers=2, collate_fn=padded, multiprocessing_context=context)
+    assert [id for batch in loader for id in batch["id"]] == M.ids
+
+
+def test_a_server_without_ranges_is_told(tmp_path: Path) -> None:
+    written(tmp_path / "s.h5")
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    plain = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    with pytest.raises(DataError, match="knows no ranges"):
+        FeatureStore(f"http://127.0.0.1:{plain.server_port}/s.h5")
+    plain.shutdown()
+    plain.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Python's own server, which gives whole files alone."""
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass

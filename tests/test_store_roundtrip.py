@@ -192,3 +192,42 @@ def test_an_utterance_without_a_frame_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="every utterance needs a frame: u003 has 0 frames"):
         write_store(tmp_path / "s.h5", manifest(), {"hubert": FeatureData(modality="audio", arrays=values)})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"zz": np.ones((2, 3)), "u000": np.ones((2, 3))}, "'zz' is not in the manifest"),
+        ({}, "one width, got none"),
+        ({"u000": np.ones((2, 3)), "u001": np.ones((2, 4))}, r"one width, got \[\(3,\), \(4,\)\]"),
+        ({"u000": np.ones(3)}, r"needs arrays \[T, D\]: u000: \(3,\)"),
+    ],
+)
+def test_arrays_that_make_no_feature(tmp_path: Path, values: dict[str, np.ndarray], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        write_store(tmp_path / "s.h5", manifest(), {"hubert": FeatureData(modality="audio", arrays=values)})
+    ones = {i: np.ones((1, 2)) for i in manifest().ids}
+    small = FeatureData(modality="audio", arrays=ones, dtype="int8")
+    with pytest.raises(UsageError, match="copy --dtype int8"):
+        write_store(tmp_path / "s.h5", manifest(), {"x": small})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("node", ["/", "/manifest", "/features/hubert"])
+def test_versions_that_never_were_are_refused(tmp_path: Path, node: str) -> None:
+    path, m = tmp_path / "s.h5", manifest()
+    write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
+    with h5py.File(path, "r+") as file:
+        file[node].attrs["version"] = 0
+    with pytest.raises(DataError, match="version 0, which there never was"), FeatureStore(path) as store:  # noqa: PT012
+        store.feature("hubert")
+        assert store.manifest, "whichever of the three says it first"
+
+
+def test_a_sentence_said_twice_is_known_without_the_texts() -> None:
+    said = ("Hello, there!", "hello there", "Something else")
+    m = Manifest(corpus="c", reader="c-1", utterances=tuple(Utterance(id=t, text=t) for t in said)).without_text()
+    first, second, third = (u.sentence for u in m.utterances)
+    assert first == second != third
+    assert first is not None
+    assert len({u.text_digest for u in m.utterances}) == 3

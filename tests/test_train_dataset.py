@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
 from emofuse.manifests.schema import Utterance
 from emofuse.store import FeatureData, FeatureStore, write_store
+from emofuse.store.edit import add
 from emofuse.train.dataset import UtteranceDataset, padded
 
 M = manifest(24)
@@ -41,7 +44,7 @@ def test_items(path: Path) -> None:
     assert item["hubert"].dtype == torch.float32
     np.testing.assert_array_equal(item["hubert"].numpy(), AUDIO["u007"].astype("f2"))
     assert item["bert"].shape == TEXT["u007"].shape
-    with pytest.raises(UsageError, match="lacks hubert, bert for 1 of the utterances, 'u001' first"):
+    with pytest.raises(UsageError, match=r"lacks hubert, bert, or has it of .*, for 1 of the utterances, 'u001' first"):
         UtteranceDataset(path, ["hubert", "bert"], ids=["u001", "u009"])
     with pytest.raises(UnknownNameError, match="Valid: bert, hubert"):
         UtteranceDataset(path, ["wavlm"])
@@ -71,3 +74,26 @@ def test_damage_is_found_when_the_item_is_read(path: Path) -> None:
     assert len(dataset[1]["hubert"])
     with pytest.raises(DataError, match="u000"):
         dataset[0]
+
+
+def test_stale_utterances_are_not_given(path: Path) -> None:
+    changed = replace(
+        M, utterances=tuple(replace(u, audio_digest="f" * 32) if u.id == "u009" else u for u in M.utterances)
+    )
+    add(path, changed)
+    assert "u009" not in UtteranceDataset(path, ["hubert"]).ids
+    with pytest.raises(UsageError, match="of an older audio or text"):
+        UtteranceDataset(path, ["hubert"], ids=["u009"])
+
+
+def test_another_file_in_its_place_is_refused_by_a_spawned_worker(path: Path) -> None:
+    dataset = UtteranceDataset(path, ["hubert"])
+    kept = pickle.dumps(dataset)
+    assert len(kept) < 2000 + 20 * len(M), "texts do not travel"
+    assert pickle.loads(kept)[2]["id"] == "u002"
+    path.unlink()
+    other = {i: a + 1 for i, a in AUDIO.items()}
+    write_store(path, M, {"hubert": FeatureData(modality="audio", arrays=other)})
+    with pytest.raises(DataError, match="has been replaced since it was opened"):
+        pickle.loads(kept)
+    np.testing.assert_array_equal(dataset[2]["hubert"].numpy(), AUDIO["u002"].astype("f2"))

@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from emofuse.common.errors import UsageError
+from emofuse.common.lazy import lazy
 from emofuse.common.location import Location
 from emofuse.manifests.schema import Utterance
-from emofuse.store import FeatureStore
+from emofuse.store import Feature, FeatureStore
 
 Item = dict[str, Any]
 
@@ -29,14 +30,16 @@ Item = dict[str, Any]
 class UtteranceDataset(Dataset[Item]):
     """Utterances with their features, each read from the file when it is asked for, its checksum verified.
 
-    Forked and spawned workers may share one; nothing is copied to them but the path.
+    Forked and spawned workers may share one: what is copied to a spawned one is the path and the ids, and it refuses a
+    file that has been put in the place of the one that was opened.
 
     An item is `{"id": str, "label": str or None, NAME: [T, D] or [T, L, D] float32, ...}`.
 
     Args:
         store: A path or a URL.
         features: Names of features.
-        ids: Which utterances, in this order; none: all that have every feature, in the store's order.
+        ids: Which utterances, in this order; none: all that have every feature, in the store's order. Stale ones, whose
+            values are of an older audio or text, do not have it.
         transform: Applied to each item's utterance; what it gives is the item's `target` (a class, say).
 
     Raises:
@@ -53,16 +56,23 @@ class UtteranceDataset(Dataset[Item]):
     ) -> None:
         self.store = FeatureStore(store)
         self.features = tuple(features)
-        held = [set(self.store.feature(name).ids) for name in self.features]
+        held = [_usable(self.store.feature(name)) for name in self.features]
         common = set.intersection(*held) if held else set(self.store.manifest.ids)
         absent = [i for i in ids or () if i not in common]
         if absent:
             raise UsageError(
-                f"{store} lacks {', '.join(self.features)} for {len(absent)} of the utterances, {absent[0]!r} first"
+                f"{store} lacks {', '.join(self.features)}, or has it of an older audio or text, for {len(absent)} of "
+                f"the utterances, {absent[0]!r} first"
             )
         self.ids = [i for i in self.store.manifest.ids if i in common] if ids is None else list(ids)
         self.transform = transform
-        self._utterances = {u.id: u for u in self.store.manifest.utterances}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_utterances"}
+
+    @lazy
+    def _utterances(self) -> dict[str, Utterance]:
+        return {u.id: u for u in self.store.manifest.utterances}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,6 +94,12 @@ class UtteranceDataset(Dataset[Item]):
             for item, piece in zip(items, pieces, strict=True):
                 item[name] = torch.from_numpy(piece.astype(np.float32))
         return items
+
+
+def _usable(feature: Feature) -> set[str]:
+    """Ids whose values are written, and of the present audio or text."""
+    there = feature.marks().astype(bool).tolist()
+    return {id for id, written in zip(feature.ids, there, strict=True) if written} - set(feature.stale)
 
 
 def padded(items: Sequence[Item]) -> Item:
