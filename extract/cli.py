@@ -43,13 +43,15 @@ def corpus_options(function: Any) -> Any:
 @corpus_options
 @click.option("--store", type=click.Path(path_type=Path), help="The file to write [cache/DATASET.h5].")
 @click.option("--name", help="What the feature is called in the store [the encoder's name].")
-@click.option("--weights", help="A folder, or ORG/NAME[@revision] on the hub [the encoder's own].")
+@click.option("--weights", help="A folder, a file, or ORG/NAME[@revision] on the hub [its own].")
 @click.option(
     "--fitted-on",
     metavar="WHAT",
     help="What the weights were fitted on with labels: none, CORPUS, or CORPUS:session=1,2 (speaker, split likewise).",
 )
-@click.option("--layers", default="last", show_default=True, help="last, all, mean, or numbers: 6,9,12.")
+@click.option(
+    "--layers", default="last", show_default=True, help="last, all, mean, numbers: 6,9,12, or the encoder's own words."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option(
