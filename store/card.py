@@ -1,7 +1,8 @@
 """A manifest card: what two labs exchange to find out whether they used the same data, without passing any on.
 
 In it: utterance ids, durations, digests of the audio, how many utterances have each label (overall and per session),
-how many speakers there are, and of each feature its fingerprint and one digest over the marks of all its utterances.
+how many speakers there are, and of each feature its fingerprint, what its encoder was fitted on, and one digest over
+the marks of all its utterances.
 
 Not in it:
 - audio, paths, `extra`, the label of any one utterance;
@@ -9,7 +10,7 @@ Not in it:
   and a feature's `source` depend on texts too, so neither is in it. Values computed from text count in the one digest
   over all utterances of a feature; who has all texts of a corpus but one could test a guess against that;
 - names of speakers beyond what the ids say themselves. A session that is named after its speaker goes by its first
-  utterance's id;
+  utterance's id, and so does a speaker that an encoder was fitted on;
 - what is excluded, beyond how many: somebody may have withdrawn.
 Utterances without audio have no audio digest.
 
@@ -30,6 +31,7 @@ import xxhash
 from emofuse.manifests.schema import Manifest
 from emofuse.store.diff import flat, require_sound
 from emofuse.store.feature import Feature
+from emofuse.store.fitted import nameless
 from emofuse.store.listed import Listed, listed
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import canonical
@@ -60,7 +62,7 @@ def make_card(store: FeatureStore) -> dict[str, Any]:
             {"id": u.id, "seconds": u.seconds, "audio_digest": u.audio_digest}
             for u in sorted(manifest.utterances, key=lambda u: u.id)
         ],
-        "features": {name: _feature(f) for name, f in store.features.items()},
+        "features": {name: _feature(f, manifest) for name, f in store.features.items()},
     }
     return {**card, "digest": digest_of(card)}
 
@@ -88,7 +90,7 @@ def _sessions(manifest: Manifest) -> dict[str, dict[str, int]]:
     }
 
 
-def _feature(f: Feature) -> dict[str, Any]:
+def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
     marks = f.marks().tolist()
     state = xxhash.xxh3_128()
     for id, mark in sorted((id, mark) for id, mark in zip(f.ids, marks, strict=True) if mark):
@@ -106,6 +108,7 @@ def _feature(f: Feature) -> dict[str, Any]:
         "utterances": sum(1 for mark in marks if mark),
         "frames": int(f.lengths[f.marks() > 0].sum()),
         "fingerprint": f.fingerprint,
+        "fitted_on": nameless(f.provenance.get("fitted_on"), manifest),
         "marks": state.hexdigest(),
     }
 

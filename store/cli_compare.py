@@ -63,6 +63,7 @@ def _feature(f: FeatureDiff) -> list[str]:
     lines = [f"feature {printable(f.name)}" + (": the same" if f.same else "")]
     lines += [f"  {printable(words, 300)}" for words in f.kind]
     lines += [f"  fingerprint {printable(words, 300)}" for words in f.fingerprint]
+    lines += [f"  fitted on: {printable(words, 300)}" for words in f.fitted_on]
     for what, items in (
         ("utterances only in A", f.only_a),
         ("utterances only in B", f.only_b),

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from emofuse.common.errors import EXCLUDED, command
+from emofuse.common.location import Location, LocationType
 
 NAMES = "npy, emobox, merbench, emotion2vec, mmsa, lhotse, parquet"
 
 
 @click.command("export")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocationType())
 @click.option("--to", required=True, help=f"The format: {NAMES}.")
 @click.option(
     "--feature", "features", multiple=True, required=True, help="A feature of FILE; mmsa and parquet: several."
@@ -26,8 +27,8 @@ NAMES = "npy, emobox, merbench, emotion2vec, mmsa, lhotse, parquet"
 @click.option("--test", metavar="KEY=V,...", help="mmsa: its test side.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @command
-def export(file: Path, to: str, features: tuple[str, ...], out: Path, **options: Any) -> None:
-    """Write features of FILE as another lab has them; what emofuse knows of them goes beside.
+def export(file: Location, to: str, features: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Write features of FILE (a path or a URL) as another lab has them; what emofuse knows of them goes beside.
 
     Exit code 1: written, but utterances were left out (listed).
     """
@@ -67,13 +68,14 @@ def import_(file: Path, quiet: bool, **options: Any) -> None:
     Exit code 1: imported, but ids of one side are not on the other (listed).
     """
     from emofuse.store.exchange import Import, import_feature
-    from emofuse.store.exchange.importing import NOBODY
+    from emofuse.store.fitted import UNKNOWN, normal
 
     done = import_feature(Import(store=file, **options), quiet=quiet)
-    state = f"{done.written} utterances written" if done.written else "nothing to do, it has them all already"
+    idle = "no values to write, it has them all" if done.news else "nothing to do, it has them all already"
+    state = f"{done.written} utterances written" if done.written else idle
     print(f"{file}: feature {done.spec.name}, {'x'.join(map(str, done.spec.frame_shape))}, {done.spec.dtype}: {state}")
-    print("\n".join(done.report.lines()))
-    if done.spec.provenance["fitted_on_said_by"] == NOBODY:
+    print("\n".join([*(f"{done.spec.name} {words}" for words in done.news), *done.report.lines()]))
+    if normal(done.spec.provenance.get("fitted_on")) == UNKNOWN:
         print(
             "nobody has said what it was fitted on, so `fit` will refuse it; import it with --fitted-on none, or CORPUS"
         )

@@ -58,6 +58,8 @@ def info(file: Location, as_json: bool, precision: bool, fit: str | None) -> Non
 
 
 def _told(facts: dict[str, Any]) -> list[str]:
+    from emofuse.store.fitted import in_words
+
     disk = f", {size(facts['bytes'])}" if facts["bytes"] is not None else ""
     lines = [
         f"{facts['path']}: corpus {printable(facts['corpus'])} read by {printable(facts['reader'])}, "
@@ -78,6 +80,7 @@ def _told(facts: dict[str, Any]) -> list[str]:
     for f in facts["features"]:
         said = ", ".join(f"{k}={json.dumps(v)}" for k, v in sorted(f["fingerprint"].items()))
         lines.append(f"  {printable(f['name'])}: {printable(said, 2000)}")
+        lines.append(f"  {printable(f['name'])}, fitted on: {printable(in_words(f['fitted_on']), 400)}")
     lines += [f"damaged: {printable(told, 400)}" for told in facts["damaged"].values()]
     lines += [f"under way: {printable(p['feature'])}, {printable(p['state'], 400)}" for p in facts["under_way"]]
     return lines

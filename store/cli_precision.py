@@ -19,7 +19,7 @@ def measured(file: Location, fit: str | None) -> dict[str, Any]:
         fit: Arguments of `fit`, as one word of the shell; none: no score is measured.
 
     Raises:
-        UsageError: `fit` refuses them, or the store lies behind a URL.
+        UsageError: `fit` refuses them, they name a store or run folder of their own, or the store lies behind a URL.
         DataError: Damaged values.
     """
     from emofuse.store.precision import losses, score
@@ -27,12 +27,32 @@ def measured(file: Location, fit: str | None) -> dict[str, Any]:
 
     if fit is not None and isinstance(file, str):
         raise UsageError(f"--fit needs copies beside the store, which lies at {file}: take a copy of it first")
+    words = [] if fit is None else _words(fit)
     with FeatureStore(file) as store:
         found: dict[str, Any] = {"losses": [asdict(loss) for f in store.features.values() for loss in losses(f)]}
     if fit is not None:
         assert not isinstance(file, str)
-        found |= {"fit": fit, "scores": [asdict(s) for s in score(file, shlex.split(fit))]}
+        found |= {"fit": fit, "scores": [asdict(s) for s in score(file, words)]}
     return found
+
+
+def _words(fit: str) -> list[str]:
+    """The arguments one by one.
+
+    Raises:
+        UsageError: A quotation mark that nothing closes, or an option that `info` itself gives to each fit.
+    """
+    try:
+        words = shlex.split(fit)
+    except ValueError as error:
+        raise UsageError(f"--fit {fit!r} is no line of arguments: {error}") from None
+    own = [o for o in ("--store", "--out") if any(w == o or w.startswith(f"{o}=") for w in words)]
+    if own:
+        raise UsageError(
+            f"--fit {fit!r} holds {' and '.join(own)}: each fit gets a copy of FILE and a folder for a while; leave "
+            f"{'it' if len(own) == 1 else 'them'} out"
+        )
+    return words
 
 
 def tell(found: dict[str, Any]) -> None:
@@ -41,7 +61,7 @@ def tell(found: dict[str, Any]) -> None:
 
     rows = []
     for loss in found["losses"]:
-        exact = loss["decibels"] == float("inf")
+        exact = loss["decibels"] is None
         told = ("-", "-") if not loss["fits"] else ("exact", "0") if exact else _lost(loss)
         rows.append((printable(loss["feature"]), SHORT[loss["dtype"]], size(loss["bytes"]), *told))
     say(table(("feature", "stored as", "size", "signal to error", "largest error"), rows))
@@ -55,10 +75,18 @@ def tell(found: dict[str, Any]) -> None:
         return
     say(f"\nfit {found['fit']}: {found['scores'][0]['metric'].upper()} on test, the same folds and seeds for each")
     scored = [
-        (SHORT[s["dtype"]], f"{s['mean']:.4f} ± {s['deviation']:.4f}", f"{s['difference']:+.4f} ± {s['spread']:.4f}")
+        (
+            SHORT[s["dtype"]],
+            f"{s['mean']:.4f}{_around(s['deviation'])}",
+            f"{s['difference']:+.4f}{_around(s['spread'])}",
+        )
         for s in found["scores"]
     ]
     say(table(("stored as", "score", "difference, fold by fold"), scored))
+
+
+def _around(deviation: float | None) -> str:
+    return "" if deviation is None else f" ± {deviation:.4f}"
 
 
 def _lost(loss: dict[str, Any]) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from emofuse.common.location import Location, location
 from emofuse.common.locking import holder
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store.feature import Feature
+from emofuse.store.fitted import normal
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import Modality, source_digest
 
@@ -65,6 +66,7 @@ def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
         "state": "complete" if f.complete else f"{written} of {len(f.lengths)} written",
         "stale": len(f.stale),
         "fingerprint": f.fingerprint,
+        "fitted_on": normal(f.provenance.get("fitted_on")),
         "provenance": f.provenance,
     }
 
@@ -77,10 +79,11 @@ def written(f: Feature) -> list[str]:
 def lacking(f: Feature, manifest: Manifest) -> list[str]:
     """The utterances that have the feature's modality and no values of it."""
     held = set(written(f))
-    return [u.id for u in manifest.utterances if u.id not in held and _has(u, f.modality)]
+    return [u.id for u in manifest.utterances if u.id not in held and has(u, f.modality)]
 
 
-def _has(u: Utterance, modality: Modality) -> bool:
+def has(u: Utterance, modality: Modality) -> bool:
+    """Whether an utterance has audio or text, be the text itself left out."""
     # An audio file that nobody has looked at yet has no digest, and is audio all the same.
     return source_digest(modality, u) is not None or getattr(u, modality) is not None
 

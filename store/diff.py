@@ -13,6 +13,7 @@ from emofuse.manifests.schema import Excluded, Manifest, Utterance
 from emofuse.store.describe import written
 from emofuse.store.diff_values import Largest, largest_difference
 from emofuse.store.feature import Feature
+from emofuse.store.fitted import in_words, normal
 from emofuse.store.listed import Listed, listed
 from emofuse.store.reader import FeatureStore
 
@@ -48,6 +49,8 @@ class FeatureDiff:
     kind: tuple[str, ...]
     """Width, layers, type and the like: with these, bits cannot be compared."""
     fingerprint: tuple[str, ...]
+    fitted_on: tuple[str, ...]
+    """What the encoders were fitted on, where that differs."""
     only_a: Listed
     only_b: Listed
     lengths: Listed
@@ -57,7 +60,7 @@ class FeatureDiff:
     values: Listed
     """Utterances of both, alike in frames, whose values differ in any bit; empty where bits cannot be compared."""
     remarks: tuple[str, ...]
-    """Provenance, completeness and what was not compared; no differences."""
+    """The rest of provenance, completeness and what was not compared; no differences."""
     largest: Largest | None = None
     """How far the values lie apart, where that was asked for."""
 
@@ -65,7 +68,7 @@ class FeatureDiff:
     def same(self) -> bool:
         """Whether nothing differs."""
         found = (self.only_a, self.only_b, self.lengths, self.sources, self.values)
-        return not (self.kind or self.fingerprint or any(found))
+        return not (self.kind or self.fingerprint or self.fitted_on or any(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,8 @@ def _features(a: Feature, b: Feature, read: bool) -> FeatureDiff:
     sources_a, sources_b = a.sources, b.sources
     alike = [id for id in common if frames[id]]
     unlike = [] if kind else [id for id in alike if not bits[id]]
-    remarks = [f"provenance {words}" for words in _unlike(flat(a.provenance), flat(b.provenance))]
+    recorded = ({k: v for k, v in f.provenance.items() if k != "fitted_on"} for f in (a, b))
+    remarks = [f"provenance {words}" for words in _unlike(*map(flat, recorded))]
     remarks += [f"{name} is not complete" for name, f in (("A", a), ("B", b)) if not f.complete]
     largest, to_read = None, alike if kind else unlike
     if to_read and a.spec.frame_shape != b.spec.frame_shape:
@@ -173,6 +177,7 @@ def _features(a: Feature, b: Feature, read: bool) -> FeatureDiff:
         name=a.name,
         kind=kind,
         fingerprint=_unlike(flat(a.fingerprint), flat(b.fingerprint)),
+        fitted_on=_fitted_on(a, b),
         only_a=listed(id for id in held_a if id not in held_b),
         only_b=listed(id for id in held_b if id not in held_a),
         lengths=listed(id for id in common if not frames[id]),
@@ -183,6 +188,11 @@ def _features(a: Feature, b: Feature, read: bool) -> FeatureDiff:
         remarks=tuple(remarks),
         largest=largest,
     )  # fmt: skip
+
+
+def _fitted_on(a: Feature, b: Feature) -> tuple[str, ...]:
+    one, other = (f.provenance.get("fitted_on") for f in (a, b))
+    return () if normal(one) == normal(other) else (f"A {in_words(one)}; B {in_words(other)}",)
 
 
 def _kind(f: Feature) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Loss:
     dtype: str
     bytes: int
     """Of all values."""
-    decibels: float
-    """Signal to error over all values: 10 log10(sum x^2 / sum (x - x')^2); infinite where nothing is lost."""
+    decibels: float | None
+    """Signal to error over all values: 10 log10(sum x^2 / sum (x - x')^2); none where nothing is lost."""
     largest: float
     """The largest error, relative to the largest value."""
     fits: bool = True
@@ -71,7 +71,7 @@ def losses(feature: Feature) -> list[Loss]:
             reference=feature.spec.dtype,
             dtype=dtype,
             bytes=frames * RAW[dtype].itemsize + (scale.nbytes if dtype == "int8" else 0),
-            decibels=10 * float(np.log10(signal / error[dtype])) if error[dtype] and signal else float("inf"),
+            decibels=10 * float(np.log10(signal / error[dtype])) if error[dtype] and signal else None,
             largest=worst[dtype] / peak if peak else 0.0,
             fits=fits[dtype],
         )
@@ -86,13 +86,14 @@ class Score:
     dtype: str
     metric: str
     mean: float
-    deviation: float
+    deviation: float | None
+    """None where there is one fold, whose score deviates from nothing."""
     folds: tuple[float, ...]
     """Of every seed, in turn."""
     difference: float
     """Mean over folds and seeds of the difference to the first way, each fold against itself."""
-    spread: float
-    """Deviation of these differences."""
+    spread: float | None
+    """Deviation of these differences; none where there is one."""
 
 
 def score(path: Path, words: Sequence[str], metric: str = "ua") -> list[Score]:
@@ -135,7 +136,7 @@ def score(path: Path, words: Sequence[str], metric: str = "ua") -> list[Score]:
                 deviation=metrics["std"][metric],
                 folds=tuple(folds),
                 difference=float(differences.mean()),
-                spread=float(differences.std(ddof=1)) if len(differences) > 1 else 0.0,
+                spread=float(differences.std(ddof=1)) if len(differences) > 1 else None,
             )
         )
     return scores

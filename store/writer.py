@@ -158,6 +158,8 @@ class PartWriter:
             and np.array_equal(feature.rows, self._plan.rows)
             and np.array_equal(feature.lengths, self._plan.lengths)
             and feature.sources == list(self._plan.sources)
+            # What it was fitted on may be said anew, and then counts from now on.
+            and feature.provenance.get("fitted_on") == self.spec.provenance.get("fitted_on")
         )
 
     def _pending(self) -> list[str]:

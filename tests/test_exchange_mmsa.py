@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,19 @@ def test_sides_of_a_corpus_without_a_split(tmp_path: Path) -> None:
     data = pickle.loads(out.read_bytes())
     assert data["valid"]["id"] == ["u000", "u003", "u006", "u009"]
     assert "regression_labels" not in data["train"]
+
+
+@pytest.mark.parametrize("odd", ["neutral", float("nan")])
+def test_a_sentiment_that_is_no_number_is_left_out(odd: str | float, tmp_path: Path) -> None:
+    of = manifest()
+    words = tuple(replace(u, extra={"sentiment": odd}) if u.id in ("u000", "u003") else u for u in of.utterances)
+    of = replace(of, utterances=words)
+    make_store(tmp_path / "a.h5", of, hubert=FeatureData(modality="audio", arrays=store_samples.arrays(of)))
+    done(give(tmp_path / "a.h5", "mmsa", tmp_path / "a.pkl"), 0)
+    data = pickle.loads((tmp_path / "a.pkl").read_bytes())
+    assert {side: "regression_labels" in data[side] for side in SIDES} == {"train": False, "valid": True, "test": False}
+    told = take(tmp_path / "b.h5", "mmsa", tmp_path / "a.pkl", "--corpus", "tiny")
+    done(told, 0, "12 utterances written")
 
 
 def test_a_malicious_file_is_exit_code_3_and_runs_nothing(tmp_path: Path) -> None:

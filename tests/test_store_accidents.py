@@ -363,3 +363,18 @@ def test_readers_are_never_blocked_and_see_whole_features(tmp_path: Path) -> Non
         writer.commit()
     with FeatureStore(path) as store:
         assert list(store.features) == ["bert", "hubert"]
+
+
+def test_what_it_was_fitted_on_may_be_said_anew_half_way(tmp_path: Path) -> None:
+    path, m = tmp_path / "s.h5", manifest()
+    a, told = arrays(m), replace(SPEC, provenance={"fitted_on": [{"corpus": "meld", "labels": True}]})
+    with PartWriter(path, m, replace(SPEC, provenance={"fitted_on": []}), lengths(a)) as writer:
+        for id in writer.pending[:4]:
+            writer.put(id, a[id])
+    with PartWriter(path, m, told, lengths(a)) as writer:
+        assert writer.pending == m.ids[4:]
+        for id in writer.pending:
+            writer.put(id, a[id])
+        writer.commit()
+    with FeatureStore(path) as store:
+        assert store.feature("hubert").provenance == told.provenance

@@ -149,6 +149,60 @@ def test_other_features_of_the_same_data_are_named(path: Path, tmp_path: Path) -
     assert "  bert: only here\n" in run(other, "--against", path).stdout
 
 
+def fitted(**lists: list[str]) -> dict[str, Any]:
+    return {"fitted_on": [{"corpus": "tiny", "labels": True, **lists}]}
+
+
+def test_what_an_encoder_was_fitted_on_goes_in_and_is_compared(path: Path, tmp_path: Path) -> None:
+    other, out = store(tmp_path / "b.h5", provenance=fitted(sessions=["1"])), tmp_path / "card.json"
+    assert card_of(path)["features"]["hubert"]["fitted_on"] == []
+    assert card_of(other)["features"]["hubert"]["fitted_on"] == fitted(sessions=["1"])["fitted_on"]
+    assert run(other, "--out", out).exit_code == 0
+    for against in (other, out):
+        told = run(path, "--against", against)
+        assert told.exit_code == 1
+        assert (
+            'hubert: fitted_on: here [], there [{"corpus": "tiny", "labels": true, "sessions": ["1"]}]' in told.stdout
+        )
+    assert run(other, "--against", store(tmp_path / "c.h5", provenance=fitted(sessions=["1"]))).exit_code == 0
+
+
+def test_fitted_on_names_no_speaker(tmp_path: Path) -> None:
+    named = tuple(replace(u, session="Jane Doe" if u.id > "u006" else u.session,
+                          speaker="Jane Doe" if u.id > "u006" else "John") for u in M.utterances)  # fmt: skip
+    of = replace(M, utterances=named)
+    said = [
+        {
+            "corpus": "tiny",
+            "labels": True,
+            "speakers": ["Jane Doe", "John", "Jim left"],
+            "sessions": ["Jane Doe", "0", "7"],
+        },
+        {
+            "corpus": "elsewhere",
+            "labels": True,
+            "speakers": ["Jane Doe"],
+            "ids": ["Jim_1", "Jim_2"],
+            "splits": ["train"],
+        },
+    ]
+    path = store(tmp_path / "a.h5", of, provenance={"fitted_on": said})
+    assert card_of(path)["features"]["hubert"]["fitted_on"] == [
+        {"corpus": "elsewhere", "labels": True, "ids": ["2 more"], "speakers": ["1 more"], "splits": ["train"]},
+        {
+            "corpus": "tiny",
+            "labels": True,
+            "sessions": ["0", "7", "of u007"],
+            "speakers": ["1 more", "of u000", "of u007"],
+        },
+    ]
+    told = run(path).stdout
+    for word in ("Jane", "John", "Jim"):
+        assert word not in told
+    (tmp_path / "card.json").write_text(told)
+    assert run(path, "--against", tmp_path / "card.json").exit_code == 0
+
+
 def test_int8_with_other_steps_is_other_values(tmp_path: Path) -> None:
     digests = set()
     for number, factor in enumerate((1.0, 2.0)):
@@ -205,6 +259,9 @@ def changed(change: Callable[[dict[str, Any]], Any], honest: bool = True) -> Cal
         (changed(lambda card: card["utterances"][0].update(id="\ud800")), 2, "is no card of a store"),
         (changed(lambda card: card["features"].update(x=1)), 2, "feature 'x' is int, expected an object"),
         (changed(lambda card: card["features"]["hubert"].update(layers=["1"])), 2, "layers of feature 'hubert'"),
+        (changed(lambda card: card["features"]["hubert"].update(fitted_on=1)), 2, "fitted_on of feature 'hubert'"),
+        (changed(lambda card: card["features"]["hubert"].update(fitted_on=[[]])), 2, "fitted_on of feature 'hubert'"),
+        (changed(lambda card: card["features"]["hubert"].pop("fitted_on")), 2, "lacks or adds 'fitted_on'"),
         (changed(lambda card: card["utterances"][0].update(seconds=9.5), honest=False), 3, "does not match its own"),
         (changed(lambda card: card.update(digest="0" * 32), honest=False), 3, "does not match its own digest"),
     ],

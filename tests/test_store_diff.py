@@ -98,6 +98,21 @@ def test_features_that_differ(a: Path, tmp_path: Path, said: Said, words: str) -
     assert f"  {words}\n" in told.stdout
 
 
+def test_what_the_encoders_were_fitted_on_is_a_difference(a: Path, tmp_path: Path) -> None:
+    fitted = [{"corpus": "tiny", "labels": True, "sessions": ["1"]}]
+    b = store(tmp_path / "b.h5", provenance={"fitted_on": fitted, "machine": "another"})
+    told = run(a, b)
+    assert told.exit_code == 1
+    assert "feature hubert\n  fitted on: A nothing with labels; B tiny, session 1\n" in told.stdout
+    assert "remark: provenance machine" in told.stdout
+    assert "provenance fitted_on" not in told.stdout
+    found = json.loads(run(a, b, "--json").stdout)
+    assert (found["same"], found["features"][0]["fitted_on"]) == (False, ["A nothing with labels; B tiny, session 1"])
+    again = [{"corpus": "Tiny", "sessions": ["1"]}]
+    assert run(b, store(tmp_path / "c.h5", provenance={"fitted_on": again})).exit_code == 0, "it means the same"
+    assert run(a, store(tmp_path / "d.h5", provenance={"fitted_on": []})).exit_code == 0, "and so does silence"
+
+
 def test_layers_and_widths_that_differ_are_not_compared(a: Path, tmp_path: Path) -> None:
     deep = store(tmp_path / "b.h5", edit=arrays(M, layers=2), layers=(1, 2))
     told = run(a, deep, "--values")

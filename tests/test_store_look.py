@@ -17,6 +17,7 @@ from store_samples import arrays, manifest
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store import FeatureData, FeatureSpec, FeatureStore, PartWriter, write_store
 from emofuse.store.cli import store as command
+from emofuse.store.fitted import in_words
 
 M = manifest()
 EVIL = "a\x1b]0;gone\x07\x9b31m\u202e"
@@ -79,6 +80,28 @@ def test_info_counts_everything(path: Path) -> None:
     assert [f["lacking"] for f in facts["features"]] == [2, 0]
     assert (facts["speaker"], facts["split"]) == ({"s0": 4, "s1": 4, "s2": 4}, {})
     assert facts["under_way"] == []
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        (None, "nothing with labels"),
+        ([], "nothing with labels"),
+        ([{"corpus": "synthetic", "labels": True, "sessions": ["1"]}], "synthetic, session 1"),
+        ([{"corpus": "Tiny", "speakers": ["b", "a"]}, {"corpus": "meld", "splits": ["train"], "labels": False}],
+         "meld, split train, without labels; tiny, speaker a, b"),
+        ([{"corpus": "unknown", "labels": True}], "unknown"),
+        ("everything", "unknown"),
+        ([{"corpus": "a\x1b[2J"}], "a\ufffd[2j"),
+    ],
+)  # fmt: skip
+def test_info_says_what_an_encoder_was_fitted_on(tmp_path: Path, stated: object, words: str) -> None:
+    said = {} if stated is None else {"fitted_on": stated}
+    write_store(tmp_path / "s.h5", M, {"x": FeatureData(modality="audio", arrays=arrays(M), provenance=said)})
+    assert f"\n  x, fitted on: {words}\n" in run("info", tmp_path / "s.h5").stdout
+    (facts,) = json.loads(run("info", tmp_path / "s.h5", "--json").stdout)["features"]
+    assert in_words(facts["fitted_on"]) == in_words(stated)
+    assert facts["provenance"] == said
 
 
 def test_info_names_only_the_first_of_many_speakers(tmp_path: Path) -> None:

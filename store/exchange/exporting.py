@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,14 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import printable
 from emofuse.common.errors import UsageError, complain
+from emofuse.common.location import Location
+from emofuse.common.locking import lock
 from emofuse.common.progress import Progress
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
+from emofuse.store.describe import has
 from emofuse.store.exchange.formats import FORMATS, Format
-from emofuse.store.exchange.said import describe
+from emofuse.store.exchange.said import Origin, describe
 from emofuse.store.exchange.sides import sides_of
 
 BLOCK = 32 << 20
@@ -29,7 +31,7 @@ BLOCK = 32 << 20
 class Export:
     """What a format writes."""
 
-    corpus: str
+    origin: Origin
     features: tuple[Feature, ...]
     utterances: tuple[Utterance, ...]
     """Those that have every feature, in the manifest's order."""
@@ -83,11 +85,12 @@ class Exported:
     """Utterances whose audio or text has changed since; never exported."""
 
 
-def export(store: Path, to: str, features: Sequence[str], out: Path, valid: str | None = None,
+def export(store: Location, to: str, features: Sequence[str], out: Path, valid: str | None = None,
            test: str | None = None, quiet: bool = False) -> Exported:  # fmt: skip
     """Write features of a store in the format `to`.
 
     Args:
+        store: A path or a URL.
         out: A folder or file that does not exist yet, as the format has it.
         valid: `KEY=VALUE,...`: the utterances of the valid side, where the corpus has no split of its own.
         test: The same for the test side.
@@ -102,14 +105,14 @@ def export(store: Path, to: str, features: Sequence[str], out: Path, valid: str 
         refuse(chosen, to, held, out, valid, test)
         stale = {id for f in held for id in f.stale}
         everyone = opened.manifest.utterances
-        wanted = [u for u in everyone if any(getattr(u, f.modality) is not None or u.id in f.position for f in held)]
+        wanted = [u for u in everyone if any(has(u, f.modality) or u.id in f.position for f in held)]
         whole = [u for u in wanted if all(u.id in f.position for f in held)]
         going = tuple(u for u in whole if u.id not in stale)
         if not going:
             raise UsageError(f"{store}: no utterance has {' and '.join(features)} up to date; nothing was written")
         with Progress(len(going) * len(held), f"to {to}", "utterances", quiet=quiet) as progress:
             job = Export(
-                corpus=opened.corpus,
+                origin=Origin(corpus=opened.corpus, reader=opened.manifest.reader, excluded=opened.manifest.excluded),
                 features=held,
                 utterances=going,
                 sides=sides_of(going, valid, test) if chosen.sides else {},
@@ -153,14 +156,23 @@ def refuse(
 
 
 def write_beside(chosen: Format, job: Export, out: Path) -> None:
-    """Let the format write into a fresh place beside `out`, and put it there when it is whole."""
+    """Let the format write into a fresh place beside `out`, and put it there when it is whole.
+
+    What an export that was killed has left there goes first.
+
+    Raises:
+        UsageError: Another process is exporting to `out`.
+    """
     assert chosen.write is not None
     out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        scratch.chmod(0o755)  # mkdtemp's folders are their owner's alone; an export is like any other folder
-        fresh = scratch if chosen.folder else scratch / out.name
-        chosen.write(job, fresh)
-        fresh.replace(out)
-    finally:
+    scratch = out.with_name(f".{out.name}.exporting")
+    refusal = f"another process is exporting to {out} ({{holder}}); wait for it or stop it"
+    with lock(scratch.with_name(f"{scratch.name}.lock"), refusal):
         shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            scratch.mkdir()
+            fresh = scratch if chosen.folder else scratch / out.name
+            chosen.write(job, fresh)
+            fresh.replace(out)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emofuse.common.errors import UsageError
 from emofuse.common.registry import Registry
 from emofuse.manifests.schema import Utterance
-from emofuse.store.exchange.said import Said
+from emofuse.store.exchange.said import Origin, Said
 
 if TYPE_CHECKING:
     from emofuse.store.exchange.exporting import Export
@@ -55,6 +55,8 @@ class Source:
     """What emofuse wrote beside the values when it exported them."""
     utterances: Sequence[Utterance] | None = None
     """What the source itself says of its utterances; none: nothing but ids."""
+    origin: Origin | None = None
+    """What the source says of the manifest that its utterances came from."""
     trimmed: bool = False
     """The source states the length of each utterance, so a zero at an end is a value."""
 

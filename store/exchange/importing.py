@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from emofuse.common.console import printable
@@ -15,18 +13,18 @@ from emofuse.common.errors import DataError, UsageError, complain
 from emofuse.common.progress import Progress
 from emofuse.manifests.schema import Manifest, Utterance, read_manifest
 from emofuse.store import FeatureSpec, FeatureStore, PartWriter
+from emofuse.store.describe import has
 from emofuse.store.exchange.formats import FORMATS, Asked, Bad, Source
 from emofuse.store.exchange.report import Report, join, refuse_duplicates
 from emofuse.store.exchange.said import Said
+from emofuse.store.exchange.standing import IMPORTED, Words, continued, part_of, standing
 from emofuse.store.exchange.survey import Survey, digest_of, frames_of, survey
-from emofuse.store.fitted import parse_fitted_on
+from emofuse.store.fitted import UNKNOWN, in_words, normal, parse_fitted_on
 from emofuse.store.spec import DTYPES, Modality
 
-NOBODY_SAID: list[dict[str, Any]] = [{"corpus": "unknown", "labels": True}]
-"""`fitted_on` where nobody has said it; `fit` refuses such a feature."""
-
-
 NOBODY = "nobody"
+_WIDER = {"int8": "float32"}
+"""What values come back as that an export decodes; int8 is made of a finished feature alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +56,8 @@ class Imported:
     spec: FeatureSpec
     written: int
     """Utterances that were written; 0 where the store had them all."""
+    news: tuple[str, ...] = ()
+    """What the feature says now, and nobody had said before."""
 
 
 def import_feature(job: Import, quiet: bool = False) -> Imported:
@@ -77,30 +77,40 @@ def import_feature(job: Import, quiet: bool = False) -> Imported:
     refuse_duplicates(source.ids)
     manifest = manifest_for(job, source)
     report = join(source.ids, manifest, job.modality, form.key)
-    dtype = DTYPES[job.dtype] if job.dtype else source.said.dtype
-    fitted_on = fitted(job, source.said)
+    dtype = DTYPES[job.dtype] if job.dtype else _WIDER.get(source.said.dtype or "", source.said.dtype)
+    words = said_in(job, source.said)
     with Progress(len(source.ids), "reading", "utterances", quiet=quiet) as progress:
         seen = survey(source, report.matched, job.keep_padding, dtype == "float16", progress)
-    spec = spec_for(
-        job, source.said, seen, dtype or ("float16" if seen.dtypes == {"float16"} else "float32"), fitted_on
-    )
+    spec = spec_for(job, source.said, seen, dtype or ("float16" if seen.dtypes == {"float16"} else "float32"), words)
     lengths = {report.matched[id]: n for id, n in seen.lengths.items()}
-    if holds(job.store, spec, lengths):
-        return Imported(report=report, spec=spec, written=0)
+    news: tuple[str, ...] = ()
+    there = standing(job.store, spec)
+    if there is not None:
+        spec, news = continued(there, words)
+        if not news and set(lengths) <= there.held:
+            return Imported(report=report, spec=spec, written=0)
     job.store.parent.mkdir(parents=True, exist_ok=True)
-    with PartWriter(job.store, manifest, spec, lengths) as writer:
-        left = set(writer.pending)
-        with Progress(len(left), "writing", "utterances", quiet=quiet) as progress:
-            for id, array in source.read():
-                target = report.matched.get(id)
-                if target is None or target not in left:
-                    continue
-                if isinstance(array, Bad) or digest_of(array) != seen.digests[id]:
-                    raise DataError(f"{printable(id)} changed while the source was read; import it again")
-                writer.put(target, frames_of(array))
-                progress.advance()
-        writer.commit()
-    return Imported(report=report, spec=spec, written=len(left))
+
+    def write() -> int:
+        with PartWriter(job.store, manifest, spec, lengths) as writer:
+            left = set(writer.pending)
+            with Progress(len(left), "writing", "utterances", quiet=quiet) as progress:
+                for id, array in source.read() if left else ():
+                    target = report.matched.get(id)
+                    if target is None or target not in left:
+                        continue
+                    if isinstance(array, Bad) or digest_of(array) != seen.digests[id]:
+                        raise DataError(f"{printable(id)} changed while the source was read; import it again")
+                    writer.put(target, frames_of(array))
+                    progress.advance()
+            writer.commit()
+        return len(left)
+
+    begun = part_of(job.store, job.name).exists()
+    written = write()
+    if news and begun:
+        write()  # a part goes on as it was begun; once it is complete, its feature says the news too
+    return Imported(report=report, spec=spec, written=written, news=news)
 
 
 def manifest_for(job: Import, source: Source) -> Manifest:
@@ -112,7 +122,10 @@ def manifest_for(job: Import, source: Source) -> Manifest:
     options = [name for name, value in (("--manifest", job.manifest), ("--corpus", job.corpus)) if value is not None]
     if job.store.exists():
         if options:
-            raise UsageError(f"{' and '.join(options)} has no effect: {job.store} exists and has a manifest of its own")
+            more = f"; `emofuse store add {job.store} --manifest M.jsonl` tells it of more utterances"
+            raise UsageError(
+                f"{' and '.join(options)} has no effect: {job.store} exists and has a manifest of its own{more}"
+            )
         with FeatureStore(job.store) as store:
             return store.manifest
     if len(options) != 1:
@@ -121,7 +134,11 @@ def manifest_for(job: Import, source: Source) -> Manifest:
             "source says it itself, with --corpus NAME" + ("; not with both" if options else "")
         )
     if job.manifest is not None:
-        return read_manifest(job.manifest)
+        begun, manifest = part_of(job.store, job.name), read_manifest(job.manifest)
+        if not begun.exists():
+            return manifest
+        with FeatureStore(begun) as part:  # who withdrew from it while it was under way does not come back
+            return manifest.merged_into(part.manifest) if part.corpus == manifest.corpus else manifest
     assert job.corpus is not None
     if source.utterances is None:
         raise UsageError("--corpus: the source has nothing but ids, a manifest needs more; give one with --manifest")
@@ -129,12 +146,14 @@ def manifest_for(job: Import, source: Source) -> Manifest:
         [
             f"{printable(u.id)} has no text, which a text feature needs"
             for u in source.utterances
-            if job.modality == "text" and u.text is None
+            if not has(u, job.modality) and job.modality == "text"
         ],
         "no manifest can be made from the source",
     )
     utterances = tuple(_with_audio(u) if job.modality == "audio" else u for u in source.utterances)
-    return Manifest(corpus=job.corpus, reader=f"import-{job.form}-1", utterances=utterances)
+    told = source.origin
+    reader = told.reader if told and told.corpus == job.corpus else f"import-{job.form}-1"
+    return Manifest(corpus=job.corpus, reader=reader, utterances=utterances, excluded=told.excluded if told else ())
 
 
 def _with_audio(u: Utterance) -> Utterance:
@@ -142,24 +161,25 @@ def _with_audio(u: Utterance) -> Utterance:
     return u if u.audio is not None else replace(u, audio=quote(u.id, safe="").replace(".", "%2E") + ".wav")
 
 
-def fitted(job: Import, said: Said) -> list[dict[str, Any]]:
-    """What the feature's encoder was fitted on, as the user or the source says it.
+def said_in(job: Import, said: Said) -> Words:
+    """What is said of the feature now, by the user or the source: what its encoder was fitted on, above all.
 
     Raises:
         UsageError: They contradict each other.
     """
+    own = None if said.fitted_on is None or normal(said.fitted_on) == UNKNOWN else said.fitted_on
     asked = None if job.fitted_on is None else parse_fitted_on(job.fitted_on)
-    if asked is None:
-        return NOBODY_SAID if said.fitted_on is None else said.fitted_on
-    if said.fitted_on not in (None, asked, NOBODY_SAID):
+    if asked is not None and own is not None and normal(asked) != normal(own):
         raise UsageError(
-            f"--fitted-on {job.fitted_on}: the source itself says {printable(str(said.fitted_on), 300)}; "
+            f"--fitted-on {job.fitted_on}: the source itself says {printable(in_words(own), 300)}; "
             "leave the option away"
         )
-    return asked
+    said_by = "--fitted-on" if asked is not None else NOBODY if own is None else "the source"
+    fitted_on = own if asked is None else asked
+    return Words(encoder=job.encoder, frame_rate=job.frame_rate, fitted_on=fitted_on, said_by=said_by)
 
 
-def spec_for(job: Import, said: Said, seen: Survey, dtype: str, fitted_on: list[dict[str, Any]]) -> FeatureSpec:
+def spec_for(job: Import, said: Said, seen: Survey, dtype: str, words: Words) -> FeatureSpec:
     """The feature that is written."""
     layers = seen.shape[0] if len(seen.shape) == 2 else 0
     view = "mean" if seen.vectors or (said.view == "mean" and set(seen.lengths.values()) == {1}) else "frames"
@@ -167,11 +187,10 @@ def spec_for(job: Import, said: Said, seen: Survey, dtype: str, fitted_on: list[
     if rate is not None and job.modality == "text":
         raise UsageError("--frame-rate has no meaning for text; leave it away")
     told = said.fingerprint
-    said_by = "--fitted-on" if job.fitted_on else NOBODY if said.fitted_on is None else "the source"
     return FeatureSpec(
         name=job.name,
         modality=job.modality,
-        encoder=job.encoder or said.encoder or "imported",
+        encoder=job.encoder or said.encoder or IMPORTED,
         dimension=seen.shape[-1],
         layers=said.layers if said.layers and len(said.layers) == layers else tuple(range(layers)),
         view=view,
@@ -184,26 +203,10 @@ def spec_for(job: Import, said: Said, seen: Survey, dtype: str, fitted_on: list[
         },
         provenance={
             "source": job.source.resolve().name,
-            "fitted_on": fitted_on,
-            "fitted_on_said_by": said_by,
+            "fitted_on": UNKNOWN if words.fitted_on is None else words.fitted_on,
+            "fitted_on_said_by": words.said_by,
             **({"original_fingerprint": dict(told)} if told else {}),
             "emofuse": version("emofuse"),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )  # fmt: skip
-
-
-def holds(path: Path, spec: FeatureSpec, lengths: Mapping[str, int]) -> bool:
-    """Whether a store has the feature already, from the same source and with the same said of it."""
-    if not path.exists():
-        return False
-    with FeatureStore(path) as store:
-        feature = store.features.get(spec.name)
-        return (
-            feature is not None
-            and feature.fingerprint == spec.fingerprint
-            and (feature.spec.dtype, feature.encoder, feature.frame_rate) == (spec.dtype, spec.encoder, spec.frame_rate)
-            and feature.provenance.get("fitted_on") == spec.provenance["fitted_on"]
-            and set(lengths) <= set(feature.ids)
-            and not set(lengths) & set(feature.stale)
-        )

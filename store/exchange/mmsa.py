@@ -138,12 +138,16 @@ def _utterances(name: str, side: Mapping[str, Any], ids: list[str]) -> list[Utte
             text=text if isinstance(text, str) and text else None,
             label=label if isinstance(label, str) and label else None,
             split=split if split in ("train", "dev", "test") else None,
-            extra={"sentiment": float(score)} if isinstance(score, int | float) and math.isfinite(score) else {},
+            extra={"sentiment": float(score)} if _number(score) else {},
         )
         for id, text, label, score in zip(
             ids, column("raw_text"), column("annotations"), column("regression_labels"), strict=True
         )
     ]
+
+
+def _number(score: Any) -> bool:
+    return isinstance(score, int | float) and math.isfinite(score)
 
 
 def _write(export: Export, out: Path) -> None:
@@ -162,8 +166,8 @@ def _write(export: Export, out: Path) -> None:
             "raw_text": [u.text or "" for u in members],
             "annotations": [u.label for u in members],
             "classification_labels": np.array([labels.index(u.label or "") for u in members], np.int64),
-            # A made-up sentiment would train silently; without the key MMSA's regression says what it lacks.
-            **({} if None in scores else {"regression_labels": np.array(scores, np.float32)}),
+            # A made-up sentiment would train silently (MELD's is a word); without it MMSA's regression says what lacks.
+            **({"regression_labels": np.array(scores, np.float32)} if all(map(_number, scores)) else {}),
         }
     at = {u.id: i for side in SIDES for i, u in enumerate(u for u in export.utterances if export.sides[u.id] == side)}
     for modality, feature in by_modality.items():

@@ -109,11 +109,11 @@ def _spell_npy(export: Export, id: str) -> str:
 
 
 def _spell_emobox(export: Export, id: str) -> str:
-    return emobox_key(export.corpus, id)
+    return emobox_key(export.origin.corpus, id)
 
 
 def _spell_merbench(export: Export, id: str) -> str:
-    return merbench_key(export.corpus, id)
+    return merbench_key(export.origin.corpus, id)
 
 
 FORMATS.add(

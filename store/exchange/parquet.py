@@ -1,8 +1,8 @@
 """Parquet files and folders of Hugging Face's `datasets`: one row per utterance, frames as a list of vectors.
 
 Columns: `id`, then what the manifest says (`text`, `label`, `speaker`, `session`, ...), then one column per feature,
-named like it: list<fixed_size_list<float>[D]>, with layers one list deeper. What emofuse says of the features stands in
-the file's metadata under `emofuse`.
+named like it: list<fixed_size_list<float>[D]>, with layers one list deeper. What emofuse says of the features, the
+corpus reader and what is excluded stand in the file's metadata under `emofuse`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from emofuse.store.exchange.arrays import inside
 from emofuse.store.exchange.columns import array_of, class_names, lists_of, plain, vector_columns
 from emofuse.store.exchange.exporting import Export
 from emofuse.store.exchange.formats import FORMATS, Asked, Format, Reading, Source, library
-from emofuse.store.exchange.said import Said, read_side_file
+from emofuse.store.exchange.said import Said, origin_of, read_side_file
 from emofuse.store.exchange.said import parse as parse_said
 
 TEXTS = ("text", "label", "speaker", "session", "dialogue", "split", "audio", "audio_digest")
+WITHHELD = ("text_digest", "sentence_digest")
+"""Columns of a store whose texts were left out."""
 NUMBERS = ("seconds", "start", "end")
 ROWS = 64
 """Rows that are read at once."""
@@ -59,7 +61,7 @@ def _open(path: Path, asked: Asked) -> Source:
             except (pa.ArrowException, OSError) as error:
                 raise DataError(f"{file.name} is damaged: {printable(str(error), 300)}") from None
 
-    return _source(path, asked, first, tables, _said(first, asked))
+    return _source(path, asked, first, tables, Said())
 
 
 def _open_huggingface(path: Path, asked: Asked) -> Source:
@@ -88,7 +90,7 @@ def _open_huggingface(path: Path, asked: Asked) -> Source:
     said = read_side_file(path, asked.name, asked.modality)
     if len(parts) > 1 and "split" not in schema.names:
         schema = schema.append(pa.field("split", pa.string()))
-    return _source(path, asked, schema, tables, said if said.known else _said(schema, asked))
+    return _source(path, asked, schema, tables, said)
 
 
 def _data_files(state: Path) -> list[Path]:
@@ -98,19 +100,20 @@ def _data_files(state: Path) -> list[Path]:
         raise DataError(f"{state.parent.name}/state.json is damaged") from None
 
 
-def _said(schema: Any, asked: Asked) -> Said:
-    raw = (schema.metadata or {}).get(b"emofuse")
-    try:
-        return parse_said(json.loads(raw), asked.name, asked.modality) if raw else Said()
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the metadata 'emofuse' are damaged: {error}") from None
-
-
-def _source(path: Path, asked: Asked, schema: Any, tables: Tables, said: Said) -> Source:
+def _source(path: Path, asked: Asked, schema: Any, tables: Tables, beside: Said) -> Source:
     if "id" not in schema.names:
         raise UsageError(f"--source {path}: no column 'id'; it has {printable(', '.join(schema.names), 200)}")
     column = _column(path, asked.name, schema)
-    told = [c for c in (*TEXTS, *NUMBERS, "turn", "extra") if c in schema.names and plain(schema.field(c).type)]
+    raw = (schema.metadata or {}).get(b"emofuse")
+    try:
+        record = json.loads(raw) if raw else None
+        said = beside if beside.known else parse_said(record, asked.name, asked.modality)
+        origin = origin_of(record)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"the metadata 'emofuse' are damaged: {error}") from None
+    told = [
+        c for c in (*TEXTS, *WITHHELD, *NUMBERS, "turn", "extra") if c in schema.names and plain(schema.field(c).type)
+    ]
     names = class_names(schema)
     utterances = [_utterance(row, names) for table in tables(["id", *told]) for row in table.to_pylist()]
 
@@ -120,9 +123,8 @@ def _source(path: Path, asked: Asked, schema: Any, tables: Tables, said: Said) -
             for i, id in enumerate(table.column("id").to_pylist()):
                 yield id, array_of(rows[i])
 
-    return Source(
-        ids=[u.id for u in utterances], read=read, said=said, utterances=utterances, trimmed=said.known
-    )  # fmt: skip
+    ids = [u.id for u in utterances]
+    return Source(ids=ids, read=read, said=said, utterances=utterances, origin=origin, trimmed=said.known)
 
 
 def _column(path: Path, name: str, schema: Any) -> str:
@@ -146,6 +148,8 @@ def _utterance(row: Mapping[str, Any], names: Mapping[str, list[str]]) -> Uttera
         UsageError: A cell is not what its column should hold.
     """
     cells = {k: v for k, v in row.items() if v is not None and v != "" and v == v}
+    if "text" in cells:
+        cells = {k: v for k, v in cells.items() if k not in WITHHELD}
     for key in ("id", *TEXTS):
         if isinstance(number := cells.get(key), int):  # class numbers, numbered speakers
             known = names.get(key, [])
@@ -164,15 +168,16 @@ def _utterance(row: Mapping[str, Any], names: Mapping[str, list[str]]) -> Uttera
 
 def _write(export: Export, out: Path) -> None:
     pa, pq = library("pyarrow"), library("pyarrow.parquet")
-    clash = {f.name for f in export.features} & {"id", "turn", "extra", *TEXTS, *NUMBERS}
+    clash = {f.name for f in export.features} & {"id", "turn", "extra", *TEXTS, *WITHHELD, *NUMBERS}
     if clash:
         raise UsageError(f"a feature called {min(clash)!r} would hide the column of that name")
-    metadata = {"emofuse": json.dumps(export.said, ensure_ascii=False)}
+    metadata = {"emofuse": json.dumps({**export.said, "manifest": export.origin.record()}, ensure_ascii=False)}
+    withheld = any(u.text_digest is not None for u in export.utterances)
     writer = None
     try:
         for block in export.blocks():
             columns: dict[str, Any] = {"id": pa.array([u.id for u in block], pa.string())}
-            for key in TEXTS:
+            for key in (*TEXTS, *(WITHHELD if withheld else ())):
                 columns[key] = pa.array([getattr(u, key) for u in block], pa.string())
             for key in NUMBERS:
                 columns[key] = pa.array([getattr(u, key) for u in block], pa.float64())

@@ -10,6 +10,8 @@ from itertools import islice
 from emofuse.common.console import printable
 from emofuse.common.errors import UsageError, complain
 from emofuse.manifests.schema import Manifest
+from emofuse.store.describe import has
+from emofuse.store.spec import Modality
 
 FIRST = 10
 """Ids that a line of the report names."""
@@ -51,7 +53,7 @@ def shown(ids: Iterable[str], count: int) -> str:
     return ", ".join(printable(i, 60) for i in listed[:count]) + (", ..." if len(listed) > count else "")
 
 
-def join(ids: Sequence[str], manifest: Manifest, modality: str, key: Callable[[str, str], str]) -> Report:
+def join(ids: Sequence[str], manifest: Manifest, modality: Modality, key: Callable[[str, str], str]) -> Report:
     """Join a source's ids to a manifest's, by id alone.
 
     Args:
@@ -84,7 +86,7 @@ def join(ids: Sequence[str], manifest: Manifest, modality: str, key: Callable[[s
     return Report(
         matched=matched,
         unknown=tuple(id for id in ids if id not in known),
-        lacking=tuple(u.id for u in manifest.utterances if u.id not in found and getattr(u, modality) is not None),
+        lacking=tuple(u.id for u in manifest.utterances if u.id not in found and has(u, modality)),
     )
 
 

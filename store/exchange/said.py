@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.schema import Excluded
+from emofuse.manifests.schema import parse as parse_row
 from emofuse.store import Feature
 
 SIDE_FILE = "emofuse.json"
@@ -34,6 +37,44 @@ class Said:
     def known(self) -> bool:
         """Whether emofuse wrote the source."""
         return self.view is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The manifest that a source's utterances came from, apart from the utterances."""
+
+    corpus: str
+    reader: str
+    excluded: tuple[Excluded, ...]
+
+    def record(self) -> dict[str, Any]:
+        """What is written beside an export, JSON-ready."""
+        return {"corpus": self.corpus, "reader": self.reader, "excluded": [asdict(e) for e in self.excluded]}
+
+
+def origin_of(record: Any) -> Origin | None:
+    """What a record says under `manifest`.
+
+    Raises:
+        DataError: A field is not what it should be.
+    """
+    told = record.get("manifest") if isinstance(record, Mapping) else None
+    if told is None:
+        return None
+    told = told if isinstance(told, Mapping) else {}
+    rows, problems = told.get("excluded"), ["corpus, reader and excluded items are expected"]
+    made: list[Excluded | None] = [None]
+    if isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows):
+        made = [parse_row(Excluded, {k: v for k, v in row.items() if v is not None}, problems) for row in rows]
+    excluded = tuple(item for item in made if item is not None)
+    corpus, reader = (word if _writable(word) else None for word in (told.get("corpus"), told.get("reader")))
+    if corpus is None or reader is None or len(excluded) < len(made):
+        raise DataError(f"what the source says of its manifest is damaged: {printable(problems[-1], 300)}")
+    return Origin(corpus=corpus, reader=reader, excluded=excluded)
+
+
+def _writable(word: Any) -> bool:
+    return isinstance(word, str) and not any("\ud800" <= c <= "\udfff" for c in word)
 
 
 def describe(corpus: str, features: Iterable[Feature]) -> dict[str, Any]:
