@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from store_samples import arrays, manifest
@@ -18,7 +16,6 @@ from store_samples import arrays, manifest
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded
 from emofuse.store import FeatureData, FeatureSpec, FeatureStore, PartWriter, write_store
-from emofuse.store.verify import verify
 
 TESTS = Path(__file__).parent
 SPEC = FeatureSpec(
@@ -211,105 +208,12 @@ def test_failed_utterances_leave_the_feature_and_are_listed(tmp_path: Path) -> N
         assert store.feature("hubert").complete
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
-def test_a_cut_file_is_refused(tmp_path: Path, share: float) -> None:
-    path, m = tmp_path / "s.h5", manifest(50)
-    write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m, dimension=300))})
-    os.truncate(path, int(path.stat().st_size * share))
-    with pytest.raises(DataError, match=r"s\.h5 is damaged or cut short"):
-        FeatureStore(path)
-
-
-def test_every_flipped_bit_of_the_values_is_found(tmp_path: Path) -> None:
-    path, m = tmp_path / "s.h5", manifest()
-    write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
-    with FeatureStore(path) as store:
-        feature = store.feature("hubert")
-        first, count = feature.values_offset, feature.nbytes
-    rng = np.random.default_rng(0)
-    for offset in rng.integers(first, first + count, 60).tolist():
-        flip(path, offset)
-        assert [len(v.damaged) for v in verify(path)] == [1]
-        with (
-            FeatureStore(path) as store,
-            pytest.raises(DataError, match="1 utterances of feature 'hubert' are damaged"),
-        ):
-            store.feature("hubert").read(m.ids)
-        flip(path, offset)
-    assert all(v.sound for v in verify(path))
-
-
-def test_a_flipped_bit_before_the_values_gives_no_wrong_values(tmp_path: Path) -> None:
-    path, m = tmp_path / "s.h5", manifest()
-    write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
-    with FeatureStore(path) as store:
-        want = (store.manifest, store.feature("hubert").read(m.ids).values, store.digest)
-        end = store.feature("hubert").values_offset
-    unnoticed = []
-    for offset in np.random.default_rng(1).integers(0, end, 300).tolist():
-        flip(path, offset, bit=offset % 8)
-        try:
-            with FeatureStore(path) as store:
-                same = store.manifest == want[0] and np.array_equal(store.feature("hubert").read(m.ids).values, want[1])
-                if not same:
-                    unnoticed.append(offset)
-        except (DataError, UsageError):
-            pass
-        flip(path, offset, bit=offset % 8)
-    assert unnoticed == []
-
-
 def flip(path: Path, offset: int, bit: int = 3) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
         value = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([value ^ (1 << bit)]))
-
-
-def test_newer_versions_are_an_error_of_their_own(tmp_path: Path) -> None:
-    m = manifest()
-    for node, complaint in (
-        ("/", "store version 9, newer than 1"),
-        ("/features/hubert", "version 9, newer than 1: update emofuse"),
-    ):
-        path = tmp_path / f"{len(node)}.h5"
-        write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
-        with h5py.File(path, "r+") as file:
-            file[node].attrs["version"] = 9
-        with pytest.raises(UsageError, match=complaint):
-            FeatureStore(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "told"),
-    [
-        (b"id,label\nu1,hap\n", UsageError, "is no store but a text file; a store is made by `extract`"),
-        ("Sätze".encode() * 200, UsageError, "is no store but a text file"),
-        (b"\x93NUMPY\x01\x00v\x00", UsageError, "is no store but a NumPy array; `emofuse store import`"),
-        (b"\x80\x04\x95", UsageError, "is no store but a pickle; `emofuse store import`"),
-        (b"RIFF\x00\x00", UsageError, "a RIFF (wav) file; `extract` makes stores of audio"),
-        (b"PK\x03\x04", UsageError, "is no store but a zip archive"),
-        (b"", DataError, "is no store: it is empty"),
-        (b"\x00" * 4096, DataError, "does not begin as HDF5 files do"),
-    ],
-)
-def test_other_files_are_told_by_their_kind(tmp_path: Path, content: bytes, kind: type[Exception], told: str) -> None:
-    path = tmp_path / "x.h5"
-    path.write_bytes(content)
-    with pytest.raises(kind) as caught:
-        FeatureStore(path)
-    assert told in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_folders_and_other_hdf5_files_are_no_stores(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is a folder, not a store; name a file in it"):
-        FeatureStore(tmp_path)
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["x"] = 1
-    with pytest.raises(UsageError, match=r"an HDF5 file but no emofuse store \(it holds 'x'\)"):
-        FeatureStore(tmp_path / "other.h5")
 
 
 def test_a_full_disk_is_found_before_any_work(tmp_path: Path) -> None:
