@@ -10,10 +10,13 @@ from pathlib import Path
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file, which appears whole or not at all; a full disk is an `OSError` that names it."""
+    """Write a file, which appears whole or not at all, a power cut or not; a full disk is an `OSError` that names it."""
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

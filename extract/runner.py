@@ -23,7 +23,7 @@ from emofuse.extract.encoders.base import Encoder
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 from emofuse.store import FeatureSpec, FeatureStore, PartWriter
 from emofuse.store.spec import source_digest
-from emofuse.store.writer import refuse_unfit
+from emofuse.store.writer import forget_part, refuse_unfit
 
 EXTRACTOR_VERSION = 1
 BUDGET = {"cpu": {"audio": 60.0, "text": 4096}, "cuda": {"audio": 600.0, "text": 65536}}
@@ -145,6 +145,7 @@ def run(job: Job, quiet: bool = False) -> Outcome:
     """
     spec = feature_spec(job)
     if is_done(job, spec):
+        forget_part(job.store, spec.name)
         return Outcome(feature=job.feature, written=0, held=len(frame_counts(job)), seconds=0.0, failed=())
     started = time.monotonic()
     with PartWriter(job.store, job.stored_manifest, spec, frame_counts(job)) as writer:

@@ -6,6 +6,7 @@ before their mark: a killed writer loses at most the batch in flight, and the ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -225,6 +226,15 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def forget_part(path: Path, feature: str) -> None:
+    """Delete the part of a finished feature: a writer that was killed after its last rename leaves it behind."""
+    part = path.with_name(f"{path.name}.{feature}.part")
+    if not part.exists():
+        return
+    with contextlib.suppress(UsageError), lock(part.with_name(part.name + ".lock"), "{holder}"):
+        part.unlink(missing_ok=True)
 
 
 def _carry(donor: Feature, target: Feature, descriptor: int) -> None:

@@ -174,3 +174,11 @@ def test_a_cut_that_ends_after_its_file_is_listed(corpus: Path) -> None:
     assert "b: audio: lasts 1.80 s, but the utterance ends at 9 s" in result.stderr
     with FeatureStore(corpus / "own.h5") as store:
         assert store.manifest.utterances[0].seconds == pytest.approx(0.5)
+
+
+def test_what_a_killed_writer_left_of_a_finished_feature_goes(corpus: Path) -> None:
+    assert extract(corpus, *OWN, "--encoder", "hashed").returncode == 0
+    shutil.copy(corpus / "own.h5", corpus / "own.h5.hashed.part")  # killed between its rename and the part's removal
+    again = extract(corpus, *OWN, "--encoder", "hashed")
+    assert "nothing to do" in again.stdout
+    assert [p.name for p in corpus.glob("own.h5*")] == ["own.h5"]

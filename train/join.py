@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from emofuse.common.lazy import lazy
 from emofuse.manifests.joint import corpus_of, joined, joined_name, own_name
 from emofuse.manifests.schema import Manifest
 from emofuse.store import Feature, FeatureStore, Ragged
@@ -36,7 +36,7 @@ class JoinedFeature:
         self.complete = all(f.complete for f in parts.values())
         self.lengths = np.concatenate([f.lengths for f in parts.values()])
 
-    @cached_property
+    @lazy
     def position(self) -> dict[str, int]:
         """Joined utterance id -> its place in `lengths`."""
         ids = (joined_name(corpus, id) for corpus, f in self.parts.items() for id in f.ids)
@@ -85,12 +85,12 @@ class JoinedStore:
             self.parts.setdefault(store.corpus, store)
         self.path = " + ".join(str(s.path) for _, s in self.options)
 
-    @cached_property
+    @lazy
     def manifest(self) -> Manifest:
         """Every utterance of every store, under joined names."""
         return joined(s.manifest for s in self.parts.values())
 
-    @cached_property
+    @lazy
     def features(self) -> dict[str, JoinedFeature]:
         """Those that every store has, by name."""
         common = set.intersection(*(set(s.features) for s in self.parts.values()))
