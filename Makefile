@@ -8,15 +8,15 @@ BIN   := $(VENV)/bin
 ROOMS := common manifests datasets store extract train
 export PYTHONPATH :=
 # One test process per core, one thread each: more threads than cores wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .PHONY: demo test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      the whole way on a small synthetic corpus (extract, fit), about 5 minutes"
-	@echo "make test      the fast tests, with coverage"
-	@echo "make test-all  the slow ones too"
+	@echo "make test      the fast tests"
+	@echo "make test-all  the slow ones too, with coverage"
 	@echo "make check     format, lint, types, import rules, the built wheel in empty environments"
 	@echo "make format    format the code"
 
@@ -42,7 +42,7 @@ test: $(VENV)/.installed
 	$(PYTEST)
 
 test-all: $(VENV)/.installed
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow" --cov --cov-report=term:skip-covered
 
 check: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file, which appears whole or not at all, a power cut or not; a full disk is an `OSError` that names it."""
+    """Write a file, which appears whole or not at all, power cut or not; a full disk is an `OSError` that names it."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:

@@ -18,8 +18,6 @@ from store_crash import DEEDS, FLUSH, GONE, WRITING, M, check, fill, first_alone
 from emofuse.store import FeatureStore
 from emofuse.store.edit import remove_utterances
 
-KILLS = 200
-
 
 class Nursery:
     """A process that forks children and kills them (see store_nursery.py)."""
@@ -63,7 +61,8 @@ def phase_of(told: list[str]) -> str:
     return {"committing": "committing", "opened": "writing"}.get(told[-1], "creating")
 
 
-def test_killed_at_200_random_moments(tmp_path: Path, nursery: Nursery) -> None:
+@pytest.mark.parametrize("kills", [70, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(tmp_path: Path, nursery: Nursery, kills: int) -> None:
     rng, phases, statuses = random.Random(7), Counter[str](), Counter[int]()
     seconds: dict[str, list[float]] = {}
     for name, deed in DEEDS.items():
@@ -75,7 +74,7 @@ def test_killed_at_200_random_moments(tmp_path: Path, nursery: Nursery) -> None:
             status, told, seconds[name] = nursery(name, tmp_path / "try")
             assert (status, told[-1]) == (0, "done")
     names = [*WRITING] * 2 + [n for n in DEEDS if n not in WRITING]
-    for number in range(KILLS):
+    for number in range(kills):
         name = names[number % len(names)]
         rmtree(tmp_path / "try")
         copytree(tmp_path / name, tmp_path / "try")
@@ -88,8 +87,8 @@ def test_killed_at_200_random_moments(tmp_path: Path, nursery: Nursery) -> None:
         statuses[status] += 1
         phases[phase_of(told) if name in WRITING else "rewriting" if told[-1] != "done" else "after"] += 1
     print(f"\n{dict(phases)}, exit codes {dict(statuses)}")
-    assert all(phases[p] >= 5 for p in ("creating", "writing", "committing", "rewriting")), phases
-    assert statuses[-9] >= KILLS // 2, statuses
+    assert all(phases[p] >= kills // 40 for p in ("creating", "writing", "committing", "rewriting")), phases
+    assert statuses[-9] >= kills // 2, statuses
 
 
 def test_killed_right_after_each_step_of_a_commit(tmp_path: Path, nursery: Nursery) -> None:

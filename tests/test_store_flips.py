@@ -57,7 +57,7 @@ def payload_begins(path: Path) -> int:
         return min(f.values_offset for f in store.features.values())
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_byte_before_the_payload_of_a_tiny_store(step: int, tmp_path: Path) -> None:
     """Every seventeenth one in a short run."""
     path, m = tmp_path / "s.h5", manifest(2)
@@ -87,7 +87,7 @@ def real(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [150, pytest.param(2000, marks=pytest.mark.slow)])
 def test_two_thousand_random_bytes_of_a_real_store(count: int, real: Path) -> None:
     rng = np.random.default_rng(count)
     size, end = real.stat().st_size, payload_begins(real)

@@ -269,8 +269,8 @@ SELDOM = "\nresume.SECONDS = 1e9"
     [
         (1000, "", "config.json"),
         (30_000, "", "fold_1/training.safetensors"),
-        (30_000, SELDOM, "fold_1/model.safetensors"),
-        (60_000, SELDOM, "report.html"),
+        pytest.param(30_000, SELDOM, "fold_1/model.safetensors", marks=pytest.mark.slow),
+        pytest.param(60_000, SELDOM, "report.html", marks=pytest.mark.slow),
     ],
     ids=["config", "training", "model", "report"],
 )
