@@ -46,6 +46,7 @@ def test_operations_are_those_of_the_layers() -> None:
     assert cost(spec, spec.preset("iemocap")).flops == recurrence + pooling + head
 
 
+@pytest.mark.slow
 def test_more_speech_costs_more_up_to_what_the_model_sees() -> None:
     spec = MODELS["smcn"]
     costs = [cost(spec, spec.preset("iemocap"), seconds=s).flops for s in (2, 4, 25, 60)]
