@@ -45,7 +45,10 @@ class RemoteFile:
             found = self._system.info(self._path)
         except (FileNotFoundError, IsADirectoryError):
             raise UsageError(f"no store at {url}, or nobody answers there") from None
-        except (ImportError, ValueError) as error:  # a protocol that nobody knows, or whose library is absent
+        except ImportError as error:
+            more = "pip install 'emofuse[remote]' (and s3fs for s3://, gcsfs for gs://)"
+            raise UsageError(f"{url} cannot be opened: {error}; {more}") from None
+        except ValueError as error:  # a protocol that nobody knows
             raise UsageError(f"{url} cannot be opened: {error}") from None
         except Exception as error:
             raise DataError(f"{url} cannot be opened: {type(error).__name__}: {error}") from None
