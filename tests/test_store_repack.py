@@ -89,3 +89,21 @@ def test_compressed_zeros_are_not_believed(path: Path, tmp_path: Path) -> None:
         file["manifest"].create_dataset("text", shape=(1 << 32,), dtype="u1", compression="gzip", chunks=(1 << 20,))
     with pytest.raises(DataError, match="far more than the file can mean"):
         repack(foreign)
+
+
+def test_groups_that_hold_each_other_are_not_followed(path: Path, tmp_path: Path) -> None:
+    foreign = foreign_copy(path, tmp_path / "loop.h5")
+    with h5py.File(foreign, "r+") as file:
+        for where in ("manifest", "features/hubert"):
+            file[where]["loop"] = file["/"]
+    assert repack(foreign).damaged == {}
+    np.testing.assert_array_equal(values(foreign, "hubert"), values(path, "hubert"))
+    with h5py.File(foreign) as file:
+        assert "loop" not in file["manifest"]
+
+
+def test_a_manifest_of_another_type_is_refused(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["manifest"].attrs["type"] = "feature"
+    with FeatureStore(path) as store, pytest.raises(DataError, match="its type is 'feature', expected 'manifest'"):
+        _ = store.manifest
