@@ -14,10 +14,11 @@ from conftest import ROOT
 from exchange_samples import FITTED, done, frames_in, give, make_store, manifest, put_manifest, same, take
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.folds import Fold
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.store.cli import store as cli
 from emofuse.store.exchange import FORMATS
-from emofuse.train.folds import Fold, encoder_leaks
+from emofuse.train.exposure import encoder_leaks
 
 WRITTEN = [entry.name for entry in FORMATS if entry.value.write is not None]
 FILES = [name for name in WRITTEN if not FORMATS[name].folder]

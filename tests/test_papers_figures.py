@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import train_samples as samples
 
-from emofuse.train.metrics import scores
+from emofuse.manifests.metrics import scores
 from emofuse.train.papers.finished import finished_folds
 from emofuse.train.papers.jobs import work_of
 from emofuse.train.papers.reproduce import reproduce

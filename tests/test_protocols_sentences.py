@@ -9,8 +9,8 @@ import train_samples as samples
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol as protocols
+from emofuse.manifests.folds import build, leaks
 from emofuse.manifests.schema import Utterance
-from emofuse.train.folds import build, leaks
 
 BY_SENTENCE = {"folds": {"by": "sentence", "parts": 3, "disjoint": ["sentence"]}}
 

@@ -10,8 +10,9 @@ import train_samples as samples
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol as protocols
+from emofuse.manifests.folds import Fold, build, leaks
 from emofuse.manifests.schema import Utterance
-from emofuse.train.folds import Fold, build, encoder_leaks, leaks
+from emofuse.train.exposure import encoder_leaks
 
 PROTOCOL = samples.protocol()
 UTTERANCES = samples.utterances()

@@ -250,7 +250,9 @@ def test_an_encoder_fitted_on_a_test_fold_is_refused_for_that_fold_alone(tmp_pat
     samples.protocol_file(tmp_path)
     with FeatureStore(samples.store(tmp_path / "s.h5", features=features)) as store:
         message = refusal(store, "text")
-        assert "fold 2 (2): the encoder of 'bert' was fitted on 16 of 16 test utterances, with their labels" in message
+        named = ", ".join([u.id for u in UTTERANCES if u.session == "2"][:3])
+        told = "fold 2 (2): the encoder of 'bert' was fitted on 16 of 16 test utterances, with their labels"
+        assert f"{told}: {named}, ...\n" in message
         assert "fold 1" not in message
         assert [f.number for f in plan(store, "text", folds="1,3").folds] == [1, 3]
 

@@ -216,12 +216,12 @@ def same(one: Path, other: Path) -> None:
 # The signal must come while the second fold is half done, on a fast machine too.
 LINGER = """
 import time
-put = resume.put
-def put_and_linger(path, *rest):
-    put(path, *rest)
-    if path.parent.name == "fold_2":
+write = resume.tensorfile.write
+def write_and_linger(path, *rest):
+    write(path, *rest)
+    if path.name == "training.safetensors" and path.parent.name == "fold_2":
         time.sleep(60)
-resume.put = put_and_linger
+resume.tensorfile.write = write_and_linger
 """
 
 

@@ -15,10 +15,10 @@ import train_samples as samples
 from train_samples import config, quietly, rows
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.metrics import scores
 from emofuse.store import FeatureData
 from emofuse.train.config import FitConfig
 from emofuse.train.loop import looks
-from emofuse.train.metrics import scores
 from emofuse.train.run import fit
 
 

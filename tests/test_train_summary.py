@@ -13,8 +13,8 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.metrics import intervals
 from emofuse.train import folder
-from emofuse.train.metrics import intervals
 from emofuse.train.summary import bootstrap_units, over_seeds
 
 UTTERANCES = samples.utterances()

@@ -11,8 +11,8 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.manifests.folds import build, even_sample
 from emofuse.store import FeatureStore
-from emofuse.train.folds import build, even_sample
 from emofuse.train.models.config import Config, with_settings
 from emofuse.train.plan import Plan, resolve
 from emofuse.train.run import fit

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from emofuse.common import tensorfile
 from emofuse.common.errors import DataError, EmofuseError
-from emofuse.common.files import put
 from emofuse.train.data import Statistics
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.config import Config
@@ -42,9 +39,9 @@ class Recipe:
 
 def save(path: Path, recipe: Recipe, state: Mapping[str, Tensor], statistics: Statistics) -> None:
     """Write a checkpoint; the file appears whole or not at all."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
+    tensors = dict(state)
     for modality, pair in statistics.items():
-        tensors |= {f"{PREFIX}{modality}.{k}": t.cpu() for k, t in zip(("mean", "scale"), pair, strict=True)}
+        tensors |= {f"{PREFIX}{modality}.{k}": t for k, t in zip(("mean", "scale"), pair, strict=True)}
     about = {
         "format": FORMAT,
         "model": recipe.model,
@@ -52,9 +49,7 @@ def save(path: Path, recipe: Recipe, state: Mapping[str, Tensor], statistics: St
         "inputs": asdict(recipe.inputs),
         "classes": recipe.classes,
     }
-    # One key: safetensors writes several in an order of chance, and equal runs shall give equal files.
-    # Bytes, not save_file: that one makes files that only their owner can read, and a lab shares its runs.
-    put(path, to_bytes(tensors, {"emofuse": json.dumps(about)}))
+    tensorfile.write(path, tensors, about)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, Recipe, Statistics]:
@@ -64,12 +59,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, R
         DataError: The file is damaged or holds something else.
     """
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            about: Any = json.loads((file.metadata() or {}).get("emofuse", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        tensors, about = tensorfile.read(path)
+    except DataError as error:
         raise DataError(f"{path} is no readable checkpoint: {error}") from None
-    found = about.get("format") if isinstance(about, dict) else None
+    found = about.get("format")
     if found != FORMAT:
         raise DataError(f"{path} is no emofuse checkpoint: its format is {found!r}, expected {FORMAT!r}")
     try:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.folds import check_groups
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.train.folds import check_groups
 from emofuse.train.join import AnyFeature, AnyStore
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from emofuse.common.progress import Progress
+from emofuse.manifests.folds import Fold
 from emofuse.train import evaluate, folder, summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.data import Corpus, Indices
-from emofuse.train.folds import Fold
 from emofuse.train.loop import train
 from emofuse.train.plan import Plan, with_seed
 from emofuse.train.report import write_report

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.folds import Fold
 from emofuse.manifests.joint import corpus_of, own
 from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.schema import Utterance
+from emofuse.store.fitted import PARTS
 from emofuse.train.advice import made_by
-from emofuse.train.folds import Fold, encoder_leaks
 from emofuse.train.join import AnyFeature, AnyStore, part_of, parts
 from emofuse.train.problems import Problems
+
+UNKNOWN = "unknown"
+"""The corpus of weights of which nobody has said what they were fitted on."""
 
 
 def encoder_remarks(
@@ -52,3 +58,68 @@ def _by_corpus(protocol: Protocol, store: AnyStore, folds: Sequence[Fold]) -> li
         (s.corpus, [replace(f, test=tuple(own(u) for u in f.test if corpus_of(u.id) == s.corpus)) for f in folds])
         for s in parts(store)
     ]
+
+
+def encoder_leaks(
+    name: str, provenance: Mapping[str, Any], corpus: str, folds: Sequence[Fold], command: str = "extract ..."
+) -> tuple[list[str], list[str]]:
+    """What an encoder's own training means for the test sides: (reasons to refuse, remarks to print).
+
+    An encoder fitted on labels of this corpus is refused for every fold whose test side it may have seen. Without
+    labels it is allowed, and said. `fitted_on` stands for the whole corpus where it lists no ids, sessions, speakers or
+    splits.
+
+    Args:
+        command: The `extract` command that made the feature.
+
+    Raises:
+        UsageError: Nobody has said what the encoder was fitted on, or not in words that can be checked.
+    """
+    refused, remarks = [], []
+    for entry in _fitted_on(provenance.get("fitted_on")):
+        labels = entry.get("labels", True) is not False
+        about = str(entry.get("corpus")).strip().casefold()
+        if about == UNKNOWN and labels:
+            raise UsageError(
+                f"nobody has said what the weights of feature {name!r} were fitted on; say it with "
+                f"`{command} --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
+            )
+        if about != corpus.casefold():
+            continue
+        lists = _lists(entry)
+        for fold in folds:
+            seen = [u.id for u in fold.test if _covers(lists, u)]
+            if not seen:
+                continue
+            told = (
+                f"fold {fold.number} ({fold.name}): the encoder of {name!r} was fitted on {len(seen)} of "
+                f"{len(fold.test)} test utterances"
+            )
+            if labels:
+                refused.append(f"{told}, with their labels: {', '.join(seen[:3])}{', ...' if len(seen) > 3 else ''}")
+            else:
+                remarks.append(f"{told}, without labels; this is allowed")
+    return refused, remarks
+
+
+def _fitted_on(stated: Any) -> list[Mapping[str, Any]]:
+    """The entries of `fitted_on`; whatever is no mapping that names a corpus stands for an unknown one."""
+    if stated is None:
+        return []
+    entries = stated if isinstance(stated, list | tuple) else [stated]
+    named = (isinstance(e, Mapping) and isinstance(e.get("corpus"), str) and e["corpus"].strip() for e in entries)
+    return [entry if known else {"corpus": UNKNOWN} for entry, known in zip(entries, named, strict=True)]
+
+
+def _lists(entry: Mapping[str, Any]) -> dict[str, set[str]]:
+    """What an entry restricts itself to: attribute of an utterance -> the values that were among the fitted ones."""
+    return {
+        key: {str(value) for value in entry[plural]}
+        for plural, key in PARTS.items()
+        if isinstance(entry.get(plural), list | tuple)
+    }
+
+
+def _covers(lists: Mapping[str, set[str]], utterance: Utterance) -> bool:
+    # A list restricts only what it can speak about: an utterance without a session may have been among any of them.
+    return all(getattr(utterance, key) is None or getattr(utterance, key) in values for key, values in lists.items())

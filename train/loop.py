@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.metrics import scores
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.data import Corpus, Indices
-from emofuse.train.metrics import scores
 from emofuse.train.models.base import FusionModel, Outputs
 from emofuse.train.resume import Best, Keeper, Kept, State
 

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UnknownNameError, UsageError, complain
+from emofuse.manifests.folds import Fold, build, even_sample
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.choose import choose
 from emofuse.train.config import FitConfig
 from emofuse.train.counts import Task, task_of
 from emofuse.train.exposure import encoder_remarks
-from emofuse.train.folds import Fold, build, even_sample
 from emofuse.train.join import AnyFeature, AnyStore, JoinedStore, parts
 from emofuse.train.match import protocol_of
 from emofuse.train.models.base import ModelSpec

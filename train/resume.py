@@ -6,20 +6,17 @@ models draw from; its header holds what is no tensor. The order of the batches f
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from emofuse.common import tensorfile
 from emofuse.common.errors import DataError
-from emofuse.common.files import put
+from emofuse.common.tensorfile import over, under
 
 FORMAT = "emofuse-training-1"
 SECONDS = 2.0
@@ -75,11 +72,9 @@ class Keeper:
 
     def _read(self) -> None:
         try:
-            with safe_open(self.path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("emofuse", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        except (OSError, SafetensorError, ValueError) as error:
-            raise DataError(f"{self.path} cannot be read: {error}; delete it, and the fold starts anew") from None
+            tensors, about = tensorfile.read(self.path)
+        except DataError as error:
+            raise DataError(f"{error}; delete it, and the fold starts anew") from None
         # A generator's state means nothing on another kind of device: there the fold starts anew.
         if about.get("format") == FORMAT and about["device"] == self.device.type:
             self._about, self._tensors = about, tensors
@@ -89,15 +84,11 @@ class Keeper:
         if not self.step:
             return None
         tensors, about = self._tensors, self._about
-        model.load_state_dict(_under(tensors, "model"))
-        adam: dict[int, State] = {}
-        for name, tensor in _under(tensors, "adam").items():
-            index, key = name.split("/")
-            adam.setdefault(int(index), {})[key] = tensor
-        optimiser.load_state_dict({"state": adam, "param_groups": optimiser.state_dict()["param_groups"]})
+        model.load_state_dict(under(tensors, "model"))
+        tensorfile.restore_optimiser(optimiser, under(tensors, "adam"))
         generator.set_state(tensors["generator"])
-        checkpoints = {step: _under(tensors, f"look/{step}") for step in about["looks"]}
-        weights = checkpoints.get(about["best"]["step"]) or _under(tensors, "best")
+        checkpoints = {step: under(tensors, f"look/{step}") for step in about["looks"]}
+        weights = checkpoints.get(about["best"]["step"]) or under(tensors, "best")
         self._tensors = {}
         return Kept(
             step=about["step"],
@@ -113,13 +104,12 @@ class Keeper:
         if began - self._last < max(SECONDS, SHARE * self._cost):
             return
         assert at.best is not None
-        tensors = _over("model", model.state_dict()) | {"generator": generator.get_state()}
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= _over(f"adam/{index}", state)
+        tensors = over("model", model.state_dict()) | {"generator": generator.get_state()}
+        tensors |= over("adam", tensorfile.optimiser_state(optimiser))
         for step, weights in at.checkpoints.items():
-            tensors |= _over(f"look/{step}", weights)
+            tensors |= over(f"look/{step}", weights)
         if at.best.step not in at.checkpoints:
-            tensors |= _over("best", at.best.weights)
+            tensors |= over("best", at.best.weights)
         about = {
             "format": FORMAT,
             "device": self.device.type,
@@ -129,18 +119,10 @@ class Keeper:
             "best": {"value": at.best.value, "step": at.best.step, "scores": at.best.scores},
             "looks": list(at.checkpoints),
         }
-        put(self.path, to_bytes(tensors, {"emofuse": json.dumps(about)}))
+        tensorfile.write(self.path, tensors, about)
         self._last = time.monotonic()
         self._cost = self._last - began
 
     def remove(self) -> None:
         """The fold is trained: nothing is kept any more."""
         self.path.unlink(missing_ok=True)
-
-
-def _over(prefix: str, state: Mapping[str, Tensor]) -> State:
-    return {f"{prefix}/{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> State:
-    return {n.removeprefix(f"{prefix}/"): t for n, t in tensors.items() if n.startswith(f"{prefix}/")}

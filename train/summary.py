@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.console import printable, table
+from emofuse.manifests.metrics import LEVEL, RESAMPLES, confusion, intervals, mean_and_deviation, recalls, scores
 from emofuse.manifests.protocol import METRICS
 from emofuse.manifests.schema import Utterance
-from emofuse.train.metrics import LEVEL, RESAMPLES, confusion, intervals, mean_and_deviation, recalls, scores
 from emofuse.train.models.config import settings_of
 from emofuse.train.plan import Plan
 

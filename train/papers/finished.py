@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emofuse.manifests.folds import Fold
 from emofuse.train import checkpoint
 from emofuse.train.data import Corpus, Indices
-from emofuse.train.folds import Fold
 from emofuse.train.loop import collect
 from emofuse.train.models.base import Outputs
 from emofuse.train.papers.jobs import Job

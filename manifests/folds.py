@@ -1,4 +1,4 @@
-"""Cross-validation folds, and the checks that no test utterance was seen before; in doubt they refuse."""
+"""Cross-validation folds: which utterances of a task train, validate and test; in doubt they refuse."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from emofuse.manifests.protocol import SPLITS, Protocol
 from emofuse.manifests.schema import Utterance
 
 Select = Literal["validation", "last"]
-UNKNOWN = "unknown"
-"""The corpus of weights of which nobody has said what they were fitted on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,63 +212,3 @@ def leaks(fold: Fold, disjoint: Sequence[str]) -> list[str]:
                     f"fold {fold.number}: {one} and {other} share {len(shared)} {word}(s): {', '.join(shared[:3])}"
                 )
     return found
-
-
-def encoder_leaks(
-    name: str, provenance: Mapping[str, Any], corpus: str, folds: Sequence[Fold], command: str = "extract ..."
-) -> tuple[list[str], list[str]]:
-    """What an encoder's own training means for the test sides: (reasons to refuse, remarks to print).
-
-    An encoder fitted on labels of this corpus is refused for every fold whose test side it may have seen. Without
-    labels it is allowed, and said. `fitted_on` stands for the whole corpus where it lists no ids, sessions, speakers or
-    splits.
-
-    Args:
-        command: The `extract` command that made the feature.
-
-    Raises:
-        UsageError: Nobody has said what the encoder was fitted on, or not in words that can be checked.
-    """
-    refused, remarks = [], []
-    for entry in _fitted_on(provenance.get("fitted_on")):
-        labels = entry.get("labels", True) is not False
-        about = str(entry.get("corpus")).strip().casefold()
-        if about == UNKNOWN and labels:
-            raise UsageError(
-                f"nobody has said what the weights of feature {name!r} were fitted on; say it with "
-                f"`{command} --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
-            )
-        if about != corpus.casefold():
-            continue
-        for fold in folds:
-            seen = sum(_covers(entry, u) for u in fold.test)
-            if not seen:
-                continue
-            told = (
-                f"fold {fold.number} ({fold.name}): the encoder of {name!r} was fitted on {seen} of "
-                f"{len(fold.test)} test utterances"
-            )
-            if labels:
-                refused.append(f"{told}, with their labels")
-            else:
-                remarks.append(f"{told}, without labels; this is allowed")
-    return refused, remarks
-
-
-def _fitted_on(stated: Any) -> list[Mapping[str, Any]]:
-    """The entries of `fitted_on`; whatever is no mapping that names a corpus stands for an unknown one."""
-    if stated is None:
-        return []
-    entries = stated if isinstance(stated, list | tuple) else [stated]
-    named = (isinstance(e, Mapping) and isinstance(e.get("corpus"), str) and e["corpus"].strip() for e in entries)
-    return [entry if known else {"corpus": UNKNOWN} for entry, known in zip(entries, named, strict=True)]
-
-
-def _covers(entry: Mapping[str, Any], utterance: Utterance) -> bool:
-    known = {
-        key: {str(value) for value in entry[plural]}
-        for key, plural in (("id", "ids"), ("session", "sessions"), ("speaker", "speakers"), ("split", "splits"))
-        if isinstance(entry.get(plural), list | tuple)
-    }
-    # A list restricts only what it can speak about: an utterance without a session may have been among any of them.
-    return all(getattr(utterance, key) is None or getattr(utterance, key) in values for key, values in known.items())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofuse.train.metrics import confusion, intervals, mean_and_deviation, recalls, scores, scores_of
+from emofuse.manifests.metrics import confusion, intervals, mean_and_deviation, recalls, scores, scores_of
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
 FOUND = np.array([0, 0, 0, 1, 1, 2, 2])
