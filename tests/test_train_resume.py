@@ -17,12 +17,12 @@ import train_samples as samples
 from torch import Tensor, nn
 
 from emofuse.common.errors import DataError
+from emofuse.common.folder import read_json
 from emofuse.common.registry import Entry
 from emofuse.store import FeatureStore
 from emofuse.train import loop, resume
 from emofuse.train.config import FitConfig
 from emofuse.train.data import Corpus
-from emofuse.train.folder import read_json
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
@@ -251,7 +251,7 @@ def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folde
     assert code == 2
     (line,) = err.strip().splitlines()
     holder = f"host {os.uname().nodename}, process {first.pid}, since "
-    assert f"error: another process is fitting into two.part ({holder}" in line
+    assert f"error: another process works in two.part ({holder}" in line
     first.send_signal(signal.SIGCONT)
     code, _, err = ended(first)
     assert code == 0, err

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import train_samples as samples
 
+from emofuse.common import folder
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.metrics import intervals
-from emofuse.train import folder
 from emofuse.train.summary import bootstrap_units, over_seeds
 
 UTTERANCES = samples.utterances()
@@ -109,7 +109,7 @@ def test_whatever_lies_at_out_is_never_replaced(tmp_path: Path, kind: str) -> No
 
 def test_damaged_json_says_which_file_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"half": ')
-    with pytest.raises(DataError, match=r"x\.json cannot be read: .*; delete the folder and fit again"):
+    with pytest.raises(DataError, match=r"x\.json cannot be read: .*; delete the folder and run again"):
         folder.read_json(tmp_path / "x.json")
 
 
@@ -121,11 +121,11 @@ def test_rows_of_different_keys_share_one_table(tmp_path: Path) -> None:
 
 def test_the_default_folder_depends_on_the_settings_alone() -> None:
     identity: dict[str, Any] = {"protocol": {"name": "iemocap4"}, "model": "smcn", "seed": 0}
-    one = folder.default_out(identity)
-    assert one == folder.default_out(dict(reversed(identity.items())))
-    assert one != folder.default_out(identity | {"seed": 1})
+    one = folder.named(Path("runs"), "tiny-concat", identity)
+    assert one == folder.named(Path("runs"), "tiny-concat", dict(reversed(identity.items())))
+    assert one != folder.named(Path("runs"), "tiny-concat", identity | {"seed": 1})
     assert one.parent == Path("runs")
-    assert one.name.startswith("iemocap4-smcn-")
+    assert one.name.startswith("tiny-concat-")
 
 
 def test_a_finished_run_of_the_same_settings_gives_its_metrics(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_held_run_is_refused_to_others_and_free_afterwards(tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     with folder.held(out):
-        expected = rf"another process is fitting into .*run\.part \(host .+, process {os.getpid()}, since .+\)"
+        expected = rf"another process works in .*run\.part \(host .+, process {os.getpid()}, since .+\)"
         with pytest.raises(UsageError, match=expected), folder.held(out):
             pass
         with folder.held(out.with_name("other")):

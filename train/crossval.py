@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emofuse.common import folder
 from emofuse.common.progress import Progress
 from emofuse.manifests.folds import Fold
-from emofuse.train import evaluate, folder, summary
+from emofuse.train import evaluate, summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.data import Corpus, Indices
 from emofuse.train.loop import train

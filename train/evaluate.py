@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.folder import read_json, write_csv, write_json
 from emofuse.manifests.metrics import confusion, recalls, scores
 from emofuse.train import checkpoint
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.data import Corpus, Indices, Statistics
-from emofuse.train.folder import read_json, write_csv, write_json
 from emofuse.train.loop import Trained, predict
 
 SELECTION, RESULT = "selection.json", "result.json"

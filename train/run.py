@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from emofuse.train import folder, summary
+from emofuse.common import folder
+from emofuse.train import summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
 from emofuse.train.crossval import Say, Work, cross_validate, over_seeds
@@ -54,7 +55,7 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
         torch.set_num_threads(config.threads)
     with resolved(config) as plan:
         run = plan.identity() | {"seeds": config.seeds}
-        out = config.out or folder.default_out(run, config.runs)
+        out = config.out or folder.named(config.runs, f"{plan.protocol.name}-{run['model']}", run)
         metrics = folder.finished(out, run)
         if metrics is not None:
             say(f"already done: {out} holds this very run")

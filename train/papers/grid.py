@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from emofuse.common.folder import write_csv, write_json
 from emofuse.manifests.metrics import scores
 from emofuse.manifests.protocol import METRICS
 from emofuse.train.data import Indices
-from emofuse.train.folder import write_csv, write_json
 from emofuse.train.papers.finished import FinishedFold, finished_folds
 from emofuse.train.papers.jobs import Job
 from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save

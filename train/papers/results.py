@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.train.folder import read_json
+from emofuse.common.folder import read_json
 from emofuse.train.papers.table import UNITS, Row, Table, Task
 from emofuse.train.run import Finished
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emofuse.train.folder import write_csv
+from emofuse.common.folder import write_csv
 from emofuse.train.papers.finished import finished_folds
 from emofuse.train.papers.jobs import Job
 from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save

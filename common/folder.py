@@ -28,7 +28,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}; delete the folder and fit again") from None
+        raise DataError(f"{path} cannot be read: {error}; delete the folder and run again") from None
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -47,10 +47,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def default_out(identity: Mapping[str, Any], runs: Path = Path("runs")) -> Path:
-    """`runs/PROTOCOL-MODEL-DIGEST`: equal settings come to the same folder, so the same command resumes."""
+def named(runs: Path, name: str, identity: Mapping[str, Any]) -> Path:
+    """`RUNS/NAME-DIGEST`: equal settings come to the same folder, so the same command resumes."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return runs / f"{identity['protocol']['name']}-{identity['model']}-{digest}"
+    return runs / f"{name}-{digest}"
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def held(out: Path) -> Iterator[None]:
         UsageError: Another process has it; names host and process.
     """
     path = out.with_name(f"{out.name}.part.lock")
-    busy = f"another process is fitting into {path.with_suffix('')} ({{holder}})"
+    busy = f"another process works in {path.with_suffix('')} ({{holder}})"
     with lock(path, f"{busy}; wait for it, stop it, or give another --out"):
         yield
 
