@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
-from emofuse.common.errors import UsageError, complain
+from emofuse.common.errors import UnknownNameError, UsageError, complain
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.protocol import SPLITS, Protocol
 from emofuse.manifests.schema import Utterance
@@ -56,6 +56,42 @@ def even_sample(utterances: Sequence[Utterance], protocol: Protocol, limit: int)
             left -= 1
     kept = {members[i * len(members) // share[key]].id for key, members in cells.items() for i in range(share[key])}
     return tuple(u for u in utterances if u.id in kept)
+
+
+def limited(
+    utterances: Sequence[Utterance], folds: Sequence[Fold], protocol: Protocol, limit: int
+) -> tuple[tuple[Utterance, ...], list[Fold]]:
+    """An even sample of at most `limit` utterances, and the folds of them.
+
+    Raises:
+        UsageError: A side of a fold would be empty.
+    """
+    kept = even_sample(utterances, protocol, limit)
+    fewer = [fold.of(kept) for fold in folds]
+    emptied = [
+        f"fold {f.number} has nothing left to {side}"
+        for f in fewer
+        for side, members in f.sides.items()
+        if not members and (side != "validation" or f.validated)
+    ]
+    complain(emptied, "--limit is too low")
+    return kept, fewer
+
+
+def chosen(folds: Sequence[Fold], asked: str) -> list[Fold]:
+    """The folds that `--folds` asks for: all, or numbers such as 1,3.
+
+    Raises:
+        UnknownNameError: No fold has such a number.
+    """
+    if asked == "all":
+        return list(folds)
+    by_number = {str(f.number): f for f in folds}
+    numbers = [n.strip() for n in asked.split(",")]
+    for number in numbers:
+        if number not in by_number:
+            raise UnknownNameError("fold", number, by_number, "Several: --folds 1,3.")
+    return [f for f in folds if str(f.number) in numbers]
 
 
 def build(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -> list[Fold]:

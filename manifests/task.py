@@ -172,11 +172,20 @@ class Protocol:
             utterances: The utterances of the task (those with a class).
             available: Ids that have every feature in use; None: all. Known gaps of the release are not differences.
         """
-        gaps = set(self.expected.without_audio) if self.expected else set()
-        counted = [u for u in utterances if available is None or u.id in available or u.id in gaps]
         return [
             f"{kind} {key}: found {have.get(key, 0)}, expected {want.get(key, 0)}"
-            for kind, have, want in self.counts(counted)
+            for kind, have, want in self.counts(self._counted(utterances, available))
             for key in sorted({*have, *want})
             if have.get(key, 0) != want.get(key, 0)
         ]
+
+    def off(self, utterances: Sequence[Utterance], available: set[str] | None = None) -> int:
+        """The largest difference of any count from the expected one: the total, a class, a fold. As `differences`."""
+        counted = self.counts(self._counted(utterances, available))
+        return max(
+            (abs(have.get(k, 0) - want.get(k, 0)) for _, have, want in counted for k in {*have, *want}), default=0
+        )
+
+    def _counted(self, utterances: Sequence[Utterance], available: set[str] | None) -> list[Utterance]:
+        gaps = set(self.expected.without_audio) if self.expected else set()
+        return [u for u in utterances if available is None or u.id in available or u.id in gaps]

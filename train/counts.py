@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emofuse.common.errors import UsageError
@@ -60,7 +60,7 @@ def task_of(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyFeatu
     excluded = {id: reason for id, reason in excluded.items() if id not in gaps}
     counted = [u for u in labelled if u.id not in excluded]
     differences = protocol.differences(labelled, available)
-    off = max(_off(protocol, counted), len(excluded))
+    off = max(protocol.off(counted), len(excluded))
     if off > allowed:
         lines = [*differences, *_lacking(held, excluded)]
         raise UsageError(
@@ -77,12 +77,6 @@ def _reason(store: AnyStore, id: str, held: Mapping[str, set[str]]) -> str:
     said = {(e.id, e.modality): e.reason for e in store.manifest.excluded}
     lacking = [modality for modality, ids in held.items() if id not in ids]
     return "; ".join(said.get((id, m)) or said.get((id, None)) or f"no up-to-date {m} feature" for m in lacking)
-
-
-def _off(protocol: Protocol, counted: Sequence[Utterance]) -> int:
-    """The largest difference of any count: the total, a class, a fold."""
-    pairs = protocol.counts(counted)
-    return max(abs(have.get(k, 0) - want.get(k, 0)) for _, have, want in pairs for k in {*have, *want})
 
 
 def _lacking(held: Mapping[str, set[str]], excluded: Mapping[str, str]) -> list[str]:

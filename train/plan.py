@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.common.errors import UnknownNameError, UsageError, complain
-from emofuse.manifests.folds import Fold, build, even_sample
+from emofuse.common.errors import UsageError
+from emofuse.manifests.folds import Fold, build, chosen, limited
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.choose import choose
@@ -167,11 +167,9 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
     folds = build(protocol, task.utterances, config.select)
     used = {u.id for fold in folds for side in fold.sides.values() for u in side}
     utterances = tuple(u for u in task.utterances if u.id in used)
-    folds = _chosen(folds, config.folds)
+    folds = chosen(folds, config.folds)
     if config.limit is not None:
-        utterances = even_sample(utterances, protocol, config.limit)
-        folds = [f.of(utterances) for f in folds]
-        complain([f"fold {f.number} has nothing left to {s}" for f in folds for s in _emptied(f)], "--limit is too low")
+        utterances, folds = limited(utterances, folds, protocol, config.limit)
         remarks.append(
             f"short run: {len(utterances)} utterances (--limit {config.limit}), spread over folds and classes"
         )
@@ -241,22 +239,6 @@ def _standardised(spec: ModelSpec, settings: Config, features: dict[str, AnyFeat
     return tuple(
         m for m, f in features.items() if choice[m] == "on" or (choice[m] == "auto" and f.encoder.startswith("logmel"))
     )
-
-
-def _chosen(folds: list[Fold], asked: str) -> list[Fold]:
-    if asked == "all":
-        return folds
-    by_number = {str(f.number): f for f in folds}
-    numbers = [n.strip() for n in asked.split(",")]
-    for number in numbers:
-        if number not in by_number:
-            raise UnknownNameError("fold", number, by_number, "Several: --folds 1,3.")
-    return [f for f in folds if str(f.number) in numbers]
-
-
-def _emptied(fold: Fold) -> list[str]:
-    expected = ("train", "validation", "test") if fold.validated else ("train", "test")
-    return [side for side in expected if not fold.sides[side]]
 
 
 def with_seed(plan: Plan, seed: int) -> Plan:
