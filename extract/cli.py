@@ -106,7 +106,7 @@ def _extract(
     specs = {encoder: ENCODERS[encoder] for encoder in encoders}
     manifest, where = read(dataset, root, limit, **reader)
     _need_modalities(dataset, manifest, specs)
-    device = _device(device)
+    device = device_of(device)
     plain = EncoderOptions(corpus=dataset, device=device)
     chosen = replace(plain, weights=weights, layers=layers, precision="fp32" if precision == "auto" else precision)
     # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
@@ -136,7 +136,7 @@ def _extract(
         jobs.append(job)
     used: set[str] = {spec.modality for spec in specs.values()}
     unusable = [item for item in manifest.excluded if item.modality in used]
-    manifest, clips, left_out = _survey(manifest, where, used, quiet)
+    manifest, clips, left_out = survey(manifest, where, used, quiet)
     unusable += left_out
     for unsurveyed in jobs:
         job = replace(unsurveyed, manifest=manifest, clips=clips)
@@ -196,7 +196,12 @@ def _need_modalities(dataset: str, manifest: Manifest, specs: dict[str, EncoderS
             raise UsageError(f"{dataset} has no {spec.modality} here, which {encoder} needs{hint}")
 
 
-def _device(asked: str) -> str:
+def device_of(asked: str) -> str:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:0` names here.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     import torch
 
     if asked == "auto":
@@ -210,9 +215,14 @@ def _device(asked: str) -> str:
     return str(device)
 
 
-def _survey(
+def survey(
     manifest: Manifest, root: Path, modalities: set[str], quiet: bool
 ) -> tuple[Manifest, dict[str, Any], tuple[Excluded, ...]]:
+    """What a look at a corpus finds: the manifest with lengths and digests, its clips, and what cannot be used.
+
+    Raises:
+        UsageError: No clip can be used.
+    """
     from emofuse.extract.survey import survey_audio, survey_text
 
     manifest, unusable = survey_text(manifest)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common import tensorfile
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders._audioset import SAMPLE_RATE, FrontEnd
 from emofuse.extract.encoders._pretrained import PRECISIONS
+from emofuse.extract.encoders._tensors import TensorFile
+from emofuse.extract.encoders._tuning import WEIGHTS, Block, Tuning
 from emofuse.extract.encoders._weights import Weights
 from emofuse.extract.encoders.base import Array, EncoderOptions, Modality
 
@@ -85,6 +90,8 @@ class PatchEncoder:
     pretrained_on: str
     """What the published weights were trained on."""
     options: EncoderOptions
+    parameters: Tensors = field(default_factory=dict)
+    """What `network` computes with, by name, those of a layer with its number in their name; `tuning` changes them."""
 
     @property
     def modality(self) -> Modality:
@@ -131,6 +138,7 @@ class PatchEncoder:
             "revision": None,
             "pretrained_on": f"{self.pretrained_on}, if {files} holds the published weights",
             "fitted_on": [],
+            **self.weights.said(),
             "device": self.options.device,
         }
 
@@ -156,6 +164,47 @@ class PatchEncoder:
             values = values[:, 0]
         ends = np.cumsum([len(p) for p in patches])
         return [part.copy() for part in np.split(values, ends[:-1])]
+
+    def tuning(self) -> Tuning:
+        """For `finetune`: what the last layer depends on is fitted, the rest stays."""
+        from torch import nn
+
+        module = nn.Module()
+        layers: dict[int, list[nn.Parameter]] = {}
+        for name, tensor in self.parameters.items():
+            self.parameters[name] = parameter = nn.Parameter(tensor)
+            module.register_parameter(name.replace(".", "/"), parameter)
+            number = re.search(r"\d+", name)
+            if number and int(number[0]) <= self.chosen[0]:
+                layers.setdefault(int(number[0]), []).append(parameter)
+        return Tuning(
+            module=module,
+            dimension=self.dimension,
+            blocks=tuple(Block(name=f"layer {n}", parameters=tuple(layers[n])) for n in sorted(layers)),
+            pooled=self._pooled,
+            save=self._save,
+        )
+
+    def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
+        import torch
+
+        patches = [self.front_end.patches(cast(Array, item)) for item in items]
+        # A copy: what was computed without gradients cannot take part in them.
+        every = torch.cat(patches).clone().to(self.options.device)
+        frames = self.network(every, self.chosen)[:, 0]
+        return torch.stack([part.mean(0) for part in torch.split(frames, [len(p) for p in patches])])
+
+    def _save(self, folder: Path, about: Mapping[str, Any]) -> None:
+        tensorfile.write(folder / WEIGHTS, self.parameters, about)
+
+
+def own_tensors(file: TensorFile, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+    """A network's tensors from a checkpoint that `finetune` wrote, under the names that `PatchEncoder` knows.
+
+    Raises:
+        UsageError, DataError: As `TensorFile.take`.
+    """
+    return {name: file.take(name, shape) for name, shape in shapes.items()}
 
 
 def place(tensors: Mapping[str, NDArray[np.float32]], options: EncoderOptions) -> Tensors:

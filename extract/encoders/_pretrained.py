@@ -69,6 +69,8 @@ class Pretrained:
 
     encoder: str
     model: Any
+    whole: Any
+    """What the checkpoint holds: the model, or that of which it is the encoder half."""
     config: Any
     weights: Weights
     digest: str
@@ -128,6 +130,7 @@ class Pretrained:
             if self.source.repository
             else "not stated: the weights are the user's",
             "fitted_on": self._fitted_on(),
+            **self.weights.said(),
             "device": self.options.device,
         }
 
@@ -180,13 +183,14 @@ def load(encoder: str, source: Source, options: EncoderOptions, expected_type: s
     text_types = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
     if kind == "AutoModelForTextEncoding" and type(config) not in text_types:
         kind = "AutoModel"
-    model = _load_model(getattr(transformers, kind), weights, config, torch.float32)
+    model = whole = _load_model(getattr(transformers, kind), weights, config, torch.float32)
     if config.is_encoder_decoder and hasattr(model, "get_encoder"):
         model = model.get_encoder()
     model = model.eval().requires_grad_(False).to(options.device, getattr(torch, PRECISIONS[options.precision]))
     return Pretrained(
         encoder=encoder,
         model=model,
+        whole=whole,
         config=config,
         weights=weights,
         digest=weights.digest(),

@@ -17,6 +17,7 @@ from typing import Any
 
 import xxhash
 
+from emofuse.common import tensorfile
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.torchaudio_compat import require
 
@@ -24,6 +25,8 @@ _REPOSITORY = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _HUB_SECONDS = 5.0
 _BLOCK_BYTES = 1 << 24
+CARD: dict[str, type] = {"fitted_on": list, "pretrained_on": str, "fold": dict}
+"""What a checkpoint of ours says of its making, and in what form."""
 # Keys that a saving library writes about itself; they change no output.
 _NOISE = {
     "_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "tokenizer_file",
@@ -62,6 +65,14 @@ class Weights:
                 while block := file.read(_BLOCK_BYTES):
                     state.update(block)
         return state.hexdigest()
+
+    def said(self) -> dict[str, Any]:
+        """What a checkpoint that emofuse made says of itself, for the provenance; nothing of any other.
+
+        Raises:
+            DataError: The file is damaged, or what it says is not in the form that emofuse writes.
+        """
+        return read_card(self.files[0]) if self.files[0].suffix == ".safetensors" else {}
 
     def settings(self, name: str) -> dict[str, Any]:
         """The JSON object in the file `name` of the folder.
@@ -128,6 +139,19 @@ def resolve(encoder: str, given: str | None, source: Source) -> Weights:
             f"Where there is a network, run: hf download {name}{at} --local-dir {target}{package}. "
             f"Put that folder here and pass --weights {target}"
         ) from None
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What a safetensors file of ours says of its own making: `fitted_on`, `pretrained_on`, `fold`; else nothing.
+
+    Raises:
+        DataError: The file is damaged, or what it says is not in the form that emofuse writes.
+    """
+    card = {k: v for k, v in tensorfile.about(path).items() if k in CARD}
+    wrong = [k for k, v in card.items() if not isinstance(v, CARD[k])]
+    if wrong:
+        raise DataError(f"{path} is damaged or was changed: what it says about {', '.join(wrong)} is in no known form")
+    return card
 
 
 class _UnreachableError(Exception):

@@ -80,6 +80,8 @@ class EncoderSpec:
     pretrained: bool
     """Whether it has weights, and with them a choice of layers and of precision; others refuse such options."""
     build: Callable[[EncoderOptions], Encoder]
+    tunable: bool = False
+    """Whether `finetune` can fit its weights further: what it builds has a method `tuning`."""
 
 
 def refuse_pretrained_options(encoder: str, options: EncoderOptions) -> None:

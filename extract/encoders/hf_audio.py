@@ -14,14 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders._pretrained import Pretrained, load
+from emofuse.extract.encoders._tuning import Tuning, of_pretrained
 from emofuse.extract.encoders._weights import Source
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
+
+if TYPE_CHECKING:
+    import torch
 
 _MASKED = ("hubert", "wav2vec2", "wavlm")
 _VARIANCE_FLOOR = 1e-7
@@ -89,6 +93,24 @@ class HfAudio:
             found.update(zip(which, self._forward([waveforms[i] for i in which]), strict=True))
         return [found[i] for i in range(len(waveforms))]
 
+    def tuning(self) -> Tuning:
+        """For `finetune`."""
+        return of_pretrained(self.base, self._pooled, "front end")
+
+    def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
+        import torch
+
+        waveforms = [self._prepare(cast(Array, item)) for item in items]
+        if not self.batched:
+            return torch.cat(
+                [self.base.model(**self._inputs([w])).last_hidden_state.float().mean(1) for w in waveforms]
+            )
+        hidden = self.base.model(**self._inputs(waveforms)).last_hidden_state.float()
+        counts = self.base.tensor(np.array([self.length(len(w)) for w in waveforms]))[:, None]
+        real = torch.arange(hidden.shape[1], device=hidden.device) < counts
+        pooled: torch.Tensor = (hidden * real[:, :, None]).sum(1) / counts
+        return pooled
+
     def _prepare(self, waveform: Array) -> Array:
         if self.normalise:
             mean, variance = waveform.mean(dtype=np.float64), waveform.var(dtype=np.float64)
@@ -98,6 +120,11 @@ class HfAudio:
     def _forward(self, waveforms: list[Array]) -> list[Array]:
         if not waveforms:
             return []
+        values = self.base.run(**self._inputs(waveforms))
+        return [row[: self.length(len(w))].copy() for row, w in zip(values, waveforms, strict=True)]
+
+    def _inputs(self, waveforms: list[Array]) -> dict[str, torch.Tensor]:
+        """Padded waveforms [B, samples] and their mask, on the device."""
         lengths = [len(w) for w in waveforms]
         padded = np.zeros((len(waveforms), max(lengths)), dtype=np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
@@ -105,10 +132,7 @@ class HfAudio:
         mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
         if self.norm is not None:
             self.norm.lengths = self.base.tensor(np.array([self._frames(n, 1) for n in lengths]))
-        values = self.base.run(
-            input_values=self.base.tensor(padded), attention_mask=self.base.tensor(mask.astype(np.int64))
-        )
-        return [row[: self.length(n)].copy() for row, n in zip(values, lengths, strict=True)]
+        return {"input_values": self.base.tensor(padded), "attention_mask": self.base.tensor(mask.astype(np.int64))}
 
     def _filled(self, samples: int) -> int:
         """Samples after filling up to the receptive field of one frame."""
@@ -161,7 +185,9 @@ def _register(name: str, description: str, source: Source, model_type: str | Non
     def of(options: EncoderOptions) -> HfAudio:
         return build(name, source, model_type, options)
 
-    ENCODERS.add(name, description, EncoderSpec(modality="audio", feature=name, pretrained=True, build=of))
+    ENCODERS.add(
+        name, description, EncoderSpec(modality="audio", feature=name, pretrained=True, tunable=True, build=of)
+    )
 
 
 _LIBRISPEECH = "LibriSpeech 960 h, audio alone"

@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xxhash
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders._pretrained import Pretrained, load
+from emofuse.extract.encoders._tuning import Tuning, of_pretrained
 from emofuse.extract.encoders._weights import Source, Weights
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
 from emofuse.extract.torchaudio_compat import import_transformers
+
+if TYPE_CHECKING:
+    import torch
 
 # In the order of precedence: what a tokenizer is built from.
 _TOKENIZER_FILES = (
@@ -101,15 +105,34 @@ class HfText:
         windows = self._windows([cast(str, item) for item in items])
         if not windows:
             return []
+        values = self.base.run(**self._inputs(windows))
+        frames = ((w.text, values[row, w.kept]) for row, w in enumerate(windows))
+        return [np.concatenate([part for _, part in parts]) for _, parts in groupby(frames, key=lambda pair: pair[0])]
+
+    def tuning(self) -> Tuning:
+        """For `finetune`."""
+        return of_pretrained(self.base, self._pooled, "embeddings")
+
+    def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
+        windows = self._windows([cast(str, item) for item in items])
+        hidden = self.base.model(**self._inputs(windows)).last_hidden_state
+        # What of each token counts for its text: its share among all tokens of it that are stored.
+        share = np.zeros((len(items), len(windows), hidden.shape[1]), dtype=np.float32)
+        for row, window in enumerate(windows):
+            share[window.text, row, window.kept] = 1
+        share /= share.sum(axis=(1, 2), keepdims=True)
+        pooled: torch.Tensor = self.base.tensor(share.reshape(len(items), -1)) @ hidden.flatten(0, 1).float()
+        return pooled
+
+    def _inputs(self, windows: list[Window]) -> dict[str, torch.Tensor]:
+        """Padded tokens [W, T] and their mask, on the device."""
         longest = max(len(w.tokens) for w in windows)
         ids = np.full((len(windows), longest), self.tokenizer.pad_token_id or 0, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, window in enumerate(windows):
             ids[row, : len(window.tokens)] = window.tokens
             mask[row, : len(window.tokens)] = 1
-        values = self.base.run(input_ids=self.base.tensor(ids), attention_mask=self.base.tensor(mask))
-        frames = ((w.text, values[row, w.kept]) for row, w in enumerate(windows))
-        return [np.concatenate([part for _, part in parts]) for _, parts in groupby(frames, key=lambda pair: pair[0])]
+        return {"input_ids": self.base.tensor(ids), "attention_mask": self.base.tensor(mask)}
 
     def _windows(self, texts: list[str]) -> list[Window]:
         """The windows of all texts, in order; every text has at least one kept token."""
@@ -190,7 +213,7 @@ def _register(name: str, description: str, source: Source, model_type: str | Non
     def of(options: EncoderOptions) -> HfText:
         return build(name, source, model_type, options)
 
-    ENCODERS.add(name, description, EncoderSpec(modality="text", feature=name, pretrained=True, build=of))
+    ENCODERS.add(name, description, EncoderSpec(modality="text", feature=name, pretrained=True, tunable=True, build=of))
 
 
 _BOOKS = "BooksCorpus and English Wikipedia"

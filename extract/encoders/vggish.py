@@ -91,7 +91,7 @@ def read_weights(file: TensorFile) -> dict[str, NDArray[np.float32]]:
         UsageError: A tensor is missing or of another shape: another network's weights.
         DataError: Damaged values.
     """
-    slim = file.find("conv1/weights") is not None
+    slim, ours = file.find("conv1/weights") is not None, file.find("1/kernel") is not None
     found, before = {}, 1
     for layer, width in enumerate((*CONVOLUTIONS, *DENSE), 1):
         convolution = layer <= len(CONVOLUTIONS)
@@ -103,10 +103,11 @@ def read_weights(file: TensorFile) -> dict[str, NDArray[np.float32]]:
             found[f"{layer}/kernel"] = kernel.transpose(3, 2, 0, 1) if convolution else kernel.T
             found[f"{layer}/bias"] = file.take(f"{name}/biases", (width,))
         else:
-            name, ours = _TORCH[layer - 1], _SLIM[layer - 1]
             shape = (width, before, 3, 3) if convolution else (width, before)
-            found[f"{layer}/kernel"] = file.take(f"{name}.weight", shape, ours)
-            found[f"{layer}/bias"] = file.take(f"{name}.bias", (width,), ours)
+            names = (f"{layer}/kernel", f"{layer}/bias")
+            held = names if ours else (f"{_TORCH[layer - 1]}.weight", f"{_TORCH[layer - 1]}.bias")
+            found[names[0]] = file.take(held[0], shape, _SLIM[layer - 1])
+            found[names[1]] = file.take(held[1], (width,), _SLIM[layer - 1])
         before = width
     return found
 
@@ -156,11 +157,12 @@ def _build(options: EncoderOptions) -> PatchEncoder:
         digest=held.digest(),
         pretrained_on="a preliminary YouTube-8M: millions of clips of YouTube with labels of their topics",
         options=options,
+        parameters=weights,
     )
 
 
 ENCODERS.add(
     "vggish",
     "VGGish, a frame per 0.96 s; needs --weights vggish-10086976.pth",
-    EncoderSpec(modality="audio", feature="vggish", pretrained=True, build=_build),
+    EncoderSpec(modality="audio", feature="vggish", pretrained=True, tunable=True, build=_build),
 )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders._audioset import FrontEnd
-from emofuse.extract.encoders._patches import Outputs, PatchEncoder, place
+from emofuse.extract.encoders._patches import Outputs, PatchEncoder, own_tensors, place
 from emofuse.extract.encoders._pretrained import check_options
 from emofuse.extract.encoders._tensors import TensorFile, find_file, read_tensors
 from emofuse.extract.encoders._weights import Weights
@@ -94,7 +94,19 @@ def read_weights(file: TensorFile) -> dict[str, NDArray[np.float32]]:
         return _from_tflite(file)
     if file.kind == "hdf5":
         return _from_keras(file)
+    if file.kind == "safetensors":
+        return own_tensors(file, _shapes())
     raise UsageError(f"{file.path}: encoder yamnet reads .h5 and .tflite, not {file.kind}{file.looks()}; {_ADVICE}")
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """Of every tensor of the network, as `read_weights` gives them."""
+    shapes: dict[str, tuple[int, ...]] = {"dense/kernel": (CLASSES, WIDTHS[-1]), "dense/bias": (CLASSES,)}
+    for layer, kind, before, width in _convolutions():
+        side, depth = 1 if kind == "pointwise_conv" else 3, 1 if kind == "depthwise_conv" else before
+        shapes[f"layer{layer}/{kind}/kernel"] = (width, depth, side, side)
+        shapes[f"layer{layer}/{kind}/bias"] = (width,)
+    return shapes
 
 
 def _from_keras(file: TensorFile) -> dict[str, NDArray[np.float32]]:
@@ -137,7 +149,7 @@ def _from_tflite(file: TensorFile) -> dict[str, NDArray[np.float32]]:
 def _build(options: EncoderOptions) -> PatchEncoder:
     check_options(options)
     chosen = OUTPUTS.choose(options.layers)
-    path = find_file("yamnet", options.weights, (".h5", ".hdf5", ".tflite"), _ADVICE)
+    path = find_file("yamnet", options.weights, (".h5", ".hdf5", ".tflite", ".safetensors"), _ADVICE)
     weights = place(read_weights(read_tensors(path, "yamnet", _ADVICE)), options)
     held = Weights(folder=path.parent, files=(path,), repository=None, revision=None)
     return PatchEncoder(
@@ -150,11 +162,12 @@ def _build(options: EncoderOptions) -> PatchEncoder:
         digest=held.digest(),
         pretrained_on="AudioSet: 2 million clips of YouTube with 521 labels of sounds, laughter and crying among them",
         options=options,
+        parameters=weights,
     )
 
 
 ENCODERS.add(
     "yamnet",
     "YAMNet, a frame per 0.48 s; needs --weights yamnet.h5 or yamnet.tflite",
-    EncoderSpec(modality="audio", feature="yamnet", pretrained=True, build=_build),
+    EncoderSpec(modality="audio", feature="yamnet", pretrained=True, tunable=True, build=_build),
 )

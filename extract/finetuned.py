@@ -1,0 +1,62 @@
+"""What `finetune` left, as `extract --weights` takes it: a checkpoint for each fold of its corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emofuse.common import folder
+from emofuse.common.errors import UsageError
+
+FORMAT = "emofuse-finetune-1"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The weights of one fold."""
+
+    folder: Path
+    suffix: str
+    """What its feature's name ends with."""
+
+
+def checkpoints(weights: str | None, encoder: str, corpus: str) -> list[Checkpoint]:
+    """The checkpoints of a run of `finetune`; none where `weights` is something else.
+
+    The run's own corpus gets one feature per fold, `NAME-finetuned@FOLD`. Any other corpus is in no fold: it gets
+    one feature, `NAME-CORPUS`, of a run that has one fold alone.
+
+    Raises:
+        UsageError: The run is unfinished, is of another encoder, or has several folds for another corpus.
+    """
+    path = Path(weights) if weights else None
+    run = _run_of(path) if path else None
+    if path is None or run is None:
+        return []
+    unfinished = not (path / "metrics.json").is_file()
+    if unfinished:
+        raise UsageError(f"{path} is unfinished; the same `emofuse finetune` command goes on with it")
+    if run["encoder"] != encoder:
+        raise UsageError(f"{path} holds fine-tuned weights of encoder {run['encoder']}, not of {encoder}")
+    numbers = run["folds"]
+    if run["corpus"] == corpus:
+        return [Checkpoint(folder=path / f"fold_{n}", suffix=f"-finetuned@{n}") for n in numbers]
+    if len(numbers) > 1:
+        raise UsageError(
+            f"{path} holds weights for folds {', '.join(map(str, numbers))} of {run['corpus']}, and {corpus} is in "
+            f"none of them: pass one fold's, such as --weights {path / f'fold_{numbers[0]}'}"
+        )
+    return [Checkpoint(folder=path / f"fold_{numbers[0]}", suffix=f"-{run['corpus']}")]
+
+
+def _run_of(path: Path) -> dict[str, Any] | None:
+    config = path / "config.json"
+    if not config.is_file():
+        return None
+    held = folder.read_json(config)
+    if not isinstance(held, dict) or held.get("format") != FORMAT:
+        return None
+    run: dict[str, Any] = held["run"]
+    return run
