@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from emofuse.common.console import say, size
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, complain
 
 if TYPE_CHECKING:
-    from emofuse.extract.encoders.base import EncoderSpec
+    from emofuse.extract.encoders.base import EncoderOptions, EncoderSpec
     from emofuse.extract.runner import Job
     from emofuse.manifests.schema import Excluded, Manifest
 
@@ -43,7 +45,9 @@ def corpus_options(function: Any) -> Any:
 @corpus_options
 @click.option("--store", type=click.Path(path_type=Path), help="The file to write [cache/DATASET.h5].")
 @click.option("--name", help="What the feature is called in the store [the encoder's name].")
-@click.option("--weights", help="A folder, a file, or ORG/NAME[@revision] on the hub [its own].")
+@click.option(
+    "--weights", help="A folder, a file, ORG/NAME[@revision] on the hub, or a run of `emofuse finetune` [its own]."
+)
 @click.option(
     "--fitted-on",
     metavar="WHAT",
@@ -100,6 +104,7 @@ def _extract(
     from emofuse.extract import runner
     from emofuse.extract.encoders.base import EncoderOptions
     from emofuse.extract.encoders.registry import ENCODERS
+    from emofuse.extract.finetuned import checkpoints
     from emofuse.store.fitted import parse_fitted_on
     from emofuse.store.spec import DTYPES
 
@@ -112,17 +117,17 @@ def _extract(
     # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
     some_pretrained = any(spec.pretrained for spec in specs.values())
     said = {"fitted_on": parse_fitted_on(fitted_on)} if fitted_on else {}
-    jobs = []
-    for encoder, spec in specs.items():
-        concerned = spec.pretrained or not some_pretrained
-        job = runner.Job(
+
+    def job(encoder: str, options: EncoderOptions, feature: str) -> runner.Job:
+        concerned = options is not plain
+        return runner.Job(
             store=store or Path("cache") / f"{dataset}.h5",
             manifest=manifest,
             root=where,
             clips={},
-            encoder=spec.build(chosen if concerned else plain),
+            encoder=specs[encoder].build(options),
             encoder_name=encoder,
-            feature=name or spec.feature,
+            feature=feature,
             dtype=DTYPES[dtype],
             device=device,
             no_text=no_text,
@@ -132,22 +137,37 @@ def _extract(
                 **(said if concerned else {}),
             },
         )
-        runner.check(job)
-        jobs.append(job)
+
+    jobs: list[Callable[[], runner.Job]] = []
+    for encoder, spec in specs.items():
+        options = chosen if spec.pretrained or not some_pretrained else plain
+        tuned = checkpoints(options.weights, encoder, dataset)
+        wanted = [(replace(options, weights=str(t.folder)), t.feature(spec.feature, name)) for t in tuned] or [
+            (options, name or spec.feature)
+        ]
+        for each, feature in wanted:
+            made = job(encoder, each, feature)
+            runner.check(made)
+            # Of several checkpoints one alone lies in memory at a time.
+            jobs.append(partial(job, encoder, each, feature) if len(wanted) > 1 else partial(_itself, made))
     used: set[str] = {spec.modality for spec in specs.values()}
     unusable = [item for item in manifest.excluded if item.modality in used]
     manifest, clips, left_out = survey(manifest, where, used, quiet)
     unusable += left_out
-    for unsurveyed in jobs:
-        job = replace(unsurveyed, manifest=manifest, clips=clips)
+    for make in jobs:
+        surveyed = replace(make(), manifest=manifest, clips=clips)
         if dry_run:
-            _describe(job)
+            _describe(surveyed)
             continue
-        outcome = runner.run(job, quiet)
-        say(runner.speed_line(job, outcome))
+        outcome = runner.run(surveyed, quiet)
+        say(runner.speed_line(surveyed, outcome))
         unusable += outcome.failed
         manifest = manifest.excluding(outcome.failed)
     return _report(unusable)
+
+
+def _itself(job: Job) -> Job:
+    return job
 
 
 def read(dataset: str, root: Path | None, limit: int | None, **reader: Any) -> tuple[Manifest, Path]:

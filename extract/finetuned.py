@@ -18,8 +18,14 @@ class Checkpoint:
     """The weights of one fold."""
 
     folder: Path
-    suffix: str
-    """What its feature's name ends with."""
+    called: str
+    """What its feature's name ends with, where the user gives none."""
+    part: str
+    """What it ends with in any case."""
+
+    def feature(self, usual: str, name: str | None) -> str:
+        """The name of its feature: the user's, or what the encoder's `usual` one becomes."""
+        return (name or usual + self.called) + self.part
 
 
 def checkpoints(weights: str | None, encoder: str, corpus: str) -> list[Checkpoint]:
@@ -42,13 +48,13 @@ def checkpoints(weights: str | None, encoder: str, corpus: str) -> list[Checkpoi
         raise UsageError(f"{path} holds fine-tuned weights of encoder {run['encoder']}, not of {encoder}")
     numbers = run["folds"]
     if run["corpus"] == corpus:
-        return [Checkpoint(folder=path / f"fold_{n}", suffix=f"-finetuned@{n}") for n in numbers]
+        return [Checkpoint(folder=path / f"fold_{n}", called="-finetuned", part=f"@{n}") for n in numbers]
     if len(numbers) > 1:
         raise UsageError(
             f"{path} holds weights for folds {', '.join(map(str, numbers))} of {run['corpus']}, and {corpus} is in "
             f"none of them: pass one fold's, such as --weights {path / f'fold_{numbers[0]}'}"
         )
-    return [Checkpoint(folder=path / f"fold_{numbers[0]}", suffix=f"-{run['corpus']}")]
+    return [Checkpoint(folder=path / f"fold_{numbers[0]}", called=f"-{run['corpus']}", part="")]
 
 
 def _run_of(path: Path) -> dict[str, Any] | None:

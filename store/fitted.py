@@ -13,6 +13,8 @@ UNKNOWN: list[dict[str, Any]] = [{"corpus": "unknown", "labels": True}]
 """Where nobody has said it; `fit` refuses such a feature."""
 PARTS = {"ids": "id", "sessions": "session", "speakers": "speaker", "splits": "split"}
 """Key of an entry -> what of an utterance it lists."""
+SHOWN = 12
+"""How many of a list are named."""
 
 
 def parse_fitted_on(words: str) -> list[dict[str, Any]]:
@@ -52,8 +54,13 @@ def in_words(stated: Any) -> str:
 
 
 def _told(entry: Mapping[str, Any]) -> str:
-    lists = [f"{one} {', '.join(entry[many])}" for many, one in PARTS.items() if many in entry]
+    lists = [_listed(one, entry[many]) for many, one in PARTS.items() if many in entry]
     return ", ".join([entry["corpus"], *lists, *([] if entry["labels"] else ["without labels"])])
+
+
+def _listed(one: str, values: Sequence[str]) -> str:
+    shown = ", ".join(values[:SHOWN])
+    return f"{one} {shown}" if len(values) <= SHOWN else f"{len(values)} {one}s: {shown}, ..."
 
 
 def nameless(stated: Any, manifest: Manifest) -> list[dict[str, Any]]:

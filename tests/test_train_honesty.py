@@ -16,9 +16,9 @@ from train_samples import config, quietly, rows
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train import checkpoint, evaluate
+from emofuse.train.load import Loader
 from emofuse.train.loop import predict
 from emofuse.train.plan import resolve
-from emofuse.train.run import load
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_a_checkpoint_alone_gives_the_predictions_again(run: Path, folder: Path)
     assert (recipe.model, recipe.classes, list(statistics)) == ("smcn", samples.CLASSES, ["audio"])
     with FeatureStore(folder / "tiny.h5") as store:
         plan = resolve(store, config(folder, "x", "smcn"))
-        corpus = load(plan).using(statistics)
+        corpus = Loader(plan).corpus(plan.folds[0]).using(statistics)
     test = [i for i, u in enumerate(plan.utterances) if u.session == "2"]
     probabilities, _ = predict(model, corpus, np.array(test))
     written = [r for r in rows(run / "predictions.csv") if r["fold"] == "2"]
@@ -82,7 +82,8 @@ def weights(run: Path, fold: int = 1) -> bytes:
 
 def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
     with FeatureStore(folder / "tiny.h5") as store:
-        corpus = load(resolve(store, config(folder, "x")))
+        plan = resolve(store, config(folder, "x"))
+        corpus = Loader(plan).corpus(plan.folds[0])
     arguments = (corpus, np.arange(4), ["a", "b", "c", "d"], samples.CLASSES)
     with pytest.raises(RuntimeError, match=r"before selection.json is written"):
         evaluate.test(tmp_path, *arguments, {"fold": 1}, ())
@@ -92,7 +93,8 @@ def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: 
 
 def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
     with FeatureStore(folder / "tiny.h5") as store:
-        corpus = load(resolve(store, config(folder, "x")))
+        plan = resolve(store, config(folder, "x"))
+        corpus = Loader(plan).corpus(plan.folds[0])
     with pytest.raises(RuntimeError, match="scored already"):
         evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1}, ())
 

@@ -20,8 +20,9 @@ from emofuse.store import FeatureStore
 from emofuse.train.cli import fit as command
 from emofuse.train.config import FitConfig
 from emofuse.train.join import JoinedStore, open_stores
+from emofuse.train.load import Loader
 from emofuse.train.plan import Plan
-from emofuse.train.run import fit, load, resolved
+from emofuse.train.run import fit, resolved
 
 torch.set_num_threads(1)
 
@@ -110,7 +111,7 @@ def test_a_run_that_tests_another_corpus(folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_standardised_comes_from_the_training_corpora_alone(folder: Path) -> None:
     with resolved(joint.config(folder, test="far")) as found:
-        corpus, train = load(found), found.folds[0].train
+        corpus, train = Loader(found).corpus(found.folds[0]), found.folds[0].train
         place = {u.id: i for i, u in enumerate(found.utterances)}
         fitted = corpus.fitted(np.array([place[u.id] for u in train]))
         ids: dict[str, list[str]] = {}

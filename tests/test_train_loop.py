@@ -18,11 +18,12 @@ from emofuse.train import checkpoint, loop
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
 from emofuse.train.data import Corpus, Resident
+from emofuse.train.load import Loader
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
 from emofuse.train.plan import resolve
-from emofuse.train.run import load, recipe_of
+from emofuse.train.run import recipe_of
 
 TRAIN, VALIDATION = np.arange(0, 32), np.arange(32, 48)
 
@@ -39,7 +40,7 @@ def prepared(path: Path, model: str = "linear", **settings: Any) -> tuple[Recipe
     protocol = str(path.parent / "tiny4.toml")
     with FeatureStore(path) as store:
         plan = resolve(store, FitConfig(store=path, model=model, protocol=protocol, audio=audio, device="cpu"))
-        recipe, corpus = recipe_of(plan), load(plan)
+        recipe, corpus = recipe_of(plan), Loader(plan).corpus(plan.folds[0])
     return replace(recipe, settings=replace(recipe.settings, **settings)), corpus.fitted(TRAIN)
 
 

@@ -23,12 +23,13 @@ from emofuse.store import FeatureStore
 from emofuse.train import loop, resume
 from emofuse.train.config import FitConfig
 from emofuse.train.data import Corpus
+from emofuse.train.load import Loader
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
 from emofuse.train.plan import resolve
 from emofuse.train.resume import Keeper
-from emofuse.train.run import fit, load, recipe_of
+from emofuse.train.run import fit, recipe_of
 
 CPU = torch.device("cpu")
 TRAIN, VALIDATION = torch.arange(32).numpy(), torch.arange(32, 48).numpy()
@@ -74,7 +75,7 @@ def prepared(folder: Path, model: str) -> tuple[Any, Corpus]:
     )
     with FeatureStore(asked.store) as store:
         plan = resolve(store, asked)
-        recipe, corpus = recipe_of(plan), load(plan)
+        recipe, corpus = recipe_of(plan), Loader(plan).corpus(plan.folds[0])
     settings = samples.shrunk(recipe.settings, lr=0.01, batch=8, steps=30, epochs=0.0)
     return replace(recipe, settings=settings), corpus.fitted(TRAIN)
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import chain, count
 
 from emofuse.store import Feature, FeatureStore
-from emofuse.train.join import AnyFeature, AnyStore, part_of, parts
+from emofuse.train.join import AnyFeature, AnyStore, held_by, parts
+from emofuse.train.parts import whole_name
 
 # Stage 2 does not know stage 1: these are the words that its users know best, and no more than advice.
 ENCODERS = {
@@ -63,12 +64,12 @@ def _command(
     more: Sequence[str],
 ) -> str:
     corpus = next(filter(None, (_remembered(f, "corpus_options") for f in store.features.values())), [])
-    own = _remembered(part_of(like, store), "encoder_options") if like else []
+    own = _remembered(held_by(store, like)[0], "encoder_options") if like else []
     if layers is not None:
         own = [*_without(own, "--layers"), "--layers", layers]
     for option in (word for word in more if word.startswith("--")):
         corpus, own = _without(corpus, option), _without(own, option)
-    called = ["--name", name] if name not in (None, usual_name(encoder)) else []
+    called = ["--name", name] if name not in (None, usual_name(encoder), f"{usual_name(encoder)}-finetuned") else []
     words = ("--dataset", store.manifest.corpus, *corpus, "--encoder", encoder, *own, *more, *map(str, called))
     return shlex.join(("extract", *words, "--store", str(store.path)))
 
@@ -77,7 +78,7 @@ def made_by(store: FeatureStore, feature: Feature) -> str:
     """The command that made a feature: `extract`, or the import of another lab's files."""
     origin = feature.fingerprint.get("imported_from")
     if origin is None:
-        return extract_command(store, feature.encoder, like=feature, name=feature.name)
+        return extract_command(store, feature.encoder, like=feature, name=whole_name(feature) or feature.name)
     words = ("emofuse", "store", "import", str(store.path), "--from", str(origin), "--source", "...")
     return shlex.join((*words, "--name", feature.name, "--modality", feature.modality)).replace("'...'", "...")
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
-from emofuse.train.advice import UNLAYERED, adding, extract_command, for_lacking, for_unknown, renewed, usual_name
-from emofuse.train.join import AnyFeature, AnyStore, JoinedFeature, JoinedStore, part_of, parts
+from emofuse.train.advice import (
+    UNLAYERED,
+    adding,
+    extract_command,
+    for_lacking,
+    for_unknown,
+    made_by,
+    renewed,
+    usual_name,
+)
+from emofuse.train.join import AnyFeature, AnyStore, JoinedFeature, JoinedStore, held_by, offered, parts
 from emofuse.train.models.base import ModelSpec
 
 
@@ -43,7 +52,7 @@ def _modalities(
     store: AnyStore, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
 ) -> list[str]:
     named = [m for m in spec.modalities if wanted[m] is not None]
-    present = [m for m in spec.modalities if any(_fits(f, spec, m) for f in store.features.values())]
+    present = [m for m in spec.modalities if any(_fits(f, spec, m) for f in offered(store).values())]
     if spec.needs == "all":
         return list(spec.modalities)
     if spec.needs == "any":
@@ -74,15 +83,18 @@ def _advice(store: AnyStore, spec: ModelSpec) -> str:
 def _feature(
     store: AnyStore, name: str, spec: ModelSpec, modality: str, wanted: str | None
 ) -> tuple[AnyFeature, str | None]:
-    of_modality = {n: f for n, f in store.features.items() if f.modality == modality}
+    held = offered(store)
+    of_modality = {n: f for n, f in held.items() if f.modality == modality}
     candidates = {n: f for n, f in of_modality.items() if _fits(f, spec, modality)} or of_modality
     default = spec.features[modality]
-    if wanted is not None and wanted not in store.features:
-        wanted = usual_name(wanted) if usual_name(wanted) in store.features else wanted
-    if wanted is not None and wanted in store.features and wanted not in of_modality:
-        raise UsageError(f"--{modality} {wanted}: that feature is {store.features[wanted].modality}")
-    if wanted in of_modality:
-        return of_modality[wanted], None
+    # One part of a feature may be named, too: it is a feature of its own.
+    named: dict[str, AnyFeature] = {**store.features, **held}
+    if wanted is not None and wanted not in named:
+        wanted = usual_name(wanted) if usual_name(wanted) in named else wanted
+    if wanted is not None and wanted in named:
+        if named[wanted].modality != modality:
+            raise UsageError(f"--{modality} {wanted}: that feature is {named[wanted].modality}")
+        return named[wanted], None
     silent = [s for s in parts(store) if not s.manifest.has(modality)]
     if silent:
         needed = [
@@ -141,11 +153,10 @@ def _alike(store: AnyStore, spec: ModelSpec, feature: JoinedFeature) -> None:
 
 
 def _usable(store: AnyStore, name: str, spec: ModelSpec, feature: AnyFeature) -> None:
-    halves = [(s, half) for s in parts(store) if not (half := part_of(feature, s)).complete]
+    halves = [(s, half) for s in parts(store) for half in held_by(s, feature) if not half.complete]
     if halves:
         told = [
-            f"feature {f.name!r} of {s.path} is incomplete; the same command finishes it: "
-            + extract_command(s, f.encoder, like=f, name=f.name)
+            f"feature {f.name!r} of {s.path} is incomplete; the same command finishes it: " + made_by(s, f)
             for s, f in halves
         ]
         raise UsageError("\n".join(told))
@@ -158,7 +169,7 @@ def _usable(store: AnyStore, name: str, spec: ModelSpec, feature: AnyFeature) ->
         f"has no layer axis, which model {name} needs: " if spec.layered else held
     )
     modality = feature.modality
-    fitting = [f.name for f in store.features.values() if _fits(f, spec, modality)]
+    fitting = [f.name for f in offered(store).values() if _fits(f, spec, modality)]
     if fitting:
         raise UsageError(f"{problem}give --{modality} {' or '.join(sorted(fitting))}")
     if spec.layered and feature.encoder in UNLAYERED:

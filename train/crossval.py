@@ -17,7 +17,8 @@ from emofuse.common.progress import Progress
 from emofuse.manifests.folds import Fold
 from emofuse.train import evaluate, summary
 from emofuse.train.checkpoint import Recipe
-from emofuse.train.data import Corpus, Indices
+from emofuse.train.data import Indices
+from emofuse.train.load import Loader
 from emofuse.train.loop import train
 from emofuse.train.plan import Plan, with_seed
 from emofuse.train.report import write_report
@@ -32,7 +33,7 @@ class Work:
 
     plan: Plan
     recipe: Recipe
-    corpus: Corpus
+    loader: Loader
     header: Sequence[str]
     """What the report says on top."""
     say: Say
@@ -80,7 +81,8 @@ def cross_validate(work: Work, part: Path) -> dict[str, Any]:
     if plan.config.optimism:
         for fold, result in zip(plan.folds, results, strict=True):
             test, metric = _indices(fold.test, place), plan.protocol.metrics[0]
-            result["optimistic"] = evaluate.optimistic(part / f"fold_{fold.number}", work.corpus, test, metric)
+            target, corpus = part / f"fold_{fold.number}", work.loader.corpus(fold)
+            result["optimistic"] = evaluate.optimistic(target, corpus, test, metric)
     predictions = [row for f in plan.folds for row in folder.read_csv(part / f"fold_{f.number}" / "predictions.csv")]
     history = [row for f in plan.folds for row in folder.read_csv(part / f"fold_{f.number}" / "history.csv")]
     metrics = summary.summarise(plan, results, predictions)
@@ -111,9 +113,9 @@ def _fit_fold(
     plan, recipe = work.plan, work.recipe
     target.mkdir(exist_ok=True)
     training, validation, test = (_indices(side, place) for side in fold.sides.values())
-    metric, seconds = plan.protocol.metrics[0], 0.0
+    metric, seconds, corpus = plan.protocol.metrics[0], 0.0, work.loader.corpus(fold)
     if not (target / evaluate.SELECTION).exists():
-        fitted = work.corpus.fitted(training)
+        fitted = corpus.fitted(training)
         trained = train(
             recipe,
             fitted,
@@ -141,7 +143,7 @@ def _fit_fold(
         "call": call,
     }
     ids = [plan.utterances[i].id for i in test.tolist()]
-    evaluate.test(target, work.corpus, test, ids, plan.protocol.classes, about, plan.config.score_without)
+    evaluate.test(target, corpus, test, ids, plan.protocol.classes, about, plan.config.score_without)
 
 
 def _class_weights(plan: Plan, training: Indices) -> Tensor | None:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emofuse.train.join import AnyFeature
+from emofuse.store import Feature
+from emofuse.train.join import JoinedFeature
 
 Indices = NDArray[np.int64]
 Pool = Literal["frames", "mean", "mean+deviation"]
@@ -42,7 +43,11 @@ class Resident:
 
     @staticmethod
     def load(
-        feature: AnyFeature, ids: Sequence[str], device: torch.device, limit: int | None = None, pool: Pool = "frames"
+        feature: Feature | JoinedFeature,
+        ids: Sequence[str],
+        device: torch.device,
+        limit: int | None = None,
+        pool: Pool = "frames",
     ) -> Resident:
         """Read `ids` of a feature, at most `limit` frames of each, as frames or as one pooled vector."""
         whole = feature.lengths[[feature.position[i] for i in ids]]

@@ -11,9 +11,11 @@ from emofuse.manifests.folds import Fold
 from emofuse.manifests.joint import corpus_of, own
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
+from emofuse.store import Feature
 from emofuse.store.fitted import PARTS
 from emofuse.train.advice import made_by
-from emofuse.train.join import AnyFeature, AnyStore, part_of, parts
+from emofuse.train.join import AnyFeature, AnyStore, held_by, parts
+from emofuse.train.parts import PartedFeature
 from emofuse.train.problems import Problems
 
 UNKNOWN = "unknown"
@@ -31,11 +33,10 @@ def encoder_remarks(
     """
     problems, refused, remarks = Problems(), [], []
     for feature in features.values():
-        for part in parts(store):
-            made = part_of(feature, part)
-            command = made_by(part, made)
-            # One encoder made all parts of a feature: what any store says of it counts for every corpus.
-            for corpus, tested in _by_corpus(protocol, store, folds):
+        for made, concerned in _made(store, feature, folds):
+            command = made_by(made.store, made)
+            # One encoder made what all stores have of a feature: what any store says of it counts for every corpus.
+            for corpus, tested in _by_corpus(protocol, store, concerned):
                 with problems.noting():
                     bad, said = encoder_leaks(made.name, made.provenance, corpus, tested, command)
                     refused += bad
@@ -48,6 +49,13 @@ def encoder_remarks(
             + "\nLeave those folds out (--folds) or take a feature whose encoder was not fitted on them."
         )
     return list(dict.fromkeys(remarks))
+
+
+def _made(store: AnyStore, feature: AnyFeature, folds: Sequence[Fold]) -> list[tuple[Feature, Sequence[Fold]]]:
+    """Every feature that was made by one encoder, and the folds that see it."""
+    if isinstance(feature, PartedFeature):
+        return [(feature.part(fold), [fold]) for fold in folds]
+    return [(made, folds) for s in parts(store) for made in held_by(s, feature)]
 
 
 def _by_corpus(protocol: Protocol, store: AnyStore, folds: Sequence[Fold]) -> list[tuple[str, list[Fold]]]:

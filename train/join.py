@@ -19,6 +19,7 @@ from emofuse.manifests.joint import corpus_of, joined, joined_name, own_name
 from emofuse.manifests.schema import Manifest
 from emofuse.store import Feature, FeatureStore, Ragged
 from emofuse.train.config import FitConfig
+from emofuse.train.parts import PartedFeature, parted
 from emofuse.train.problems import Problems
 
 
@@ -98,7 +99,7 @@ class JoinedStore:
 
 
 AnyStore = FeatureStore | JoinedStore
-AnyFeature = Feature | JoinedFeature
+AnyFeature = Feature | JoinedFeature | PartedFeature
 
 
 def parts(store: AnyStore) -> list[FeatureStore]:
@@ -106,9 +107,20 @@ def parts(store: AnyStore) -> list[FeatureStore]:
     return [*store.parts.values()] if isinstance(store, JoinedStore) else [store]
 
 
-def part_of(feature: AnyFeature, store: FeatureStore) -> Feature:
-    """A feature as one of the stores behind it holds it."""
-    return feature.parts[store.corpus] if isinstance(feature, JoinedFeature) else feature
+def held_by(store: FeatureStore, feature: AnyFeature) -> Sequence[Feature]:
+    """A feature as one of the stores behind it holds it: one, or one for each fold."""
+    if isinstance(feature, PartedFeature):
+        return feature.parts
+    return (feature.parts[store.corpus] if isinstance(feature, JoinedFeature) else feature,)
+
+
+def offered(store: AnyStore) -> dict[str, AnyFeature]:
+    """What a model may be fitted on, by name; a feature in parts stands there once, and its parts do not."""
+    if isinstance(store, JoinedStore):
+        return dict(store.features)
+    whole = parted(store)
+    single = {part.name for feature in whole.values() for part in feature.parts}
+    return {**{n: f for n, f in store.features.items() if n not in single}, **whole}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from emofuse.train.match import protocol_of
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, settings_of, with_settings
 from emofuse.train.models.registry import MODELS, variant
+from emofuse.train.parts import PartedFeature
 from emofuse.train.problems import Problems
 
 
@@ -173,6 +174,11 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
         remarks.append(
             f"short run: {len(utterances)} utterances (--limit {config.limit}), spread over folds and classes"
         )
+    for modality, feature in features.items():
+        if isinstance(feature, PartedFeature):
+            with problems.noting():
+                features[modality] = feature.serving(folds, protocol.grouping)
+    problems.stop()
     remarks += encoder_remarks(store, features, protocol, folds)
     remarks += task.remarks
     if isinstance(store, JoinedStore):

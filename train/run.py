@@ -16,10 +16,9 @@ from emofuse.train import summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
 from emofuse.train.crossval import Say, Work, cross_validate, over_seeds
-from emofuse.train.data import Corpus, Resident
 from emofuse.train.join import open_stores
+from emofuse.train.load import Loader
 from emofuse.train.models.base import Inputs
-from emofuse.train.models.config import SequenceConfig
 from emofuse.train.plan import Plan, resolve
 
 
@@ -77,26 +76,12 @@ def _fit(plan: Plan, part: Path, say: Say) -> dict[str, Any]:
     header = summary.header(plan, count)
     for line in header:
         say(line)
-    corpus = load(plan)
     if plan.device.type == "cuda":
         # cuBLAS reads this when it starts; without it equal seeds may give unequal sums.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    work = Work(plan=plan, recipe=recipe, corpus=corpus, header=header, say=say)
+    work = Work(plan=plan, recipe=recipe, loader=Loader(plan), header=header, say=say)
     return (cross_validate if plan.config.seeds == 1 else over_seeds)(work, part)
-
-
-def load(plan: Plan) -> Corpus:
-    """Read every feature of a plan into the memory of its device."""
-    ids = [u.id for u in plan.utterances]
-    settings, sides = plan.settings, {}
-    for modality, feature in plan.features.items():
-        limit = None
-        if isinstance(settings, SequenceConfig):
-            limit = settings.max_frames if modality == "audio" else settings.max_words
-        sides[modality] = Resident.load(feature, ids, plan.device, limit, plan.spec.pool)
-    labels = torch.from_numpy(plan.labels).to(plan.device)
-    return Corpus(modalities=sides, labels=labels, standardised=plan.standardised)
 
 
 def recipe_of(plan: Plan) -> Recipe:

@@ -14,6 +14,7 @@ from emofuse.manifests.metrics import LEVEL, RESAMPLES, confusion, intervals, me
 from emofuse.manifests.protocol import METRICS
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.config import settings_of
+from emofuse.train.parts import PartedFeature
 from emofuse.train.plan import Plan
 
 
@@ -161,7 +162,8 @@ def _feature_line(plan: Plan, modality: str) -> str:
     rate = f", {feature.frame_rate:g} frames/s" if feature.frame_rate else ""
     layers = f" x {len(feature.layers)} layers" if feature.layers else ""
     scaled = ", standardised by training statistics" if modality in plan.standardised else ""
-    return f"{modality:9} {feature.name} ({feature.encoder}), {feature.dimension} wide{layers}{rate}{scaled}"
+    parts = ", for each fold its own part" if isinstance(feature, PartedFeature) else ""
+    return f"{modality:9} {feature.name} ({feature.encoder}), {feature.dimension} wide{layers}{rate}{parts}{scaled}"
 
 
 def _selection(plan: Plan) -> str:

@@ -206,6 +206,7 @@ def spec_for(job: Import, said: Said, seen: Survey, dtype: str, words: Words) ->
             "fitted_on": UNKNOWN if words.fitted_on is None else words.fitted_on,
             "fitted_on_said_by": words.said_by,
             **({"original_fingerprint": dict(told)} if told else {}),
+            **({"fold": dict(said.fold)} if said.fold else {}),
             "emofuse": version("emofuse"),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },

@@ -32,6 +32,8 @@ class Said:
     frame_rate: float | None = None
     fingerprint: Mapping[str, Any] | None = None
     """The fingerprint of the feature that was exported."""
+    fold: Mapping[str, Any] | None = None
+    """The fold that it is a part for, whose test side its encoder has not seen."""
 
     @property
     def known(self) -> bool:
@@ -93,6 +95,7 @@ def describe(corpus: str, features: Iterable[Feature]) -> dict[str, Any]:
                 # Silence would come back as "unknown"; a feature that names nothing was fitted on nothing.
                 "fitted_on": f.provenance.get("fitted_on") or [],
                 "fingerprint": dict(f.fingerprint),
+                **({"fold": f.provenance["fold"]} if "fold" in f.provenance else {}),
             }
             for f in features
         },
@@ -154,7 +157,7 @@ def parse(record: Any, name: str, modality: str) -> Said:
     ]
     if problems:
         raise DataError(f"what the source says of feature {name!r} is damaged: {', '.join(problems)}")
-    fingerprint = chosen.get("fingerprint")
+    fingerprint, fold = chosen.get("fingerprint"), chosen.get("fold")
     return Said(
         fitted_on=fitted_on,
         encoder=chosen["encoder"],
@@ -163,6 +166,7 @@ def parse(record: Any, name: str, modality: str) -> Said:
         layers=tuple(layers),
         frame_rate=rate,
         fingerprint=fingerprint if isinstance(fingerprint, Mapping) else None,
+        fold=fold if isinstance(fold, Mapping) else None,
     )
 
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from emofuse.manifests.folds import Fold
 from emofuse.train import checkpoint
-from emofuse.train.data import Corpus, Indices
+from emofuse.train.data import Indices
+from emofuse.train.load import Loader
 from emofuse.train.loop import collect
 from emofuse.train.models.base import Outputs
 from emofuse.train.papers.jobs import Job
 from emofuse.train.plan import Plan
-from emofuse.train.run import fit, load, resolved
+from emofuse.train.run import fit, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +32,15 @@ class FinishedFold:
     validation: Indices
     test: Indices
     labels: Indices
-    _corpus: Corpus
+    _loader: Loader
     _weights: Path
 
     def outputs(self, indices: Indices, take: Callable[[Outputs], torch.Tensor]) -> NDArray[np.float32]:
         """What `take` takes of the selected weights' outputs, in the order of `indices`."""
-        model, _, statistics = checkpoint.load(self._weights, self._corpus.labels.device)
-        return collect(model, self._corpus.using(statistics), indices, lambda outputs, _: take(outputs))
+        model, _, statistics = checkpoint.load(self._weights, self.plan.device)
+        return collect(
+            model, self._loader.corpus(self.fold).using(statistics), indices, lambda outputs, _: take(outputs)
+        )
 
 
 @contextmanager
@@ -45,7 +48,7 @@ def finished_folds(job: Job) -> Iterator[list[FinishedFold]]:
     """Every fold of every seed of a job that is done."""
     done = fit(job.config, say=lambda text: None)
     with resolved(job.config) as plan:
-        corpus = load(plan)
+        loader = Loader(plan)
         place = {u.id: i for i, u in enumerate(plan.utterances)}
         found = []
         for seed in done.metrics.get("seeds", [job.config.seed]):
@@ -60,7 +63,7 @@ def finished_folds(job: Job) -> Iterator[list[FinishedFold]]:
                         validation=sides["validation"],
                         test=sides["test"],
                         labels=plan.labels,
-                        _corpus=corpus,
+                        _loader=loader,
                         _weights=root / f"fold_{fold.number}" / "model.safetensors",
                     )
                 )
