@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emofuse.common import tensorfile
+from emofuse.common.errors import UsageError
 from emofuse.common.files import put
 from emofuse.extract.encoders.base import Array
 
@@ -25,7 +26,7 @@ _BESIDE = (".json", ".txt", ".model")
 
 
 # What transformers calls the list of a model's layers.
-_LISTS = ("layer", "layers", "block")
+_LISTS = ("layer", "layers", "block", "h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +76,17 @@ def _blocks(base: Pretrained, input_block: str) -> tuple[Block, ...]:
 
     from emofuse.extract.encoders._pretrained import depth
 
-    parent, layers = next(
+    found = [
         (module, child)
         for module in base.model.modules()
         for name, child in module.named_children()
         if name in _LISTS and isinstance(child, nn.ModuleList) and len(child) == depth(base.config)
-    )
+    ]
+    if not found:
+        raise UsageError(
+            f"encoder {base.encoder}: no list of layers in {type(base.model).__name__} that can be set free"
+        )
+    parent, layers = found[0]
     children = list(parent.children())
     after = [p for child in children[_place(children, layers) + 1 :] for p in child.parameters()]
     blocks = [tuple(layer.parameters()) for layer in layers]

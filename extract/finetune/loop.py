@@ -60,8 +60,7 @@ def fit_fold(
     blocks = len(model.tuning.blocks)
     half = settings.precision == "fp16"
     scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=half, init_scale=at.loss_scale or 2.0**14)
-    small = settings.batch // settings.accumulate
-    every = training_batches(source.sizes, sides.train, small, settings.seed, at.update * settings.accumulate)
+    every = training_batches(source.sizes, sides.train, settings.batch, settings.seed, at.update)
     losses, started = torch.zeros((), device=device), time.monotonic() - at.seconds
     since, batches, note = 0, source.ahead(every), ""
     while at.update < total and at.waited < settings.patience:
@@ -75,8 +74,9 @@ def fit_fold(
         except RuntimeError as error:  # torch names a full GPU by its own class, a full host by a text
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
+            several = settings.batch // settings.accumulate
             raise UsageError(
-                f"the memory of {device} is full with {small} utterances at once: the same command with "
+                f"the memory of {device} is full with {several} utterances at once: the same command with "
                 f"--accumulate {2 * settings.accumulate} takes half of them at a time"
             ) from None
         at.update += 1
@@ -116,11 +116,13 @@ def _update(
     model.train()
     optimiser.zero_grad(set_to_none=True)
     mean = torch.zeros((), device=device)
-    for _ in range(settings.accumulate):
-        indices, items = next(batches)
-        labels = torch.from_numpy(source.labels[indices]).to(device)
+    indices, items = next(batches)
+    labels = torch.from_numpy(source.labels[indices]).to(device)
+    weight = len(labels) if class_weights is None else class_weights[labels].sum()
+    for part in np.array_split(np.arange(len(items)), settings.accumulate):
+        some = slice(part[0], part[-1] + 1)
         with _computing(settings, device):
-            loss = F.cross_entropy(model(items), labels, class_weights) / settings.accumulate
+            loss = F.cross_entropy(model(items[some]), labels[some], class_weights, reduction="sum") / weight
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         mean += loss.detach()
     scaler.unscale_(optimiser)
