@@ -13,30 +13,13 @@ import click
 
 from emofuse.common.console import say, size
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, complain
+from emofuse.extract.options import corpus_options, device_of, read, remembered, survey
 
 if TYPE_CHECKING:
     from emofuse.extract.encoders.base import EncoderOptions, EncoderSpec
     from emofuse.extract.runner import Job
+    from emofuse.extract.transcribe import Transcripts
     from emofuse.manifests.schema import Excluded, Manifest
-
-
-def corpus_options(function: Any) -> Any:
-    """The options that say which corpus is read, and how; shared by `extract` and `emofuse manifest`."""
-    for option in (
-        click.option(
-            "--transcripts", type=click.Path(path_type=Path), help="CSV with columns id,text (SAVEE has none)."
-        ),
-        click.option("--meld-clips", type=click.Choice(["plain", "recut"]), help="Which test clips of MELD [plain]."),
-        click.option(
-            "--manifest", "manifest_file", type=click.Path(path_type=Path), help="Your CSV or JSONL (custom)."
-        ),
-        click.option("--limit", type=click.IntRange(min=1), help="At most this many utterances, spread evenly."),
-        click.option(
-            "--root", type=click.Path(path_type=Path), help="The corpus folder [$EMOFUSE_CORPORA/NAME or corpora/NAME]."
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +43,11 @@ def corpus_options(function: Any) -> Any:
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option(
     "--dtype", type=click.Choice(["fp16", "fp32", "bf16"]), default="fp16", show_default=True, help="On disk."
+)
+@click.option(
+    "--transcribe",
+    metavar="MODEL",
+    help="Have the utterances without a text recognised by a folder or ORG/NAME, such as openai/whisper-small.",
 )
 @click.option("--no-text", is_flag=True, help="Leave the texts out of the store; a digest of each stays.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how large it would be; write nothing.")
@@ -98,6 +86,7 @@ def _extract(
     quiet: bool,
     fitted_on: str | None,
     no_text: bool,
+    transcribe: str | None,
     **reader: Any,
 ) -> int:
     _check_names(dataset, encoders, name, weights)
@@ -105,13 +94,17 @@ def _extract(
     from emofuse.extract.encoders.base import EncoderOptions
     from emofuse.extract.encoders.registry import ENCODERS
     from emofuse.extract.finetuned import checkpoints
+    from emofuse.extract.transcribe import transcripts, without_blanks
     from emofuse.store.fitted import parse_fitted_on
     from emofuse.store.spec import DTYPES
 
     specs = {encoder: ENCODERS[encoder] for encoder in encoders}
     manifest, where = read(dataset, root, limit, **reader)
-    _need_modalities(dataset, manifest, specs)
+    store = store or Path("cache") / f"{dataset}.h5"
     device = device_of(device)
+    heard = transcripts(store, transcribe, without_blanks(manifest), device)
+    manifest = without_blanks(manifest) if heard.source else manifest
+    _need_modalities(dataset, manifest, specs, recognised=heard.source is not None)
     plain = EncoderOptions(corpus=dataset, device=device)
     chosen = replace(plain, weights=weights, layers=layers, precision="fp32" if precision == "auto" else precision)
     # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
@@ -121,7 +114,7 @@ def _extract(
     def job(encoder: str, options: EncoderOptions, feature: str) -> runner.Job:
         concerned = options is not plain
         return runner.Job(
-            store=store or Path("cache") / f"{dataset}.h5",
+            store=store,
             manifest=manifest,
             root=where,
             clips={},
@@ -131,8 +124,9 @@ def _extract(
             dtype=DTYPES[dtype],
             device=device,
             no_text=no_text,
+            recogniser=heard.source,
             provenance={
-                "corpus_options": _corpus_options(where, reader),
+                "corpus_options": remembered(where, {**reader, "transcribe": transcribe}),
                 "encoder_options": _encoder_options(weights, layers) if concerned else [],
                 **(said if concerned else {}),
             },
@@ -150,12 +144,15 @@ def _extract(
             runner.check(made)
             # Of several checkpoints one alone lies in memory at a time.
             jobs.append(partial(job, encoder, each, feature) if len(wanted) > 1 else partial(_itself, made))
-    used: set[str] = {spec.modality for spec in specs.values()}
+    used: set[str] = {*(spec.modality for spec in specs.values()), *(["audio"] if heard.source else [])}
     unusable = [item for item in manifest.excluded if item.modality in used]
     manifest, clips, left_out = survey(manifest, where, used, quiet)
     unusable += left_out
+    manifest, silent = _transcribed(heard, manifest, where, dry_run=dry_run, quiet=quiet)
+    if "text" in {spec.modality for spec in specs.values()}:
+        unusable += silent
     for make in jobs:
-        surveyed = replace(make(), manifest=manifest, clips=clips)
+        surveyed = _knowing(replace(make(), manifest=manifest, clips=clips), weights)
         if dry_run:
             _describe(surveyed)
             continue
@@ -163,6 +160,8 @@ def _extract(
         say(runner.speed_line(surveyed, outcome))
         unusable += outcome.failed
         manifest = manifest.excluding(outcome.failed)
+    if not dry_run:
+        heard.finish()
     return _report(unusable)
 
 
@@ -170,16 +169,35 @@ def _itself(job: Job) -> Job:
     return job
 
 
-def read(dataset: str, root: Path | None, limit: int | None, **reader: Any) -> tuple[Manifest, Path]:
-    """Read a corpus with the options of `corpus_options`."""
-    from emofuse.datasets.base import ReaderOptions
-    from emofuse.datasets.registry import read_corpus
+def _knowing(job: Job, weights: str | None) -> Job:
+    """The job, which knows what of its corpus the encoder's weights have heard without labels."""
+    from emofuse.extract.heard import heard
 
-    options = ReaderOptions(
-        transcripts=reader["transcripts"], meld_clips=reader["meld_clips"], manifest=reader["manifest_file"]
+    also = heard(weights, job.manifest) if "--weights" in job.provenance["encoder_options"] else []
+    if not also:
+        return job
+    stated = {**job.encoder.provenance(), **job.provenance}["fitted_on"]
+    return replace(job, provenance={**job.provenance, "fitted_on": [*stated, *also]})
+
+
+def _transcribed(
+    heard: Transcripts, manifest: Manifest, root: Path, *, dry_run: bool, quiet: bool
+) -> tuple[Manifest, list[Excluded]]:
+    """The manifest with recognised texts, and what was silent."""
+    manifest = heard.known(manifest)
+    if heard.recogniser is None:
+        return manifest, heard.left_out(manifest)
+    if dry_run:
+        say(f"{len(heard.lacking(manifest))} utterances would be transcribed by {heard.source}")
+        return manifest, []
+    before = len(heard.lacking(manifest))
+    manifest, silent, written = heard.fill(manifest, root, quiet)
+    say(
+        f"{written} utterances transcribed by {heard.source}"
+        + (f", {before - written} already were" if written < before else "")
+        + (f"; no words in {len(silent)}" if silent else "")
     )
-    manifest, where = read_corpus(dataset, root, options)
-    return (manifest.sample(limit) if limit else manifest), where
+    return manifest, silent
 
 
 def _check_names(dataset: str, encoders: tuple[str, ...], name: str | None, weights: str | None) -> None:
@@ -205,60 +223,17 @@ def _check_names(dataset: str, encoders: tuple[str, ...], name: str | None, weig
     complain(problems, "cannot extract")
 
 
-def _need_modalities(dataset: str, manifest: Manifest, specs: dict[str, EncoderSpec]) -> None:
+def _need_modalities(dataset: str, manifest: Manifest, specs: dict[str, EncoderSpec], *, recognised: bool) -> None:
     from emofuse.datasets.registry import CORPORA
 
     for encoder, spec in specs.items():
-        if not manifest.has(spec.modality):
+        if not manifest.has(spec.modality) and not (spec.modality == "text" and recognised):
             hint = ""
             if spec.modality == "text" and "transcripts" in CORPORA[dataset].options:
                 hint = "; the release has no transcripts: pass --transcripts CSV (columns id,text)"
+            if spec.modality == "text" and manifest.has("audio"):
+                hint += f"{' or' if hint else ';'} have them recognised: --transcribe openai/whisper-small"
             raise UsageError(f"{dataset} has no {spec.modality} here, which {encoder} needs{hint}")
-
-
-def device_of(asked: str) -> str:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:0` names here.
-
-    Raises:
-        UsageError: There is no such device.
-    """
-    import torch
-
-    if asked == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(asked)
-    except RuntimeError:
-        raise UsageError(f"no device {asked!r}; valid: auto, cpu, cuda, cuda:0") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"no device {asked!r}: {torch.cuda.device_count()} CUDA devices are visible to this torch")
-    return str(device)
-
-
-def survey(
-    manifest: Manifest, root: Path, modalities: set[str], quiet: bool
-) -> tuple[Manifest, dict[str, Any], tuple[Excluded, ...]]:
-    """What a look at a corpus finds: the manifest with lengths and digests, its clips, and what cannot be used.
-
-    Raises:
-        UsageError: No clip can be used.
-    """
-    from emofuse.extract.survey import survey_audio, survey_text
-
-    manifest, unusable = survey_text(manifest)
-    if "audio" not in modalities:
-        return manifest, {}, unusable
-    survey = survey_audio(manifest, root, quiet)
-    if not survey.clips:
-        raise UsageError(f"no clip under {root} can be used; {survey.unusable[0].id}: {survey.unusable[0].reason}")
-    return survey.manifest, survey.clips, (*unusable, *survey.unusable)
-
-
-def _corpus_options(root: Path, reader: dict[str, Any]) -> list[str]:
-    """How the corpus was read, as options: recorded, so that `fit` can say which command adds a feature."""
-    flags = {"transcripts": "--transcripts", "meld_clips": "--meld-clips", "manifest_file": "--manifest"}
-    given = [(flag, str(reader[key])) for key, flag in flags.items() if reader[key] is not None]
-    return ["--root", str(root), *(word for pair in given for word in pair)]
 
 
 def _encoder_options(weights: str | None, layers: str) -> list[str]:

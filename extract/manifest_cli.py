@@ -11,7 +11,7 @@ import click
 
 from emofuse.common.console import printable, say, table
 from emofuse.common.errors import DONE, EXCLUDED, command
-from emofuse.extract.cli import corpus_options, read
+from emofuse.extract.options import corpus_options, read
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Manifest

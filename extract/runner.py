@@ -48,6 +48,8 @@ class Job:
     provenance: Mapping[str, Any]
     no_text: bool = False
     """Leave the texts out of the store."""
+    recogniser: str | None = None
+    """What wrote the texts that the corpus itself does not have."""
 
     @property
     def stored_manifest(self) -> Manifest:
@@ -70,7 +72,9 @@ class Outcome:
 
 def feature_spec(job: Job) -> FeatureSpec:
     """The feature that a job makes, with its fingerprint and provenance."""
-    policy = {"audio": dict(POLICY)} if job.encoder.modality == "audio" else {"text_kind": "transcript"}
+    policy: dict[str, Any] = {"audio": dict(POLICY)} if job.encoder.modality == "audio" else {"text_kind": "transcript"}
+    if job.recogniser and job.encoder.modality == "text":
+        policy = {"text_kind": "transcript, or asr where there is none", "recogniser": job.recogniser}
     return FeatureSpec(
         name=job.feature,
         modality=job.encoder.modality,

@@ -20,8 +20,12 @@ from emofuse.common.errors import UsageError, complain
 from emofuse.common.files import put
 
 SCHEMA_VERSION = 1
+ASR = "asr"
+"""The kind of a text that a speech recogniser wrote."""
 WITHDRAWN = "withdrawn"
 """Why an utterance is excluded whose speaker took back the consent; no later reading of the corpus adds it again."""
+OF_TEXT = ("text_digest", "sentence_digest", "text_kind", "text_source")
+"""What an utterance says of its text; gone with it."""
 Extra = Mapping[str, str | float]
 
 
@@ -47,6 +51,10 @@ class Utterance:
     """xxh3-128 of the text, where the text itself was left out (`--no-text`)."""
     sentence_digest: str | None = None
     """xxh3-128 of its sentence, likewise."""
+    text_kind: str | None = None
+    """`asr` where a speech recogniser wrote the text; none: it is the corpus's own."""
+    text_source: str | None = None
+    """Which recogniser: its model, revision and weights."""
     label: str | None = None
     """The corpus's own label."""
     speaker: str | None = None
@@ -135,7 +143,7 @@ class Manifest:
         for u in self.utterances:
             without: dict[str, Any] = {m: None for m in ("audio", "text") if (u.id, m) in gone}
             if "text" in without:
-                without |= {"text_digest": None, "sentence_digest": None}
+                without |= dict.fromkeys(OF_TEXT)
             left = replace(u, **without) if without else u
             if (u.id, None) not in gone and (left.audio, left.text, left.text_digest) != (None, None, None):
                 kept.append(left)
@@ -184,13 +192,26 @@ def _withheld(utterance: Utterance) -> Utterance:
 
 
 def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Utterance:
-    """`fresh` with what an older look at its audio found, where nobody has looked this time."""
-    if fresh.audio_digest is not None or older is None:
+    """`fresh` with what an older look at its audio found, where nobody has looked this time, and what was heard."""
+    if older is None:
+        return fresh
+    if older.text_kind == ASR:
+        fresh = with_text_of(fresh, older)
+    if fresh.audio_digest is not None:
         return fresh
     if older.audio == fresh.audio:
         return replace(fresh, seconds=older.seconds, audio_digest=older.audio_digest)
     has_text = fresh.text is not None or fresh.text_digest is not None
     return replace(fresh, audio=None) if silent and older.audio is None and has_text else fresh
+
+
+def with_text_of(fresh: Utterance, older: Utterance) -> Utterance:
+    """`fresh` with the text that `older` has of the very same audio, where it has none itself."""
+    textless = fresh.text is None and fresh.text_digest is None
+    same = fresh.audio == older.audio and fresh.audio_digest in (None, older.audio_digest)
+    if not textless or not same or fresh.audio is None:
+        return fresh
+    return replace(fresh, text=older.text, **{name: getattr(older, name) for name in OF_TEXT})
 
 
 def _still_excluded(item: Excluded, utterance: Utterance | None) -> bool:

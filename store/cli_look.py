@@ -71,6 +71,9 @@ def _told(facts: dict[str, Any]) -> list[str]:
             named = ", ".join(f"{printable(k, 40)} {n}" for k, n in list(counts.items())[:VALUES])
             more = f", ... ({len(counts)} in all)" if len(counts) > VALUES else ""
             lines.append(f"  {attribute}: {named}{more}")
+    if facts["text_source"]:
+        heard = ", ".join(f"{n} by the recogniser {printable(s, 200)}" for s, n in facts["text_source"].items())
+        lines.append(f"  text: {heard}, {facts['own_texts']} of the corpus's own")
     lines.append(f"  excluded: {len(facts['excluded'])}")
     for item in facts["excluded"][:10]:
         of = f" ({printable(item['modality'], 20)})" if item["modality"] else ""

@@ -16,14 +16,15 @@ import numpy as np
 import xxhash
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.manifests.schema import OF_TEXT, Excluded, Manifest, Utterance
 from emofuse.store.nodes import array, child, integer, put_text, text
 
 TEXT_COLUMNS = ("id", "audio", "audio_digest", "text", "label", "speaker", "session", "dialogue", "split")
 TIME_COLUMNS = ("start", "end", "seconds")
 NO_TURN = np.iinfo(np.int64).min
-WITH_TEXT_DIGEST = 2
-"""The manifest's version where texts were left out and stand as digests; version 1 everywhere else."""
+FURTHER_COLUMNS = {2: ("text_digest", "sentence_digest"), 3: OF_TEXT}
+"""The manifest's version -> its further text columns: 2 where texts were left out and stand as digests, 3 where a
+recogniser wrote some; version 1 everywhere else."""
 
 
 def write_text(group: h5py.Group, name: str, values: Sequence[str | None]) -> None:
@@ -51,13 +52,13 @@ def read_text(group: h5py.Group, name: str) -> list[str | None]:
 
 def write_columns(group: h5py.Group, manifest: Manifest) -> None:
     """Write a manifest into an empty group."""
-    withheld = any(u.text_digest is not None for u in manifest.utterances)
+    version = _version(manifest)
     put_text(group, "type", "manifest")
-    group.attrs["version"] = WITH_TEXT_DIGEST if withheld else 1
+    group.attrs["version"] = version
     put_text(group, "reader", manifest.reader)
     put_text(group, "digest", manifest.digest())
     put_text(group, "rest_digest", rest_digest(manifest))
-    for name in _text_columns(withheld):
+    for name in (*TEXT_COLUMNS, *FURTHER_COLUMNS.get(version, ())):
         write_text(group, name, [getattr(u, name) for u in manifest.utterances])
     write_text(
         group, "extra", [json.dumps(dict(u.extra), sort_keys=True) if u.extra else None for u in manifest.utterances]
@@ -86,9 +87,10 @@ def read_columns(group: h5py.Group, corpus: str) -> Manifest:
     version = integer(group, "version")
     if version < 1:
         raise DataError(f"it has version {version}, which there never was")
-    if version > WITH_TEXT_DIGEST:
-        raise UsageError(f"the manifest has version {version}, newer than {WITH_TEXT_DIGEST}: update emofuse")
-    names = _text_columns(version == WITH_TEXT_DIGEST)
+    newest = max(FURTHER_COLUMNS)
+    if version > newest:
+        raise UsageError(f"the manifest has version {version}, newer than {newest}: update emofuse")
+    names = (*TEXT_COLUMNS, *FURTHER_COLUMNS.get(version, ()))
     try:
         texts = {name: read_text(group, name) for name in (*names, "extra")}
         columns: dict[str, Sequence[Any]] = {**texts}
@@ -123,8 +125,10 @@ def rest_digest(manifest: Manifest) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps([manifest.reader, rows], ensure_ascii=False).encode())
 
 
-def _text_columns(withheld: bool) -> tuple[str, ...]:
-    return (*TEXT_COLUMNS, "text_digest", "sentence_digest") if withheld else TEXT_COLUMNS
+def _version(manifest: Manifest) -> int:
+    """The lowest version that has a column for everything in the manifest."""
+    used = {name for u in manifest.utterances for name in OF_TEXT if getattr(u, name) is not None}
+    return next((v for v, names in FURTHER_COLUMNS.items() if used and used <= set(names)), 1)
 
 
 def _extra(words: str | None) -> dict[str, str | float]:

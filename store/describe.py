@@ -41,11 +41,18 @@ def describe(where: Location) -> dict[str, Any]:
             "hours": manifest.hours,
             "bytes": where.stat().st_size if isinstance(where, Path) else None,
             **{attribute: manifest.counts(attribute) for attribute in ("label", "session", "speaker", "split")},
+            **_texts(manifest),
             "excluded": [{"id": e.id, "reason": e.reason, "modality": e.modality} for e in manifest.excluded],
             "features": [_feature(f, manifest) for f in store.features.values()],
             "damaged": {name: str(error) for name, error in store.damaged_features.items()},
             "under_way": under_way(where),
         }
+
+
+def _texts(manifest: Manifest) -> dict[str, Any]:
+    """How many texts are the corpus's own, and how many each recogniser wrote."""
+    own = sum(has(u, "text") and u.text_kind is None for u in manifest.utterances)
+    return {"own_texts": own, "text_source": manifest.counts("text_source")}
 
 
 def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from emofuse.manifests.schema import WITHDRAWN, Excluded, Manifest
 from emofuse.store.assemble import Gathered, assemble, gather, writing
 from emofuse.store.feature import Feature
 from emofuse.store.reader import FeatureStore
+from emofuse.store.spec import TRANSCRIPTS
 
 
 def copy(
@@ -113,6 +114,7 @@ def remove_utterances(
             stack.enter_context(lock(part.with_name(part.name + ".lock"), refusal))
         for whole in (path, *parts):  # what a killed writer left half-made holds the utterances too
             whole.with_name(whole.name + ".new").unlink(missing_ok=True)
+        path.with_name(path.name + TRANSCRIPTS).unlink(missing_ok=True)
         parts = [p for p in parts if p.exists()]
         stores = [stack.enter_context(FeatureStore(path)).require_sound()]
         for part in parts:

@@ -90,8 +90,12 @@ class Feature:
         """Utterances whose audio or text in the manifest is no longer the one that the values came from."""
         utterances = self._store.manifest.utterances
         now = (source_digest(self.modality, utterances[row]) for row in self.rows.tolist())
+        # Audio that nobody has looked at may be the same; a text that is gone (its audio was changed) is not.
+        unknown = {None, ""} if self.modality == "audio" else {""}
         return [
-            id for id, source, current in zip(self.ids, self.sources, now, strict=True) if current not in (None, source)
+            id
+            for id, source, current in zip(self.ids, self.sources, now, strict=True)
+            if current != source and current not in unknown and source
         ]
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 from emofuse.common.errors import SeveralProblemsError, UsageError
 from emofuse.common.files import behind_link
 from emofuse.common.location import Location
-from emofuse.manifests.schema import WITHDRAWN, Manifest, Utterance
+from emofuse.manifests.schema import ASR, OF_TEXT, WITHDRAWN, Manifest, Utterance
 from emofuse.store.assemble import assemble, fresh, gather, writing
 from emofuse.store.feature import Feature
 from emofuse.store.reader import FeatureStore
@@ -127,6 +127,7 @@ def _merged_manifest(manifests: Sequence[Manifest], conflicts: list[str]) -> Man
 def _joined(ours: Utterance, theirs: Utterance, conflicts: list[str]) -> Utterance:
     """One row of two: what only one says is taken over, what they say differently is a conflict."""
     taken = {}
+    ours, theirs = _by_people(ours, theirs), _by_people(theirs, ours)
     said = [source_digest("text", u) for u in (ours, theirs)]
     if None not in said and said[0] != said[1] and None in (ours.text, theirs.text):
         conflicts.append(f"{ours.id}: text is another one (left out of one of the stores)")
@@ -138,6 +139,13 @@ def _joined(ours: Utterance, theirs: Utterance, conflicts: list[str]) -> Utteran
         elif b not in (None, {}, a):
             conflicts.append(f"{ours.id}: {name} is {a!r} and {b!r}")
     return replace(ours, **taken)
+
+
+def _by_people(one: Utterance, other: Utterance) -> Utterance:
+    """`one`, with the other's text where a recogniser wrote its own and the corpus the other's."""
+    if one.text_kind != ASR or other.text_kind == ASR or source_digest("text", other) is None:
+        return one
+    return replace(one, text=other.text, **{name: getattr(other, name) for name in OF_TEXT})
 
 
 def _other_values(same: Sequence[Feature], manifest: Manifest) -> list[str]:

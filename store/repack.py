@@ -14,6 +14,7 @@ import numpy as np
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.files import behind_link, sync_folder, take_mode
 from emofuse.common.interrupts import uninterrupted
+from emofuse.manifests.schema import OF_TEXT
 from emofuse.store import nodes
 from emofuse.store.assemble import writing
 from emofuse.store.bytesource import Stream, pwrite
@@ -28,7 +29,7 @@ from emofuse.store.spec import RAW
 EXPANSION, SMALL = 64, 1 << 26
 """What all columns, or all values, may claim: so many times the file's bytes, and this much more."""
 COLUMNS = (
-    *(c for name in (*TEXT_COLUMNS, "extra", "text_digest", "sentence_digest") for c in (name, f"{name}_offsets")),
+    *(c for name in (*TEXT_COLUMNS, "extra", *OF_TEXT) for c in (name, f"{name}_offsets")),
     *TIME_COLUMNS,
     "turn",
 )

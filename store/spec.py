@@ -27,6 +27,8 @@ RAW: dict[str, np.dtype[Any]] = {
     "int8": np.dtype("i1"),
 }
 """What the file says -> how the numbers lie in it; HDF5 has no bfloat16, so its 16 bits stand as integers."""
+TRANSCRIPTS = ".transcripts.jsonl"
+"""What is put after a store's name: the file with recognised texts that the store does not have yet."""
 EXPONENT: dict[str, np.unsignedinteger[Any]] = {
     "float16": np.uint16(0x7C00),
     "float32": np.uint32(0x7F800000),

@@ -162,7 +162,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "many names": (attribute("/", "corpus", ["a"] * 500), "attribute 'corpus' of / has shape"),
     "deep JSON": (nested, "fingerprint is no JSON: maximum recursion depth"),
     "a fingerprint that is a list": (listed, "holds list, expected a JSON object"),
-    "a newer manifest": (attribute("manifest", "version", 99), "version 99, newer than 2: update emofuse"),
+    "a newer manifest": (attribute("manifest", "version", 99), "version 99, newer than 3: update emofuse"),
     "a newer store": (attribute("/", "version", 99), "store version 99, newer than 1: update emofuse"),
     "a newer feature": (attribute(F, "version", 99), "version 99, newer than 1: update emofuse"),
     "another modality": (attribute(F, "modality", "smell"), "'smell', expected audio or text"),

@@ -183,7 +183,7 @@ def load(encoder: str, source: Source, options: EncoderOptions, expected_type: s
     text_types = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
     if kind == "AutoModelForTextEncoding" and type(config) not in text_types:
         kind = "AutoModel"
-    model = whole = _load_model(getattr(transformers, kind), weights, config, torch.float32)
+    model = whole = load_model(getattr(transformers, kind), weights, config, torch.float32)
     if config.is_encoder_decoder and hasattr(model, "get_encoder"):
         model = model.get_encoder()
     model = model.eval().requires_grad_(False).to(options.device, getattr(torch, PRECISIONS[options.precision]))
@@ -200,7 +200,7 @@ def load(encoder: str, source: Source, options: EncoderOptions, expected_type: s
     )
 
 
-def _load_model(kind: Any, weights: Weights, config: Any, dtype: torch.dtype) -> Any:
+def load_model(kind: Any, weights: Weights, config: Any, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError
 
     try:

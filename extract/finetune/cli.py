@@ -11,8 +11,8 @@ import click
 
 from emofuse.common.console import say, table
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
-from emofuse.extract.cli import corpus_options, device_of, read, survey
 from emofuse.extract.finetune.config import Settings
+from emofuse.extract.options import corpus_options, device_of, read, survey
 
 if TYPE_CHECKING:
     from emofuse.extract.finetune.run import Plan

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from emofuse.common import folder
+from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress as Bar
 from emofuse.extract.encoders.base import EncoderOptions
 from emofuse.extract.encoders.registry import ENCODERS
@@ -24,6 +25,7 @@ from emofuse.extract.finetune.source import Source, sizes_of
 from emofuse.extract.finetune.state import Keeper
 from emofuse.extract.finetune.state import Progress as Fitted
 from emofuse.extract.finetuned import FORMAT, RESULT
+from emofuse.extract.heard import heard
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Manifest, Utterance
@@ -83,6 +85,10 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
         DataError: Damaged weights, clips or state.
     """
     encoder: Any = ENCODERS[plan.encoder].build(plan.options)
+    if not hasattr(encoder, "tuning"):
+        raise UsageError(
+            f"{plan.options.weights} is a finished graph, which cannot be fitted further; pass torch weights"
+        )
     run = plan.identity(encoder.identity())
     # The names of `extract`'s folders and of `fit`'s: equal settings come to the same one.
     out = out or folder.named(Path("runs"), f"finetune-{plan.protocol.name}-{plan.encoder}", run)
@@ -172,12 +178,13 @@ def card(plan: Plan, fold: Fold, before: Mapping[str, Any]) -> dict[str, Any]:
         before: The provenance of the encoder that the fold began with.
     """
     seen = sorted(u.id for u in (*fold.train, *fold.validation))
-    earlier = before["fitted_on"] if plan.fitted_on is None else plan.fitted_on
+    stated = before["fitted_on"] if plan.fitted_on is None else plan.fitted_on
+    earlier = [*map(dict, stated), *heard(plan.options.weights, plan.manifest)]
     return {
         "format": FORMAT,
         "encoder": plan.encoder,
         "pretrained_on": before["pretrained_on"],
-        "fitted_on": [*map(dict, earlier), {"corpus": plan.protocol.corpus, "labels": True, "ids": seen}],
+        "fitted_on": [*earlier, {"corpus": plan.protocol.corpus, "labels": True, "ids": seen}],
         "fold": {
             "number": fold.number,
             "name": fold.name,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
-from emofuse.manifests.schema import Utterance, parse
+from emofuse.manifests.schema import OF_TEXT, Utterance, parse
 from emofuse.store import Feature
 from emofuse.store.exchange.arrays import inside
 from emofuse.store.exchange.columns import array_of, class_names, lists_of, plain, vector_columns
@@ -27,8 +27,6 @@ from emofuse.store.exchange.said import Said, origin_of, read_side_file
 from emofuse.store.exchange.said import parse as parse_said
 
 TEXTS = ("text", "label", "speaker", "session", "dialogue", "split", "audio", "audio_digest")
-WITHHELD = ("text_digest", "sentence_digest")
-"""Columns of a store whose texts were left out."""
 NUMBERS = ("seconds", "start", "end")
 ROWS = 64
 """Rows that are read at once."""
@@ -112,7 +110,7 @@ def _source(path: Path, asked: Asked, schema: Any, tables: Tables, beside: Said)
     except (ValueError, RecursionError) as error:
         raise DataError(f"the metadata 'emofuse' are damaged: {error}") from None
     told = [
-        c for c in (*TEXTS, *WITHHELD, *NUMBERS, "turn", "extra") if c in schema.names and plain(schema.field(c).type)
+        c for c in (*TEXTS, *OF_TEXT, *NUMBERS, "turn", "extra") if c in schema.names and plain(schema.field(c).type)
     ]
     names = class_names(schema)
     utterances = [_utterance(row, names) for table in tables(["id", *told]) for row in table.to_pylist()]
@@ -149,7 +147,7 @@ def _utterance(row: Mapping[str, Any], names: Mapping[str, list[str]]) -> Uttera
     """
     cells = {k: v for k, v in row.items() if v is not None and v != "" and v == v}
     if "text" in cells:
-        cells = {k: v for k, v in cells.items() if k not in WITHHELD}
+        cells = {k: v for k, v in cells.items() if k not in OF_TEXT}
     for key in ("id", *TEXTS):
         if isinstance(number := cells.get(key), int):  # class numbers, numbered speakers
             known = names.get(key, [])
@@ -168,16 +166,16 @@ def _utterance(row: Mapping[str, Any], names: Mapping[str, list[str]]) -> Uttera
 
 def _write(export: Export, out: Path) -> None:
     pa, pq = library("pyarrow"), library("pyarrow.parquet")
-    clash = {f.name for f in export.features} & {"id", "turn", "extra", *TEXTS, *WITHHELD, *NUMBERS}
+    clash = {f.name for f in export.features} & {"id", "turn", "extra", *TEXTS, *OF_TEXT, *NUMBERS}
     if clash:
         raise UsageError(f"a feature called {min(clash)!r} would hide the column of that name")
     metadata = {"emofuse": json.dumps({**export.said, "manifest": export.origin.record()}, ensure_ascii=False)}
-    withheld = any(u.text_digest is not None for u in export.utterances)
+    further = [name for name in OF_TEXT if any(getattr(u, name) is not None for u in export.utterances)]
     writer = None
     try:
         for block in export.blocks():
             columns: dict[str, Any] = {"id": pa.array([u.id for u in block], pa.string())}
-            for key in (*TEXTS, *(WITHHELD if withheld else ())):
+            for key in (*TEXTS, *further):
                 columns[key] = pa.array([getattr(u, key) for u in block], pa.string())
             for key in NUMBERS:
                 columns[key] = pa.array([getattr(u, key) for u in block], pa.float64())
