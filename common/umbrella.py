@@ -11,6 +11,7 @@ from emofuse.common.errors import UnknownNameError, fail
 # Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.
 VERBS = {
     "extract": ("emofuse.extract.cli:extract", "Run frozen encoders over a corpus, once, into a store."),
+    "pretrain": ("emofuse.extract.pretrain.cli:pretrain", "Fit an encoder to a folder of audio, without labels."),
     "finetune": ("emofuse.extract.finetune.cli:finetune", "Fit an encoder's weights further, fold by fold."),
     "fit": ("emofuse.train.cli:fit", "Fit a fusion model from a store and cross-validate it."),
     "models": ("emofuse.train.models_cli:models", "List the models that fit knows, with their size and cost."),

@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from emofuse.extract.encoders import vggish, yamnet
+from emofuse.common import tensorfile
+from emofuse.extract.encoders import _trillnet, trill, vggish, yamnet
 
 YAMNET_WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 Arrays = dict[str, np.ndarray]
@@ -93,17 +94,26 @@ def save_pca(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def save_random_trill(path: Path, dimension: int = 512, seed: int = 0) -> Path:
+    """As `emofuse pretrain trill` writes it, of the weights that it begins with."""
+    about = {"format": trill.FORMAT, "pretrained_on": "nothing: random weights", "fitted_on": []}
+    tensorfile.write(path, _trillnet.random_weights(dimension, seed), about)
+    return path
+
+
 def save_random_weights(folder: Path, encoder: str, seed: int = 0) -> Path:
     import torch
 
     if encoder == "yamnet":
         return save_keras(folder / "random-yamnet.h5", random_keras_yamnet(seed))
+    if encoder == "trill":
+        return save_random_trill(folder / "random-trill.safetensors", seed=seed)
     save_pca(folder / "random_vggish_pca_params.npz", seed)
     torch.save(random_vggish(seed), folder / "random-vggish.pth")
     return folder / "random-vggish.pth"
 
 
-MODULES = {"yamnet": yamnet, "vggish": vggish}
+MODULES = {"yamnet": yamnet, "vggish": vggish, "trill": trill}
 
 
 class Vector:

@@ -28,6 +28,7 @@ def test_the_encoders_of_the_papers_are_there() -> None:
         "hf-audio",
         "vggish",
         "yamnet",
+        "trill",
     }
     text = {"bert", "roberta", "mpnet", "t5", "minilm", "hf-text", "hashed", "bert-goemotions", "distilbert-goemotions"}
     assert {e.name for e in ENCODERS if e.value.modality == "audio"} >= audio
@@ -82,4 +83,4 @@ def test_listing_the_encoders_loads_nothing_heavy() -> None:
 
 
 def test_every_family_is_named_once() -> None:
-    assert len(set(FAMILIES)) == len(FAMILIES) == 7
+    assert len(set(FAMILIES)) == len(FAMILIES) == 8

@@ -21,7 +21,7 @@ from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 ABOUT = {"fitted_on": [{"corpus": "own", "labels": True, "ids": ["a"]}], "pretrained_on": "nothing: random weights"}
 SPEECH = ["hubert", "hubert-large", "wav2vec2", "wavlm", "batch-normed-hubert"]
 TEXT = ["bert", "minilm", "roberta", "mpnet", "t5", "bert-goemotions", "distilbert-goemotions", "distilbert", "gpt2"]
-PATCHES = ["yamnet", "vggish"]
+PATCHES = ["yamnet", "vggish", "trill"]
 CASES = [*SPEECH, *TEXT, *PATCHES]
 # VGGish's tensors are 288 MB.
 LIGHT = [pytest.param(case, marks=[pytest.mark.slow] if case == "vggish" else []) for case in CASES]

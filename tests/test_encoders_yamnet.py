@@ -69,7 +69,7 @@ def test_parity_with_the_real_model(real: Path) -> None:
     names = [row[2] for row in csv.reader((real / "yamnet_class_map.csv").open())][1:]
     encoders = {words: build(real / "yamnet.tflite", words) for words in ("10", "embedding", "scores")}
     patches = torch.from_numpy(reference["log_mel"])
-    ours = {words: e.network(patches, e.chosen)[:, 0].numpy() for words, e in encoders.items()}
+    ours = {words: e.network(e.parameters, patches, e.chosen)[:, 0].numpy() for words, e in encoders.items()}
     heard = {words: np.concatenate(e.encode(list(reference["waveform"]))) for words, e in encoders.items()}
     layer10 = reference["layer10"].mean(axis=(1, 2))
     for waveform, log_mel in zip(reference["waveform"], reference["log_mel"], strict=True):
@@ -106,7 +106,7 @@ def test_what_is_left_to_the_real_model_is_its_8_bit_rounding(real: Path, monkey
     wanted = {"10": reference["layer10"].mean(axis=(1, 2)), **{k: reference[k] for k in ("embedding", "scores")}}
     for words, theirs in wanted.items():
         encoder = build(real / "yamnet.tflite", words)
-        ours = encoder.network(torch.from_numpy(reference["log_mel"]), encoder.chosen)[:, 0].numpy()
+        ours = encoder.network(encoder.parameters, torch.from_numpy(reference["log_mel"]), encoder.chosen)[:, 0].numpy()
         for n in range(8):
             assert cosine(ours[n], theirs[n]) > (0.99 if n == WHITE_NOISE else 0.9999), (words, n)
 

@@ -179,7 +179,7 @@ def test_weights_fitted_on_this_corpus_are_fitted_further_and_both_are_said(fold
     assert [entry["corpus"] for entry in said] == ["iemocap", "custom"]
 
 
-@pytest.mark.parametrize("encoder", ["hubert", "yamnet"])
+@pytest.mark.parametrize("encoder", ["hubert", "yamnet", "trill"])
 def test_audio_encoders_go_the_same_way(folder: Path, tmp_path: Path, encoder: str) -> None:
     weights = "hubert" if encoder == "hubert" else save_random_weights(tmp_path, encoder)
     words = ("--folds", "1,2", "--epochs", 1, "--out", tmp_path / "run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -82,16 +82,16 @@ class PatchEncoder:
     front_end: FrontEnd
     outputs: Outputs
     chosen: tuple[int, ...]
-    network: Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]
-    """From patches, float32 [N, 96, 64] on the device, to the chosen outputs, float32 [N, L, D]."""
+    network: Callable[[Tensors, torch.Tensor, tuple[int, ...]], torch.Tensor]
+    """From its parameters and patches, float32 [N, 96, 64] on the device, to outputs by number, float32 [N, L, D]."""
+    parameters: Tensors
+    """On the device, by name, those of a layer with its number in their name; `tuning` changes them."""
     weights: Weights
     digest: str
     """Of the weights."""
     pretrained_on: str
     """What the published weights were trained on."""
     options: EncoderOptions
-    parameters: Tensors = field(default_factory=dict)
-    """What `network` computes with, by name, those of a layer with its number in their name; `tuning` changes them."""
 
     @property
     def modality(self) -> Modality:
@@ -157,7 +157,8 @@ class PatchEncoder:
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
             chunks = [
-                self.network(c.to(self.options.device), self.chosen) for c in torch.split(torch.cat(patches), _CHUNK)
+                self.network(self.parameters, c.to(self.options.device), self.chosen)
+                for c in torch.split(torch.cat(patches), _CHUNK)
             ]
             values = torch.cat([chunk.cpu() for chunk in chunks]).numpy()
         if len(self.chosen) == 1:
@@ -191,7 +192,7 @@ class PatchEncoder:
         patches = [self.front_end.patches(cast(Array, item)) for item in items]
         # A copy: what was computed without gradients cannot take part in them.
         every = torch.cat(patches).clone().to(self.options.device)
-        frames = self.network(every, self.chosen)[:, 0]
+        frames = self.network(self.parameters, every, self.chosen)[:, 0]
         return torch.stack([part.mean(0) for part in torch.split(frames, [len(p) for p in patches])])
 
     def _save(self, folder: Path, about: Mapping[str, Any]) -> None:

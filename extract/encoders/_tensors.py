@@ -20,6 +20,7 @@ from emofuse.extract.encoders._tflite import BrokenModelError
 
 # What names only one kind of network has; the first that fits is told.
 _LOOKS = (
+    ("trill", ("/pointwise/scale",)),
     ("yamnet", ("depthwise_conv/",)),
     ("vggish", ("vggish/conv1/", "embeddings.4.weight")),
     ("vggish's PCA parameters", ("pca_eigen_vectors",)),

@@ -49,13 +49,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A folder that holds a checkpoint."""
+    """A folder that holds a checkpoint, or files in it that are one."""
 
     folder: Path
     files: tuple[Path, ...]
     """The weight files, in a fixed order."""
-    repository: str | None
-    revision: str | None
+    repository: str | None = None
+    revision: str | None = None
 
     def digest(self) -> str:
         """xxh3_128 over the weight files' bytes."""

@@ -146,18 +146,18 @@ def _build(options: EncoderOptions) -> PatchEncoder:
     weights = place(read_weights(read_tensors(path, "vggish", _ADVICE)), options)
     for extra in files[1:]:
         weights |= place(read_pca(read_tensors(extra, "vggish", _PCA_ADVICE)), replace(options, precision="fp32"))
-    held = Weights(folder=path.parent, files=files, repository=None, revision=None)
+    held = Weights(folder=path.parent, files=files)
     return PatchEncoder(
         encoder="vggish",
         front_end=FRONT_END,
         outputs=OUTPUTS,
         chosen=chosen,
-        network=lambda patches, numbers: forward(weights, patches, numbers),
+        network=forward,
+        parameters=weights,
         weights=held,
         digest=held.digest(),
         pretrained_on="a preliminary YouTube-8M: millions of clips of YouTube with labels of their topics",
         options=options,
-        parameters=weights,
     )
 
 

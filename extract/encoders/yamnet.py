@@ -151,18 +151,18 @@ def _build(options: EncoderOptions) -> PatchEncoder:
     chosen = OUTPUTS.choose(options.layers)
     path = find_file("yamnet", options.weights, (".h5", ".hdf5", ".tflite", ".safetensors"), _ADVICE)
     weights = place(read_weights(read_tensors(path, "yamnet", _ADVICE)), options)
-    held = Weights(folder=path.parent, files=(path,), repository=None, revision=None)
+    held = Weights(folder=path.parent, files=(path,))
     return PatchEncoder(
         encoder="yamnet",
         front_end=FRONT_END,
         outputs=OUTPUTS,
         chosen=chosen,
-        network=lambda patches, numbers: forward(weights, patches, numbers),
+        network=forward,
+        parameters=weights,
         weights=held,
         digest=held.digest(),
         pretrained_on="AudioSet: 2 million clips of YouTube with 521 labels of sounds, laughter and crying among them",
         options=options,
-        parameters=weights,
     )
 
 

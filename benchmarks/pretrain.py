@@ -1,0 +1,188 @@
+"""Whether `emofuse pretrain trill` learns: its features on real speech beside those of the same network unfitted.
+
+    python benchmarks/pretrain.py [--seeds 3] [--held-out 0] [--steps 300] [--shuffled] [--out results.json]
+
+Emo-DB (`--root`, the folder of its wav files), four emotions, leave one speaker out: each clip's features are the mean
+over its frames, classified by logistic regression (standardised on the training speakers, C fixed beforehand), nothing
+chosen on a test speaker. Pre-training hears every speaker, without labels; with `--held-out 5` the speakers are dealt
+into five groups, and the features that a speaker is tested with come from a network that never heard its group.
+Both networks of a seed begin with the same random weights. `--shuffled` is the control: the patches of each batch are
+dealt to its recordings by chance, so that nearness in time tells nothing and only the fitting itself remains. WA is
+accuracy, UA the mean of per-class recalls, in %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from emofuse.common import tensorfile
+from emofuse.datasets.base import ReaderOptions
+from emofuse.datasets.registry import read_corpus
+from emofuse.extract.audio import load
+from emofuse.extract.encoders import _trillnet, trill
+from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
+from emofuse.extract.pretrain.audio import Batch, Patches, survey
+from emofuse.extract.pretrain.config import Settings
+from emofuse.extract.pretrain.loop import fit
+from emofuse.extract.pretrain.run import Plan, pretrain
+from emofuse.extract.pretrain.state import Keeper
+from emofuse.manifests import protocol
+from emofuse.manifests.metrics import scores
+
+EMODB = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "emodb"
+C = 0.01
+
+
+class Speech:
+    """The clips of Emo-DB's four emotions: waveforms, labels and speakers."""
+
+    def __init__(self, root: Path) -> None:
+        task = protocol.load("emodb4")
+        manifest, self.root = read_corpus("emodb", root, ReaderOptions())
+        kept = [u for u in manifest.utterances if task.class_of(u) is not None]
+        self.waveforms = [load(self.root / u.audio, 16000) for u in kept if u.audio]
+        self.labels = np.array([task.classes.index(task.class_of(u) or "") for u in kept])
+        self.speakers = np.array([u.speaker for u in kept])
+        self.clips = {u.audio: u.speaker for u in kept}
+
+    def features(self, weights: Path, layers: str) -> np.ndarray:
+        """Mean over the frames of each clip, [n, D]."""
+        encoder = ENCODERS["trill"].build(EncoderOptions(weights=str(weights), layers=layers))
+        return np.stack([encoder.encode([waveform])[0].mean(0) for waveform in self.waveforms])
+
+    def predictions(self, features: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+        """The class of every clip of `speakers`, each told by a classifier of all others; -1 elsewhere."""
+        found = np.full(len(self.labels), -1)
+        for speaker in speakers:
+            test = self.speakers == speaker
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=5000))
+            found[test] = model.fit(features[~test], self.labels[~test]).predict(features[test])
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=EMODB)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--held-out", type=int, default=0, help="groups of speakers, each unheard in turn; 0: all heard"
+    )
+    parser.add_argument("--shuffled", action="store_true", help="the control: pairs by chance")
+    parser.add_argument("--layers", default="last,7", help="which layers, each by itself")
+    for name in ("dimension", "steps", "batch", "patches", "projection", "tau", "delta", "lr"):
+        usual = getattr(Settings(), name)
+        parser.add_argument(f"--{name}", type=type(usual), default=usual)
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    options = parser.parse_args()
+    if not options.root.is_dir():
+        print(f"skipped: no Emo-DB at {options.root}; pass --root")
+        return
+    given = {k: v for k, v in vars(options).items() if k in Settings.__dataclass_fields__}
+    layers = options.layers.split(",")
+    found = measure(options.root, Settings(**given), options.seeds, options.held_out, layers, options.shuffled)
+    print(json.dumps(found, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def measure(
+    root: Path, settings: Settings, seeds: int, groups: int, layers: Sequence[str], shuffled: bool = False
+) -> dict[str, object]:
+    """Scores of both networks by layer, over seeds."""
+    speech = Speech(root)
+    rows: list[dict[str, object]] = []
+    seconds = []
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            here, of_seed = Path(folder), replace(settings, seed=seed)
+            random = here / "random.safetensors"
+            tensorfile.write(random, _trillnet.random_weights(settings.dimension, seed), {"format": trill.FORMAT})
+            began = time.monotonic()
+            parts = fitted(speech, of_seed, groups, here, shuffled)
+            seconds.append(time.monotonic() - began)
+            for layer in layers:
+                for name, way in (("random", [(random, sorted(set(speech.speakers)))]), ("pretrained", parts)):
+                    told = np.full(len(speech.labels), -1)
+                    for weights, speakers in way:
+                        own = speech.predictions(speech.features(weights, layer), speakers)
+                        told = np.where(own >= 0, own, told)
+                    score = {k: round(100 * v, 1) for k, v in scores(speech.labels, told).items() if k in ("wa", "ua")}
+                    rows.append({"seed": seed, "layer": layer, "network": name, **score})
+                    print(rows[-1], flush=True)
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "versions": {p: version(p) for p in ("emofuse", "torch", "scikit-learn")},
+        "clips": len(speech.labels),
+        "pretraining heard": f"other groups of speakers alone, {groups} groups" if groups else "every speaker",
+        "pairs": "by chance (control)" if shuffled else "near in time",
+        "settings": {k: v for k, v in settings.identity().items() if k != "seed"},
+        "C": C,
+        "seconds of pre-training, by seed": [round(s) for s in seconds],
+        "summary": summary(rows, layers),
+        "scores": rows,
+    }
+
+
+class Shuffled(Patches):
+    """Batches whose patches belong to their recordings by chance."""
+
+    def batch(self, step: int) -> Batch:
+        """As `Patches.batch`, in another order than its recordings."""
+        found = super().batch(step)
+        order = torch.randperm(len(found.recordings), generator=torch.Generator().manual_seed(step))
+        return replace(found, patches=found.patches[order])
+
+
+def fitted(
+    speech: Speech, settings: Settings, groups: int, folder: Path, shuffled: bool
+) -> list[tuple[Path, list[str]]]:
+    """Checkpoints, each with the speakers that are to be tested with it."""
+    recordings, _ = survey(speech.root, quiet=True)
+    speakers = sorted(set(speech.speakers))
+    parts = []
+    for number in range(max(1, groups)):
+        tested = speakers[number::groups] if groups else speakers
+        heard = [r for r in recordings if r.name in speech.clips and not (groups and speech.clips[r.name] in tested)]
+        if shuffled:
+            keeper = Keeper(folder)
+            weights, _ = fit(Shuffled(speech.root, heard, settings), settings, keeper=keeper, device="cpu")
+            tensorfile.write(folder / f"{number}.safetensors", weights, {"format": trill.FORMAT})
+            keeper.remove()
+            parts.append((folder / f"{number}.safetensors", tested))
+            continue
+        plan = Plan(audio=speech.root, recordings=tuple(heard), excluded=(), settings=settings)
+        parts.append((pretrain(plan, folder / f"run{number}", print).out, tested))
+    return parts
+
+
+def summary(rows: Sequence[dict[str, object]], layers: Sequence[str]) -> dict[str, str]:
+    """Mean and standard deviation over seeds."""
+    told = {}
+    for layer in layers:
+        for network in ("random", "pretrained"):
+            own = [r for r in rows if (r["layer"], r["network"]) == (layer, network)]
+            values = {k: np.array([r[k] for r in own], float) for k in ("wa", "ua")}
+            spread = {k: v.std(ddof=1) if len(v) > 1 else float("nan") for k, v in values.items()}
+            told[f"layer {layer}, {network}"] = ", ".join(
+                f"{k.upper()} {v.mean():.1f} ± {spread[k]:.1f}" for k, v in values.items()
+            )
+    return told
+
+
+if __name__ == "__main__":
+    main()

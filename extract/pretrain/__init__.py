@@ -1,0 +1,1 @@
+"""Fits an encoder to a folder of audio, without labels."""
