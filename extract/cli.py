@@ -95,7 +95,7 @@ def _extract(
     from emofuse.extract.encoders.registry import ENCODERS
     from emofuse.extract.finetuned import checkpoints
     from emofuse.extract.transcribe import transcripts, without_blanks
-    from emofuse.store.fitted import parse_fitted_on
+    from emofuse.store.fitted import declared, parse_fitted_on
     from emofuse.store.spec import DTYPES
 
     specs = {encoder: ENCODERS[encoder] for encoder in encoders}
@@ -109,16 +109,20 @@ def _extract(
     chosen = replace(plain, weights=weights, layers=layers, precision="fp32" if precision == "auto" else precision)
     # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
     some_pretrained = any(spec.pretrained for spec in specs.values())
-    said = {"fitted_on": parse_fitted_on(fitted_on)} if fitted_on else {}
+    said = parse_fitted_on(fitted_on) if fitted_on else None
 
     def job(encoder: str, options: EncoderOptions, feature: str) -> runner.Job:
         concerned = options is not plain
+        built = specs[encoder].build(options)
+        stated = {}
+        if concerned and said is not None:
+            stated = {"fitted_on": declared(built.provenance()["fitted_on"], said)}
         return runner.Job(
             store=store,
             manifest=manifest,
             root=where,
             clips={},
-            encoder=specs[encoder].build(options),
+            encoder=built,
             encoder_name=encoder,
             feature=feature,
             dtype=DTYPES[dtype],
@@ -128,7 +132,7 @@ def _extract(
             provenance={
                 "corpus_options": remembered(where, {**reader, "transcribe": transcribe}),
                 "encoder_options": _encoder_options(weights, layers) if concerned else [],
-                **(said if concerned else {}),
+                **stated,
             },
         )
 

@@ -90,5 +90,5 @@ def remembered(root: Path, reader: dict[str, Any]) -> list[str]:
         "manifest_file": "--manifest",
         "transcribe": "--transcribe",
     }
-    given = [(flag, str(reader[key])) for key, flag in flags.items() if reader[key] is not None]
+    given = [(flag, str(reader[key])) for key, flag in flags.items() if reader.get(key) is not None]
     return ["--root", str(root), *(word for pair in given for word in pair)]

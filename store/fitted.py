@@ -32,6 +32,18 @@ def parse_fitted_on(words: str) -> list[dict[str, Any]]:
     return [{"corpus": corpus, "labels": True, **({f"{key}s": values.split(",")} if part else {})}]
 
 
+def declared(stated: Any, said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What an encoder was fitted on: what its weights state, where that is known, and what a user says of them.
+
+    Raises:
+        UsageError: The user says `none`, and the weights state something.
+    """
+    known = [entry for entry in normal(stated) if entry["corpus"] != "unknown"]
+    if known and not said:
+        raise UsageError(f"--fitted-on none: the weights themselves say that they were fitted on {in_words(known)}")
+    return [*known, *map(dict, said)]
+
+
 def normal(stated: Any) -> list[dict[str, Any]]:
     """`fitted_on` in one spelling for all that means the same; an entry that names no corpus is of an unknown one."""
     entries = [] if stated is None else stated if isinstance(stated, list | tuple) else [stated]

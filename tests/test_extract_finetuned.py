@@ -170,6 +170,21 @@ def test_a_checkpoint_of_one_fold_alone_still_says_what_it_has_seen(folder: Path
     assert fit_in(target, folder, "--folds", 2, "--out", tmp_path / "fit").exit_code == 0
 
 
+@pytest.mark.parametrize("weights", ["run", "run/fold_1"])
+def test_nobody_can_say_that_it_has_seen_nothing(folder: Path, tmp_path: Path, weights: str) -> None:
+    words = ("--weights", folder / weights, "--name", "clean", "--store", tmp_path / "x.h5")
+    done = extract(folder, *words, "--fitted-on", "none")
+    assert done.exit_code == 2
+    assert "--fitted-on none: the weights themselves say that they were fitted on custom, 48 ids: " in done.stderr
+    assert extract(folder, *words, "--fitted-on", "iemocap").exit_code == 0
+    with FeatureStore(tmp_path / "x.h5") as held:
+        said = next(iter(held.features.values())).provenance["fitted_on"]
+    assert [entry["corpus"] for entry in said] == ["custom", "iemocap"]
+    again = finetune(folder, "--out", tmp_path / "again", "--weights", folder / "run" / "fold_1")
+    assert again.exit_code == 2
+    assert "--fitted-on none: the weights themselves say" in again.stderr
+
+
 def test_weights_fitted_on_this_corpus_are_fitted_further_and_both_are_said(folder: Path, tmp_path: Path) -> None:
     words = ("--folds", 1, "--out", tmp_path / "again", "--fitted-on", "iemocap:session=1")
     assert finetune(folder, *words).exit_code == 0

@@ -15,8 +15,9 @@ import test_encoders_text as text
 import torch
 from finetune_samples import finetune, tensors
 
+from emofuse.common import trainingfile
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
-from emofuse.extract.finetune import loop, state
+from emofuse.extract.finetune import loop
 from emofuse.extract.finetune.config import Settings
 from emofuse.extract.finetune.network import Classifier
 from emofuse.extract.finetune.source import Source, sizes_of
@@ -98,8 +99,8 @@ def test_the_labels_and_words_of_the_test_side_change_nothing(run: Path, tmp_pat
 def test_a_killed_run_goes_on_to_the_same_bytes(
     folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "SECONDS", 0.0)
-    monkeypatch.setattr(state, "SHARE", 0)
+    monkeypatch.setattr(trainingfile, "SECONDS", 0.0)
+    monkeypatch.setattr(trainingfile, "SHARE", 0)
     real, left = loop._update, 0
 
     def dying(*arguments: Any) -> Any:
@@ -185,6 +186,20 @@ def test_a_batch_in_parts_is_the_same_update(folder: Path, parts: int) -> None:
         assert torch.allclose(tensor, found[1][1][name], rtol=1e-4, atol=1e-7), name
 
 
+def test_more_parts_than_utterances_are_as_many_as_there_are(folder: Path, tmp_path: Path) -> None:
+    words = ("--batch", 64, "--accumulate", 64, "--epochs", 2, "--folds", 1)
+    assert finetune(folder, "--out", tmp_path / "r", *words).exit_code == 0
+
+
+def test_the_next_command_is_the_whole_one(folder: Path, tmp_path: Path) -> None:
+    done = finetune(folder, "--out", tmp_path / "r", "--folds", 1, "--epochs", 1)
+    own = folder / "own"
+    assert (
+        f"next: extract --dataset custom --root {own} --manifest {own / 'own.csv'} --encoder bert "
+        f"--weights {tmp_path / 'r'}" in done.output
+    )
+
+
 def test_lower_layers_have_lower_rates(folder: Path) -> None:
     model, _, settings = classifier(folder, lr=1e-3, layer_decay=0.5, head_lr=0.1)
     assert [g["highest"] for g in model.optimiser(settings).param_groups] == [1.25e-4, 2.5e-4, 5e-4, 1e-3, 0.1]
@@ -207,7 +222,9 @@ REFUSED = [
     (["--folds", "7"], "no fold named '7'"),
     (["--limit", "2"], "--limit is too low"),
     (["--accumulate", "4"], "a batch of 6 cannot be taken in 4 equal parts"),
-    (["--epochs", "0", "--lr", "-1"], "epochs is 0.0, expected more than 0"),
+    (["--epochs", "0", "--lr", "-1"], "epochs is 0.0, expected a number above 0"),
+    (["--epochs", "inf"], "epochs is inf, expected a number above 0"),
+    (["--unfreeze-every", "-1"], "unfreeze_every is -1, expected 0 (all at once) or more"),
     (["--layer-decay", "2"], "layer_decay is 2.0, expected 0 to 1"),
     (["--device", "cuda:9"], "no device 'cuda:9'"),
     (["--fitted-on", "custom:colour=1"], "--fitted-on 'custom:colour=1'"),

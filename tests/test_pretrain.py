@@ -71,7 +71,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(folder: Path) -> None:
     assert pretrain_apart(folder, *command, "whole").returncode == 0
     # Kept at every look, so that the kill comes within a second of the start.
     code = (
-        "import emofuse.extract.pretrain.state as s; s.SECONDS = s.SHARE = 0\n"
+        "import emofuse.common.trainingfile as s; s.SECONDS = s.SHARE = 0\n"
         "from emofuse.common.umbrella import main; main()"
     )
     words = [sys.executable, "-c", code, "pretrain", *command, "killed"]

@@ -30,6 +30,6 @@ def test_its_features_beat_those_of_random_weights(benchmark: ModuleType, shared
     found = benchmark.measure(root, Settings(steps=150), 1, 0, ["last"])
     random, pretrained = found["scores"]
     assert (random["network"], pretrained["network"]) == ("random", "pretrained")
-    # Measured over three seeds: 10 to 13 points.
+    # Measured with this seed: 9 and 11 points; over three seeds 13 and 15 on average (benchmarks/NOTES.md).
     assert pretrained["wa"] >= random["wa"] + 5
     assert pretrained["ua"] >= random["ua"] + 5

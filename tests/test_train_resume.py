@@ -16,11 +16,12 @@ import torch
 import train_samples as samples
 from torch import Tensor, nn
 
+from emofuse.common import trainingfile
 from emofuse.common.errors import DataError
 from emofuse.common.folder import read_json
 from emofuse.common.registry import Entry
 from emofuse.store import FeatureStore
-from emofuse.train import loop, resume
+from emofuse.train import loop
 from emofuse.train.config import FitConfig
 from emofuse.train.data import Corpus
 from emofuse.train.load import Loader
@@ -46,8 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every look is kept, however soon after the last one."""
-    monkeypatch.setattr(resume, "SECONDS", 0.0)
-    monkeypatch.setattr(resume, "SHARE", 0)
+    monkeypatch.setattr(trainingfile, "SECONDS", 0.0)
+    monkeypatch.setattr(trainingfile, "SHARE", 0)
 
 
 class Noisy(FusionModel):
@@ -147,8 +148,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 import torch
-from emofuse.train import resume
-resume.SECONDS = resume.SHARE = 0
+from emofuse.common import trainingfile
+trainingfile.SECONDS = trainingfile.SHARE = 0
 from emofuse.train.cli import main
 {before}
 sys.argv = ["fit", *{arguments!r}]
@@ -217,12 +218,12 @@ def same(one: Path, other: Path) -> None:
 # The signal must come while the second fold is half done, on a fast machine too.
 LINGER = """
 import time
-write = resume.tensorfile.write
+write = trainingfile.tensorfile.write
 def write_and_linger(path, *rest):
     write(path, *rest)
     if path.name == "training.safetensors" and path.parent.name == "fold_2":
         time.sleep(60)
-resume.tensorfile.write = write_and_linger
+trainingfile.tensorfile.write = write_and_linger
 """
 
 
@@ -262,7 +263,7 @@ def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folde
 LIMITED = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 
 
-SELDOM = "\nresume.SECONDS = 1e9"
+SELDOM = "\ntrainingfile.SECONDS = 1e9"
 
 
 @pytest.mark.parametrize(

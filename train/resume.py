@@ -6,7 +6,6 @@ models draw from; its header holds what is no tensor. The order of the batches f
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from emofuse.common import tensorfile
-from emofuse.common.errors import DataError
 from emofuse.common.tensorfile import over, under
+from emofuse.common.trainingfile import TrainingFile
 
 FORMAT = "emofuse-training-1"
-SECONDS = 2.0
-"""Nothing is kept more often than this,"""
-SHARE = 20
-"""nor so often that it costs more than one part in so many of the time."""
 State = dict[str, Tensor]
 
 
@@ -50,7 +45,7 @@ class Kept:
     checkpoints: dict[int, State] = field(default_factory=dict)
 
 
-class Keeper:
+class Keeper(TrainingFile):
     """Keeps the state of one fold in its folder.
 
     Raises:
@@ -58,38 +53,28 @@ class Keeper:
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        self.path, self.device = folder / "training.safetensors", device
-        self._tensors: State = {}
-        self._about: dict[str, Any] = {}
-        self._cost, self._last = 0.0, time.monotonic()
-        if self.path.exists():
-            self._read()
+        super().__init__(folder, FORMAT, "the fold")
+        self.device = device
+        # A generator's state means nothing on another kind of device: there the fold starts anew.
+        if self.about and self.about["device"] != device.type:
+            self.forget()
 
     @property
     def step(self) -> int:
         """The step from which training will go on; 0: from the start."""
-        return int(self._about.get("step", 0))
-
-    def _read(self) -> None:
-        try:
-            tensors, about = tensorfile.read(self.path)
-        except DataError as error:
-            raise DataError(f"{error}; delete it, and the fold starts anew") from None
-        # A generator's state means nothing on another kind of device: there the fold starts anew.
-        if about.get("format") == FORMAT and about["device"] == self.device.type:
-            self._about, self._tensors = about, tensors
+        return int(self.about.get("step", 0))
 
     def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> Kept | None:
         """Put back what was kept; none where nothing was."""
         if not self.step:
             return None
-        tensors, about = self._tensors, self._about
+        tensors, about = self.tensors, self.about
         model.load_state_dict(under(tensors, "model"))
         tensorfile.restore_optimiser(optimiser, under(tensors, "adam"))
         generator.set_state(tensors["generator"])
         checkpoints = {step: under(tensors, f"look/{step}") for step in about["looks"]}
         weights = checkpoints.get(about["best"]["step"]) or under(tensors, "best")
-        self._tensors = {}
+        self.forget()
         return Kept(
             step=about["step"],
             seconds=about["seconds"],
@@ -100,29 +85,23 @@ class Keeper:
 
     def keep(self, at: Kept, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
         """Write where training stands, unless that was done a moment ago."""
-        began = time.monotonic()
-        if began - self._last < max(SECONDS, SHARE * self._cost):
-            return
         assert at.best is not None
-        tensors = over("model", model.state_dict()) | {"generator": generator.get_state()}
-        tensors |= over("adam", tensorfile.optimiser_state(optimiser))
-        for step, weights in at.checkpoints.items():
-            tensors |= over(f"look/{step}", weights)
-        if at.best.step not in at.checkpoints:
-            tensors |= over("best", at.best.weights)
-        about = {
-            "format": FORMAT,
-            "device": self.device.type,
-            "step": at.step,
-            "seconds": at.seconds,
-            "history": at.history,
-            "best": {"value": at.best.value, "step": at.best.step, "scores": at.best.scores},
-            "looks": list(at.checkpoints),
-        }
-        tensorfile.write(self.path, tensors, about)
-        self._last = time.monotonic()
-        self._cost = self._last - began
+        best = at.best
 
-    def remove(self) -> None:
-        """The fold is trained: nothing is kept any more."""
-        self.path.unlink(missing_ok=True)
+        def collect() -> tuple[State, dict[str, Any]]:
+            tensors = over("model", model.state_dict()) | {"generator": generator.get_state()}
+            tensors |= over("adam", tensorfile.optimiser_state(optimiser))
+            for step, weights in at.checkpoints.items():
+                tensors |= over(f"look/{step}", weights)
+            if best.step not in at.checkpoints:
+                tensors |= over("best", best.weights)
+            return tensors, {
+                "device": self.device.type,
+                "step": at.step,
+                "seconds": at.seconds,
+                "history": at.history,
+                "best": {"value": best.value, "step": best.step, "scores": best.scores},
+                "looks": list(at.checkpoints),
+            }
+
+        self.write(collect)

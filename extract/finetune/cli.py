@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from emofuse.common.console import say, table
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.extract.finetune.config import Settings
-from emofuse.extract.options import corpus_options, device_of, read, survey
+from emofuse.extract.options import corpus_options, device_of, read, remembered, survey
 
 if TYPE_CHECKING:
     from emofuse.extract.finetune.run import Plan
@@ -81,7 +82,17 @@ def finetune(dataset: str, encoder: str, out: Path | None, **options: Any) -> No
     header = ["fold", "tested", "validated", "train", "validation", "update", f"validation {metric}"]
     say(table(header, rows))
     say("chosen on validation; the test sides have not been touched")
-    say(f"next: extract --dataset {dataset} --encoder {encoder} --weights {finished.out}")
+    words = (
+        "extract",
+        "--dataset",
+        dataset,
+        *plan.corpus_options,
+        "--encoder",
+        encoder,
+        "--weights",
+        str(finished.out),
+    )
+    say(f"next: {shlex.join(words)}")
     click.get_current_context().exit(EXCLUDED if left_out else DONE)
 
 
@@ -136,6 +147,7 @@ def _plan(
         protocol=task,
         manifest=manifest,
         root=where,
+        corpus_options=tuple(remembered(where, options)),
         encoder=encoder,
         options=EncoderOptions(corpus=dataset, weights=weights, device=device),
         fitted_on=tuple(parse_fitted_on(fitted_on)) if fitted_on else None,

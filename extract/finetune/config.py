@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Settings:
     def __post_init__(self) -> None:
         positive = ("epochs", "batch", "accumulate", "lr", "head_lr", "looks", "patience", "clip", "max_seconds")
         problems = [
-            f"{name} is {getattr(self, name)}, expected more than 0" for name in positive if not self._above(name)
+            f"{name} is {getattr(self, name)}, expected a number above 0" for name in positive if not self._above(name)
         ]
         problems += [] if 0 < self.layer_decay <= 1 else [f"layer_decay is {self.layer_decay}, expected 0 to 1"]
         problems += [
@@ -57,12 +58,16 @@ class Settings:
             for name in ("warmup", "dropout")
             if not 0 <= getattr(self, name) < 1
         ]
+        if not 0 <= self.weight_decay < math.inf:
+            problems.append(f"weight_decay is {self.weight_decay}, expected 0 or more")
+        if self.unfreeze_every is not None and self.unfreeze_every < 0:
+            problems.append(f"unfreeze_every is {self.unfreeze_every}, expected 0 (all at once) or more")
         if self._above("accumulate") and self.batch % self.accumulate:
             problems.append(f"a batch of {self.batch} cannot be taken in {self.accumulate} equal parts")
         complain(problems, "these settings cannot work")
 
     def _above(self, name: str) -> bool:
-        return bool(getattr(self, name) > 0)
+        return bool(0 < getattr(self, name) < math.inf)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the weights, JSON-ready."""

@@ -120,6 +120,8 @@ def _update(
     labels = torch.from_numpy(source.labels[indices]).to(device)
     weight = len(labels) if class_weights is None else class_weights[labels].sum()
     for part in np.array_split(np.arange(len(items)), settings.accumulate):
+        if not len(part):
+            continue
         some = slice(part[0], part[-1] + 1)
         with _computing(settings, device):
             loss = F.cross_entropy(model(items[some]), labels[some], class_weights, reduction="sum") / weight

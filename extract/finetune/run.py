@@ -29,6 +29,7 @@ from emofuse.extract.heard import heard
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Manifest, Utterance
+from emofuse.store.fitted import declared
 
 Say = Callable[[str], None]
 
@@ -40,6 +41,8 @@ class Plan:
     protocol: Protocol
     manifest: Manifest
     root: Path
+    corpus_options: tuple[str, ...]
+    """How the corpus was read, as options of `extract`."""
     encoder: str
     options: EncoderOptions
     fitted_on: tuple[Mapping[str, Any], ...] | None
@@ -85,6 +88,8 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
         DataError: Damaged weights, clips or state.
     """
     encoder: Any = ENCODERS[plan.encoder].build(plan.options)
+    if plan.fitted_on is not None:
+        declared(encoder.provenance()["fitted_on"], plan.fitted_on)
     if not hasattr(encoder, "tuning"):
         raise UsageError(
             f"{plan.options.weights} is a finished graph, which cannot be fitted further; pass torch weights"
@@ -178,7 +183,9 @@ def card(plan: Plan, fold: Fold, before: Mapping[str, Any]) -> dict[str, Any]:
         before: The provenance of the encoder that the fold began with.
     """
     seen = sorted(u.id for u in (*fold.train, *fold.validation))
-    stated = before["fitted_on"] if plan.fitted_on is None else plan.fitted_on
+    stated = before["fitted_on"]
+    if plan.fitted_on is not None:
+        stated = declared(stated, plan.fitted_on)
     earlier = [*map(dict, stated), *heard(plan.options.weights, plan.manifest)]
     return {
         "format": FORMAT,
