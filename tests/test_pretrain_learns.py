@@ -1,4 +1,7 @@
-"""That pre-training learns something of emotion from speech without labels, on real recordings."""
+"""That pre-trained features tell emotions better than those of random weights, on real recordings without labels.
+
+Not that nearness in time is what helps: about half of the gain is there with pairs by chance (benchmarks/NOTES.md).
+"""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ def _step(
 def projected(parameters: State, frames: torch.Tensor) -> torch.Tensor:
     """What distances are taken between, [N, projection], of the last layer's frames [N, D].
 
-    The frames are means after a ReLU, which share one large part: without their mean over the batch taken away, all
-    vectors of length 1 begin near each other, and the loss stays at the margin.
+    The frames are means after a ReLU, which share one large part: projected without their mean over the batch taken
+    away, all vectors of length 1 begin near each other, and the loss stays at the margin (benchmarks/NOTES.md).
     """
     centred = (frames - frames.mean(0)) / (frames.std(0) + 1e-5)
     return centred @ parameters[_PROJECTION]
