@@ -83,7 +83,16 @@ def finished(out: Path, run: Mapping[str, Any]) -> Any | None:
 
 def _differing(folder: Path, run: Mapping[str, Any]) -> str:
     before, now = read_json(folder / "config.json")["run"], json.loads(json.dumps(run))
-    return ", ".join(k for k in sorted({*before, *now}) if before.get(k) != now.get(k))
+    return ", ".join(name for k in sorted({*before, *now}) for name in _unlike(k, before.get(k), now.get(k)))
+
+
+def _unlike(name: str, before: Any, now: Any) -> list[str]:
+    """The names of what differs, one level into mappings: `settings (lr, seed)`."""
+    if before == now:
+        return []
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [name]
+    return [f"{name} ({', '.join(k for k in sorted({*before, *now}) if before.get(k) != now.get(k))})"]
 
 
 def claim(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> Path:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.console import say, size
-from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, complain
-from emofuse.extract.options import corpus_options, device_of, read, remembered, survey
+from emofuse.common.errors import UsageError, command, complain
+from emofuse.extract.options import corpus_options, device_of, read, remembered, report, survey
 
 if TYPE_CHECKING:
     from emofuse.extract.encoders.base import EncoderOptions, EncoderSpec
@@ -166,7 +166,7 @@ def _extract(
         manifest = manifest.excluding(outcome.failed)
     if not dry_run:
         heard.finish()
-    return _report(unusable)
+    return report(unusable)
 
 
 def _itself(job: Job) -> Job:
@@ -177,10 +177,12 @@ def _knowing(job: Job, weights: str | None) -> Job:
     """The job, which knows what of its corpus the encoder's weights have heard without labels."""
     from emofuse.extract.heard import heard
 
-    also = heard(weights, job.manifest) if "--weights" in job.provenance["encoder_options"] else []
-    if not also:
+    if "--weights" not in job.provenance["encoder_options"]:
         return job
     stated = {**job.encoder.provenance(), **job.provenance}["fitted_on"]
+    also = [entry for entry in heard(weights, job.manifest) if entry not in stated]
+    if not also:
+        return job
     return replace(job, provenance={**job.provenance, "fitted_on": [*stated, *also]})
 
 
@@ -254,14 +256,3 @@ def _describe(job: Job) -> None:
         f"{'x'.join(map(str, spec.frame_shape))} {spec.dtype}, {size(sum(lengths.values()) * spec.frame_bytes)} "
         f"{state} in {job.store}"
     )
-
-
-def _report(unusable: list[Excluded]) -> int:
-    if not unusable:
-        return DONE
-    print(f"{len(unusable)} items excluded:", file=sys.stderr)
-    for item in unusable[:50]:
-        print(f"  {item.id}: {item.reason}", file=sys.stderr)
-    if len(unusable) > 50:
-        print(f"  ... and {len(unusable) - 50} more; `emofuse store info` lists them", file=sys.stderr)
-    return EXCLUDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,16 @@ def checkpoints(weights: str | None, encoder: str, corpus: str) -> list[Checkpoi
     """The checkpoints of a run of `finetune`; none where `weights` is something else.
 
     The run's own corpus gets one feature per fold, `NAME-finetuned@FOLD`. Any other corpus is in no fold: it gets
-    one feature, `NAME-CORPUS`, of a run that has one fold alone.
+    one feature, `NAME-CORPUS`, of a run that has one fold alone. The folder of one fold stands for that fold.
 
     Raises:
         UsageError: The run is unfinished, is of another encoder, or has several folds for another corpus.
     """
     path = Path(weights) if weights else None
     run = _run_of(path) if path else None
+    one = re.fullmatch(r"fold_(\d+)", path.name) if path else None
+    if path and run is None and one and (run := _run_of(path.parent)):
+        path, run = path.parent, {**run, "folds": [int(one[1])]}
     if path is None or run is None:
         return []
     unfinished = not (path / "metrics.json").is_file()

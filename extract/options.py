@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import DONE, EXCLUDED, UsageError
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Excluded, Manifest
@@ -92,3 +94,15 @@ def remembered(root: Path, reader: dict[str, Any]) -> list[str]:
     }
     given = [(flag, str(reader[key])) for key, flag in flags.items() if reader.get(key) is not None]
     return ["--root", str(root), *(word for pair in given for word in pair)]
+
+
+def report(unusable: Sequence[Excluded]) -> int:
+    """Name what was excluded, on stderr; the exit code that follows from it."""
+    if not unusable:
+        return DONE
+    print(f"{len(unusable)} items excluded:", file=sys.stderr)
+    for item in unusable[:50]:
+        print(f"  {item.id}: {item.reason}", file=sys.stderr)
+    if len(unusable) > 50:
+        print(f"  ... and {len(unusable) - 50} more; `emofuse store info` lists them", file=sys.stderr)
+    return EXCLUDED

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders._pretrained import load_model
 from emofuse.extract.encoders._weights import Source, Weights, resolve
@@ -18,6 +20,8 @@ from emofuse.extract.encoders.base import Array
 from emofuse.extract.torchaudio_compat import import_transformers
 
 WRITES, LABELS = "AutoModelForSpeechSeq2Seq", "AutoModelForCTC"
+SHORTEST = 0.1
+"""Seconds."""
 BATCH = 8
 """Pieces at once, where every piece has the same length."""
 SOURCE = Source(repository=None, pretrained_on="not stated")
@@ -69,6 +73,8 @@ class Recogniser:
         return [" ".join(" ".join(words).split()) for words in joined]
 
     def _cut(self, waveform: Array) -> list[Array]:
+        """The clip in pieces; a very short one is filled up with silence to what any model's front end needs."""
+        waveform = np.pad(waveform, (0, max(0, round(SHORTEST * self.sample_rate) - len(waveform))))
         if self.piece is None:
             return [waveform]
         return [waveform[at : at + self.piece] for at in range(0, max(1, len(waveform)), self.piece)]

@@ -147,7 +147,7 @@ def _official(groups: Mapping[str, list[Utterance]], select: Select) -> list[Fol
     if empty:
         have = ", ".join(f"{name} {len(group)}" for name, group in sorted(groups.items()))
         raise UsageError(
-            f"the official split has no {' and no '.join(empty)} utterances in this store, which has: {have}"
+            f"the official split has no {' and no '.join(empty)} utterances that can be used; there are: {have}"
         )
     train, dev, test = (tuple(groups.get(s, ())) for s in SPLITS)
     honest = select == "validation"
@@ -169,8 +169,8 @@ def _in_turn(protocol: Protocol, groups: Mapping[str, list[Utterance]], select: 
     least = 3 if select == "validation" else 2
     if len(names) < least:
         raise UsageError(
-            f"protocol {protocol.name} forms folds by {protocol.fold_by}, of which this store has {len(names)}; "
-            f"--select {select} needs at least {least}"
+            f"protocol {protocol.name} forms folds by {protocol.fold_by}, of which there are {len(names)}; "
+            f"{'with' if select == 'validation' else 'without'} validation at least {least} are needed"
         )
     folds = []
     for i, name in enumerate(names):

@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from emofuse.common.console import printable
 from emofuse.common.errors import SeveralProblemsError, UsageError
 from emofuse.common.files import behind_link
 from emofuse.common.location import Location
 from emofuse.manifests.schema import ASR, OF_TEXT, WITHDRAWN, Manifest, Utterance
 from emofuse.store.assemble import assemble, fresh, gather, writing
 from emofuse.store.feature import Feature
+from emofuse.store.fitted import in_words
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import differences, source_digest
 
@@ -96,8 +98,10 @@ def _made_otherwise(same: Sequence[Feature]) -> list[str]:
             (key, getattr(first.spec, key), getattr(other.spec, key))
             for key in ("modality", "encoder", "dimension", "layers", "view", "frame_rate", "dtype")
         ]
-        pairs.append(("fitted_on", first.provenance.get("fitted_on"), other.provenance.get("fitted_on")))
         differing = [f"{key}: {json.dumps(a)} and {json.dumps(b)}" for key, a, b in pairs if a != b]
+        said = [f.provenance.get("fitted_on") for f in (first, other)]
+        if said[0] != said[1]:
+            differing.append(f"fitted on: {' and '.join(printable(in_words(s), 300) for s in said)}")
         differing += differences(first.fingerprint, other.fingerprint)
         if first.scale is not None and other.scale is not None and (first.scale != other.scale).any():
             differing.append("scale: int8 of other scales; merge what they were made from")

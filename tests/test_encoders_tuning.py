@@ -17,6 +17,7 @@ from test_encoders_text import TEXTS
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.encoders._tuning import Tuning
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
+from emofuse.extract.torchaudio_compat import import_transformers
 
 ABOUT = {"fitted_on": [{"corpus": "own", "labels": True, "ids": ["a"]}], "pretrained_on": "nothing: random weights"}
 SPEECH = ["hubert", "hubert-large", "wav2vec2", "wavlm", "batch-normed-hubert"]
@@ -113,6 +114,23 @@ def test_what_was_saved_is_what_extract_reads(case: str, files: dict[str, tuple[
     provenance = again.provenance()
     assert {k: provenance[k] for k in ABOUT} == ABOUT
     assert again.identity() != build(name, weights).identity()
+
+
+@pytest.mark.parametrize("case", ["hubert", "bert", "t5", "bert-goemotions", "yamnet", "trill"])
+def test_a_checkpoint_that_was_saved_again_without_its_words_is_unknown(
+    case: str, files: dict[str, tuple[str, Path]], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    name, weights = files[case]
+    build(name, weights).tuning().save(tmp_path, ABOUT)
+    if case not in PATCHES:
+        again = import_transformers().AutoModel.from_pretrained(tmp_path)
+        again.save_pretrained(tmp_path)
+    else:
+        save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "model.safetensors")
+    (entry,) = build(name, tmp_path).provenance()["fitted_on"]
+    assert (entry["corpus"], entry["labels"]) == ("unknown", True)
 
 
 @pytest.mark.parametrize("case", ["hubert", "bert", "t5", "yamnet"])

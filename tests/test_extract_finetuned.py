@@ -158,6 +158,11 @@ def test_another_corpus_is_told_to_take_one_fold_of_several(folder: Path, tmp_pa
     assert done.exit_code == 2
     assert f"pass one fold's, such as --weights {folder / 'run' / 'fold_1'}" in done.stderr
     assert other_corpus(folder, folder / "run" / "fold_1", tmp_path / "s.h5").exit_code == 0
+    with FeatureStore(tmp_path / "s.h5") as held:
+        assert list(held.features) == ["bert-custom"]
+    assert extract(folder, "--weights", folder / "run" / "fold_2", "--store", tmp_path / "own.h5").exit_code == 0
+    with FeatureStore(tmp_path / "own.h5") as held:
+        assert list(held.features) == ["bert-finetuned@2"]
 
 
 def test_a_checkpoint_of_one_fold_alone_still_says_what_it_has_seen(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import finetune_samples as samples
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 from finetune_samples import extract, finetune, put_tone
 from pretrain_samples import QUICK, pretrain
 
+from emofuse.extract.heard import heard
+from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureStore
 from emofuse.train.cli import fit
 
@@ -73,6 +76,17 @@ def test_fine_tuning_carries_it_on(folder: Path, tmp_path: Path) -> None:
         without, labelled = store.feature("trill-finetuned@3").provenance["fitted_on"]
     assert (without["labels"], without["ids"]) == (False, HEARD)
     assert labelled["labels"] is True
+    # Another corpus of the same clips: what is known of them goes on through the fine-tuned checkpoint.
+    for weights in (tmp_path / "tuned", tmp_path / "tuned" / "fold_3"):
+        assert [e["labels"] for e in heard(str(weights), replace(surveyed(folder), corpus="other"))] == [False]
+
+
+def surveyed(folder: Path) -> Manifest:
+    target = folder / "surveyed.h5"
+    if not target.exists():
+        assert extract(folder, "--store", target, encoder="logmel").exit_code == 0
+    with FeatureStore(target) as store:
+        return store.manifest
 
 
 def test_a_corpus_that_was_not_heard_says_nothing(folder: Path, tmp_path: Path) -> None:

@@ -171,6 +171,12 @@ def test_strangers_in_a_batch_change_no_word(models: Path, model: str) -> None:
     assert len(set(together)) > 3
 
 
+def test_a_clip_shorter_than_any_front_end_is_heard_too(models: Path) -> None:
+    for model in ("ctc", "whisper"):
+        heard = recogniser.load(str(models / model), "cpu")
+        assert len(heard.transcribe([np.zeros(1, np.float32), np.zeros(200, np.float32)])) == 2
+
+
 def test_a_killed_call_goes_on_where_it_was(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert extract(folder, "--transcribe", models / "ctc").exit_code == 0
     wanted = utterances(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def test_a_fold_is_fitted_on_what_it_does_not_test(run: Path) -> None:
         assert entry == {"corpus": "custom", "labels": True}
         validated = str(number % 3 + 1)
         fold = {"number": number, "name": str(number), "by": "session", "validated": validated, "protocol": "own3"}
+        assert len(said["fold"].pop("run")) == 16
         assert said["fold"] == fold
 
 
@@ -189,6 +191,23 @@ def test_a_batch_in_parts_is_the_same_update(folder: Path, parts: int) -> None:
 def test_more_parts_than_utterances_are_as_many_as_there_are(folder: Path, tmp_path: Path) -> None:
     words = ("--batch", 64, "--accumulate", 64, "--epochs", 2, "--folds", 1)
     assert finetune(folder, "--out", tmp_path / "r", *words).exit_code == 0
+
+
+def test_what_the_encoder_cannot_read_is_listed(folder: Path, tmp_path: Path) -> None:
+    other = samples.make(tmp_path)
+    rows = re.sub(r"^(s[12]u00),[^,]*", r"\1,", (other / "own" / "own.csv").read_text(), flags=re.M)
+    (other / "own" / "own.csv").write_text(rows)
+    done = finetune(other, "--out", tmp_path / "r", "--folds", 1, "--epochs", 1)
+    assert done.exit_code == 1, done.output
+    assert "2 items excluded:\n  s1u00: text: " in done.stderr
+
+
+def test_folds_added_later_belong_to_the_same_run(folder: Path, tmp_path: Path) -> None:
+    for n, more in ((1, ()), (2, ()), (3, ("--lr", "0.001"))):
+        words = ("--folds", n, "--epochs", 1, "--out", tmp_path / str(n), *more)
+        assert finetune(folder, *words).exit_code == 0
+    runs = [card(tmp_path / str(n) / f"fold_{n}")["fold"]["run"] for n in (1, 2, 3)]
+    assert runs[0] == runs[1] != runs[2]
 
 
 def test_the_next_command_is_the_whole_one(folder: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_declared_groups_are_held_out_together_and_in_their_order() -> None:
 
 @pytest.mark.parametrize(("count", "select"), [(2, "validation"), (1, "last")])
 def test_too_few_groups_are_refused(count: int, select: Any) -> None:
-    with pytest.raises(UsageError, match=f"has {count}; --select {select} needs at least {count + 1}"):
+    with pytest.raises(UsageError, match=f"there are {count}; with.* validation at least {count + 1} are needed"):
         build(PROTOCOL, samples.utterances(8, count), select)
 
 
@@ -92,7 +92,7 @@ def test_last_leaves_an_official_dev_split_unused() -> None:
 
 
 def test_an_official_split_that_is_empty_is_named_with_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"no dev utterances in this store, which has: test 32, train 32"):
+    with pytest.raises(UsageError, match=r"no dev utterances that can be used; there are: test 32, train 32"):
         build(SPLIT, official("train", "test"), "validation")
 
 
@@ -190,6 +190,16 @@ def test_what_nobody_can_vouch_for_is_refused_in_one_line(fitted_on: Any) -> Non
         "nobody has said what the weights of feature 'bert' were fitted on; say it with "
         "`extract --encoder bert --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
     )
+
+
+def test_most_of_the_ids_of_a_test_side_are_the_same_data_under_whatever_name() -> None:
+    ids = [u.id for u in UTTERANCES if u.session in ("1", "2")]
+    entry = {"fitted_on": {"corpus": "other", "ids": ids[:-1], "labels": True}}
+    bad, _ = encoder_leaks("bert", entry, "tiny", FOLDS)
+    assert [line[:6] for line in bad] == ["fold 1", "fold 2"]
+    assert "16 of 16 test utterances, as corpus other, with their labels: s1_u000" in bad[0]
+    few = {"fitted_on": {"corpus": "other", "ids": ids[:7], "labels": True}}
+    assert encoder_leaks("bert", few, "tiny", FOLDS) == ([], [])
 
 
 def test_splits_that_no_side_takes_are_refused_with_their_counts() -> None:

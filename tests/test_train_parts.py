@@ -211,6 +211,23 @@ def test_parts_for_other_groups_serve_no_fold_of_the_same_name(tmp_path: Path) -
     assert "has no part for fold 1 (1), 2 (2), 3 (3), 4 (4) by session" in result.stderr
 
 
+def test_parts_of_different_runs_make_no_mean(tmp_path: Path) -> None:
+    runs = {1: "a", 2: "a", 3: "b", 4: "b"}
+    made = make(
+        tmp_path,
+        {
+            f"bert-finetuned@{n}": part(
+                n, provenance={**part(n).provenance, "fold": {**part(n).provenance["fold"], "run": run}}
+            )
+            for n, run in runs.items()
+        },
+    )
+    result = fitted(made / "tiny.h5")
+    assert result.exit_code == 2
+    assert "were fine-tuned with different settings" in result.stderr
+    assert fitted(made / "tiny.h5", "--folds", "3,4", "--out", tmp_path / "run").exit_code == 0
+
+
 def test_what_only_looks_like_parts_is_none(tmp_path: Path) -> None:
     plain = FeatureData(modality="text", arrays=samples.frames(UTTERANCES, 1, dimension=5), encoder="bert")
     wider = part(2, arrays=samples.frames(UTTERANCES, 1, dimension=7))

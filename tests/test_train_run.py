@@ -236,7 +236,7 @@ def test_after_an_interruption_the_same_command_goes_on_with_the_missing_folds(f
 
 def test_a_half_done_run_is_not_continued_with_other_settings(folder: Path) -> None:
     asked = interrupted(folder, "mixed", steps=60)
-    with pytest.raises(UsageError, match="half-done run with other seed, settings; repeat its options"):
+    with pytest.raises(UsageError, match=r"half-done run with other seed, settings \(steps\); repeat its options"):
         quietly(replace(asked, seed=1, steps=61))
 
 

@@ -56,7 +56,15 @@ class PartedFeature:
                 f"feature {self.name!r} has no part for fold {told} by {grouping}; its parts are for {have}: "
                 "leave those folds out (--folds), or fine-tune for them, too"
             )
-        return PartedFeature(self.name, [of_fold[grouping, f.name] for f in folds])
+        serving = [of_fold[grouping, f.name] for f in folds]
+        runs = {part.name: str(_said(part).get("run")) for part in serving}
+        if len(set(runs.values())) > 1:
+            raise UsageError(
+                f"the parts of feature {self.name!r} were fine-tuned with different settings, and their scores make no "
+                f"mean: {', '.join(f'{name} by run {run}' for name, run in runs.items())}; fit their folds apart "
+                "(--folds), or fine-tune all with one command"
+            )
+        return PartedFeature(self.name, serving)
 
     def part(self, fold: Fold) -> Feature:
         """The part that belongs to one of the folds that it is `serving`."""

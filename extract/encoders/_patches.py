@@ -137,10 +137,16 @@ class PatchEncoder:
             "repository": None,
             "revision": None,
             "pretrained_on": f"{self.pretrained_on}, if {files} holds the published weights",
-            "fitted_on": [],
+            "fitted_on": self._fitted_on(),
             **self.weights.said(),
             "device": self.options.device,
         }
+
+    def _fitted_on(self) -> list[dict[str, Any]]:
+        """Published files are known; safetensors are of ours, or somebody's who does not say how they were made."""
+        silent = self.weights.files[0].suffix == ".safetensors"
+        about = "the checkpoint does not say what it was fitted on"
+        return [{"corpus": "unknown", "labels": True, "about": about}] if silent else []
 
     def length(self, item: int | str) -> int:
         """Patches of a clip of `item` samples at 16 kHz."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
-from emofuse.extract.encoders._weights import Source, Weights, resolve
+from emofuse.extract.encoders._weights import MARK, Source, Weights, resolve
 from emofuse.extract.encoders.base import Array, EncoderOptions
 from emofuse.extract.torchaudio_compat import import_transformers
 
@@ -118,7 +118,10 @@ class Pretrained:
 
     def provenance(self) -> dict[str, Any]:
         """Versions, where the weights came from, and what they saw."""
-        own = self.weights.repository == self.source.repository is not None
+        own, said = self.weights.repository == self.source.repository is not None, self.weights.said()
+        if "fitted_on" not in said and MARK in self.weights.settings("config.json"):
+            about = "another program saved the checkpoint again, without what emofuse said in it"
+            said = {**said, "fitted_on": [{"corpus": "unknown", "labels": True, "about": about}]}
         held = (
             "" if own else f", if {self.weights.repository or self.weights.folder.name} holds {self.source.repository}"
         )
@@ -130,7 +133,7 @@ class Pretrained:
             if self.source.repository
             else "not stated: the weights are the user's",
             "fitted_on": self._fitted_on(),
-            **self.weights.said(),
+            **said,
             "device": self.options.device,
         }
 

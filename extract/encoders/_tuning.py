@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emofuse.common import tensorfile
 from emofuse.common.errors import UsageError
 from emofuse.common.files import put
+from emofuse.extract.encoders._weights import MARK
 from emofuse.extract.encoders.base import Array
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ WEIGHTS = "model.safetensors"
 _BESIDE = (".json", ".txt", ".model")
 
 
+MARKED = f"fine-tuned by emofuse; what it has seen is said in {WEIGHTS}"
 # What transformers calls the list of a model's layers.
 _LISTS = ("layer", "layers", "block", "h")
 
@@ -109,6 +112,8 @@ def _save(base: Pretrained, folder: Path, about: Mapping[str, Any]) -> None:
         base.whole.save_pretrained(there)
         for path in sorted(Path(there).glob("*.json")):
             put(folder / path.name, path.read_bytes())
+        config = json.loads((folder / "config.json").read_bytes())
+        put(folder / "config.json", (json.dumps({**config, MARK: MARKED}, indent=2) + "\n").encode())
         tensors, _ = tensorfile.read(Path(there) / WEIGHTS)
         tensorfile.write(folder / WEIGHTS, tensors, about)
     for path in sorted(base.weights.folder.iterdir()):

@@ -27,6 +27,8 @@ _HUB_SECONDS = 5.0
 _BLOCK_BYTES = 1 << 24
 CARD: dict[str, type] = {"fitted_on": list, "pretrained_on": str, "fold": dict}
 """What a checkpoint of ours says of its making, and in what form."""
+MARK = "emofuse"
+"""Key of a config.json beside such a checkpoint. Programs that save it again keep the key, but not what it says."""
 # Keys that a saving library writes about itself; they change no output.
 _NOISE = {
     "_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "tokenizer_file",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.console import say, table
-from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
+from emofuse.common.errors import UsageError, command
 from emofuse.extract.finetune.config import Settings
-from emofuse.extract.options import corpus_options, device_of, read, remembered, survey
+from emofuse.extract.options import corpus_options, device_of, read, remembered, report, survey
 
 if TYPE_CHECKING:
     from emofuse.extract.finetune.run import Plan
@@ -93,7 +93,7 @@ def finetune(dataset: str, encoder: str, out: Path | None, **options: Any) -> No
         str(finished.out),
     )
     say(f"next: {shlex.join(words)}")
-    click.get_current_context().exit(EXCLUDED if left_out else DONE)
+    click.get_current_context().exit(report(left_out))
 
 
 def _plan(
@@ -119,6 +119,7 @@ def _plan(
     from emofuse.extract.encoders.registry import ENCODERS
     from emofuse.extract.finetune.run import Plan
     from emofuse.manifests.folds import build, chosen, limited
+    from emofuse.manifests.schema import Excluded
     from emofuse.store.fitted import parse_fitted_on
 
     spec = ENCODERS[encoder]
@@ -137,7 +138,10 @@ def _plan(
     labelled = {u.id for u in manifest.utterances if task.class_of(u) is not None}
     manifest, _, _ = survey(manifest, where, {spec.modality}, quiet)
     able = [u for u in manifest.utterances if u.id in labelled and getattr(u, spec.modality) is not None]
-    lost = [e for e in manifest.excluded if e.id in labelled and e.modality in (None, spec.modality)]
+    told = {e.id: e for e in manifest.excluded if e.id in labelled and e.modality in (None, spec.modality)}
+    silent = labelled - {u.id for u in able} - set(told)
+    without = (Excluded(id=i, reason=f"{spec.modality}: none", modality=spec.modality) for i in sorted(silent))
+    lost = [*told.values(), *without]
     _check_counts(task, manifest, able, allow_missing)
     parts = chosen(build(task, able, "validation"), folds)
     if limit:

@@ -70,8 +70,8 @@ class Settings:
         return bool(0 < getattr(self, name) < math.inf)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the weights, JSON-ready."""
-        return asdict(self)
+        """Everything that decides the weights, JSON-ready; in how many parts a batch is taken changes its rounding."""
+        return {key: value for key, value in asdict(self).items() if key != "accumulate"}
 
     def updates(self, utterances: int) -> tuple[int, int]:
         """Updates in all, and from one look at validation to the next, for so many training utterances."""
@@ -79,11 +79,13 @@ class Settings:
         total = max(1, round(self.epochs * per_epoch))
         return total, max(1, min(total, per_epoch // self.looks))
 
+    def stage(self, total: int, blocks: int) -> int:
+        """Updates after which one more block is set free; 0: all are from the start."""
+        return max(1, total // (3 * blocks)) if self.unfreeze_every is None else self.unfreeze_every
+
     def freed(self, update: int, total: int, blocks: int) -> int:
         """How many blocks are free in the update of that number (from 0); the last block is from the start."""
-        every = self.unfreeze_every
-        if every is None:
-            every = total // (3 * blocks)
+        every = self.stage(total, blocks)
         return blocks if not every else min(blocks, 1 + update // every)
 
     def factor(self, update: int, total: int) -> float:

@@ -59,7 +59,9 @@ def fit_fold(
     total, between = settings.updates(len(sides.train))
     blocks = len(model.tuning.blocks)
     half = settings.precision == "fp16"
-    scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=half, init_scale=at.loss_scale or 2.0**14)
+    scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=half, init_scale=2.0**14)
+    if at.scaler:
+        scaler.load_state_dict(at.scaler)
     every = training_batches(source.sizes, sides.train, settings.batch, settings.seed, at.update)
     losses, started = torch.zeros((), device=device), time.monotonic() - at.seconds
     since, batches, note = 0, source.ahead(every), ""
@@ -86,7 +88,7 @@ def fit_fold(
             if not np.isfinite(loss):
                 raise UsageError(f"the loss is {loss} by update {at.update}: lower the rate, --lr {settings.lr / 10:g}")
             found = look(model, source, sides.validation, settings, device)
-            at.seconds, at.loss_scale = time.monotonic() - started, float(scaler.get_scale()) if half else 0.0
+            at.seconds, at.scaler = time.monotonic() - started, scaler.state_dict()
             row = {"update": at.update, "free": free, "loss": loss, **{f"validation_{k}": v for k, v in found.items()}}
             at.history.append(row | {"seconds": round(at.seconds, 3)})
             note = f"loss {loss:.3f}, validation {metric} {found[metric]:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 
 from emofuse.common import folder
 from emofuse.common.errors import UsageError
+from emofuse.common.files import put
 from emofuse.common.progress import Progress as Bar
 from emofuse.extract.encoders.base import EncoderOptions
 from emofuse.extract.encoders.registry import ENCODERS
@@ -25,7 +28,7 @@ from emofuse.extract.finetune.source import Source, sizes_of
 from emofuse.extract.finetune.state import Keeper
 from emofuse.extract.finetune.state import Progress as Fitted
 from emofuse.extract.finetuned import FORMAT, RESULT
-from emofuse.extract.heard import heard
+from emofuse.extract.heard import LISTING, heard, listing
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Manifest, Utterance
@@ -71,6 +74,13 @@ class Plan:
             "allow_missing": self.allow_missing,
         }
 
+    def alike(self, base: Mapping[str, Any]) -> str:
+        """The same for every fold of runs that differ in which folds they have alone; `base` as in `identity`."""
+        rest = {
+            key: value for key, value in self.identity(base).items() if key not in ("folds", "utterances", "manifest")
+        }
+        return xxhash.xxh3_64_hexdigest(json.dumps(rest, sort_keys=True).encode())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
@@ -94,7 +104,8 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
         raise UsageError(
             f"{plan.options.weights} is a finished graph, which cannot be fitted further; pass torch weights"
         )
-    run = plan.identity(encoder.identity())
+    run, stages = plan.identity(encoder.identity()), _stages(plan, len(encoder.tuning().blocks))
+    del encoder  # each fold loads its own: two never lie in memory together
     # The names of `extract`'s folders and of `fit`'s: equal settings come to the same one.
     out = out or folder.named(Path("runs"), f"finetune-{plan.protocol.name}-{plan.encoder}", run)
     metrics = folder.finished(out, run)
@@ -104,6 +115,9 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
     with folder.held(out):
         about = {"format": FORMAT, "run": run, "root": str(plan.root), "weights": plan.options.weights}
         part = folder.claim(out, about, _call(plan))
+        carried = listing(plan.options.weights)
+        if carried:
+            put(part / LISTING, carried.read_bytes())
         todo = [f for f in plan.folds if not (part / f"fold_{f.number}" / RESULT).exists()]
         if len(todo) < len(plan.folds):
             say(f"{len(plan.folds) - len(todo)} of {len(plan.folds)} folds are done already; going on with the others")
@@ -113,6 +127,7 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
                 say(f"fold {number} goes on from update {keeper.update}")
         updates = {f.number: plan.settings.updates(len(f.train))[0] for f in plan.folds}
         done = sum(updates.values()) - sum(updates[f.number] - keepers[f.number].update for f in todo)
+        say(stages)
         with Bar(sum(updates.values()), f"finetune {plan.encoder}", "updates", done, quiet=plan.quiet) as bar:
             for fold in todo:
                 _fit(plan, fold, part / f"fold_{fold.number}", keepers[fold.number], bar)
@@ -120,6 +135,16 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
         folder.write_json(part / "metrics.json", metrics)
         folder.finish(part, out)
     return Finished(out=out, metrics=metrics)
+
+
+def _stages(plan: Plan, blocks: int) -> str:
+    total = plan.settings.updates(len(plan.folds[0].train))[0]
+    every = plan.settings.stage(total, blocks)
+    if not every:
+        return f"all {blocks} layers are free from the start"
+    reached = min(blocks, 1 + (total - 1) // every)
+    short = "" if reached == blocks else f"; {reached} of them within {total} updates"
+    return f"{blocks} layers, one more set free every {every} updates, from the last one down{short}"
 
 
 def _made(path: Path) -> Path:
@@ -168,19 +193,20 @@ def _fit(plan: Plan, fold: Fold, target: Path, keeper: Keeper, bar: Bar) -> None
     if skipped:
         bar.advance(skipped)
     folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in fitted.history])
-    model.tuning.save(target, card(plan, fold, encoder.provenance()))
+    model.tuning.save(target, card(plan, fold, encoder.provenance(), plan.alike(encoder.identity())))
     # Last: a fold is done where this lies.
     folder.write_json(target / RESULT, _result(plan, fold, fitted))
     keeper.remove()
 
 
-def card(plan: Plan, fold: Fold, before: Mapping[str, Any]) -> dict[str, Any]:
+def card(plan: Plan, fold: Fold, before: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What a checkpoint says of itself: which utterances it was fitted on, and for which fold.
 
     The validation side chose when to stop, by its labels: it counts as fitted on, too.
 
     Args:
         before: The provenance of the encoder that the fold began with.
+        run: What all folds of equal settings have in common.
     """
     seen = sorted(u.id for u in (*fold.train, *fold.validation))
     stated = before["fitted_on"]
@@ -198,6 +224,7 @@ def card(plan: Plan, fold: Fold, before: Mapping[str, Any]) -> dict[str, Any]:
             "by": plan.protocol.grouping,
             "validated": fold.validated,
             "protocol": plan.protocol.name,
+            "run": run,
         },
     }
 

@@ -32,8 +32,8 @@ class Progress:
     best_scores: dict[str, float] = field(default_factory=dict)
     waited: int = 0
     """Looks since the best one, once all layers were free."""
-    loss_scale: float = 0.0
-    """fp16 alone: what the loss is multiplied with."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """fp16 alone: what the loss is multiplied with, and for how long."""
 
 
 class Keeper(TrainingFile):
