@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common import folder
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import DataError, UsageError
 
 FORMAT = "emofuse-finetune-1"
 RESULT = "result.json"
@@ -37,6 +37,7 @@ def checkpoints(weights: str | None, encoder: str, corpus: str) -> list[Checkpoi
 
     Raises:
         UsageError: The run is unfinished, is of another encoder, or has several folds for another corpus.
+        DataError: Its config.json is damaged.
     """
     path = Path(weights) if weights else None
     run = _run_of(path) if path else None
@@ -51,6 +52,11 @@ def checkpoints(weights: str | None, encoder: str, corpus: str) -> list[Checkpoi
     if run["encoder"] != encoder:
         raise UsageError(f"{path} holds fine-tuned weights of encoder {run['encoder']}, not of {encoder}")
     numbers = run["folds"]
+    gone = [f"fold_{n}" for n in numbers if not (path / f"fold_{n}").is_dir()]
+    if gone:
+        raise UsageError(
+            f"{path} lacks {', '.join(gone)}: pass a fold that is there, or fine-tune again into another --out"
+        )
     if run["corpus"] == corpus:
         return [Checkpoint(folder=path / f"fold_{n}", called="-finetuned", part=f"@{n}") for n in numbers]
     if len(numbers) > 1:
@@ -68,5 +74,24 @@ def _run_of(path: Path) -> dict[str, Any] | None:
     held = folder.read_json(config)
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         return None
-    run: dict[str, Any] = held["run"]
+    run = held.get("run")
+    if (
+        not isinstance(run, dict)
+        or not all(isinstance(run.get(key), str) for key in ("encoder", "corpus"))
+        or not all(type(n) is int for n in run.get("folds") or [None])
+    ):
+        raise DataError(f"{config} is damaged: it does not say which encoder, corpus and folds the run is of")
     return run
+
+
+def refuse_run(weights: str | None) -> None:
+    """Refuse a whole run where one checkpoint is asked for.
+
+    Raises:
+        UsageError: `weights` is a run of `finetune`; names the folder of its first fold.
+    """
+    run = _run_of(Path(weights)) if weights else None
+    if run:
+        raise UsageError(
+            f"--weights {weights} is a run of several checkpoints: pass one, {weights}/fold_{run['folds'][0]}"
+        )

@@ -69,7 +69,7 @@ def limited(
     kept = even_sample(utterances, protocol, limit)
     fewer = [fold.of(kept) for fold in folds]
     emptied = [
-        f"fold {f.number} has nothing left to {side}"
+        f"fold {f.number} has nothing left on its {side} side"
         for f in fewer
         for side, members in f.sides.items()
         if not members and (side != "validation" or f.validated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_a_dry_run_names_every_part_and_writes_nothing(folder: Path, tmp_path: P
     [
         (["--weights", "half"], "half is unfinished; the same `emofuse finetune` command goes on with it"),
         (["--weights", "run", "--encoder", "roberta"], "--weights belongs to one encoder"),
-        (["--weights", "run/fold_9"], "expected a folder that exists"),
+        (["--weights", "run/fold_9"], "run lacks fold_9: pass a fold that is there"),
     ],
     ids=["unfinished", "two encoders", "no such fold"],
 )
@@ -110,6 +111,26 @@ def test_a_run_that_cannot_be_used_is_refused(
     assert done.exit_code == 2
     assert told in done.stderr
     assert not (tmp_path / "x.h5").exists()
+
+
+def test_a_run_that_was_meddled_with_is_told_apart(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "fold_2")
+    done = extract(folder, "--weights", tmp_path / "run", "--store", tmp_path / "x.h5")
+    assert done.exit_code == 2
+    assert "run lacks fold_2: pass a fold that is there" in done.stderr
+    for damaged in ("{}", '{"run": {"encoder": "bert", "corpus": "custom", "folds": "x"}}'):
+        config = json.dumps({"format": "emofuse-finetune-1", **json.loads(damaged)})
+        (tmp_path / "run" / "config.json").write_text(config)
+        done = extract(folder, "--weights", tmp_path / "run", "--store", tmp_path / "x.h5")
+        assert done.exit_code == 3
+        assert "config.json is damaged" in done.stderr
+
+
+def test_fine_tuning_goes_on_from_one_checkpoint_not_from_a_run(folder: Path, tmp_path: Path) -> None:
+    done = finetune(folder, "--weights", folder / "run", "--out", tmp_path / "again")
+    assert done.exit_code == 2
+    assert f"is a run of several checkpoints: pass one, {folder / 'run'}/fold_1" in done.stderr
 
 
 def test_the_run_of_another_encoder_is_refused(folder: Path, tmp_path: Path) -> None:

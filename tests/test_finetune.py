@@ -93,9 +93,9 @@ def test_the_labels_and_words_of_the_test_side_change_nothing(run: Path, tmp_pat
     (other / "own" / "own.csv").write_text("\n".join(rows) + "\n")
     done = finetune(other, "--out", other / "run", *LONG, "--folds", 1)
     assert done.exit_code == 0, done.output
-    one, two = tensors(run / "fold_1"), tensors(other / "run" / "fold_1")
-    assert one.keys() == two.keys()
-    assert all(np.array_equal(one[name], two[name]) for name in one)
+    for path in sorted((run / "fold_1").iterdir()):
+        if path.name not in ("history.csv", "result.json"):  # which hold seconds
+            assert path.read_bytes() == (other / "run" / "fold_1" / path.name).read_bytes(), path.name
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
@@ -283,5 +283,10 @@ def test_a_full_memory_says_how_to_take_less_of_it(
     monkeypatch.setattr(loop, "_update", full)
     done = finetune(folder, "--out", tmp_path / "r")
     assert done.exit_code == 2
-    assert "the memory of cpu is full with 6 utterances at once" in done.stderr
-    assert "--accumulate 2 takes half of them at a time" in done.stderr
+    assert (
+        "the memory of cpu is full; 6 utterances lay in it at once: the same command with --accumulate 2" in done.stderr
+    )
+    done = finetune(folder, "--out", tmp_path / "r", "--accumulate", 2)
+    assert "--accumulate 3 takes 2, and goes on where this one stopped" in done.stderr
+    done = finetune(folder, "--out", tmp_path / "r", "--accumulate", 6)
+    assert "one utterance at once is too much: cut clips, --max-seconds 10" in done.stderr

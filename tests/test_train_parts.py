@@ -196,6 +196,18 @@ def test_what_moves_a_store_keeps_its_parts_apart_and_its_guard(folder: Path, tm
     assert "for each fold its own part" in done.output
 
 
+def test_another_name_for_the_corpus_hides_nothing(folder: Path, tmp_path: Path) -> None:
+    out, target = tmp_path / "out.parquet", tmp_path / "renamed.h5"
+    stored("export", folder / "tiny.h5", "--to", "parquet", "--feature", "bert-finetuned@2", "--out", out, "--quiet")
+    words = ("--source", out, "--name", "clean", "--modality", "text", "--corpus", "mine", "--quiet")
+    for _ in range(2):
+        stored("import", target, "--from", "parquet", *(words if not target.exists() else (*words[:6], "--quiet")))
+    samples.protocol_file(tmp_path, samples.TOML.replace('"tiny"', '"mine"'))
+    leak(fitted(target, "--text", "clean"), 1)
+    with FeatureStore(target) as store:
+        assert [e["corpus"] for e in store.feature("clean").provenance["fitted_on"]] == ["tiny", "mine"]
+
+
 def test_a_fold_without_a_part_is_refused(tmp_path: Path) -> None:
     made = make(tmp_path, {f"bert-finetuned@{n}": part(n) for n in (1, 3)})
     result = fitted(made / "tiny.h5")

@@ -134,7 +134,12 @@ def _plan(
     settings = Settings(**given, precision=precision)
     manifest, where = read(dataset, root, None, **options)
     if not manifest.has(spec.modality):
-        raise UsageError(f"{dataset} has no {spec.modality} here, which {encoder} reads")
+        hint = (
+            "; texts that a recogniser wrote are in stores alone, and are not fitted on"
+            if spec.modality == "text"
+            else ""
+        )
+        raise UsageError(f"{dataset} has no {spec.modality} here, which {encoder} reads{hint}")
     labelled = {u.id for u in manifest.utterances if task.class_of(u) is not None}
     manifest, _, _ = survey(manifest, where, {spec.modality}, quiet)
     able = [u for u in manifest.utterances if u.id in labelled and getattr(u, spec.modality) is not None]
@@ -159,7 +164,6 @@ def _plan(
         utterances=tuple(u for u in able if u.id in used),
         folds=tuple(parts),
         limit=limit,
-        allow_missing=allow_missing,
         quiet=quiet,
     ), lost
 

@@ -73,6 +73,17 @@ class Settings:
         """Everything that decides the weights, JSON-ready; in how many parts a batch is taken changes its rounding."""
         return {key: value for key, value in asdict(self).items() if key != "accumulate"}
 
+    def advice(self) -> str:
+        """What takes less memory."""
+        several = self.batch // self.accumulate
+        if several == 1:
+            return f"one utterance at once is too much: cut clips, --max-seconds {self.max_seconds / 2:g}"
+        parts = next(n for n in range(self.accumulate + 1, self.batch + 1) if self.batch % n == 0)
+        return (
+            f"{several} utterances lay in it at once: the same command with --accumulate {parts} takes "
+            f"{self.batch // parts}, and goes on where this one stopped"
+        )
+
     def updates(self, utterances: int) -> tuple[int, int]:
         """Updates in all, and from one look at validation to the next, for so many training utterances."""
         per_epoch = max(1, utterances // self.batch)

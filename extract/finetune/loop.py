@@ -76,11 +76,7 @@ def fit_fold(
         except RuntimeError as error:  # torch names a full GPU by its own class, a full host by a text
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            several = settings.batch // settings.accumulate
-            raise UsageError(
-                f"the memory of {device} is full with {several} utterances at once: the same command with "
-                f"--accumulate {2 * settings.accumulate} takes half of them at a time"
-            ) from None
+            raise UsageError(f"the memory of {device} is full; {settings.advice()}") from None
         at.update += 1
         since += 1
         if at.update % between == 0 or at.update == total:

@@ -27,7 +27,7 @@ from emofuse.extract.finetune.network import Classifier
 from emofuse.extract.finetune.source import Source, sizes_of
 from emofuse.extract.finetune.state import Keeper
 from emofuse.extract.finetune.state import Progress as Fitted
-from emofuse.extract.finetuned import FORMAT, RESULT
+from emofuse.extract.finetuned import FORMAT, RESULT, refuse_run
 from emofuse.extract.heard import LISTING, heard, listing
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
@@ -56,7 +56,6 @@ class Plan:
     folds: tuple[Fold, ...]
     """The folds asked for."""
     limit: int | None
-    allow_missing: int
     quiet: bool = False
 
     def identity(self, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +70,6 @@ class Plan:
             "manifest": replace(self.manifest, utterances=self.utterances).digest(),
             "folds": [f.number for f in self.folds],
             "limit": self.limit,
-            "allow_missing": self.allow_missing,
         }
 
     def alike(self, base: Mapping[str, Any]) -> str:
@@ -97,6 +95,7 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
         UsageError: The encoder's weights, or something else lies at `out`.
         DataError: Damaged weights, clips or state.
     """
+    refuse_run(plan.options.weights)
     encoder: Any = ENCODERS[plan.encoder].build(plan.options)
     if plan.fitted_on is not None:
         declared(encoder.provenance()["fitted_on"], plan.fitted_on)

@@ -153,7 +153,9 @@ class Patches:
                 recordings.append(piece.recording)
                 seconds.append(piece.start + begin * SHIFT / SAMPLE_RATE)
         return Batch(
-            patches=torch.stack(patches), recordings=torch.tensor(recordings), seconds=torch.tensor(seconds).double()
+            patches=torch.stack(patches),
+            recordings=torch.tensor(recordings),
+            seconds=torch.tensor(seconds, dtype=torch.float64),
         )
 
     def _spectrum(self, number: int) -> torch.Tensor:

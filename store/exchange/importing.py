@@ -78,7 +78,7 @@ def import_feature(job: Import, quiet: bool = False) -> Imported:
     manifest = manifest_for(job, source)
     report = join(source.ids, manifest, job.modality, form.key)
     dtype = DTYPES[job.dtype] if job.dtype else _WIDER.get(source.said.dtype or "", source.said.dtype)
-    words = said_in(job, source.said)
+    words = said_in(job, source.said.here(manifest.corpus))
     with Progress(len(source.ids), "reading", "utterances", quiet=quiet) as progress:
         seen = survey(source, report.matched, job.keep_padding, dtype == "float16", progress)
     spec = spec_for(job, source.said, seen, dtype or ("float16" if seen.dtypes == {"float16"} else "float32"), words)

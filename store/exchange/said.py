@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ LARGEST = 16 << 20
 class Said:
     """What a source says of one feature; each field is none where it is silent."""
 
+    corpus: str | None = None
+    """What the source calls its corpus."""
     fitted_on: list[dict[str, Any]] | None = None
     encoder: str | None = None
     view: str | None = None
@@ -34,6 +36,13 @@ class Said:
     """The fingerprint of the feature that was exported."""
     fold: Mapping[str, Any] | None = None
     """The fold that it is a part for, whose test side its encoder has not seen."""
+
+    def here(self, corpus: str) -> Said:
+        """The same where the corpus goes by another name: what was fitted on under the one counts under the other."""
+        if self.fitted_on is None or self.corpus is None or self.corpus.casefold() == corpus.casefold():
+            return self
+        own = [e for e in self.fitted_on if str(e["corpus"]).strip().casefold() == self.corpus.casefold()]
+        return replace(self, fitted_on=[*self.fitted_on, *({**entry, "corpus": corpus} for entry in own)])
 
     @property
     def known(self) -> bool:
@@ -158,7 +167,9 @@ def parse(record: Any, name: str, modality: str) -> Said:
     if problems:
         raise DataError(f"what the source says of feature {name!r} is damaged: {', '.join(problems)}")
     fingerprint, fold = chosen.get("fingerprint"), chosen.get("fold")
+    corpus = record.get("corpus")
     return Said(
+        corpus=corpus if isinstance(corpus, str) else None,
         fitted_on=fitted_on,
         encoder=chosen["encoder"],
         view=chosen["view"],
