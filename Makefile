@@ -7,8 +7,9 @@ TORCH_INDEX ?=
 BIN   := $(VENV)/bin
 ROOMS := common manifests datasets store extract train
 export PYTHONPATH :=
-# One test process per core, one thread each: more threads than cores wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+# One test process per core, one thread each: more threads than cores wait for each other. A file's tests stay together,
+# so that what they share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 .PHONY: demo test test-all check format clean
 .DEFAULT_GOAL := help
