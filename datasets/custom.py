@@ -15,7 +15,8 @@ from typing import Any
 
 from emofuse.common.errors import UsageError, complain
 from emofuse.datasets.base import Corpus, ReaderOptions, csv_rows, settled, text_lines
-from emofuse.manifests.schema import Manifest, Utterance, mistakes, parse, read_manifest
+from emofuse.manifests.jsonl import parse, read_manifest
+from emofuse.manifests.schema import Manifest, Utterance, mistakes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 DEFAULT_NAMES = ("manifest.csv", "manifest.jsonl")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def manifest(dataset: str, out: Path | None, quick: bool, quiet: bool, **options: Any) -> None:
     """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why."""
     from emofuse.extract.survey import survey_audio, survey_text
-    from emofuse.manifests.schema import write_manifest
+    from emofuse.manifests.jsonl import write_manifest
 
     found, root = read(dataset, options.pop("root"), options.pop("limit"), **options)
     missing = [item for item in found.excluded if item.modality is not None]

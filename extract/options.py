@@ -96,13 +96,13 @@ def remembered(root: Path, reader: dict[str, Any]) -> list[str]:
     return ["--root", str(root), *(word for pair in given for word in pair)]
 
 
-def report(unusable: Sequence[Excluded]) -> int:
+def report(unusable: Sequence[Excluded], things: str = "items", where: str = "`emofuse store info` lists them") -> int:
     """Name what was excluded, on stderr; the exit code that follows from it."""
     if not unusable:
         return DONE
-    print(f"{len(unusable)} items excluded:", file=sys.stderr)
+    print(f"{len(unusable)} {things} excluded:", file=sys.stderr)
     for item in unusable[:50]:
         print(f"  {item.id}: {item.reason}", file=sys.stderr)
     if len(unusable) > 50:
-        print(f"  ... and {len(unusable) - 50} more; `emofuse store info` lists them", file=sys.stderr)
+        print(f"  ... and {len(unusable) - 50} more; {where}", file=sys.stderr)
     return EXCLUDED

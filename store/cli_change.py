@@ -170,7 +170,7 @@ def rm(file: Location, features: Sequence[str], **who: Any) -> None:
 
 def _manifest_of(path: Path) -> Manifest:
     """A manifest from JSON Lines, or from another store."""
-    from emofuse.manifests.schema import read_manifest
+    from emofuse.manifests.jsonl import read_manifest
     from emofuse.store.kinds import is_hdf5
     from emofuse.store.reader import FeatureStore
 

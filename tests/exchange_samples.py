@@ -11,7 +11,8 @@ import store_samples
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from emofuse.manifests.schema import Manifest, write_manifest
+from emofuse.manifests.jsonl import write_manifest
+from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
 from emofuse.store.cli import store as cli
 

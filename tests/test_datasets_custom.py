@@ -11,7 +11,8 @@ import pytest
 from emofuse.common.errors import UsageError
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import read_corpus
-from emofuse.manifests.schema import Excluded, Manifest, Utterance, write_manifest
+from emofuse.manifests.jsonl import write_manifest
+from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 ROWS: list[dict[str, Any]] = [
     {"id": "u1", "audio": "wav/a.wav", "start": 0.5, "end": 2.0, "text": "Hi, you", "label": "joy", "speaker": "ann"},

@@ -19,7 +19,8 @@ from extract_samples import COMMAND
 
 from emofuse.extract import recogniser, transcribe
 from emofuse.extract.cli import extract as command
-from emofuse.manifests.schema import ASR, Manifest, Utterance, read_manifest, write_manifest
+from emofuse.manifests.jsonl import read_manifest, write_manifest
+from emofuse.manifests.schema import ASR, Manifest, Utterance
 from emofuse.store import FeatureStore
 from emofuse.store.card import make_card
 from emofuse.store.cli import store as store_command

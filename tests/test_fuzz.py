@@ -20,7 +20,7 @@ from store_seen import seen
 from train_samples import shrunk
 
 from emofuse.common.errors import EmofuseError
-from emofuse.manifests.schema import read_manifest, write_manifest
+from emofuse.manifests.jsonl import read_manifest, write_manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.store.edit import copy
 from emofuse.store.reader import FeatureStore

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.schema import Manifest, Utterance, read_manifest, write_manifest
+from emofuse.manifests.jsonl import read_manifest, write_manifest
+from emofuse.manifests.schema import Manifest, Utterance
 
 PATHS = [
     "../../etc/passwd",

@@ -13,15 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.schema import (
-    SCHEMA_VERSION,
-    Excluded,
-    Manifest,
-    Utterance,
-    mistakes,
-    read_manifest,
-    write_manifest,
-)
+from emofuse.manifests.jsonl import SCHEMA_VERSION, read_manifest, write_manifest
+from emofuse.manifests.schema import Excluded, Manifest, Utterance, mistakes
 
 FULL = Utterance(
     id="s1_t1",

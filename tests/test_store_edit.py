@@ -13,7 +13,7 @@ from edit_samples import AUDIO, TEXT, M, damage, path, run, values
 from store_samples import manifest
 
 from emofuse.common.errors import DataError
-from emofuse.manifests.schema import write_manifest
+from emofuse.manifests.jsonl import write_manifest
 from emofuse.store import FeatureData, FeatureSpec, FeatureStore, PartWriter, write_store
 from emofuse.store.edit import add, copy, remove_features
 from emofuse.store.repack import repack

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.folds import build
-from emofuse.manifests.schema import Manifest, write_manifest
+from emofuse.manifests.jsonl import write_manifest
+from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
 from emofuse.store.cli import store as store_command
 from emofuse.train.cli import fit as fit_command

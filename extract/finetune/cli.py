@@ -93,7 +93,7 @@ def finetune(dataset: str, encoder: str, out: Path | None, **options: Any) -> No
         str(finished.out),
     )
     say(f"next: {shlex.join(words)}")
-    click.get_current_context().exit(report(left_out))
+    click.get_current_context().exit(report(left_out, where="of the same kinds"))
 
 
 def _plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.console import say
-from emofuse.common.errors import DONE, EXCLUDED, UnknownNameError, command
+from emofuse.common.errors import UnknownNameError, command
 from emofuse.extract.encoders._trillnet import DIMENSIONS
-from emofuse.extract.options import device_of
+from emofuse.extract.options import device_of, report
 from emofuse.extract.pretrain.config import Settings
 
 if TYPE_CHECKING:
     from emofuse.extract.pretrain.run import Plan
-    from emofuse.manifests.schema import Excluded
 
 _USUAL = Settings()
 
@@ -79,7 +77,7 @@ def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bo
         f"({100 * last['active']:.0f} % of triplets active); all of it in {finished.out / 'losses.csv'}"
     )
     say(f"next: extract --dataset NAME --encoder trill --weights {finished.out}")
-    click.get_current_context().exit(_report(excluded))
+    click.get_current_context().exit(report(excluded, "files", "metrics.json of the run lists them"))
 
 
 def _header(plan: Plan) -> str:
@@ -89,14 +87,3 @@ def _header(plan: Plan) -> str:
         f"of {settings.batch} x {settings.patches} patches, {settings.dimension} wide, margin {settings.delta:g}, "
         f"{plan.device}, seed {settings.seed}"
     )
-
-
-def _report(excluded: list[Excluded]) -> int:
-    if not excluded:
-        return DONE
-    print(f"{len(excluded)} files excluded:", file=sys.stderr)
-    for item in excluded[:50]:
-        print(f"  {item.id}: {item.reason}", file=sys.stderr)
-    if len(excluded) > 50:
-        print(f"  ... and {len(excluded) - 50} more; metrics.json of the run lists them", file=sys.stderr)
-    return EXCLUDED

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError, complain
 from emofuse.common.progress import Progress
-from emofuse.manifests.schema import Manifest, Utterance, read_manifest
+from emofuse.manifests.jsonl import read_manifest
+from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureSpec, FeatureStore, PartWriter
 from emofuse.store.describe import has
 from emofuse.store.exchange.formats import FORMATS, Asked, Bad, Source

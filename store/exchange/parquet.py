@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
-from emofuse.manifests.schema import OF_TEXT, Utterance, parse
+from emofuse.manifests.jsonl import parse
+from emofuse.manifests.schema import OF_TEXT, Utterance
 from emofuse.store import Feature
 from emofuse.store.exchange.arrays import inside
 from emofuse.store.exchange.columns import array_of, class_names, lists_of, plain, vector_columns

@@ -10,8 +10,8 @@ from typing import Any
 
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.jsonl import parse as parse_row
 from emofuse.manifests.schema import Excluded
-from emofuse.manifests.schema import parse as parse_row
 from emofuse.store import Feature
 
 SIDE_FILE = "emofuse.json"
