@@ -169,23 +169,28 @@ def _fill(job: Job, writer: PartWriter, quiet: bool) -> list[Excluded]:
     # The corpus has the texts that the store may leave out.
     utterances, lengths = {u.id: u for u in (*writer.manifest.utterances, *job.manifest.utterances)}, writer.lengths
     audio = job.encoder.modality == "audio"
-    seconds = {id: utterances[id].seconds or 0.0 for id in writer.pending}
-    sizes = {id: round(1000 * seconds[id]) if audio else lengths[id] for id in writer.pending}
-    batches = plan_batches(sizes, int(budget(job) * (1000 if audio else 1)))
+    # Planned from all that was asked for, not from what is left: the same utterance stands in the same batch, and gets
+    # the same bits, however often the work is interrupted.
+    pending = set(writer.pending)
+    planned = dict.fromkeys([*(u.id for u in job.manifest.utterances if u.id in lengths), *writer.pending])
+    seconds = {id: utterances[id].seconds or 0.0 for id in planned}
+    sizes = {id: round(1000 * seconds[id]) if audio else lengths[id] for id in planned}
+    batches = [b for b in plan_batches(sizes, int(budget(job) * (1000 if audio else 1))) if not pending.isdisjoint(b)]
     failed: list[Excluded] = []
     hours, flushed, started = 0.0, time.monotonic(), time.monotonic()
     done = len(lengths) - len(writer.pending)
-    with Progress(
-        len(lengths), job.feature, "utterances", done=done, work=float(sum(sizes.values())), quiet=quiet
-    ) as progress:
+    work = float(sum(sizes[id] for batch in batches for id in batch))
+    with Progress(len(lengths), job.feature, "utterances", done=done, work=work, quiet=quiet) as progress:
         for ids, items in _decoded(job, [[utterances[id] for id in batch] for batch in batches]):
             usable = [(id, item) for id, item in zip(ids, items, strict=True) if not isinstance(item, AudioError)]
             for id, item in zip(ids, items, strict=True):
-                if isinstance(item, AudioError):
+                if isinstance(item, AudioError) and id in pending:
                     modality = job.encoder.modality
                     failed.append(Excluded(id=id, reason=f"{modality}: {item}", modality=modality))
                     progress.say(f"excluded {id}: {item}")
             for id, values in _encode(job.encoder, usable):
+                if id not in pending:
+                    continue
                 if values is None:
                     reason = f"{job.encoder.modality}: does not fit in the memory of {job.device}"
                     failed.append(Excluded(id=id, reason=reason, modality=job.encoder.modality))
@@ -198,7 +203,7 @@ def _fill(job: Job, writer: PartWriter, quiet: bool) -> list[Excluded]:
             hours += sum(seconds[id] for id in ids) / 3600
             speed = hours * 3600 / max(time.monotonic() - started, 1e-9)
             note = f"{hours:.2f} h, {speed:.0f} x real time" if audio else ""
-            progress.advance(len(ids), note, work=float(sum(sizes[id] for id in ids)))
+            progress.advance(len(pending.intersection(ids)), note, work=float(sum(sizes[id] for id in ids)))
     return failed
 
 

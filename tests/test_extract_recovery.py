@@ -182,3 +182,45 @@ def test_what_a_killed_writer_left_of_a_finished_feature_goes(corpus: Path) -> N
     again = extract(corpus, *OWN, "--encoder", "hashed")
     assert "nothing to do" in again.stdout
     assert [p.name for p in corpus.glob("own.h5*")] == ["own.h5"]
+
+
+@pytest.mark.parametrize("stops", [(1,), (5,), (3, 2, 4)], ids=str)
+def test_an_interrupted_encoding_goes_on_to_the_same_bits(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, stops: tuple[int, ...]
+) -> None:
+    import test_encoders_speech as speech
+    from click.testing import CliRunner
+
+    from emofuse.extract import runner
+    from emofuse.extract.cli import extract as command
+    from emofuse.store import PartWriter
+
+    monkeypatch.chdir(corpus)
+    # Three clips or so in each batch, whose values depend on the company in the last bits.
+    monkeypatch.setattr(runner, "BUDGET", {"cpu": {"audio": 4.0, "text": 40}})
+    (corpus / "hubert").mkdir()
+    speech.save(corpus / "hubert", "hubert")
+    words = [*OWN, "--encoder", "hubert", "--weights", "hubert", "--dtype", "fp32", "--device", "cpu", "--quiet"]
+
+    def run(store: str) -> int:
+        return CliRunner().invoke(command, [*words, "--store", store]).exit_code
+
+    assert run("whole.h5") == 0
+    put, left = PartWriter.put, 0
+
+    def stopping(writer: PartWriter, *utterance: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        put(writer, *utterance)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PartWriter, "put", stopping)
+    for left in stops:  # noqa: B007
+        assert run("cut.h5") == 130
+    left = 0
+    assert run("cut.h5") == 0
+    with FeatureStore("whole.h5") as whole, FeatureStore("cut.h5") as cut:
+        one, two = whole.feature("hubert"), cut.feature("hubert")
+        assert one.marks().tolist() == two.marks().tolist()
+        assert np.array_equal(one.read(one.ids).values, two.read(one.ids).values)
