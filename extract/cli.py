@@ -152,6 +152,8 @@ def _extract(
     unusable = [item for item in manifest.excluded if item.modality in used]
     manifest, clips, left_out = survey(manifest, where, used, quiet)
     unusable += left_out
+    if transcribe and not heard.recogniser:
+        say(f"--transcribe {transcribe}: every utterance has a text of its own; nothing to recognise")
     manifest, silent = _transcribed(heard, manifest, where, dry_run=dry_run, quiet=quiet)
     if "text" in {spec.modality for spec in specs.values()}:
         unusable += silent

@@ -240,6 +240,7 @@ def test_a_corpus_whose_every_text_is_its_own_loads_no_recogniser(folder: Path, 
     write_csv(folder, dict.fromkeys(SAID, "words"))
     done = extract(folder, "--transcribe", tmp_path / "nowhere")
     assert done.exit_code == 0, done.output
+    assert "every utterance has a text of its own; nothing to recognise" in done.output
     with FeatureStore(folder / "own.h5") as store:
         assert store.feature("hashed").fingerprint["text_kind"] == "transcript"
 
