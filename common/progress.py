@@ -39,6 +39,7 @@ class Progress:
         self._started = self._printed = time.monotonic()
         self._work = work if work is not None else float(total - done)
         self._worked = 0.0
+        self._printed_done = -1
         self._note = ""
         self._bar = (
             tqdm(
@@ -73,7 +74,7 @@ class Progress:
         return ", ".join(parts)
 
     def _plain_line(self) -> None:
-        self._printed = time.monotonic()
+        self._printed, self._printed_done = time.monotonic(), self.done
         print(f"{self.title}: {self.done}/{self.total} {self.unit}, {self._tail()}", file=self._stream, flush=True)
 
     def say(self, line: str) -> None:
@@ -91,7 +92,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif not self._quiet and kind is None:
+        elif not self._quiet and kind is None and self._printed_done != self.done:
             self._plain_line()
 
 

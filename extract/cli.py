@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from emofuse.common.console import say, size
-from emofuse.common.errors import UsageError, command, complain
+from emofuse.common.errors import command
 from emofuse.extract.options import corpus_options, device_of, read, remembered, report, survey
 
 if TYPE_CHECKING:
-    from emofuse.extract.encoders.base import EncoderOptions, EncoderSpec
-    from emofuse.extract.runner import Job
+    from emofuse.extract.job import Job
     from emofuse.extract.transcribe import Transcripts
     from emofuse.manifests.schema import Excluded, Manifest
 
@@ -39,6 +36,12 @@ if TYPE_CHECKING:
 @click.option(
     "--layers", default="last", show_default=True, help="last, all, mean, numbers: 6,9,12, or the encoder's own words."
 )
+@click.option(
+    "--views",
+    default="frames",
+    show_default=True,
+    help="What to leave of one pass: frames, mean (over frames, in every layer), statistics; with commas between.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option(
@@ -49,6 +52,16 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="Have the utterances without a text recognised by a folder or ORG/NAME, such as openai/whisper-small.",
 )
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=1),
+    help="Seconds of audio, or tokens, of a batch [what the feature was begun with, or what fits in memory].",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes on this machine, each with a GPU if there are any."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Have the workers of a Dask cluster encode: tcp://HOST:8786.")
+@click.option("--shard", metavar="I/N", help="Encode part I of N into a store of its own, for `emofuse store merge`.")
 @click.option("--no-text", is_flag=True, help="Leave the texts out of the store; a digest of each stays.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how large it would be; write nothing.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -76,116 +89,79 @@ def _extract(
     root: Path | None,
     limit: int | None,
     store: Path | None,
+    device: str,
+    dry_run: bool,
+    quiet: bool,
+    transcribe: str | None,
+    budget: float | None,
+    shard: str | None,
+    workers: int | None,
+    scheduler: str | None,
     name: str | None,
     weights: str | None,
     layers: str,
-    device: str,
+    views: str,
     precision: str,
     dtype: str,
-    dry_run: bool,
-    quiet: bool,
     fitted_on: str | None,
     no_text: bool,
-    transcribe: str | None,
     **reader: Any,
 ) -> int:
-    _check_names(dataset, encoders, name, weights)
-    from emofuse.extract import runner
-    from emofuse.extract.encoders.base import EncoderOptions
-    from emofuse.extract.encoders.registry import ENCODERS
-    from emofuse.extract.finetuned import checkpoints
-    from emofuse.extract.transcribe import transcripts, without_blanks
-    from emofuse.store.fitted import declared, parse_fitted_on
-    from emofuse.store.spec import DTYPES
+    from emofuse.extract.many import Processes, read_shard
+    from emofuse.extract.request import Request
 
-    specs = {encoder: ENCODERS[encoder] for encoder in encoders}
+    request = Request(
+        dataset=dataset,
+        encoders=encoders,
+        name=name,
+        weights=weights,
+        layers=layers,
+        views=views,
+        precision=precision,
+        dtype=dtype,
+        fitted_on=fitted_on,
+        no_text=no_text,
+    )
+    request.check()
+    many = Processes(device=device, shard=read_shard(shard), workers=workers, scheduler=scheduler)
+    many.check(transcribe)
+    from emofuse.extract.job import check, speed_line
+    from emofuse.extract.transcribe import transcripts, without_blanks
+
     manifest, where = read(dataset, root, limit, **reader)
     store = store or Path("cache") / f"{dataset}.h5"
-    device = device_of(device)
+    device = "cpu" if many.elsewhere and not transcribe else device_of(device)
     heard = transcripts(store, transcribe, without_blanks(manifest), device)
     manifest = without_blanks(manifest) if heard.source else manifest
-    _need_modalities(dataset, manifest, specs, recognised=heard.source is not None)
-    plain = EncoderOptions(corpus=dataset, device=device)
-    chosen = replace(plain, weights=weights, layers=layers, precision="fp32" if precision == "auto" else precision)
-    # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
-    some_pretrained = any(spec.pretrained for spec in specs.values())
-    said = parse_fitted_on(fitted_on) if fitted_on else None
-
-    def job(encoder: str, options: EncoderOptions, feature: str) -> runner.Job:
-        concerned = options is not plain
-        built = specs[encoder].build(options)
-        stated = {}
-        if concerned and said is not None:
-            stated = {"fitted_on": declared(built.provenance()["fitted_on"], said)}
-        return runner.Job(
-            store=store,
-            manifest=manifest,
-            root=where,
-            clips={},
-            encoder=built,
-            encoder_name=encoder,
-            feature=feature,
-            dtype=DTYPES[dtype],
-            device=device,
-            no_text=no_text,
-            recogniser=heard.source,
-            provenance={
-                "corpus_options": remembered(where, {**reader, "transcribe": transcribe}),
-                "encoder_options": _encoder_options(weights, layers) if concerned else [],
-                **stated,
-            },
-        )
-
-    jobs: list[Callable[[], runner.Job]] = []
-    for encoder, spec in specs.items():
-        options = chosen if spec.pretrained or not some_pretrained else plain
-        tuned = checkpoints(options.weights, encoder, dataset)
-        wanted = [(replace(options, weights=str(t.folder)), t.feature(spec.feature, name)) for t in tuned] or [
-            (options, name or spec.feature)
-        ]
-        for each, feature in wanted:
-            made = job(encoder, each, feature)
-            runner.check(made)
-            # Of several checkpoints one alone lies in memory at a time.
-            jobs.append(partial(job, encoder, each, feature) if len(wanted) > 1 else partial(_itself, made))
-    used: set[str] = {*(spec.modality for spec in specs.values()), *(["audio"] if heard.source else [])}
-    unusable = [item for item in manifest.excluded if item.modality in used]
-    manifest, clips, left_out = survey(manifest, where, used, quiet)
-    unusable += left_out
-    if transcribe and not heard.recogniser:
-        say(f"--transcribe {transcribe}: every utterance has a text of its own; nothing to recognise")
-    manifest, silent = _transcribed(heard, manifest, where, dry_run=dry_run, quiet=quiet)
-    if "text" in {spec.modality for spec in specs.values()}:
-        unusable += silent
-    for make in jobs:
-        surveyed = _knowing(replace(make(), manifest=manifest, clips=clips), weights)
+    request.need_modalities(manifest, recognised=heard.source is not None)
+    asked_for = remembered(where, {**reader, "transcribe": transcribe})
+    with many.ready():
+        jobs = request.jobs(manifest, where, store, "cpu" if many.elsewhere else device, asked_for, heard.source)
+        for job in jobs:
+            check(job)
+        jobs = many.inspected(jobs)
+        modalities = {job.encoder.modality for job in jobs}
+        used: set[str] = {*modalities, *(["audio"] if heard.source else [])}
+        unusable = [item for item in manifest.excluded if item.modality in used]
+        manifest, clips, left_out = survey(manifest, where, used, quiet)
+        unusable += left_out
+        if transcribe and not heard.recogniser:
+            say(f"--transcribe {transcribe}: every utterance has a text of its own; nothing to recognise")
+        manifest, silent = _transcribed(heard, manifest, where, dry_run=dry_run, quiet=quiet)
+        unusable += silent if "text" in modalities else []
+        jobs = [request.knowing(replace(job, manifest=manifest, clips=clips)) for job in jobs]
         if dry_run:
-            _describe(surveyed)
-            continue
-        outcome = runner.run(surveyed, quiet)
-        say(runner.speed_line(surveyed, outcome))
-        unusable += outcome.failed
-        manifest = manifest.excluding(outcome.failed)
-    if not dry_run:
-        heard.finish()
+            for job in jobs:
+                _describe(job)
+            return report(unusable)
+        jobs = many.settle(jobs, budget)
+        if not jobs:
+            say(f"nothing falls to shard {shard}")
+        for job, outcome in zip(jobs, many.run(jobs, quiet), strict=True):
+            say(speed_line(job, outcome))
+            unusable += [item for item in outcome.failed if item not in unusable]
+    heard.finish()
     return report(unusable)
-
-
-def _itself(job: Job) -> Job:
-    return job
-
-
-def _knowing(job: Job, weights: str | None) -> Job:
-    """The job, which knows what of its corpus the encoder's weights have heard without labels."""
-    from emofuse.extract.heard import heard
-
-    if "--weights" not in job.provenance["encoder_options"]:
-        return job
-    stated = {**job.encoder.provenance(), **job.provenance}["fitted_on"]
-    also = [entry for entry in heard(weights, job.manifest) if entry not in stated]
-    if not also:
-        return job
-    return replace(job, provenance={**job.provenance, "fitted_on": [*stated, *also]})
 
 
 def _transcribed(
@@ -208,51 +184,11 @@ def _transcribed(
     return manifest, silent
 
 
-def _check_names(dataset: str, encoders: tuple[str, ...], name: str | None, weights: str | None) -> None:
-    """Every wrong word of the command line, at once and before anything heavy is imported."""
-    from emofuse.datasets.registry import CORPORA
-    from emofuse.extract.encoders.registry import ENCODERS
-
-    problems = []
-    for registry, words in ((CORPORA, (dataset,)), (ENCODERS, encoders)):
-        for word in words:
-            try:
-                registry[word]
-            except UsageError as error:
-                problems.append(str(error))
-    if len(set(encoders)) < len(encoders):
-        problems.append(f"an encoder is named twice: {', '.join(encoders)}")
-    pretrained = [e for e in encoders if e in ENCODERS and ENCODERS[e].pretrained]
-    for option, value, concerned in (("--name", name, encoders), ("--weights", weights, pretrained)):
-        if value and len(concerned) > 1:
-            problems.append(
-                f"{option} belongs to one encoder, not to {', '.join(concerned)}: run `extract` once for each"
-            )
-    complain(problems, "cannot extract")
-
-
-def _need_modalities(dataset: str, manifest: Manifest, specs: dict[str, EncoderSpec], *, recognised: bool) -> None:
-    from emofuse.datasets.registry import CORPORA
-
-    for encoder, spec in specs.items():
-        if not manifest.has(spec.modality) and not (spec.modality == "text" and recognised):
-            hint = ""
-            if spec.modality == "text" and "transcripts" in CORPORA[dataset].options:
-                hint = "; the release has no transcripts: pass --transcripts CSV (columns id,text)"
-            if spec.modality == "text" and manifest.has("audio"):
-                hint += f"{' or' if hint else ';'} have them recognised: --transcribe openai/whisper-small"
-            raise UsageError(f"{dataset} has no {spec.modality} here, which {encoder} needs{hint}")
-
-
-def _encoder_options(weights: str | None, layers: str) -> list[str]:
-    return [*(["--weights", weights] if weights else []), *(["--layers", layers] if layers != "last" else [])]
-
-
 def _describe(job: Job) -> None:
-    from emofuse.extract import runner
+    from emofuse.extract.job import feature_spec, frame_counts, is_done, stored_lengths
 
-    spec, lengths = runner.feature_spec(job), runner.frame_counts(job)
-    state = "is there already" if runner.is_done(job, spec) else "would be written"
+    spec, lengths = feature_spec(job), stored_lengths(job, frame_counts(job))
+    state = "is there already" if is_done(job) else "would be written"
     say(
         f"{job.feature}: {len(lengths)} utterances, {job.manifest.hours:.2f} h, {sum(lengths.values())} frames of "
         f"{'x'.join(map(str, spec.frame_shape))} {spec.dtype}, {size(sum(lengths.values()) * spec.frame_bytes)} "

@@ -117,6 +117,9 @@ def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None
         say(f"... and {len(done.settled) - 20} more")
     held = ", ".join(f"{printable(name)} {n}" for name, n in done.features.items())
     say(f"{target}: {done.utterances} utterances; {held or 'no feature'}")
+    for name, numbers in done.absent.items():
+        shown = ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
+        say(f"{printable(name)}: utterances are lacking, and these shards are not among the stores: {shown}")
 
 
 @click.command()

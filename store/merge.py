@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from emofuse.common.console import printable
-from emofuse.common.errors import SeveralProblemsError, UsageError
+from emofuse.common.errors import DataError, SeveralProblemsError, UsageError
 from emofuse.common.files import behind_link
 from emofuse.common.location import Location
 from emofuse.manifests.schema import ASR, OF_TEXT, WITHDRAWN, Manifest, Utterance
-from emofuse.store.assemble import assemble, fresh, gather, writing
+from emofuse.store.assemble import PATIENCE, Gathered, assemble, fresh, gather, writing
 from emofuse.store.feature import Feature
 from emofuse.store.fitted import in_words
 from emofuse.store.reader import FeatureStore
-from emofuse.store.spec import differences, source_digest
+from emofuse.store.spec import FeatureSpec, differences, source_digest
 
 SHOWN = 3
+SHARD = "shard"
+"""What a feature's provenance says in a shard: its number, and of how many."""
+_MOST_SHARDS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,8 @@ class Merged:
     """Feature -> utterances that it holds."""
     settled: tuple[str, ...]
     """Conflicts that were decided in favour of the store that was named first."""
+    absent: dict[str, list[int]] = field(default_factory=dict)
+    """Feature -> numbers of the shards (`extract --shard`) that are not among the stores."""
 
 
 def merge(target: Path, sources: Sequence[Location], *, prefer_first: bool = False) -> Merged:
@@ -72,9 +77,68 @@ def _merge(target: Path, sources: Sequence[FeatureStore], prefer_first: bool) ->
     if conflicts and not prefer_first:
         raise SeveralProblemsError(f"{refuse}; --prefer-first takes what the store named first holds:", conflicts)
     gathered = [g for same in by_name.values() if (g := gather(manifest, same))]
+    lacking = [g for g in gathered if _lacks_some(g, manifest)]
+    absent = {g.spec.name: numbers for g in lacking if (numbers := _absent_shards(by_name[g.spec.name]))}
+    gathered = [g if g.spec.name in absent else replace(g, spec=_of_no_shard(g.spec)) for g in gathered]
     assemble(target, manifest, gathered)
     held = {g.spec.name: len(g.rows) for g in gathered}
-    return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts))
+    return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts), absent=absent)
+
+
+def _lacks_some(gathered: Gathered, manifest: Manifest) -> bool:
+    modality = gathered.spec.modality
+    having = {row for row, u in enumerate(manifest.utterances) if getattr(u, modality) or source_digest(modality, u)}
+    return not having <= set(gathered.rows.tolist())
+
+
+def _absent_shards(same: Sequence[Feature]) -> list[int]:
+    """Numbers of the shards of a feature that are missing; the largest split that any store is of counts."""
+    said = [f.provenance.get(SHARD) for f in same]
+    found = [s for s in said if isinstance(s, list) and len(s) == 2 and all(type(n) is int for n in s)]
+    if not found:
+        return []
+    of = max(count for _, count in found)
+    return sorted({*range(1, min(of, _MOST_SHARDS) + 1)} - {number for number, count in found if count == of})
+
+
+def _of_no_shard(spec: FeatureSpec) -> FeatureSpec:
+    return replace(spec, provenance={k: v for k, v in spec.provenance.items() if k != SHARD})
+
+
+def collect(target: Path, manifest: Manifest, names: Sequence[str], shards: Sequence[Path]) -> None:
+    """Make the features `names`, whose utterances lie in several shards, part of the store `target`.
+
+    Values are copied as they are and then read once against their checksums.
+
+    Args:
+        target: The store; may not exist yet, or hold these features in part, and others.
+        manifest: What it should know afterwards, together with what it knows already.
+        names: The features.
+        shards: Stores that hold them, made alike.
+
+    Raises:
+        UsageError: A shard holds a feature that was made otherwise.
+        DataError: Values are damaged, or no room; the shards are as they were.
+    """
+    target = behind_link(target)
+    with writing(target, wait=PATIENCE), ExitStack() as stack:
+        older = stack.enter_context(FeatureStore(target)).require_sound() if target.exists() else None
+        stores = [stack.enter_context(FeatureStore(s)).require_sound() for s in shards]
+        held = {name: [s.features[name] for s in stores if name in s.features] for name in names}
+        problems = []
+        for name, same in held.items():
+            same += [older.features[name]] if older and name in older.features else []
+            problems += _made_otherwise(same)
+        if problems:
+            raise SeveralProblemsError("these shards do not belong together:", problems)
+        merged = manifest.merged_into(older.manifest if older else None)
+        others = [[f] for f in older.features.values() if f.name not in held] if older else []
+        assemble(target, merged, [g for same in (*others, *held.values()) if same and (g := gather(merged, same))])
+    with FeatureStore(target) as store:
+        damaged = {name: ids for name in names if name in store.features and (ids := store.features[name].damaged())}
+    if damaged:
+        said = "; ".join(f"{name}: {len(ids)} utterances, {ids[0]} first" for name, ids in damaged.items())
+        raise DataError(f"{target} has damaged values ({said}): run the same command again, which encodes them anew")
 
 
 def _other_corpora(sources: Sequence[FeatureStore]) -> list[str]:

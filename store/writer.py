@@ -28,6 +28,9 @@ from emofuse.store.layout import Plan, create
 from emofuse.store.reader import FeatureStore
 from emofuse.store.spec import FeatureSpec, Modality, differences, encode_values, mark_of, source_digest
 
+_SAID_ANEW = ("fitted_on", "batch_budget")
+"""What of the provenance may change while a part is under way."""
+
 
 def refuse_unfit(store: FeatureStore, manifest: Manifest, spec: FeatureSpec) -> None:
     """Refuse to write a feature of `manifest` into a store or part that is made of something else.
@@ -159,8 +162,8 @@ class PartWriter:
             and np.array_equal(feature.rows, self._plan.rows)
             and np.array_equal(feature.lengths, self._plan.lengths)
             and feature.sources == list(self._plan.sources)
-            # What it was fitted on may be said anew, and then counts from now on.
-            and feature.provenance.get("fitted_on") == self.spec.provenance.get("fitted_on")
+            # These may be said anew, and then count from now on.
+            and all(feature.provenance.get(key) == self.spec.provenance.get(key) for key in _SAID_ANEW)
         )
 
     def _pending(self) -> list[str]:

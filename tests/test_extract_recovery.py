@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -85,26 +84,6 @@ main()
     with FeatureStore(corpus / "own.h5") as store:
         assert len(store.feature("logmel").ids) == 60
     assert sorted(p.name for p in corpus.iterdir()) == ["own", "own.h5"]
-
-
-def test_a_batch_that_does_not_fit_is_halved_and_a_clip_that_never_fits_is_listed() -> None:
-    from emofuse.extract.runner import _encode
-
-    class Small:
-        modality = "audio"
-        sizes: ClassVar[list[int]] = []
-
-        def encode(self, items: list[np.ndarray]) -> list[np.ndarray]:
-            self.sizes.append(len(items))
-            if sum(map(len, items)) > 10:
-                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 11 bytes.")
-            return [np.ones((len(i), 2), "f4") for i in items]
-
-    encoded = _encode(Small(), [("a", np.zeros(4)), ("b", np.zeros(5)), ("c", np.zeros(6)), ("d", np.zeros(11))])
-    assert [(id, None if values is None else len(values)) for id, values in encoded] == [
-        ("a", 4), ("b", 5), ("c", 6), ("d", None)
-    ]  # fmt: skip
-    assert Small.sizes[0] == 4
 
 
 def test_a_closed_pipe_does_not_stop_the_work(corpus: Path) -> None:
@@ -191,13 +170,13 @@ def test_an_interrupted_encoding_goes_on_to_the_same_bits(
     import test_encoders_speech as speech
     from click.testing import CliRunner
 
-    from emofuse.extract import runner
+    from emofuse.extract import budget
     from emofuse.extract.cli import extract as command
     from emofuse.store import PartWriter
 
     monkeypatch.chdir(corpus)
     # Three clips or so in each batch, whose values depend on the company in the last bits.
-    monkeypatch.setattr(runner, "BUDGET", {"cpu": {"audio": 4.0, "text": 40}})
+    monkeypatch.setattr(budget, "USUAL", {"cpu": {"audio": 4.0, "text": 40.0}})
     (corpus / "hubert").mkdir()
     speech.save(corpus / "hubert", "hubert")
     words = [*OWN, "--encoder", "hubert", "--weights", "hubert", "--dtype", "fp32", "--device", "cpu", "--quiet"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,17 @@ class Pretrained:
         """`values` on the model's device; floats in its precision."""
         import torch
 
-        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(self.options.device)
-        return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        if self.options.device.startswith("cuda"):  # from pinned memory the copy waits for nobody
+            tensor = tensor.pin_memory().to(self.options.device, non_blocking=True)
+        return tensor.to(self.options.device, self.model.dtype if tensor.is_floating_point() else None)
 
     def run(self, **inputs: torch.Tensor) -> Array:
         """The chosen layers, float32 [B, T, D], or [B, T, L, D] where there is a layer axis."""
+        return self.start(**inputs)()
+
+    def start(self, **inputs: torch.Tensor) -> Callable[[], Array]:
+        """As `run`, but a GPU is only set to work: what is returned waits for it, on whatever thread that may be."""
         import torch
 
         last_alone = self.layers.numbers == (depth(self.config),) and not self.layers.mean
@@ -104,7 +111,7 @@ class Pretrained:
                 states = [*output.hidden_states[:-1], output.last_hidden_state]
                 picked = torch.stack([states[n].float() for n in self.layers.numbers], dim=2)
                 chosen = picked.mean(dim=2) if self.layers.mean else picked.squeeze(2)
-            return np.asarray(chosen.cpu().numpy(), dtype=np.float32)
+            return _fetch(chosen)
 
     def identity(self) -> dict[str, Any]:
         """Weights, settings, layers and precision."""
@@ -146,6 +153,24 @@ class Pretrained:
         heads = self.weights.settings("config.json").get("architectures") or ["none"]
         odd = [head for head in heads if not (head.endswith(_UNLABELLED) and hasattr(transformers, head))]
         return [{"corpus": "unknown", "labels": True, "about": f"the checkpoint's head is {odd[0]}"}] if odd else []
+
+
+def _fetch(values: torch.Tensor) -> Callable[[], Array]:
+    """What brings float32 `values` to the host: the copy begins now, and is waited for later."""
+    import torch
+
+    if values.device.type != "cuda":
+        return values.cpu().numpy
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record(torch.cuda.current_stream(values.device))
+
+    def fetch() -> Array:
+        copied.synchronize()
+        return np.asarray(host.numpy())
+
+    return fetch
 
 
 def load(encoder: str, source: Source, options: EncoderOptions, expected_type: str | None, kind: str) -> Pretrained:

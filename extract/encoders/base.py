@@ -68,7 +68,11 @@ class Encoder(Protocol):
         """T, the number of frames that `encode` will return: from samples at `sample_rate` (audio) or from a text."""
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
-        """One float32 array [T_i, D], or [T_i, L, D] where `layers` is not empty, per waveform [samples] or text."""
+        """One float32 array [T_i, D], or [T_i, L, D] where `layers` is not empty, per waveform [samples] or text.
+
+        An encoder may also have `begin(items)`, which sets a GPU to work and returns a function that waits for these
+        arrays; the loop then goes on to the next batch, and another thread waits.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

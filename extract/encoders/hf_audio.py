@@ -12,7 +12,7 @@ masked (see `_groupnorm.py`). Of any other model that is not known, so only utte
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,14 +84,22 @@ class HfAudio:
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
         """One array [T_i, D] or [T_i, L, D] per waveform [samples at 16 kHz, -1..1]."""
+        return self.begin(items)()
+
+    def begin(self, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
+        """As `encode`, but a GPU is only set to work; what is returned waits for it."""
         waveforms = [self._prepare(cast(Array, item)) for item in items]
         if self.batched:
-            return self._forward(waveforms)
-        found: dict[int, Array] = {}
-        for length in {len(w) for w in waveforms}:
-            which = [i for i, w in enumerate(waveforms) if len(w) == length]
-            found.update(zip(which, self._forward([waveforms[i] for i in which]), strict=True))
-        return [found[i] for i in range(len(waveforms))]
+            return self._start(waveforms)
+        lengths = {len(w) for w in waveforms}
+        groups = [[i for i, w in enumerate(waveforms) if len(w) == length] for length in lengths]
+        started = [(which, self._start([waveforms[i] for i in which])) for which in groups]
+
+        def finish() -> list[Array]:
+            found = {i: v for which, fetch in started for i, v in zip(which, fetch(), strict=True)}
+            return [found[i] for i in range(len(waveforms))]
+
+        return finish
 
     def tuning(self) -> Tuning:
         """For `finetune`."""
@@ -117,11 +125,12 @@ class HfAudio:
             waveform = ((waveform - mean) / np.sqrt(variance + _VARIANCE_FLOOR)).astype(np.float32)
         return np.pad(waveform, (0, self._filled(len(waveform)) - len(waveform)))
 
-    def _forward(self, waveforms: list[Array]) -> list[Array]:
+    def _start(self, waveforms: list[Array]) -> Callable[[], list[Array]]:
         if not waveforms:
-            return []
-        values = self.base.run(**self._inputs(waveforms))
-        return [row[: self.length(len(w))].copy() for row, w in zip(values, waveforms, strict=True)]
+            return list
+        fetch = self.base.start(**self._inputs(waveforms))
+        counts = [self.length(len(w)) for w in waveforms]
+        return lambda: [row[:count] for row, count in zip(fetch(), counts, strict=True)]
 
     def _inputs(self, waveforms: list[Array]) -> dict[str, torch.Tensor]:
         """Padded waveforms [B, samples] and their mask, on the device."""

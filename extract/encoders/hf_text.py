@@ -7,7 +7,7 @@ encoded in consecutive windows, each with its own special tokens, and the window
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
@@ -102,12 +102,22 @@ class HfText:
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
         """One array [T_i, D] or [T_i, L, D] per text."""
+        return self.begin(items)()
+
+    def begin(self, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
+        """As `encode`, but a GPU is only set to work; what is returned waits for it."""
         windows = self._windows([cast(str, item) for item in items])
         if not windows:
-            return []
-        values = self.base.run(**self._inputs(windows))
-        frames = ((w.text, values[row, w.kept]) for row, w in enumerate(windows))
-        return [np.concatenate([part for _, part in parts]) for _, parts in groupby(frames, key=lambda pair: pair[0])]
+            return list
+        fetch = self.base.start(**self._inputs(windows))
+
+        def finish() -> list[Array]:
+            values = fetch()
+            frames = ((w.text, values[row, w.kept]) for row, w in enumerate(windows))
+            texts = groupby(frames, key=lambda pair: pair[0])
+            return [np.concatenate([part for _, part in parts]) for _, parts in texts]
+
+        return finish
 
     def tuning(self) -> Tuning:
         """For `finetune`."""

@@ -1,0 +1,144 @@
+"""How much goes into one batch: found from free memory once, recorded with the feature, and the same ever after."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from emofuse.common.errors import UsageError
+from emofuse.extract.encoders.base import Encoder
+from emofuse.extract.job import Job
+from emofuse.extract.planning import by_source
+from emofuse.store import FeatureStore
+
+USUAL = {"cpu": {"audio": 60.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
+"""Seconds of audio, or tokens, of a batch. On a CPU more makes nothing faster; on a GPU memory decides, from here."""
+LEAST = {"audio": 1.0, "text": 16.0}
+_LARGEST_DOUBLINGS = 2
+_SHARE = 0.7
+"""Of the free memory, what a batch may take: the rest is for what comes and goes, and for other programs."""
+_HOST_BYTES = {"audio": 40e6, "text": 1e6}
+"""What a second of audio, or a token, takes on a CPU: the first convolution of a HuBERT is 512 wide at 3200 Hz, and up
+to six such arrays live at once."""
+_PROBE_SECONDS, _PROBE_WORDS = 10, 128
+
+
+def device_kind(device: str) -> str:
+    """`cpu` or `cuda`."""
+    return "cuda" if device.startswith("cuda") else "cpu"
+
+
+def settle(jobs: Sequence[Job], asked: float | None = None, *, shared: bool = False) -> list[Job]:
+    """The jobs, those of one pass with one budget: `asked`, what their features were begun with, or what fits.
+
+    Args:
+        asked: Seconds of audio, or tokens, of a batch: the user's own.
+        shared: Whether other processes plan the same batches: what this one finds free must not matter then.
+    """
+    found: dict[int, float] = {}
+    for same in by_source(jobs):
+        found[id(same[0].computes)] = _settled(same, asked, shared=shared)
+    return [replace(job, budget=found[id(job.computes)]) for job in jobs]
+
+
+def _settled(jobs: Sequence[Job], asked: float | None, *, shared: bool) -> float:
+    first = jobs[0]
+    modality, device = first.computes.modality, first.device
+    if asked is not None:
+        return asked
+    for job in jobs:
+        recorded = _recorded(job)
+        if recorded is not None:
+            return recorded
+    usual = USUAL[device_kind(device)][modality]
+    if shared:
+        return usual
+    if device_kind(device) == "cuda":
+        return _fitting_gpu(first.computes, device, usual)
+    return _halved_to(usual, _SHARE * _free_host() / _HOST_BYTES[modality], LEAST[modality])
+
+
+def halved(jobs: Sequence[Job]) -> float:
+    """The budget after what it asked for did not fit.
+
+    Raises:
+        UsageError: There is hardly any memory.
+    """
+    first = jobs[0]
+    assert first.budget is not None
+    half = first.budget / 2
+    if half < LEAST[first.computes.modality]:
+        raise UsageError(
+            f"{first.device} has no memory for {first.recipe.encoder}: free some, or take another --device"
+        )
+    return half
+
+
+def _recorded(job: Job) -> float | None:
+    for path in (job.part, job.store):
+        if path.is_file():
+            with FeatureStore(path) as store:
+                feature = store.features.get(job.feature)
+                found = None if feature is None else feature.provenance.get("batch_budget")
+                # Somebody else may have written the file.
+                if isinstance(found, int | float) and math.isfinite(found) and found >= LEAST[job.encoder.modality]:
+                    return float(found)
+    return None
+
+
+def _halved_to(usual: float, fitting: float, least: float) -> float:
+    """`usual`, halved until it fits: in such steps the same machine comes to the same budget on most days."""
+    while usual > fitting and usual / 2 >= least:
+        usual /= 2
+    return usual
+
+
+def _fitting_gpu(encoder: Encoder, device: str, usual: float) -> float:
+    """What fits on a GPU, from what a small batch takes there."""
+    import torch
+
+    probe: list[np.ndarray[tuple[int], np.dtype[np.float32]]] | list[str]
+    if encoder.modality == "audio":
+        assert encoder.sample_rate is not None
+        noise = np.random.default_rng(0).standard_normal(_PROBE_SECONDS * encoder.sample_rate, np.float32)
+        probe, amount = [noise * np.float32(0.1)] * 2, 2.0 * _PROBE_SECONDS
+    else:
+        text = " ".join(["word"] * _PROBE_WORDS)
+        probe, amount = [text] * 2, 2.0 * encoder.length(text)
+    try:
+        encoder.encode(probe)  # what is allocated once and for all
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        encoder.encode(probe)
+        each = (torch.cuda.max_memory_allocated(device) - before) / amount
+        free = torch.cuda.mem_get_info(device)[0]
+    except torch.OutOfMemoryError:
+        return LEAST[encoder.modality]
+    largest = usual * 2**_LARGEST_DOUBLINGS
+    return _halved_to(largest, _SHARE * free / max(each, 1.0), LEAST[encoder.modality])
+
+
+def _free_host() -> float:
+    """Bytes that can be had without swapping: Linux's own estimate, within what the control group allows."""
+    found = [math.inf]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        if "MemAvailable" in lines:
+            found.append(float(lines["MemAvailable"].split()[0]) * 1024)
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / 2)
+    group = Path("/sys/fs/cgroup")
+    try:
+        most = (group / "memory.max").read_text().strip()
+        if most != "max":
+            found.append(float(most) - float((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(0.0, min(found))

@@ -1,0 +1,116 @@
+"""One encoder's pass under way: what is still to be done, and the encoding of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from emofuse.extract.audio import AudioError
+from emofuse.extract.encoders.base import Array, Encoder
+from emofuse.extract.job import Job
+from emofuse.extract.planning import Pass
+from emofuse.extract.reading import Item
+from emofuse.manifests.schema import Excluded, Utterance
+from emofuse.store import PartWriter
+
+
+class DoesNotFitError(Exception):
+    """A batch of several utterances did not fit in the device's memory."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        super().__init__()
+        self.jobs = tuple(jobs)
+
+
+class Filling:
+    """A pass under way.
+
+    Args:
+        one: The pass.
+        writers: Feature -> its writer, of the features that are not finished; one of the pass's at least.
+    """
+
+    def __init__(self, one: Pass, writers: Mapping[str, PartWriter]) -> None:
+        self.one, self.encoder = one, one.encoder
+        self.jobs = [job for job in one.jobs if job.feature in writers]
+        self._writers = [writers[job.feature] for job in self.jobs]
+        self._lacking = [set(writer.pending) for writer in self._writers]
+        self.pending: set[str] = set().union(*self._lacking)
+        """Ids that a feature at least still lacks."""
+        # The corpus has the texts that the store may leave out.
+        known = [u for w in self._writers for u in w.manifest.utterances] + list(self.jobs[0].manifest.utterances)
+        self.utterances: dict[str, Utterance] = {u.id: u for u in known}
+        # What is not asked for now, but was damaged in the store, goes last.
+        planned = {id for batch in one.batches for id in batch}
+        more = one.planned({id: self._size(id) for id in sorted(self.pending - planned)})
+        self.batches = [b for b in (*one.batches, *more) if not self.pending.isdisjoint(b)]
+        self.total = len({id for writer in self._writers for id in writer.lengths})
+
+    def _size(self, id: str) -> int:
+        if self.encoder.modality == "audio":
+            return round(1000 * (self.utterances[id].seconds or 0.0))
+        return self.one.sizes.get(id) or self.encoder.length(self.utterances[id].text or "")
+
+    def work(self, ids: Sequence[str]) -> float:
+        """What a batch costs: milliseconds or tokens."""
+        return float(sum(self._size(id) for id in ids))
+
+    def lacking(self, id: str) -> list[str]:
+        """The features that still lack an utterance."""
+        return [job.feature for job, lacks in zip(self.jobs, self._lacking, strict=True) if id in lacks]
+
+    def seconds(self, ids: Sequence[str]) -> float:
+        """Audio of a batch; none of a text."""
+        if self.encoder.modality == "text":
+            return 0.0
+        return sum(self.utterances[id].seconds or 0.0 for id in ids)
+
+    def unusable(self, ids: Sequence[str], items: Sequence[Item]) -> list[Excluded]:
+        """What could not be read."""
+        pairs = zip(ids, items, strict=True)
+        return [self._excluded(id, str(i)) for id, i in pairs if isinstance(i, AudioError) and id in self.pending]
+
+    def _excluded(self, id: str, why: str) -> Excluded:
+        modality = self.encoder.modality
+        return Excluded(id=id, reason=f"{modality}: {why}", modality=modality)
+
+    def begin(self, ids: Sequence[str], items: Sequence[Item]) -> Callable[[], None] | Excluded | None:
+        """Encode a batch; what is left to do for another thread, which writes it, or what alone does not fit.
+
+        Raises:
+            DoesNotFitError: Several utterances do not fit in memory together.
+        """
+        usable = [(id, item) for id, item in zip(ids, items, strict=True) if not isinstance(item, AudioError)]
+        if not usable:
+            return None
+        fetch = _begin(self.encoder, [item for _, item in usable])
+        if fetch is None:
+            if len(usable) > 1:
+                raise DoesNotFitError(self.one.jobs)
+            return self._excluded(usable[0][0], f"does not fit in the memory of {self.jobs[0].device}")
+
+        def finish() -> None:
+            for (id, _), values in zip(usable, fetch(), strict=True):
+                for job, writer, lacks in zip(self.jobs, self._writers, self._lacking, strict=True):
+                    if id in lacks:
+                        writer.put(id, job.of(values))
+
+        return finish
+
+
+def _begin(encoder: Encoder, items: Sequence[Any]) -> Callable[[], list[Array]] | None:
+    """Start to encode; a function that waits for the values, or none where memory does not suffice."""
+    import torch
+
+    begin = getattr(encoder, "begin", None)
+    try:
+        if begin is not None:
+            started: Callable[[], list[Array]] = begin(items)
+            return started
+        values = encoder.encode(items)
+        return lambda: values
+    except (RuntimeError, MemoryError) as error:  # torch names a full GPU by its own class, a full host by a text
+        full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+        if not full:
+            raise
+        return None

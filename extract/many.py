@@ -1,0 +1,135 @@
+"""How many processes do the work: this one alone, a share of it, or the workers of a cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emofuse.common.errors import UsageError, complain
+from emofuse.extract.job import Job, Outcome
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(slots=True, kw_only=True)
+class Processes:
+    """Who encodes."""
+
+    device: str
+    """As the user asked for it."""
+    shard: tuple[int, int] | None
+    """The number of this process, from 1, and of how many."""
+    workers: int | None
+    """Processes to start on this machine."""
+    scheduler: str | None
+    """Address of a Dask scheduler."""
+    client: Client | None = None
+    """Of the cluster, once it is ready."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes than this one encode."""
+        return self.scheduler is not None or (self.workers or 1) > 1
+
+    def check(self, transcribe: str | None) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UsageError: Names all of it.
+        """
+        given = [("--shard", self.shard), ("--workers", self.workers), ("--scheduler", self.scheduler)]
+        asked = [name for name, value in given if value is not None]
+        problems = [f"{' and '.join(asked)} exclude each other: pass one"] if len(asked) > 1 else []
+        if self.shard and transcribe:
+            problems.append("--transcribe with --shard would recognise everything in every shard: transcribe first")
+        complain(problems, "cannot extract")
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Find or start the other processes, before any work.
+
+        Raises:
+            UsageError: Dask is not installed, or no scheduler or worker answers.
+        """
+        if not self.elsewhere:
+            yield
+            return
+        try:
+            import distributed  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise UsageError(f"several processes need {error.name}: pip install 'emofuse[dask]'") from None
+        from emofuse.extract.cluster import connected, gpus, local
+
+        with ExitStack() as stack:
+            address, wanted = self.scheduler, 1
+            if address is None:
+                wanted = self.workers or 1
+                address = stack.enter_context(local(wanted, gpus() if self.device != "cpu" else 0))
+            self.client = stack.enter_context(connected(address, wanted))
+            yield
+
+    def settle(self, jobs: Sequence[Job], budget: float | None) -> list[Job]:
+        """The jobs as they will be done: on the device of whoever does them, with a budget, the share of this process.
+
+        Args:
+            jobs: Surveyed.
+            budget: Seconds of audio, or tokens, of a batch, where the user has said it.
+        """
+        from emofuse.extract.budget import settle
+        from emofuse.extract.shards import share_of_work
+
+        settled = settle(jobs, budget, shared=self.elsewhere or self.shard is not None)
+        return share_of_work(settled, *self.shard) if self.shard else settled
+
+    def inspected(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs on the workers' device, after a look at each worker.
+
+        Raises:
+            UsageError: As `cluster.inspect`.
+        """
+        if self.client is None:
+            return list(jobs)
+        from emofuse.extract.cluster import inspect
+
+        device = inspect(self.client, jobs, self.device)
+        return [_on(job, device) for job in jobs]
+
+    def run(self, jobs: Sequence[Job], quiet: bool) -> list[Outcome]:
+        """Encode.
+
+        Raises:
+            UsageError, DataError: As `runner.run` and `shards.run` do.
+        """
+        from emofuse.extract import runner, shards
+
+        if self.client is not None:
+            return shards.run(self.client, jobs, quiet)
+        return runner.run(jobs, quiet)
+
+
+def _on(job: Job, device: str) -> Job:
+    weights = job.recipe.options.weights
+    if weights and Path(weights).exists():  # a worker stands in another folder
+        weights = str(Path(weights).resolve())
+    recipe = replace(job.recipe, options=replace(job.recipe.options, device=device, weights=weights))
+    return replace(job, device=device, recipe=recipe)
+
+
+def read_shard(words: str | None) -> tuple[int, int] | None:
+    """The number and the count of `--shard 3/16`.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    if words is None:
+        return None
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", words.strip())
+    number, of = (int(n) for n in found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise UsageError(f"--shard is {words!r}, expected a number and a count, from 1/16 to 16/16")
+    return number, of

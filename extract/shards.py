@@ -1,0 +1,192 @@
+"""The same work on many processes: the workers of a cluster encode shards, and the coordinator merges them.
+
+What a shard is depends on the manifest and the budget alone, never on how many workers there are. Each worker builds
+its own encoder and writes its own shards, in a folder beside the store, by the same loop that one process uses; a shard
+whose worker died goes to another one, which goes on from what was written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emofuse.common.errors import DataError
+from emofuse.common.files import behind_link
+from emofuse.common.progress import Progress
+from emofuse.extract import views
+from emofuse.extract.encoders.base import Encoder
+from emofuse.extract.job import Job, Outcome, Recipe, frame_counts, is_known, lacking
+from emofuse.extract.planning import by_source, plan, shares
+from emofuse.manifests.schema import Excluded
+from emofuse.store.merge import SHARD, collect
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SHARD_WORK = {"audio": 600_000.0, "text": 20_000.0}
+"""Milliseconds of audio, or tokens, of a shard: what a worker takes at once."""
+MOST_SHARDS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A shard, as it travels to a worker: jobs without their encoders, which the worker builds."""
+
+    number: int
+    jobs: tuple[Job, ...]
+    seconds: float
+    """Of audio or, where texts are encoded, of what they say."""
+
+    @property
+    def hours(self) -> float:
+        """Of audio that is decoded."""
+        return self.seconds / 3600 if any(job.clips for job in self.jobs) else 0.0
+
+
+def share_of_work(jobs: Sequence[Job], number: int, of: int) -> list[Job]:
+    """What falls to process `number` of `of` that know nothing of each other, each with a store of its own.
+
+    Args:
+        jobs: With their budgets settled.
+    """
+    wanted = {job.feature: lacking(job) for job in jobs}
+    path = shard_path(jobs[0].store, number, of)
+    return [
+        replace(job, store=path, whole=jobs[0].manifest, provenance={**job.provenance, SHARD: [number, of]})
+        for job in shares(jobs, of, wanted)[number - 1]
+    ]
+
+
+def shard_path(store: Path, number: int, of: int) -> Path:
+    """`cache/iemocap.shard-03-of-16.h5` for the third of sixteen of `cache/iemocap.h5`."""
+    return store.with_name(f"{store.stem}.shard-{number:0{len(str(of))}d}-of-{of}{store.suffix}")
+
+
+def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcome]:
+    """Encode what the stores still lack on the workers, and merge what they wrote.
+
+    Args:
+        client: Of a cluster that `inspect` has looked at.
+        jobs: As `runner.run` takes them, of one store.
+
+    Raises:
+        UsageError, DataError: As a worker raised it, or workers die again and again; finished shards stay.
+    """
+    started = time.monotonic()
+    wanted = {job.feature: lacking(job) for job in jobs}
+    todo = [job for job in jobs if wanted[job.feature] or not is_known(job)]
+    failed: dict[str, list[Excluded]] = {job.feature: [] for job in jobs}
+    if todo:
+        store, names = behind_link(todo[0].store), [job.feature for job in todo]
+        # Shards of other features may wait there for the command that goes on with them.
+        folder = store.with_name(f"{store.name}.{'+'.join(names)}.shards")
+        for outcomes in _encoded(client, _tasks(todo, wanted, folder), " and ".join(names), quiet):
+            for outcome in outcomes:
+                failed[outcome.feature] += outcome.failed
+        gone = [item for items in failed.values() for item in items]
+        shards = sorted(folder.glob("*.h5"))
+        if shards or store.exists():
+            collect(store, todo[0].stored_manifest.excluding(gone), names, shards)
+        shutil.rmtree(folder)
+    seconds = time.monotonic() - started
+    return [
+        Outcome(
+            feature=job.feature,
+            written=len(wanted[job.feature]) - len(failed[job.feature]),
+            held=len(frame_counts(job)) - len(failed[job.feature]),
+            seconds=seconds,
+            failed=tuple(failed[job.feature]),
+        )
+        for job in jobs
+    ]
+
+
+def _tasks(jobs: Sequence[Job], wanted: Mapping[str, set[str]], folder: Path) -> list[Task]:
+    """Shards, the largest first. Jobs of one plan go together, so that a worker decodes a clip once for all of them."""
+    alike: dict[tuple[str, float | None], list[Job]] = {}
+    for job in jobs:
+        alike.setdefault((job.computes.modality, job.budget), []).append(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = jobs[0].manifest.digest()
+    found: list[Task] = []
+    for (modality, budget), same in alike.items():
+        count = shard_count(same)
+        for number, share in enumerate(shares(same, count, wanted), 1):
+            if share:
+                path = folder.resolve() / f"{modality}-{budget:g}-{number:04d}-of-{count:04d}.h5"
+                seconds = max(job.manifest.hours * 3600 for job in share)
+                sent = tuple(_without_encoder(job, path, digest) for job in share)
+                found.append(Task(number=len(found), jobs=sent, seconds=seconds))
+    return sorted(found, key=lambda task: -task.seconds)
+
+
+def shard_count(jobs: Sequence[Job]) -> int:
+    """How many shards the work of jobs with one plan makes, however many workers there are."""
+    work = sum(plan(by_source(jobs)[0]).sizes.values())
+    return max(1, min(MOST_SHARDS, round(work / SHARD_WORK[jobs[0].computes.modality])))
+
+
+def _without_encoder(job: Job, store: Path, digest: str) -> Job:
+    nothing: Any = None
+    provenance = {**job.provenance, "manifest": digest}
+    return replace(job, store=store, root=job.root.resolve(), encoder=nothing, source=nothing, provenance=provenance)
+
+
+def _encoded(client: Client, tasks: Sequence[Task], title: str, quiet: bool) -> Iterator[list[Outcome]]:
+    """What came of each shard, as the shards become ready."""
+    from distributed import KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
+
+    call = uuid.uuid4().hex
+    futures = {client.submit(encode_shard, task, key=f"{title}-{task.number}-{call}"): task for task in tasks}
+    hours, started = 0.0, time.monotonic()
+    sizes = {task.number: sum(len(job.manifest) for job in task.jobs) for task in tasks}
+    work = sum(task.seconds for task in tasks)
+    try:
+        with Progress(sum(sizes.values()), title, "utterances", work=work, quiet=quiet) as progress:
+            for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
+                task = futures[future]
+                outcomes: list[Outcome] = future.result()
+                hours += task.hours
+                speed = hours * 3600 / max(time.monotonic() - started, 1e-9)
+                note = f"{hours:.2f} h, {speed:.0f} x real time" if hours else ""
+                progress.advance(sizes[task.number], note, work=task.seconds)
+                for item in {item: None for outcome in outcomes for item in outcome.failed}:
+                    progress.say(f"excluded {item.id}: {item.reason.partition(': ')[2]}")
+                yield outcomes
+    except KilledWorker as error:
+        raise DataError(
+            f"workers died again and again over one shard ({error}), most often of memory: give a smaller --budget; "
+            "what was written stays, and the same command goes on"
+        ) from None
+    except FutureCancelledError:
+        raise DataError("the scheduler went away; what was written stays, and the same command goes on") from None
+    finally:
+        with contextlib.suppress(Exception):
+            client.cancel(list(futures))  # type: ignore[no-untyped-call]
+
+
+_ENCODERS: dict[Recipe, tuple[Encoder, Encoder]] = {}
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def encode_shard(task: Task) -> list[Outcome]:
+    """On a worker: encode a shard with an encoder of its own, which stays for the next shard."""
+    from emofuse.extract import runner
+    from emofuse.extract.request import build
+
+    with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
+        jobs = []
+        for job in task.jobs:
+            if job.recipe not in _ENCODERS:
+                _ENCODERS[job.recipe] = build(job.recipe)
+            encoder, source = _ENCODERS[job.recipe]
+            jobs.append(replace(job, encoder=source if job.view == views.MEAN else encoder, source=source))
+        return runner.run(jobs, quiet=True)

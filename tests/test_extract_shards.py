@@ -1,0 +1,124 @@
+"""The same work dealt to processes that know nothing of each other comes to the same store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_encoders_speech as speech
+from click.testing import CliRunner, Result
+from extract_samples import OWN, corpus, put_wav  # noqa: F401
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emofuse.extract import budget
+from emofuse.extract.batching import deal, plan_batches
+from emofuse.extract.cli import extract
+from emofuse.store import FeatureStore
+from emofuse.store.cli import store as store_command
+
+HUBERT = ("--encoder", "hubert", "--weights", "hubert", "--dtype", "fp32", "--device", "cpu")
+SIZES = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(1, 500), max_size=60)
+
+
+@pytest.fixture
+def here(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    monkeypatch.chdir(corpus)
+    (corpus / "hubert").mkdir()
+    speech.save(corpus / "hubert", "hubert")
+    # Three clips or so in each batch, whose values depend on the company in the last bits.
+    monkeypatch.setattr(budget, "USUAL", {"cpu": {"audio": 4.0, "text": 15.0}})
+    return corpus
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(extract, [*OWN, *words, "--quiet"])
+
+
+def merge(*words: str) -> Result:
+    return CliRunner().invoke(store_command, ["merge", *words])
+
+
+def same(one: str, two: str) -> None:
+    with FeatureStore(one) as a, FeatureStore(two) as b:
+        assert a.manifest == b.manifest
+        assert sorted(a.features) == sorted(b.features)
+        for name, feature in a.features.items():
+            other = b.features[name]
+            assert feature.ids == other.ids
+            assert feature.marks().tolist() == other.marks().tolist()
+            assert feature.fingerprint == other.fingerprint
+            assert np.array_equal(feature.read(feature.ids).values, other.read(other.ids).values)
+
+
+@given(sizes=SIZES, most=st.integers(1, 900), count=st.integers(1, 7), data=st.data())
+def test_whole_batches_planned_again_are_the_same_batches(
+    sizes: dict[str, int], most: int, count: int, data: st.DataObject
+) -> None:
+    for share in deal(plan_batches(sizes, most, 8), sizes, count):
+        kept = data.draw(st.lists(st.sampled_from(share), unique_by=tuple)) if share else []
+        again = plan_batches({id: sizes[id] for batch in kept for id in batch}, most, 8)
+        assert sorted(again) == sorted(kept)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("of", [2, 5])
+def test_shards_become_the_store_that_one_process_makes(of: int) -> None:
+    words = (*HUBERT, "--encoder", "hashed", "--views", "frames,mean")
+    assert run(*words).exit_code == 0
+    for number in range(1, of + 1):
+        done = run(*words, "--store", "all.h5", "--shard", f"{number}/{of}")
+        assert done.exit_code == 0, done.output
+    written = sorted(str(path) for path in Path().glob("all.shard-*.h5"))
+    assert written[0] == f"all.shard-1-of-{of}.h5"
+    assert not Path("all.h5").exists()
+    done = merge("all.h5", *written)
+    assert done.exit_code == 0, done.output
+    same("own.h5", "all.h5")
+    with FeatureStore("all.h5") as store:
+        assert all("shard" not in f.provenance for f in store.features.values())
+    assert "nothing to do" in run(*words, "--store", "all.h5").output
+
+
+@pytest.mark.usefixtures("here")
+def test_a_shard_that_is_missing_is_named_and_filled() -> None:
+    assert run(*HUBERT).exit_code == 0
+    for number in (1, 3):
+        assert run(*HUBERT, "--store", "all.h5", "--shard", f"{number}/3").exit_code == 0
+    done = merge("all.h5", "all.shard-1-of-3.h5", "all.shard-3-of-3.h5")
+    assert "these shards are not among the stores: 2" in done.output
+    filled = run(*HUBERT, "--store", "all.h5")
+    assert filled.exit_code == 0, filled.output
+    same("own.h5", "all.h5")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_shard_leaves_out_what_the_store_has() -> None:
+    assert run(*HUBERT).exit_code == 0
+    put_wav(Path("own/c8.wav"), 0.3, seed=8)
+    with Path("own/own.csv").open("a") as file:
+        file.write("c8,c8.wav,one more,sad,s0,0\n")
+    outputs = [run(*HUBERT, "--shard", f"{n}/3").output for n in (1, 2, 3)]
+    assert sum("nothing falls to shard" in output for output in outputs) == 2
+    written = [str(path) for path in Path().glob("own.shard-*.h5")]
+    assert len(written) == 1
+    assert merge("own.h5", "own.h5", *written).exit_code == 0
+    with FeatureStore("own.h5") as store:
+        assert len(store.feature("hubert").ids) == 9
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--shard", "0/3"), "from 1/16 to 16/16"),
+        (("--shard", "three"), "from 1/16 to 16/16"),
+        (("--shard", "1/2", "--workers", "2"), "--shard and --workers exclude each other"),
+        (("--shard", "1/2", "--transcribe", "somewhere"), "transcribe first"),
+    ],
+)
+def test_wrong_use(words: tuple[str, ...], said: str) -> None:
+    done = run("--encoder", "logmel", *words)
+    assert done.exit_code == 2
+    assert said in done.output
