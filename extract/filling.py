@@ -27,12 +27,12 @@ class Filling:
 
     Args:
         one: The pass.
-        writers: Feature -> its writer, of the features that are not finished; one of the pass's at least.
+        writers: Feature -> its writer.
     """
 
     def __init__(self, one: Pass, writers: Mapping[str, PartWriter]) -> None:
         self.one, self.encoder = one, one.encoder
-        self.jobs = [job for job in one.jobs if job.feature in writers]
+        self.jobs = one.jobs
         self._writers = [writers[job.feature] for job in self.jobs]
         self._lacking = [set(writer.pending) for writer in self._writers]
         self.pending: set[str] = set().union(*self._lacking)

@@ -15,8 +15,9 @@ from dataclasses import replace
 from emofuse.common.progress import Progress
 from emofuse.extract.budget import device_kind, halved
 from emofuse.extract.filling import DoesNotFitError, Filling
-from emofuse.extract.job import Job, Outcome, feature_spec, is_done, stored_lengths
+from emofuse.extract.job import Job, Outcome, feature_spec, frame_counts, is_done, stored_lengths
 from emofuse.extract.planning import Pass, by_source, plan
+from emofuse.extract.precision import with_difference
 from emofuse.extract.reading import Turn, decoded
 from emofuse.extract.writing import Writing
 from emofuse.manifests.schema import Excluded
@@ -50,18 +51,18 @@ def run(jobs: Sequence[Job], quiet: bool = False) -> list[Outcome]:
 
 def _run(jobs: Sequence[Job], quiet: bool) -> list[Outcome]:
     started = time.monotonic()
-    passes = [plan(same) for same in by_source(jobs)]
     outcomes: dict[str, Outcome] = {}
+    for job in jobs:
+        if is_done(job):
+            forget_part(job.store, job.feature)
+            outcomes[job.feature] = Outcome(
+                feature=job.feature, written=0, held=len(frame_counts(job)), seconds=0.0, failed=()
+            )
+    passes = [plan(same) for same in by_source(with_difference([j for j in jobs if j.feature not in outcomes]))]
     with ExitStack() as stack:
         writers: dict[str, PartWriter] = {}
         for one in passes:
             for job in one.jobs:
-                if is_done(job):
-                    forget_part(job.store, job.feature)
-                    outcomes[job.feature] = Outcome(
-                        feature=job.feature, written=0, held=len(one.lengths), seconds=0.0, failed=()
-                    )
-                    continue
                 lengths = stored_lengths(job, one.lengths)
                 writer = PartWriter(job.store, job.stored_manifest, feature_spec(job), lengths)
                 writers[job.feature] = stack.enter_context(writer)
@@ -82,7 +83,7 @@ def _run(jobs: Sequence[Job], quiet: bool) -> list[Outcome]:
 
 def _fill(passes: Sequence[Pass], writers: Mapping[str, PartWriter], quiet: bool) -> dict[str, list[Excluded]]:
     """Encode and write all that is pending; what failed, by feature."""
-    filling = [Filling(one, writers) for one in passes if any(job.feature in writers for job in one.jobs)]
+    filling = [Filling(one, writers) for one in passes]
     failed: dict[str, list[Excluded]] = {name: [] for name in writers}
     if not filling:
         return failed

@@ -208,3 +208,28 @@ def test_what_fails_while_writing_ends_the_work(monkeypatch: pytest.MonkeyPatch)
     assert not Path("own.h5").exists()
     assert run(*HUBERT).exit_code == 0
     assert len(values("own.h5", "hubert")) == 8
+
+
+@pytest.mark.usefixtures("here")
+def test_what_bf16_changes_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from emofuse.extract import precision
+
+    monkeypatch.setattr(precision, "_MEASURED", {})
+    done = run(*HUBERT, "--precision", "bf16", "--views", "frames,mean")
+    assert done.exit_code == 0, done.output
+    assert "hubert: bf16 lies within" in done.output
+    assert run(*HUBERT, "--name", "exact").exit_code == 0
+    with FeatureStore("own.h5") as store:
+        said = store.feature("hubert").provenance["precision_difference"]
+        assert store.feature("hubert-mean").provenance["precision_difference"] == said
+        assert "precision_difference" not in store.feature("exact").provenance
+    reduced, exact = values("own.h5", "hubert"), values("own.h5", "exact")
+    apart = [np.abs(reduced[id] - exact[id]).max() / np.abs(exact[id]).max() for id in exact]
+    assert said["utterances"] == 8
+    assert 1e-4 < said["largest"] < 0.2
+    assert max(apart) == pytest.approx(said["largest"], rel=0.5)
+    with Path("own/own.csv").open("a") as file:
+        file.write("c8,c0.wav,one more,sad,s0,0\n")
+    assert "lies within" not in run(*HUBERT, "--precision", "bf16").output
+    with FeatureStore("own.h5") as store:
+        assert store.feature("hubert").provenance["precision_difference"] == said

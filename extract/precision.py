@@ -1,0 +1,97 @@
+"""What a reduced precision changes: measured on some utterances against fp32, and kept beside the feature."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from emofuse.extract import views
+from emofuse.extract.audio import AudioError, load
+from emofuse.extract.encoders.registry import ENCODERS
+from emofuse.extract.job import Job, Recipe
+from emofuse.extract.planning import by_source
+from emofuse.store import FeatureStore
+
+DIFFERENCE = "precision_difference"
+"""What it is called in a feature's provenance."""
+SAMPLED, LONGEST_SECONDS = 16, 20.0
+_MEASURED: dict[Recipe, dict[str, Any]] = {}
+
+
+def with_difference(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs; those that compute in less than fp32 say how far their frames lie from those of fp32.
+
+    As max|difference| / max|value| of an utterance: the largest and the mean over up to 16 utterances, spread evenly. A
+    feature that was begun keeps what was measured then.
+    """
+    found = []
+    for same in by_source(jobs):
+        if same[0].recipe.options.precision != "fp32":
+            measured = _recorded(same) or _measure(same[0])
+            same = [replace(job, provenance={**job.provenance, DIFFERENCE: measured}) for job in same]
+        found += same
+    order = {job.feature: job for job in found}
+    return [order[job.feature] for job in jobs]
+
+
+def _recorded(jobs: Sequence[Job]) -> dict[str, Any] | None:
+    for job in jobs:
+        for path in (job.part, job.store):
+            if path.is_file():
+                with FeatureStore(path) as store:
+                    feature = store.features.get(job.feature)
+                    held = None if feature is None else feature.provenance.get(DIFFERENCE)
+                    if isinstance(held, dict):
+                        return held
+    return None
+
+
+def _measure(job: Job) -> dict[str, Any]:
+    if job.recipe not in _MEASURED:
+        _MEASURED[job.recipe] = _measured(job)
+    return _MEASURED[job.recipe]
+
+
+def _measured(job: Job) -> dict[str, Any]:
+    reduced, options = job.computes, job.recipe.options
+    exact = ENCODERS[job.recipe.encoder].build(replace(options, precision="fp32"))
+    if job.recipe.every_layer:
+        exact = views.with_every_layer(exact)
+    differences = []
+    for item in _sample(job):
+        given = [(encoder, encoder.encode([item])[0]) for encoder in (reduced, exact)]
+        ours, theirs = (views.layers_of(values, encoder, job.encoder) for encoder, values in given)
+        differences.append(float(np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-12)))
+    measured = {
+        "against": "fp32",
+        "utterances": len(differences),
+        "largest": max(differences, default=0.0),
+        "mean": float(np.mean(differences)) if differences else 0.0,
+    }
+    said = f"{job.feature}: {options.precision} lies within {measured['largest']:.1e} of fp32"
+    of = f"max|difference| / max|value| in {len(differences)} utterances"
+    print(f"{said} ({of})", file=sys.stderr, flush=True)
+    return measured
+
+
+def _sample(job: Job) -> list[Any]:
+    """Waveforms or texts of some utterances."""
+    encoder = job.computes
+    if encoder.modality == "text":
+        spoken = [u for u in job.manifest.utterances if u.text is not None]
+        return [u.text for u in replace(job.manifest, utterances=tuple(spoken)).sample(SAMPLED).utterances]
+    assert encoder.sample_rate is not None
+    heard = [u for u in job.manifest.utterances if u.id in job.clips]
+    short = [u for u in heard if (u.seconds or 0.0) <= LONGEST_SECONDS] or heard[:1]
+    waveforms = []
+    for u in replace(job.manifest, utterances=tuple(short)).sample(SAMPLED).utterances:
+        assert u.audio is not None
+        try:
+            waveforms.append(load(job.root / u.audio, encoder.sample_rate, u.start, u.end))
+        except AudioError:
+            continue
+    return waveforms
