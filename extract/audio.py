@@ -6,9 +6,10 @@ The content decides the decoder, not the file's suffix: libsndfile (wav, flac, o
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from emofuse.extract.torchaudio_compat import import_torchaudio, require
 
 if TYPE_CHECKING:
     import soundfile
+    import torch
 
 Waveform = NDArray[np.float32]
 
@@ -37,6 +39,14 @@ _KAISER_BEST: Mapping[str, Any] = {
 _COUNTED_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST"}
 _COUNTED_ENCODINGS = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 _LARGEST_FILTER = 30_000_000
+_SIDE_BY_SIDE = 16
+"""Filters that a convolution computes at the price of one."""
+_LONG = 32768
+"""Samples from which on torch rounds a convolution the same however many filters it has."""
+_STEEPEST = 16
+"""Down to what part of a rate filters are copied: beyond any microphone's they become too long for that."""
+_AT_ONCE = 1 << 24
+"""Samples of all channels that are decoded in one call, 64 MB: a header may promise more than there is."""
 
 END_TOLERANCE = 0.1
 """Seconds that an utterance may end after its file: annotations are rounded."""
@@ -96,26 +106,25 @@ def load(path: Path, sample_rate: int, start: float | None = None, end: float | 
     Raises:
         AudioError: As `probe`, or the decoded samples are not finite numbers.
     """
-    data = _read(path)
-    sound = _open(data)
-    if sound is not None:
-        with sound:
-            rate = sound.samplerate
-            # A lossy stream decodes the same only from its beginning.
-            if _counted(sound):
-                first, stop = _cut(sound.frames, rate, start, end)
-                sound.seek(first)
-                channels = sound.read(stop - first, dtype="float32", always_2d=True).T
-            else:
-                channels = _read_all(sound)
-                first, stop = _cut(channels.shape[1], rate, start, end)
-                channels = channels[:, first:stop]
-    else:
-        channels, rate = _decode_stream(data)
-        first, stop = _cut(channels.shape[1], rate, start, end)
-        channels = channels[:, first:stop]
-    mono = _finite(channels).mean(axis=0, dtype=np.float32)
-    return resample(mono, rate, sample_rate)
+    with _opened(path) as file:
+        sound = _sound(file)
+        if sound is None:
+            channels, rate = _decode_stream(file)
+            first, stop = _cut(channels.shape[1], rate, start, end)
+            channels = channels[:, first:stop]
+        else:
+            with sound:
+                rate = sound.samplerate
+                # A lossy stream decodes the same only from its beginning.
+                if _counted(sound):
+                    first, stop = _cut(sound.frames, rate, start, end)
+                    sound.seek(first)
+                    channels = _read_counted(sound, stop - first)
+                else:
+                    channels = _read_all(sound, file)
+                    first, stop = _cut(channels.shape[1], rate, start, end)
+                    channels = channels[:, first:stop]
+    return resample(_mono(_finite(channels)), rate, sample_rate)
 
 
 def resampled_length(samples: int, old: int, new: int) -> int:
@@ -136,29 +145,60 @@ def resample(waveform: Waveform, old: int, new: int) -> Waveform:
         raise AudioError(f"has a sampling rate of {old} Hz, which cannot be resampled to {new} Hz")
     import torch
 
-    torchaudio = import_torchaudio()
+    old, new = old // factor, new // factor
     wanted = resampled_length(len(waveform), old, new)
-    # torchaudio rounds its length in float32, one short for long clips; beyond its end the signal is zero anyway.
-    padded = np.pad(waveform, (0, 2 * old // factor))
+    copies = -(-_SIDE_BY_SIDE // new) if len(waveform) >= _LONG and old <= _STEEPEST * new else 1
+    filters, width = _filters(old, new, copies)
+    step = copies * old
+    # With enough zeros for the last sample; torchaudio rounds its length in float32, one short for long clips.
+    around = (width, filters.shape[2] - width + 2 * step)
     with torch.inference_mode():
-        result = torchaudio.functional.resample(torch.from_numpy(padded), old, new, **_KAISER_BEST)
-    return np.ascontiguousarray(result.numpy()[:wanted])
+        padded = torch.nn.functional.pad(torch.from_numpy(waveform), around)
+        result = torch.nn.functional.conv1d(padded[None, None], filters, stride=step)[0]
+    return np.ascontiguousarray(result.T.numpy().reshape(-1)[:wanted])
+
+
+@lru_cache(maxsize=8)
+def _filters(old: int, new: int, copies: int) -> tuple[torch.Tensor, int]:
+    """torchaudio's filters from `old` to `new` Hz, without a common factor, and the samples that they begin too early.
+
+    There are `new` filters, one for each of the samples that `old` samples become. `copies` of them stand side by side,
+    each beginning `old` samples after the one before it, [copies * new, 1, taps]: from 48 to 16 kHz there is one
+    filter, which alone takes eight times as long.
+    """
+    import torch
+
+    # In float32, as functional.resample computes them at every call.
+    made = import_torchaudio().transforms.Resample(old, new, dtype=torch.float32, **_KAISER_BEST)
+    taps = made.kernel.shape[2]
+    filters = torch.zeros(copies, new, taps + (copies - 1) * old)
+    for n in range(copies):
+        filters[n, :, n * old : n * old + taps] = made.kernel[:, 0]
+    return filters.flatten(0, 1)[:, None], made.width
 
 
 @lru_cache(maxsize=64)
 def _whole(path: Path, size: int, modified: int) -> Clip:
-    data = _read(path)
-    sound = _open(data)
-    if sound is None:
-        channels, rate = _decode_stream(data)
-        samples, count = channels.shape[1], channels.shape[0]
-    else:
-        with sound:
-            # Only floating-point files can hold what is no number, and it must be known before anything is encoded.
-            trusted = _counted(sound) and sound.subtype not in ("FLOAT", "DOUBLE")
-            samples = sound.frames if trusted else _finite(_read_all(sound)).shape[1]
-            rate, count = sound.samplerate, sound.channels
-    return Clip(samples=samples, sample_rate=rate, channels=count, digest=xxhash.xxh3_128_hexdigest(data))
+    with _opened(path) as file:
+        digest = _digest(file)
+        sound = _sound(file)
+        if sound is None:
+            channels, rate = _decode_stream(file)
+            samples, count = channels.shape[1], channels.shape[0]
+        else:
+            with sound:
+                # Only floating-point files can hold what is no number, and it must be known before anything is encoded.
+                trusted = _counted(sound) and sound.subtype not in ("FLOAT", "DOUBLE")
+                samples = sound.frames if trusted else _finite(_read_all(sound, file)).shape[1]
+                rate, count = sound.samplerate, sound.channels
+    return Clip(samples=samples, sample_rate=rate, channels=count, digest=digest)
+
+
+def _digest(file: io.BufferedReader) -> str:
+    state, block = xxhash.xxh3_128(), bytearray(1 << 18)
+    while size := file.readinto(block):
+        state.update(memoryview(block)[:size])
+    return state.hexdigest()
 
 
 def _finite(channels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -179,24 +219,50 @@ def _cut(samples: int, rate: int, start: float | None, end: float | None) -> tup
     return first, stop
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise AudioError("is not a file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise AudioError(f"cannot be opened: {error.strerror}") from None
-    if not data:
-        raise AudioError("is empty (0 bytes)")
-    return data
+def _mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean [N] of channels [C, N]; of one or two as numpy computes it, without its slow way over a short axis."""
+    mono: NDArray[np.float32]
+    if len(channels) == 1:
+        mono = channels[0].copy()  # a cut would keep the whole recording in memory
+    elif len(channels) == 2:
+        mono = (channels[0] + channels[1]) / np.float32(2)
+    else:
+        mono = channels.mean(axis=0, dtype=np.float32)
+    return mono
 
 
-def _open(data: bytes) -> soundfile.SoundFile | None:
-    require("soundfile", "av")
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """The file; whatever goes wrong with it, a disk's failing as well, is an `AudioError`."""
+    _check_packages()
     import soundfile
 
     try:
-        return soundfile.SoundFile(io.BytesIO(data))
+        size = path.stat().st_size
+        if not path.is_file():
+            raise AudioError("is not a file")
+        if not size:
+            raise AudioError("is empty (0 bytes)")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise AudioError(f"cannot be opened: {error.strerror}") from None
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"cannot be decoded: {error.error_string}") from None
+
+
+@lru_cache(maxsize=1)  # looking for a package that is not imported yet takes as long as opening a clip
+def _check_packages() -> None:
+    require("soundfile", "av")
+
+
+def _sound(file: io.BufferedReader) -> soundfile.SoundFile | None:
+    """Through the file's descriptor: libsndfile reads what it needs itself, and sees no suffix to judge by."""
+    import soundfile
+
+    file.seek(0)
+    try:
+        return soundfile.SoundFile(file.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         return None
 
@@ -205,7 +271,35 @@ def _counted(sound: soundfile.SoundFile) -> bool:
     return sound.format in _COUNTED_FORMATS and sound.subtype.startswith(_COUNTED_ENCODINGS)
 
 
-def _read_all(sound: soundfile.SoundFile) -> NDArray[np.float32]:
+def _read_counted(sound: soundfile.SoundFile, samples: int) -> NDArray[np.float32]:
+    """The next `samples` [C, samples] of a counted format; those of 16 bits scaled as by libsndfile, but faster."""
+    pcm16 = sound.subtype == "PCM_16"
+    read = sound.read(samples, dtype="int16" if pcm16 else "float32", always_2d=True).T
+    channels: NDArray[np.float32] = np.multiply(read, np.float32(2**-15), dtype=np.float32) if pcm16 else read
+    return channels
+
+
+def _read_all(sound: soundfile.SoundFile, file: io.BufferedReader) -> NDArray[np.float32]:
+    """What decodes from the beginning of a sound, newly opened from `file`.
+
+    soundfile seeks after every reading, which for FLAC takes a third of the time. It is read at once where that is
+    sure to give the same: not a lossy stream, of which each seek begins another decoding.
+    """
+    import soundfile
+
+    if (_counted(sound) or sound.format == "FLAC") and sound.frames * sound.channels <= _AT_ONCE:
+        with contextlib.suppress(soundfile.LibsndfileError):
+            whole = sound.read(dtype="float32", always_2d=True)
+            if 0 < len(whole) == sound.frames:
+                return np.ascontiguousarray(whole.T)
+        again = _sound(file)
+        assert again is not None
+        with again:
+            return _read_blocks(again)
+    return _read_blocks(sound)
+
+
+def _read_blocks(sound: soundfile.SoundFile) -> NDArray[np.float32]:
     """What decodes, in blocks: a cut or damaged stream ends where its last good block ends."""
     import soundfile
 
@@ -223,9 +317,11 @@ def _read_all(sound: soundfile.SoundFile) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.concatenate(blocks).T)
 
 
-def _decode_stream(data: bytes) -> tuple[NDArray[np.float32], int]:
+def _decode_stream(file: io.BufferedReader) -> tuple[NDArray[np.float32], int]:
     import av
 
+    file.seek(0)
+    data = file.read()  # without the file's name, of which FFmpeg would judge by the suffix
     blocks: list[NDArray[np.float32]] = []
     try:
         with av.open(io.BytesIO(data)) as container:

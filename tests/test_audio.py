@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,7 @@ import soundfile as sf
 
 from emofuse.extract import audio
 from emofuse.extract.audio import AudioError, load, probe, resampled_length
+from emofuse.extract.torchaudio_compat import import_torchaudio
 
 
 def tone(samples: int, rate: int, channels: int = 1, frequency: float = 440.0) -> np.ndarray:
@@ -84,6 +87,34 @@ def test_a_tone_survives_resampling(tmp_path: Path, rate: int) -> None:
     assert np.abs(waveform - expected)[500:-500].max() < 1e-3
 
 
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 32000, 44100, 48000, 96000, 384000])
+@pytest.mark.parametrize("samples", [1, 100, 5000, 32767, 32768, 100_003])
+def test_resampling_is_torchaudios(rate: int, samples: int) -> None:
+    torchaudio = import_torchaudio()
+    import torch
+
+    waveform = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    padded = torch.from_numpy(np.pad(waveform, (0, 2 * rate // math.gcd(rate, 16000))))
+    expected = torchaudio.functional.resample(padded, rate, 16000, **audio._KAISER_BEST).numpy()
+    ours = audio.resample(waveform, rate, 16000)
+    assert len(ours) == resampled_length(samples, rate, 16000)
+    expected = expected[: len(ours)]
+    if samples < audio._LONG:
+        np.testing.assert_array_equal(ours, expected)
+    else:  # The same bits with AVX2 and AVX-512; kernels for older processors may add in another order.
+        assert np.abs(ours - expected).max() <= 3e-6 * np.abs(expected).max()
+
+
+def test_filters_are_made_once_and_stay_small_at_unheard_of_rates() -> None:
+    audio._filters.cache_clear()
+    for samples in (40_000, 50_000, 60_000):
+        audio.resample(np.zeros(samples, dtype=np.float32), 48000, 16000)
+    assert audio._filters.cache_info().misses == 1
+    audio.resample(np.zeros(40_000, dtype=np.float32), 16_000_000, 16000)
+    assert audio._filters(1000, 1, 1)[0].shape[0] == 1
+    assert audio._filters.cache_info().misses == 2, "the one that the long clip took"
+
+
 def test_what_lies_above_the_new_nyquist_frequency_is_gone(tmp_path: Path) -> None:
     sf.write(tmp_path / "high.wav", tone(48000, 48000, frequency=9000.0), 48000, subtype="FLOAT")
     assert np.abs(load(tmp_path / "high.wav", 16000)[500:-500]).max() < 1e-3
@@ -93,6 +124,38 @@ def test_channels_are_mixed_by_their_mean(tmp_path: Path) -> None:
     stereo = np.stack([np.full(100, 0.5), np.full(100, -0.25)], axis=1)
     sf.write(tmp_path / "stereo.wav", stereo, 16000, subtype="FLOAT")
     np.testing.assert_array_equal(load(tmp_path / "stereo.wav", 16000), np.full(100, 0.125, dtype=np.float32))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "ULAW"])
+def test_samples_are_libsndfiles_and_mixed_as_numpy_does(tmp_path: Path, subtype: str, channels: int) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (3000, channels)).astype(np.float32)
+    noise[:4] = [[1], [-1], [0], [1e-5]]
+    sf.write(tmp_path / "clip.wav", noise, 16000, subtype=subtype)
+    read = sf.read(tmp_path / "clip.wav", dtype="float32", always_2d=True)[0]
+    waveform = load(tmp_path / "clip.wav", 16000)
+    np.testing.assert_array_equal(waveform, read.T.mean(axis=0, dtype=np.float32))
+    assert waveform.flags.writeable
+
+
+@pytest.mark.parametrize(("subtype", "channels"), [("PCM_16", 1), ("PCM_24", 2), ("PCM_S8", 8)])
+def test_flac_at_once_is_flac_in_blocks(
+    tmp_path: Path, subtype: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.flac"
+    sf.write(path, np.random.default_rng(0).uniform(-1, 1, (30_001, channels)), 16000, subtype=subtype)
+    at_once = load(path, 16000)
+    monkeypatch.setattr(audio, "_AT_ONCE", 30_000 * channels)
+    np.testing.assert_array_equal(load(path, 16000), at_once)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_short_cut_does_not_keep_its_recording_in_memory(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    sf.write(path, tone(160_000, 16000), 16000)
+    waveform = load(path, 16000, start=1.0, end=1.5)
+    assert waveform.base is None
+    assert len(waveform) == 8000
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
@@ -160,6 +223,7 @@ def test_the_aac_track_of_an_mp4(tmp_path: Path, layout: str) -> None:
 
 def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
     assert probe(wav(tmp_path / "clip.wav").rename(tmp_path / "clip.mp4")).samples == 16000
+    assert probe(wav(tmp_path / "clip.wav").rename(tmp_path / "clip.raw")).samples == 16000
     assert probe(aac(tmp_path / "other.mp4").rename(tmp_path / "other.wav")).sample_rate == 48000
 
 
@@ -211,6 +275,19 @@ def test_a_clip_without_audio_is_refused_with_a_short_reason(tmp_path: Path, kin
             read()
         assert len(str(caught.value)) < 100
         assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_fails_is_told_and_the_file_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = []
+
+    def fail(file: io.BufferedReader) -> str:
+        files.append(file)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(audio, "_digest", fail)
+    with pytest.raises(AudioError, match="cannot be opened: Input/output error"):
+        probe(wav(tmp_path / "clip.wav"))
+    assert files[0].closed
 
 
 @pytest.mark.parametrize("cut", [(0.5, 0.5), (1.5, 1.0), (2.0, None), (None, 0.0), (1.0, 1.05)])

@@ -11,7 +11,7 @@ import pytest
 from patch_samples import random_vggish, relative, save_pca, save_random_weights, speech
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.extract.encoders import vggish
+from emofuse.extract.encoders import _audioset, vggish
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
 # torchvggish's name, TensorFlow's name
@@ -77,6 +77,26 @@ def test_every_layer_is_the_published_networks(random_file: Path, clip: np.ndarr
     both = build(random_file, "fc1,fc2").encode([clip])[0]
     assert relative(both, np.stack([expected[7], expected[8]], axis=1)) < 1e-5
     assert (expected[9] < 0).any(), "the embedding has no ReLU"
+
+
+def test_patches_of_a_batch_are_those_of_each_clip() -> None:
+    clips = [speech(n, n) for n in (1, 399, 40000, 15600, 31199, 0, 90001)]
+    for clip, patches in zip(clips, vggish.FRONT_END.batch(clips), strict=True):
+        np.testing.assert_array_equal(patches.numpy(), vggish.FRONT_END.patches(clip).numpy())
+    assert vggish.FRONT_END.batch([]) == []
+
+
+def test_spectra_are_transformed_in_blocks_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    clips = [speech(n, n) for n in (60000, 400, 559, 560, 20001)]
+    alone = [_audioset.log_mel(clip, 0.01).numpy() for clip in clips]
+    assert [len(bands) for bands in alone] == [373, 1, 1, 2, 123]
+    shapes, rfft = set(), torch.fft.rfft
+    monkeypatch.setattr(torch.fft, "rfft", lambda values: (shapes.add(tuple(values.shape)), rfft(values))[1])
+    for bands, expected in zip(_audioset.log_mels(clips, 0.01), alone, strict=True):
+        np.testing.assert_array_equal(bands.numpy(), expected)
+    assert shapes == {(_audioset._BLOCK, 512)}
 
 
 def _slim(state: dict[str, Any]) -> dict[str, np.ndarray]:

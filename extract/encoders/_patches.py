@@ -156,7 +156,7 @@ class PatchEncoder:
         """One array [T_i, D] or [T_i, L, D] per waveform [samples at 16 kHz, -1..1]."""
         import torch
 
-        patches = [self.front_end.patches(cast(Array, item)) for item in items]
+        patches = self.front_end.batch(cast(Sequence[Array], items))
         if not patches:
             return []
         # TF32 rounds by shape, so that a feature would depend on its batch.
@@ -195,7 +195,7 @@ class PatchEncoder:
     def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
         import torch
 
-        patches = [self.front_end.patches(cast(Array, item)) for item in items]
+        patches = self.front_end.batch(cast(Sequence[Array], items))
         # A copy: what was computed without gradients cannot take part in them.
         every = torch.cat(patches).clone().to(self.options.device)
         frames = self.network(self.parameters, every, self.chosen)[:, 0]
