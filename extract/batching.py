@@ -6,10 +6,15 @@ import heapq
 from collections.abc import Mapping, Sequence
 
 Batch = list[str]
+PADDING = 0.05
+"""The share of a batch that may be padding."""
 
 
 def plan_batches(sizes: Mapping[str, int], budget: int, most: int = 64) -> list[Batch]:
     """Utterances of like length together, longest first: what does not fit in memory shows at once.
+
+    A batch ends where the next utterance would bring it over `budget`, or its padding over `PADDING`: of a large corpus
+    the budget decides, of a small one the padding. Whole batches that are planned again on their own come out the same.
 
     Args:
         sizes: Utterance id -> samples or tokens.
@@ -17,12 +22,15 @@ def plan_batches(sizes: Mapping[str, int], budget: int, most: int = 64) -> list[
         most: Utterances of a batch at most.
     """
     batches: list[Batch] = []
-    width = 0
+    width = held = 0
     for id in sorted(sizes, key=lambda i: (-sizes[i], i)):
-        if not batches or len(batches[-1]) >= most or (len(batches[-1]) + 1) * width > budget:
+        computed = (len(batches[-1]) + 1) * width if batches else 0
+        padded = computed - held - sizes[id]
+        if not batches or len(batches[-1]) >= most or computed > budget or padded > PADDING * computed:
             batches.append([])
-            width = sizes[id]
+            width, held = sizes[id], 0
         batches[-1].append(id)
+        held += sizes[id]
     return batches
 
 

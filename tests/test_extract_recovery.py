@@ -170,13 +170,14 @@ def test_an_interrupted_encoding_goes_on_to_the_same_bits(
     import test_encoders_speech as speech
     from click.testing import CliRunner
 
-    from emofuse.extract import budget
+    from emofuse.extract import batching, budget
     from emofuse.extract.cli import extract as command
     from emofuse.store import PartWriter
 
     monkeypatch.chdir(corpus)
     # Three clips or so in each batch, whose values depend on the company in the last bits.
     monkeypatch.setattr(budget, "USUAL", {"cpu": {"audio": 4.0, "text": 40.0}})
+    monkeypatch.setattr(batching, "PADDING", 1.0)
     (corpus / "hubert").mkdir()
     speech.save(corpus / "hubert", "hubert")
     words = [*OWN, "--encoder", "hubert", "--weights", "hubert", "--dtype", "fp32", "--device", "cpu", "--quiet"]

@@ -12,7 +12,7 @@ from extract_samples import OWN, corpus, put_wav  # noqa: F401
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofuse.extract import budget
+from emofuse.extract import batching, budget
 from emofuse.extract.batching import deal, plan_batches
 from emofuse.extract.cli import extract
 from emofuse.store import FeatureStore
@@ -29,6 +29,7 @@ def here(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     speech.save(corpus / "hubert", "hubert")
     # Three clips or so in each batch, whose values depend on the company in the last bits.
     monkeypatch.setattr(budget, "USUAL", {"cpu": {"audio": 4.0, "text": 15.0}})
+    monkeypatch.setattr(batching, "PADDING", 1.0)
     return corpus
 
 
