@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option(
+    "--compile", is_flag=True, help="Compile a transformer's layers with torch: pays from some hours of audio."
+)
+@click.option(
     "--dtype", type=click.Choice(["fp16", "fp32", "bf16"]), default="fp16", show_default=True, help="On disk."
 )
 @click.option(
@@ -102,6 +105,7 @@ def _extract(
     layers: str,
     views: str,
     precision: str,
+    compile: bool,
     dtype: str,
     fitted_on: str | None,
     no_text: bool,
@@ -118,6 +122,7 @@ def _extract(
         layers=layers,
         views=views,
         precision=precision,
+        compile=compile,
         dtype=dtype,
         fitted_on=fitted_on,
         no_text=no_text,

@@ -31,6 +31,7 @@ class Request:
     layers: str
     views: str
     precision: str
+    compile: bool
     dtype: str
     fitted_on: str | None
     no_text: bool
@@ -98,7 +99,7 @@ class Request:
         """
         precision = "fp32" if self.precision == "auto" else self.precision
         plain = EncoderOptions(corpus=self.dataset, device=device)
-        chosen = replace(plain, weights=self.weights, layers=self.layers, precision=precision)
+        chosen = replace(plain, weights=self.weights, layers=self.layers, precision=precision, compile=self.compile)
         # Among several encoders, layers and precision concern those that have weights; alone, the others refuse them.
         some_pretrained = any(spec.pretrained for spec in self.specs.values())
         found = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,3 +307,30 @@ def test_damaged_and_incomplete_weights_are_told_apart_from_wrong_use(build: Bui
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(DataError, match=r"lacks 1 tensors of its model, encoder\.layers\.1\.attention\.k_proj\.weight"):
         build("hubert", folder)
+
+
+def test_without_a_compiler_the_layers_run_eager(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(save(tmp_path / "hubert", "hubert"))
+    waveform = np.random.default_rng(0).standard_normal(8000).astype("f4")
+    eager = ENCODERS["hubert"].build(EncoderOptions(weights=folder))
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    asked = ENCODERS["hubert"].build(EncoderOptions(weights=folder, compile=True))
+    assert "no C++ compiler is here" in capsys.readouterr().err
+    assert "compiled" not in asked.provenance()
+    assert np.array_equal(asked.encode([waveform])[0], eager.encode([waveform])[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_compiled_layers_give_the_same_values_for_every_length(tmp_path: Path) -> None:
+    folder = str(save(tmp_path / "hubert", "hubert"))
+    rng = np.random.default_rng(0)
+    eager, compiled = (ENCODERS["hubert"].build(EncoderOptions(weights=folder, compile=c)) for c in (False, True))
+    assert compiled.provenance()["compiled"] is True
+    assert compiled.identity() == eager.identity()
+    for lengths in ((8000,), (9000, 7000), (16000, 15000, 400)):
+        waveforms = [rng.standard_normal(n).astype("f4") for n in lengths]
+        for ours, theirs in zip(compiled.encode(waveforms), eager.encode(waveforms), strict=True):
+            assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()

@@ -30,14 +30,14 @@ class MaskedGroupNorm(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """[B, C, T] normalised; frames beyond an item's length are of no use."""
-        # torch's own norm, item by item: masked sums over all items read [B, C, T], the widest array of all, six times.
-        channels = hidden.shape[1]
+        # torch's own norm, item by item: masked sums over all items read [B, C, T], the widest array, six times.
+        channels, lengths = hidden.shape[1], self.lengths.tolist()
+        if min(lengths) == hidden.shape[2]:
+            return group_norm(hidden, channels, self.weight, self.bias, self.eps)
         normed = [
             group_norm(item[None, :, :length], channels, self.weight, self.bias, self.eps)
-            for item, length in zip(hidden, self.lengths.tolist(), strict=True)
+            for item, length in zip(hidden, lengths, strict=True)
         ]
-        if len({item.shape[2] for item in normed}) == 1 and normed[0].shape[2] == hidden.shape[2]:
-            return torch.cat(normed)
         if hidden.requires_grad:
             return torch.cat([pad(item, (0, hidden.shape[2] - item.shape[2])) for item in normed])
         for row, item in zip(hidden, normed, strict=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
+from emofuse.extract.encoders._compiled import compile_layers
 from emofuse.extract.encoders._weights import MARK, Source, Weights, resolve
 from emofuse.extract.encoders.base import Array, EncoderOptions
 from emofuse.extract.torchaudio_compat import import_transformers
@@ -79,6 +80,8 @@ class Pretrained:
     source: Source
     layers: Layers
     options: EncoderOptions
+    compiled: bool = False
+    """Whether its layers went through `torch.compile`: values differ by some 1e-6, as between batches."""
 
     def tensor(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
         """`values` on the model's device; floats in its precision."""
@@ -142,6 +145,7 @@ class Pretrained:
             "fitted_on": self._fitted_on(),
             **said,
             "device": self.options.device,
+            **({"compiled": True} if self.compiled else {}),
         }
 
     def _fitted_on(self) -> list[dict[str, Any]]:
@@ -225,6 +229,7 @@ def load(encoder: str, source: Source, options: EncoderOptions, expected_type: s
         source=source,
         layers=layers,
         options=options,
+        compiled=options.compile and compile_layers(model, options.device),
     )
 
 

@@ -29,6 +29,8 @@ class EncoderOptions:
     device: str = "cpu"
     precision: str = "fp32"
     """What the encoder computes in: fp32, bf16 or fp16."""
+    compile: bool = False
+    """Whether a transformer's layers go through `torch.compile`."""
 
 
 class Encoder(Protocol):
@@ -100,6 +102,7 @@ def refuse_pretrained_options(encoder: str, options: EncoderOptions) -> None:
             ("weights", options.weights, None, "no weights"),
             ("layers", options.layers, "last", "no layers"),
             ("precision", options.precision, "fp32", "fp32 alone"),
+            ("compile", options.compile, False, "nothing to compile"),
         )
         if value != default
     ]
