@@ -5,8 +5,9 @@
     python benchmarks/extract.py --root corpora/iemocap --device cuda --precision bf16 --utterances 5531
 
 `hubert` and `bert` are of the published sizes with random weights, which cost what the published ones do (--weights
-takes real ones); `logmel` has none. All ways keep the model in memory beforehand. Every way decodes the same clips and
-writes what it usually writes. The rivals need `pip install "emofuse[extract,exchange]"`.
+takes real ones); `logmel` has none. All ways keep the model in memory beforehand, ours and the floor in one process, as
+`extract` sets it up, the others in another. Every way decodes the same clips and writes what it usually writes; the
+sample is whole batches of the corpus's plan. The rivals need `pip install "emofuse[extract,exchange]"`.
 """
 
 from __future__ import annotations
@@ -20,27 +21,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-from extract_rivals import FLOOR, WAYS, Case, floor
+from extract_case import Side, describe, flops_floor, timed
+from extract_rivals import FLOOR, WAYS
 
-from emofuse.extract.allocator import USUAL, keep_memory
-from emofuse.extract.batching import padding_share
-from emofuse.extract.budget import settle
-from emofuse.extract.encoders.base import EncoderOptions
-from emofuse.extract.job import Job, Recipe
-from emofuse.extract.options import read, survey
-from emofuse.extract.planning import plan
-from emofuse.extract.request import build
+from emofuse.extract.allocator import LARGE_PAGES
 
 PACKAGES = ("emofuse", "torch", "transformers", "torchaudio", "lhotse", "numpy")
-NO_OPTIONS = {"transcripts": None, "meld_clips": None, "manifest_file": None}
 
 
 def main() -> None:
@@ -67,207 +57,45 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    case = make_case(options, folder)
-    one = plan([case.job])
-    ways: dict[str, Callable[[], object]] = {}
-    written: dict[str, int] = {}
-    for name, way in WAYS.items():
-        if name[1] in options.ways and not (name[1] == "d" and case.job.encoder.modality == "text"):
-            ways[name] = fresh_folder(way, case, folder / name[1], written, name)
-    if "e" in options.ways:
-        ways[FLOOR] = floor(case)
-    for name, way in ways.items():  # once, unmeasured: what is made and compiled at the first call
-        if name[1] in "ade":
-            way()
-    rounds = interleaved(ways, options.rounds)
-    seconds = {name: statistics.median(each) for name, each in rounds.items()}
-    hours, padding = case.job.manifest.hours, padding_share(one.sizes, one.batches)
+    sides = {True: Side(options, folder, LARGE_PAGES), False: Side(options, folder, {})}
+    said = sides[True].ask(describe)
+    letters = options.ways.replace("d", "") if options.encoder == "bert" else options.ways
+    names = [name for name in (*WAYS, FLOOR) if name[1] in letters]
+    of = {name: sides[name[1] in "ae"] for name in names}
+    written = {
+        name: of[name].ask(timed, name)[1] for name in names if name[1] in "adef"
+    }  # what is made at the first call
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(options.rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            seconds, written[name] = of[name].ask(timed, name)
+            rounds[name].append(seconds)
+            print(f"{name}: {seconds:.2f} s", file=sys.stderr, flush=True)
+    medians = {name: statistics.median(each) for name, each in rounds.items()}
     result: dict[str, Any] = {
         "machine": machine(options.device),
         "versions": {p: found for p in PACKAGES if (found := installed(p))},
-        "case": {
-            "encoder": options.encoder,
-            "weights": options.weights or "random, of the published size",
-            "precision": options.precision,
-            "compiled": options.compile,
-            "device": options.device,
-            "utterances": len(one.lengths),
-            "hours": round(hours, 3),
-            "batches": len(one.batches),
-            "padding": round(padding, 4),
-            "budget": case.job.budget,
-            "threads": torch.get_num_threads(),
-            "rounds": options.rounds,
-        },
-        "seconds": {n: round(s, 3) for n, s in seconds.items()},
-        "bytes written": written,
+        "case": {**said, "rounds": options.rounds},
+        "seconds": {n: round(s, 3) for n, s in medians.items()},
+        "bytes written": {n: b for n, b in written.items() if n != FLOOR},
     }
-    if case.job.encoder.modality == "audio":
-        result["times real time"] = {n: round(hours * 3600 / s, 1) for n, s in seconds.items()}
+    if options.encoder != "bert":
+        result["times real time"] = {n: round(said["hours"] * 3600 / s, 1) for n, s in medians.items()}
     for base in (FLOOR, "(b) batch 1, fp32, .npy each"):
-        if base in seconds:
+        if base in rounds:
             result[f"speed, times {base}"] = ratios(rounds, base)
-    if case.raw is not None and "e" in options.ways:
-        result["floor"] = flops_floor(case, min(rounds[FLOOR]))
+    if options.encoder != "logmel" and FLOOR in rounds:
+        result["floor"] = sides[True].ask(flops_floor, min(rounds[FLOOR]))
+    for side in sides.values():
+        side.close()
     return result
-
-
-def make_case(options: argparse.Namespace, folder: Path) -> Case:
-    manifest, root = read(options.dataset, options.root, None, **NO_OPTIONS)
-    weights = options.weights
-    if options.encoder != "logmel" and weights is None:
-        weights = str(random_weights(options.encoder, folder, [u.text or "" for u in manifest.utterances]))
-    plain = EncoderOptions(corpus=options.dataset, device=options.device)
-    chosen = (
-        plain
-        if options.encoder == "logmel"
-        else replace(plain, weights=weights, precision=options.precision, compile=options.compile)
-    )
-    recipe = Recipe(encoder=options.encoder, options=chosen)
-    encoder, _ = build(recipe)
-    manifest, clips, _ = survey(manifest, root, {encoder.modality}, True)
-    job = Job(
-        store=folder / "none.h5",
-        manifest=manifest,
-        root=root,
-        clips=clips,
-        encoder=encoder,
-        recipe=recipe,
-        feature=options.encoder,
-        dtype="float16",
-        device=options.device,
-        provenance={},
-    )
-    raw = None
-    if options.encoder != "logmel":
-        raw = build(replace(recipe, options=replace(chosen, precision="fp32", compile=False)))[0].base.model  # type: ignore[attr-defined]
-        if options.encoder == "hubert":
-            unmask(raw)
-    return Case(job=some_of(settle([job], options.budget)[0], options.utterances), raw=raw)
-
-
-def some_of(job: Job, utterances: int) -> Job:
-    """The job on whole batches of the corpus's plan, spread evenly: a sample with the padding that the whole has."""
-    batches = plan([job]).batches
-    count = max(1, round(len(batches) * utterances / len(plan([job]).lengths)))
-    chosen = {id for k in range(count) for id in batches[(2 * k + 1) * len(batches) // (2 * count)]}
-    kept = tuple(u for u in job.manifest.utterances if u.id in chosen)
-    return replace(
-        job,
-        manifest=replace(job.manifest, utterances=kept),
-        clips={u.id: job.clips[u.id] for u in kept if u.id in job.clips},
-    )
-
-
-def unmask(model: Any) -> None:
-    """Give a HuBERT its own group norm back."""
-    first = model.feature_extractor.conv_layers[0]
-    masked = first.layer_norm
-    norm = torch.nn.GroupNorm(len(masked.weight), len(masked.weight), eps=masked.eps)
-    norm.weight, norm.bias = masked.weight, masked.bias
-    first.layer_norm = norm
-
-
-def random_weights(encoder: str, folder: Path, texts: list[str]) -> Path:
-    """A checkpoint of the published size, drawn at random; BERT with a vocabulary of the corpus's own words."""
-    from emofuse.extract.torchaudio_compat import import_transformers
-
-    transformers = import_transformers()
-    torch.manual_seed(0)
-    target = folder / encoder
-    if encoder == "hubert":
-        transformers.HubertModel(transformers.HubertConfig()).save_pretrained(target)
-        transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(target)
-        return target
-    transformers.BertModel(transformers.BertConfig()).save_pretrained(target)
-    words = sorted({w for text in texts for w in text.lower().split()})
-    vocabulary = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *words,
-        *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"),
-    ]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(target)
-    return target
-
-
-def fresh_folder(
-    way: Callable[[Case, Path], None], case: Case, folder: Path, written: dict[str, int], name: str
-) -> Callable[[], None]:
-    count = 0
-
-    def go() -> None:
-        nonlocal count
-        count += 1
-        own = folder / str(count)
-        own.mkdir(parents=True)
-        if name[1] != "a":
-            keep_memory(*USUAL)  # what ours sets is the process's, and would help the others too
-        way(case, own)
-        written[name] = sum(p.stat().st_size for p in own.rglob("*") if p.is_file())
-        for path in own.rglob("*"):
-            if path.is_file():
-                path.unlink()
-
-    return go
-
-
-def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, one after the other in every round, each round beginning with another one."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = [*ways.items()]
-    for turn in range(rounds):
-        first = turn % len(order)
-        for name, way in order[first:] + order[:first]:
-            if name == FLOOR:
-                keep_memory()
-            started = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - started)
-            print(f"{name}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
-    return seconds
 
 
 def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
     """How many times as fast as `base`: the median over the rounds, in which both met the same machine."""
     pairs = {name: zip(seconds[base], own, strict=True) for name, own in seconds.items()}
     return {name: round(statistics.median(b / o for b, o in each), 3) for name, each in pairs.items()}
-
-
-def flops_floor(case: Case, seconds: float) -> dict[str, float]:
-    """FLOPs of the forward passes, and what share of the device's measured matrix-product rate they reach."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    forward = floor(case)
-    with FlopCounterMode(display=False) as counter:
-        forward()
-    kind = case.job.encoder.base.model.dtype  # type: ignore[attr-defined]
-    rate = matrix_rate(case.job.device, kind)
-    work = counter.get_total_flops()
-    return {
-        "TFLOP": round(work / 1e12, 3),
-        "matrix products, TFLOP/s": round(rate / 1e12, 3),
-        "seconds at that rate": round(work / rate, 2),
-        "share of that rate in (e), its best round": round(work / rate / seconds, 3),
-    }
-
-
-def matrix_rate(device: str, kind: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of several."""
-    best = 0.0
-    for size in (1024, 2048, 4096, *([8192, 16384] if device.startswith("cuda") else [])):
-        a, b, product = (torch.randn(size, size, device=device, dtype=kind) for _ in range(3))
-        for _ in range(10):
-            started = time.perf_counter()
-            torch.mm(a, b, out=product)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            best = max(best, 2 * size**3 / (time.perf_counter() - started))
-    return best
 
 
 def memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -295,6 +123,8 @@ def memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def small_weights(folder: Path) -> str:
     """HuBERT's own front end, which decides the memory, and two narrow layers, so that a whole corpus takes minutes."""
+    import torch
+
     from emofuse.extract.torchaudio_compat import import_transformers
 
     transformers = import_transformers()
@@ -307,6 +137,8 @@ def small_weights(folder: Path) -> str:
 
 
 def machine(device: str) -> str:
+    import torch
+
     gpu = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
     return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}{gpu}"
 

@@ -16,8 +16,9 @@ from emofuse.extract.job import Job
 from emofuse.extract.planning import by_source
 from emofuse.store import FeatureStore
 
-USUAL = {"cpu": {"audio": 60.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
-"""Seconds of audio, or tokens, of a batch. On a CPU more makes nothing faster; on a GPU memory decides, from here."""
+USUAL = {"cpu": {"audio": 20.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
+"""Seconds of audio, or tokens, of a batch. On a CPU more makes it slower (benchmarks/NOTES.md); on a GPU memory decides,
+from here."""
 LEAST = {"audio": 1.0, "text": 16.0}
 _LARGEST_DOUBLINGS = 2
 _SHARE = 0.7

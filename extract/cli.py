@@ -111,6 +111,9 @@ def _extract(
     no_text: bool,
     **reader: Any,
 ) -> int:
+    from emofuse.extract.allocator import use_large_pages
+
+    use_large_pages()
     from emofuse.extract.many import Processes, read_shard
     from emofuse.extract.request import Request
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emofuse.common.errors import UsageError, complain
+from emofuse.extract.allocator import LARGE_PAGES
 from emofuse.extract.job import Job
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def local(workers: int, gpus: int) -> Iterator[str]:
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
             "DASK_LOGGING__DISTRIBUTED": "critical",
+            **LARGE_PAGES,
         }
 
         def options(number: int) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from emofuse.common.progress import Progress
-from emofuse.extract.allocator import keep_memory
 from emofuse.extract.budget import device_kind, halved
 from emofuse.extract.filling import DoesNotFitError, Filling
 from emofuse.extract.job import Job, Outcome, feature_spec, frame_counts, is_done, stored_lengths
@@ -36,8 +35,6 @@ def run(jobs: Sequence[Job], quiet: bool = False) -> list[Outcome]:
     Raises:
         UsageError, DataError: As `PartWriter` does; nothing in the store has changed then.
     """
-    if any(device_kind(job.device) == "cpu" for job in jobs):
-        keep_memory()
     while True:
         try:
             return _run(jobs, quiet)
