@@ -17,8 +17,8 @@ from emofuse.extract.planning import by_source
 from emofuse.store import FeatureStore
 
 USUAL = {"cpu": {"audio": 20.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
-"""Seconds of audio, or tokens, of a batch. On a CPU more makes it slower (benchmarks/NOTES.md); on a GPU memory decides,
-from here."""
+"""Seconds of audio, or tokens, of a batch. More makes a CPU slower (benchmarks/NOTES.md); on a GPU memory decides, from
+here."""
 LEAST = {"audio": 1.0, "text": 16.0}
 _LARGEST_DOUBLINGS = 2
 _SHARE = 0.7
