@@ -47,6 +47,15 @@ def settle(jobs: Sequence[Job], asked: float | None = None, *, shared: bool = Fa
     return [replace(job, budget=found[id(job.computes)]) for job in jobs]
 
 
+def as_begun(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs of one shard, with no more than their unfinished parts came down to where memory did not suffice."""
+    found: dict[int, float] = {}
+    for same in by_source(jobs):
+        known = [b for job in same for b in (job.budget, _recorded(job)) if b is not None]
+        found[id(same[0].computes)] = min(known)
+    return [replace(job, budget=found[id(job.computes)]) for job in jobs]
+
+
 def _settled(jobs: Sequence[Job], asked: float | None, *, shared: bool) -> float:
     first = jobs[0]
     modality, device = first.computes.modality, first.device

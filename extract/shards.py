@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emofuse.common.errors import DataError
+from emofuse.common.errors import DAMAGED, DataError, EmofuseError, UsageError
 from emofuse.common.files import behind_link
 from emofuse.common.progress import Progress
 from emofuse.extract import views
+from emofuse.extract.budget import as_begun
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.job import Job, Outcome, Recipe, frame_counts, is_known, lacking
 from emofuse.extract.planning import by_source, plan, shares
@@ -58,10 +59,11 @@ def share_of_work(jobs: Sequence[Job], number: int, of: int) -> list[Job]:
     """
     wanted = {job.feature: lacking(job) for job in jobs}
     path = shard_path(jobs[0].store, number, of)
-    return [
+    mine = [
         replace(job, store=path, whole=jobs[0].manifest, provenance={**job.provenance, SHARD: [number, of]})
         for job in shares(jobs, of, wanted)[number - 1]
     ]
+    return as_begun(mine)
 
 
 def shard_path(store: Path, number: int, of: int) -> Path:
@@ -189,4 +191,7 @@ def encode_shard(task: Task) -> list[Outcome]:
                 _ENCODERS[job.recipe] = build(job.recipe)
             encoder, source = _ENCODERS[job.recipe]
             jobs.append(replace(job, encoder=source if job.view == views.MEAN else encoder, source=source))
-        return runner.run(jobs, quiet=True)
+        try:
+            return runner.run(as_begun(jobs), quiet=True)
+        except EmofuseError as error:  # of a class that survives the way back
+            raise (DataError if error.exit_code == DAMAGED else UsageError)(str(error)) from None

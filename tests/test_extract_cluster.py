@@ -145,3 +145,23 @@ def test_no_scheduler_no_workers_no_traceback(here: Path) -> None:
         assert said in err
         assert "Traceback" not in err
     assert not (here / "own.h5").exists()
+
+
+def test_a_workers_refusal_comes_back_as_it_is(here: Path, address: str) -> None:
+    import resource
+
+    words = (*HUBERT, "--layers", "all", "--dtype", "fp32", "--store", "large.h5")
+    with cluster.connected(address, 2) as client:
+        before = client.run(resource.getrlimit, resource.RLIMIT_FSIZE)
+        client.run(resource.setrlimit, resource.RLIMIT_FSIZE, (60_000, next(iter(before.values()))[1]))
+        try:
+            process = start(here, *words, "--scheduler", address)
+            _, err = process.communicate(timeout=120)
+        finally:
+            client.run(resource.setrlimit, resource.RLIMIT_FSIZE, next(iter(before.values())))
+    assert process.returncode == 3, err
+    assert "no room in" in err
+    assert "Traceback" not in err
+    finish(start(here, *words, "--scheduler", address))
+    with FeatureStore(here / "large.h5") as store:
+        assert len(store.feature("hubert").ids) == 72

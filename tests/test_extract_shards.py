@@ -123,3 +123,19 @@ def test_wrong_use(words: tuple[str, ...], said: str) -> None:
     done = run("--encoder", "logmel", *words)
     assert done.exit_code == 2
     assert said in done.output
+
+
+@pytest.mark.usefixtures("here")
+def test_a_shard_goes_on_with_the_budget_that_memory_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_extract_passes import crowded
+
+    sizes = crowded(monkeypatch, 3 * 16000)
+    assert run(*HUBERT, "--shard", "1/2").exit_code == 0
+    with FeatureStore("own.shard-1-of-2.h5") as store:
+        halved = store.feature("hubert").provenance["batch_budget"]
+    assert halved < 4.0
+    Path("own.shard-1-of-2.h5").rename("own.shard-1-of-2.h5.hubert.part")
+    sizes.clear()
+    again = run(*HUBERT, "--shard", "1/2")
+    assert again.exit_code == 0
+    assert "do not fit" not in again.output
