@@ -48,7 +48,10 @@ def local(workers: int, gpus: int) -> Iterator[str]:
             return {"nthreads": 1, "env": {**plain, **own}, "memory_limit": 0, "silence_logs": logging.CRITICAL}
 
         cluster = SpecCluster(  # type: ignore[no-untyped-call]
-            scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}},
+            scheduler={
+                "cls": Scheduler,
+                "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": ":0"},
+            },
             workers={n: {"cls": Nanny, "options": options(n)} for n in range(workers)},
         )
         with cluster:
