@@ -34,7 +34,7 @@ def local(workers: int, gpus: int) -> Iterator[str]:
     with _quiet_dask():
         from distributed import Nanny, Scheduler, SpecCluster
 
-        threads = str(max(1, (os.cpu_count() or 1) // workers))
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
         plain = {
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
@@ -45,12 +45,19 @@ def local(workers: int, gpus: int) -> Iterator[str]:
 
         def options(number: int) -> dict[str, Any]:
             own = {"CUDA_VISIBLE_DEVICES": _visible(number % gpus)} if gpus else {}
-            return {"nthreads": 1, "env": {**plain, **own}, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+            return {
+                "nthreads": 1,
+                "env": {**plain, **own},
+                "memory_limit": 0,
+                "silence_logs": logging.CRITICAL,
+                "host": "127.0.0.1",  # nobody else on the network shall send it work
+                "dashboard_address": "127.0.0.1:0",
+            }
 
         cluster = SpecCluster(  # type: ignore[no-untyped-call]
             scheduler={
                 "cls": Scheduler,
-                "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": ":0"},
+                "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"},
             },
             workers={n: {"cls": Nanny, "options": options(n)} for n in range(workers)},
         )
@@ -73,11 +80,14 @@ def connected(address: str, workers: int = 1) -> Iterator[Client]:
     """
     with _quiet_dask():
         from distributed import Client
-        from distributed.comm.addressing import parse_address
+        from distributed.comm.addressing import parse_address, parse_host_port
         from distributed.comm.registry import get_backend
 
         try:
-            get_backend(parse_address(address)[0])
+            scheme, place = parse_address(address)
+            get_backend(scheme)
+            if scheme != "inproc":
+                parse_host_port(place)
         except ValueError as error:
             raise UsageError(f"--scheduler {address}: {error}; expected an address such as tcp://HOST:8786") from None
         try:

@@ -63,6 +63,8 @@ class Job:
     """Leave the texts out of the store."""
     recogniser: str | None = None
     """What wrote the texts that the corpus itself does not have."""
+    patience: float = 0.0
+    """Seconds to wait for another process that writes the same part."""
     budget: float | None = None
     """Seconds of audio, or tokens, of a batch; none: not settled yet."""
 

@@ -64,7 +64,7 @@ def _run(jobs: Sequence[Job], quiet: bool) -> list[Outcome]:
         for one in passes:
             for job in one.jobs:
                 lengths = stored_lengths(job, one.lengths)
-                writer = PartWriter(job.store, job.stored_manifest, feature_spec(job), lengths)
+                writer = PartWriter(job.store, job.stored_manifest, feature_spec(job), lengths, wait=job.patience)
                 writers[job.feature] = stack.enter_context(writer)
         failed = _fill(passes, writers, quiet)
         for name, writer in writers.items():

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SHARD_WORK = {"audio": 600_000.0, "text": 20_000.0}
 """Milliseconds of audio, or tokens, of a shard: what a worker takes at once."""
 MOST_SHARDS = 1024
+PATIENCE = 3600.0
+"""Seconds that a shard waits for the worker that an interrupted call left at work on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,9 @@ def encode_shard(task: Task) -> list[Outcome]:
             if job.recipe not in _ENCODERS:
                 _ENCODERS[job.recipe] = build(job.recipe)
             encoder, source = _ENCODERS[job.recipe]
-            jobs.append(replace(job, encoder=source if job.view == views.MEAN else encoder, source=source))
+            jobs.append(
+                replace(job, patience=PATIENCE, encoder=source if job.view == views.MEAN else encoder, source=source)
+            )
         try:
             return runner.run(as_begun(jobs), quiet=True)
         except EmofuseError as error:  # of a class that survives the way back

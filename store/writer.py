@@ -67,6 +67,7 @@ class PartWriter:
         manifest: Every utterance that the store should know.
         spec: The feature.
         lengths: Utterance id -> number of frames, for those that get this feature.
+        wait: Seconds to wait for another process that writes the same.
 
     Raises:
         UsageError: The store or an unfinished part holds this feature with another fingerprint (fields named), the
@@ -74,7 +75,9 @@ class PartWriter:
         DataError: The disk has no room.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, int]) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, int], *, wait: float = 0.0
+    ) -> None:
         path = behind_link(path)
         self.path, self.spec = path, spec
         if spec.dtype == "int8":
@@ -100,7 +103,7 @@ class PartWriter:
         if not rows:
             raise UsageError(f"no utterance of {manifest.corpus} has {spec.modality}: there is nothing to write")
         refusal = f"another process is writing {self.part.name} ({{holder}}); wait for it or stop it"
-        self._lock = lock(self.part.with_name(self.part.name + ".lock"), refusal)
+        self._lock = lock(self.part.with_name(self.part.name + ".lock"), refusal, wait=wait)
         try:
             self._store = self._open()
         except BaseException:

@@ -138,7 +138,11 @@ def test_workers_are_looked_at_before_any_work(here: Path, address: str, monkeyp
 
 def test_no_scheduler_no_workers_no_traceback(here: Path) -> None:
     logmel = (*OWN, "--encoder", "logmel", "--scheduler")
-    for wrong, said in (("nonsense://x", "unknown address scheme"), ("tcp://127.0.0.1:9", "no Dask scheduler answers")):
+    for wrong, said in (
+        ("nonsense://x", "unknown address scheme"),
+        ("foo", "missing port"),
+        ("tcp://127.0.0.1:9", "no Dask scheduler answers"),
+    ):
         process = start(here, *logmel[len(OWN) :], wrong)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 2
@@ -164,4 +168,16 @@ def test_a_workers_refusal_comes_back_as_it_is(here: Path, address: str) -> None
     assert "Traceback" not in err
     finish(start(here, *words, "--scheduler", address))
     with FeatureStore(here / "large.h5") as store:
+        assert len(store.feature("hubert").ids) == 72
+
+
+def test_an_interrupted_call_is_gone_on_with_while_its_workers_still_finish(here: Path, address: str) -> None:
+    words = (*HUBERT, "--layers", "all", "--budget", "6", "--store", "killed.h5", "--scheduler", address)
+    process = start(here, *words)
+    _growing(here, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    finish(start(here, *words))
+    with FeatureStore(here / "killed.h5") as store:
         assert len(store.feature("hubert").ids) == 72
