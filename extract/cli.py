@@ -143,7 +143,7 @@ def _extract(
     manifest = without_blanks(manifest) if heard.source else manifest
     request.need_modalities(manifest, recognised=heard.source is not None)
     asked_for = remembered(where, {**reader, "transcribe": transcribe})
-    with many.ready():
+    with many.ready(dry_run):
         jobs = request.jobs(manifest, where, store, "cpu" if many.elsewhere else device, asked_for, heard.source)
         for job in jobs:
             check(job)

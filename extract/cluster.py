@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emofuse.common.errors import UsageError, complain
+from emofuse.common.files import behind_link
 from emofuse.extract.allocator import LARGE_PAGES
 from emofuse.extract.job import Job
 
@@ -34,7 +35,7 @@ def local(workers: int, gpus: int) -> Iterator[str]:
     with _quiet_dask():
         from distributed import Nanny, Scheduler, SpecCluster
 
-        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // workers))
         plain = {
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
@@ -174,10 +175,20 @@ def look(root: Path, clip: tuple[str, int] | None, token: Path, content: str, de
         problems.append(f"may not write into {token.parent}")
     return Seen(
         host=socket.gethostname(),
-        versions={name: _version(name) for name in _VERSIONS},
+        versions=versions(),
         device=found,
         problem="; ".join(problems),
     )
+
+
+def versions() -> dict[str, str | None]:
+    """What all must compute with alike."""
+    return {name: _version(name) for name in _VERSIONS}
+
+
+def cores() -> int:
+    """Cores that this process may use: a cluster's manager may give it fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:
@@ -194,7 +205,7 @@ def inspect(client: Client, jobs: Sequence[Job], asked: str) -> str:
         UsageError: A worker has another version, no corpus, no shared disk or another device; all are named.
     """
     first = jobs[0]
-    folder = first.store.parent.resolve()
+    folder = behind_link(first.store).parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     content = uuid.uuid4().hex
     token = folder / f".{first.store.name}.{content[:8]}"
@@ -207,7 +218,7 @@ def inspect(client: Client, jobs: Sequence[Job], asked: str) -> str:
         said = client.run(look, root, clip, token, content, asked, on_error="return")
     finally:
         token.unlink(missing_ok=True)
-    ours = {name: _version(name) for name in _VERSIONS}
+    ours = versions()
     problems = []
     for address, seen in said.items():
         if not isinstance(seen, Seen):

@@ -104,6 +104,8 @@ class Outcome:
 
 def feature_spec(job: Job) -> FeatureSpec:
     """The feature that a job makes, with its fingerprint and provenance."""
+    import torch
+
     policy: dict[str, Any] = {"audio": dict(POLICY)} if job.encoder.modality == "audio" else {"text_kind": "transcript"}
     if job.recogniser and job.encoder.modality == "text":
         policy = {"text_kind": "transcript, or asr where there is none", "recogniser": job.recogniser}
@@ -127,6 +129,7 @@ def feature_spec(job: Job) -> FeatureSpec:
             "emofuse": version("emofuse"),
             "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
             "device": job.device,
+            **({"threads": torch.get_num_threads()} if job.device == "cpu" else {}),
             "manifest": (job.whole or job.manifest).digest(),
             **({"batch_budget": job.budget} if job.budget is not None else {}),
             **job.provenance,

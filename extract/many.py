@@ -50,13 +50,13 @@ class Processes:
         complain(problems, "cannot extract")
 
     @contextmanager
-    def ready(self) -> Iterator[None]:
-        """Find or start the other processes, before any work.
+    def ready(self, dry_run: bool) -> Iterator[None]:
+        """Find or start the other processes, before any work, where there will be any.
 
         Raises:
             UsageError: Dask is not installed, or no scheduler or worker answers.
         """
-        if not self.elsewhere:
+        if not self.elsewhere or dry_run:
             yield
             return
         try:

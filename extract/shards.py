@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import threading
 import time
 import uuid
@@ -17,11 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import xxhash
+
 from emofuse.common.errors import DAMAGED, DataError, EmofuseError, UsageError
 from emofuse.common.files import behind_link
 from emofuse.common.progress import Progress
 from emofuse.extract import views
 from emofuse.extract.budget import as_begun
+from emofuse.extract.cluster import versions
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.job import Job, Outcome, Recipe, frame_counts, is_known, lacking
 from emofuse.extract.planning import by_source, plan, shares
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 SHARD_WORK = {"audio": 600_000.0, "text": 20_000.0}
 """Milliseconds of audio, or tokens, of a shard: what a worker takes at once."""
 MOST_SHARDS = 1024
+_LONGEST_NAME = 120
 PATIENCE = 3600.0
 """Seconds that a shard waits for the worker that an interrupted call left at work on it."""
 
@@ -44,6 +49,8 @@ class Task:
 
     number: int
     jobs: tuple[Job, ...]
+    versions: Mapping[str, str | None]
+    """What the coordinator computes with."""
     seconds: float
     """Of audio or, where texts are encoded, of what they say."""
 
@@ -89,16 +96,18 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
     failed: dict[str, list[Excluded]] = {job.feature: [] for job in jobs}
     if todo:
         store, names = behind_link(todo[0].store), [job.feature for job in todo]
-        # Shards of other features may wait there for the command that goes on with them.
-        folder = store.with_name(f"{store.name}.{'+'.join(names)}.shards")
-        for outcomes in _encoded(client, _tasks(todo, wanted, folder), " and ".join(names), quiet):
+        folder = _folder(store, names)
+        tasks = _tasks(todo, wanted, folder)
+        for outcomes in _encoded(client, tasks, " and ".join(names), quiet):
             for outcome in outcomes:
                 failed[outcome.feature] += outcome.failed
         gone = [item for items in failed.values() for item in items]
-        shards = sorted(folder.glob("*.h5"))
+        # What an earlier call left of another plan counts where this one's shards have nothing.
+        now = {task.jobs[0].store.name: None for task in tasks}
+        shards = sorted(folder.glob("*.h5"), key=lambda path: (path.name not in now, path.name))
         if shards or store.exists():
             collect(store, todo[0].stored_manifest.excluding(gone), names, shards)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a network disk may keep what another machine has open
     seconds = time.monotonic() - started
     return [
         Outcome(
@@ -110,6 +119,14 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
         )
         for job in jobs
     ]
+
+
+def _folder(store: Path, names: Sequence[str]) -> Path:
+    """Where shards grow; those of other features may wait beside it for the command that goes on with them."""
+    called = "+".join(names)
+    if len(called) > _LONGEST_NAME:
+        called = xxhash.xxh3_64_hexdigest(called.encode())
+    return store.with_name(f"{store.name}.{called}.shards")
 
 
 def _tasks(jobs: Sequence[Job], wanted: Mapping[str, set[str]], folder: Path) -> list[Task]:
@@ -127,7 +144,7 @@ def _tasks(jobs: Sequence[Job], wanted: Mapping[str, set[str]], folder: Path) ->
                 path = folder.resolve() / f"{modality}-{budget:g}-{number:04d}-of-{count:04d}.h5"
                 seconds = max(job.manifest.hours * 3600 for job in share)
                 sent = tuple(_without_encoder(job, path, digest) for job in share)
-                found.append(Task(number=len(found), jobs=sent, seconds=seconds))
+                found.append(Task(number=len(found), jobs=sent, versions=versions(), seconds=seconds))
     return sorted(found, key=lambda task: -task.seconds)
 
 
@@ -187,15 +204,18 @@ def encode_shard(task: Task) -> list[Outcome]:
     from emofuse.extract.request import build
 
     with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
-        jobs = []
-        for job in task.jobs:
-            if job.recipe not in _ENCODERS:
-                _ENCODERS[job.recipe] = build(job.recipe)
-            encoder, source = _ENCODERS[job.recipe]
-            jobs.append(
-                replace(job, patience=PATIENCE, encoder=source if job.view == views.MEAN else encoder, source=source)
-            )
         try:
+            # A worker that came after the others were looked at.
+            other = [f"{name} {v or 'absent'}" for name, v in versions().items() if v != task.versions[name]]
+            if other:
+                raise UsageError(f"a worker on {socket.gethostname()} has {', '.join(other)}: all must compute alike")
+            jobs = []
+            for job in task.jobs:
+                if job.recipe not in _ENCODERS:
+                    _ENCODERS[job.recipe] = build(job.recipe)
+                encoder, source = _ENCODERS[job.recipe]
+                shown = source if job.view == views.MEAN else encoder
+                jobs.append(replace(job, patience=PATIENCE, encoder=shown, source=source))
             return runner.run(as_begun(jobs), quiet=True)
         except EmofuseError as error:  # of a class that survives the way back
             raise (DataError if error.exit_code == DAMAGED else UsageError)(str(error)) from None

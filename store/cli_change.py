@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.console import printable, say, size
-from emofuse.common.errors import DAMAGED, UsageError, command
+from emofuse.common.errors import DAMAGED, EXCLUDED, UsageError, command
 from emofuse.common.location import Location, LocationType
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None
     say(f"{target}: {done.utterances} utterances; {held or 'no feature'}")
     for name, numbers in done.absent.items():
         shown = ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
-        say(f"{printable(name)}: utterances are lacking, and these shards are not among the stores: {shown}")
+        said = f"{printable(name)}: utterances are lacking, and these shards are not among the stores: {shown}"
+        print(said, file=sys.stderr)
+    if done.absent:
+        sys.exit(EXCLUDED)
 
 
 @click.command()

@@ -181,3 +181,26 @@ def test_an_interrupted_call_is_gone_on_with_while_its_workers_still_finish(here
     finish(start(here, *words))
     with FeatureStore(here / "killed.h5") as store:
         assert len(store.feature("hubert").ids) == 72
+
+
+def _listening() -> list[str]:
+    import psutil
+
+    return [c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN]
+
+
+def test_local_workers_listen_on_this_machine_alone(address: str) -> None:
+    with cluster.connected(address, 2) as client:
+        heard = [ip for found in client.run(_listening).values() for ip in found]
+    assert set(heard) == {"127.0.0.1"}
+
+
+def test_many_long_names_and_a_dry_run(here: Path, address: str) -> None:
+    words = ("--encoder", "logmel", "--name", "x" * 90, "--views", "frames,mean,statistics", "--scheduler", address)
+    finish(start(here, *words))
+    with FeatureStore(here / "own.h5") as store:
+        assert len(store.features) == 3
+    assert sorted(p.name for p in here.iterdir()) == ["hubert", "own", "own.h5"]
+    told = extract(here, *OWN, "--encoder", "hashed", "--store", "new/own.h5", "--workers", "2", "--dry-run")
+    assert told.returncode == 0, told.stderr
+    assert not (here / "new").exists()
