@@ -22,6 +22,7 @@ import xxhash
 
 from emofuse.common.errors import DAMAGED, DataError, EmofuseError, UsageError
 from emofuse.common.files import behind_link
+from emofuse.common.locking import lock
 from emofuse.common.progress import Progress
 from emofuse.extract import views
 from emofuse.extract.budget import as_begun
@@ -88,7 +89,8 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
         jobs: As `runner.run` takes them, of one store.
 
     Raises:
-        UsageError, DataError: As a worker raised it, or workers die again and again; finished shards stay.
+        UsageError: As a worker raised it, or another command does the same.
+        DataError: As a worker raised it, or workers die again and again; finished shards stay.
     """
     started = time.monotonic()
     wanted = {job.feature: lacking(job) for job in jobs}
@@ -97,17 +99,19 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
     if todo:
         store, names = behind_link(todo[0].store), [job.feature for job in todo]
         folder = _folder(store, names)
-        tasks = _tasks(todo, wanted, folder)
-        for outcomes in _encoded(client, tasks, " and ".join(names), quiet):
-            for outcome in outcomes:
-                failed[outcome.feature] += outcome.failed
-        gone = [item for items in failed.values() for item in items]
-        # What an earlier call left of another plan counts where this one's shards have nothing.
-        now = {task.jobs[0].store.name: None for task in tasks}
-        shards = sorted(folder.glob("*.h5"), key=lambda path: (path.name not in now, path.name))
-        if shards or store.exists():
-            collect(store, todo[0].stored_manifest.excluding(gone), names, shards)
-        shutil.rmtree(folder, ignore_errors=True)  # a network disk may keep what another machine has open
+        busy = f"another command works in {folder} ({{holder}}); wait for it or stop it"
+        with lock(folder.with_name(f"{folder.name}.lock"), busy):
+            tasks = _tasks(todo, wanted, folder)
+            for outcomes in _encoded(client, tasks, " and ".join(names), quiet):
+                for outcome in outcomes:
+                    failed[outcome.feature] += outcome.failed
+            gone = [item for items in failed.values() for item in items]
+            # What an earlier call left of another plan counts where this one's shards have nothing.
+            now = {task.jobs[0].store.name: None for task in tasks}
+            shards = sorted(folder.glob("*.h5"), key=lambda path: (path.name not in now, path.name))
+            if shards or store.exists():
+                collect(store, todo[0].stored_manifest.excluding(gone), names, shards)
+            shutil.rmtree(folder, ignore_errors=True)  # a network disk may keep what another machine has open
     seconds = time.monotonic() - started
     return [
         Outcome(

@@ -17,6 +17,7 @@ from extract_samples import COMMAND, OWN, corpus, extract, put_wav  # noqa: F401
 from test_extract_shards import same
 
 from emofuse.common.errors import UsageError
+from emofuse.common.locking import lock
 from emofuse.extract import cluster
 from emofuse.store import FeatureStore
 from emofuse.store.verify import verify
@@ -195,12 +196,16 @@ def test_local_workers_listen_on_this_machine_alone(address: str) -> None:
     assert set(heard) == {"127.0.0.1"}
 
 
-def test_many_long_names_and_a_dry_run(here: Path, address: str) -> None:
+def test_long_names_two_commands_at_once_and_a_dry_run(here: Path, address: str) -> None:
     words = ("--encoder", "logmel", "--name", "x" * 90, "--views", "frames,mean,statistics", "--scheduler", address)
     finish(start(here, *words))
     with FeatureStore(here / "own.h5") as store:
         assert len(store.features) == 3
     assert sorted(p.name for p in here.iterdir()) == ["hubert", "own", "own.h5"]
+    with lock(here / "own.h5.hashed.shards.lock", "{holder}"):
+        busy = start(here, "--encoder", "hashed", "--scheduler", address)
+        assert "another command works in" in busy.communicate(timeout=60)[1]
+        assert busy.returncode == 2
     told = extract(here, *OWN, "--encoder", "hashed", "--store", "new/own.h5", "--workers", "2", "--dry-run")
     assert told.returncode == 0, told.stderr
     assert not (here / "new").exists()
