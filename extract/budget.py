@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Sequence
@@ -12,9 +13,8 @@ import numpy as np
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders.base import Encoder
-from emofuse.extract.job import Job
+from emofuse.extract.job import Job, begun_with
 from emofuse.extract.planning import by_source
-from emofuse.store import FeatureStore
 
 USUAL = {"cpu": {"audio": 20.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
 """Seconds of audio, or tokens, of a batch. More makes a CPU slower (benchmarks/NOTES.md); on a GPU memory decides, from
@@ -90,15 +90,10 @@ def halved(jobs: Sequence[Job]) -> float:
 
 
 def _recorded(job: Job) -> float | None:
-    for path in (job.part, job.store):
-        if path.is_file():
-            with FeatureStore(path) as store:
-                feature = store.features.get(job.feature)
-                found = None if feature is None else feature.provenance.get("batch_budget")
-                # Somebody else may have written the file.
-                if isinstance(found, int | float) and math.isfinite(found) and found >= LEAST[job.encoder.modality]:
-                    return float(found)
-    return None
+    found = begun_with(job, "batch_budget")
+    # Somebody else may have written the file.
+    sound = isinstance(found, int | float) and math.isfinite(found) and found >= LEAST[job.encoder.modality]
+    return float(found) if sound else None
 
 
 def _halved_to(usual: float, fitting: float, least: float) -> float:
@@ -145,10 +140,8 @@ def _free_host() -> float:
     elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / 2)
     group = Path("/sys/fs/cgroup")
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no control group, or one of the older kind
         most = (group / "memory.max").read_text().strip()
         if most != "max":
             found.append(float(most) - float((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
     return max(0.0, min(found))

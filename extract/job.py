@@ -149,6 +149,17 @@ def frame_counts(job: Job) -> dict[str, int]:
     return {u.id: encoder.length(samples[u.id]) for u in job.manifest.utterances if u.id in samples}
 
 
+def begun_with(job: Job, key: str) -> Any:
+    """What the provenance of a feature that was begun says under `key`, in its unfinished part or else in the store."""
+    for path in (job.part, job.store):
+        if path.is_file():
+            with FeatureStore(path) as store:
+                feature = store.features.get(job.feature)
+                if feature is not None and key in feature.provenance:
+                    return feature.provenance[key]
+    return None
+
+
 def stored_lengths(job: Job, frames: Mapping[str, int]) -> Mapping[str, int]:
     """Utterance id -> frames of the feature: those of the encoder, or one where it is a mean or statistics."""
     return frames if job.view == views.FRAMES else dict.fromkeys(frames, 1)

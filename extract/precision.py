@@ -12,9 +12,8 @@ import numpy as np
 from emofuse.extract import views
 from emofuse.extract.audio import AudioError, load
 from emofuse.extract.encoders.registry import ENCODERS
-from emofuse.extract.job import Job, Recipe
+from emofuse.extract.job import Job, Recipe, begun_with
 from emofuse.extract.planning import by_source
-from emofuse.store import FeatureStore
 
 DIFFERENCE = "precision_difference"
 """What it is called in a feature's provenance."""
@@ -31,23 +30,12 @@ def with_difference(jobs: Sequence[Job]) -> list[Job]:
     found = []
     for same in by_source(jobs):
         if same[0].recipe.options.precision != "fp32":
-            measured = _recorded(same) or _measure(same[0])
+            held = (begun_with(job, DIFFERENCE) for job in same)
+            measured = next((h for h in held if isinstance(h, dict)), None) or _measure(same[0])
             same = [replace(job, provenance={**job.provenance, DIFFERENCE: measured}) for job in same]
         found += same
     order = {job.feature: job for job in found}
     return [order[job.feature] for job in jobs]
-
-
-def _recorded(jobs: Sequence[Job]) -> dict[str, Any] | None:
-    for job in jobs:
-        for path in (job.part, job.store):
-            if path.is_file():
-                with FeatureStore(path) as store:
-                    feature = store.features.get(job.feature)
-                    held = None if feature is None else feature.provenance.get(DIFFERENCE)
-                    if isinstance(held, dict):
-                        return held
-    return None
 
 
 def _measure(job: Job) -> dict[str, Any]:
@@ -93,5 +81,5 @@ def _sample(job: Job) -> list[Any]:
         try:
             waveforms.append(load(job.root / u.audio, encoder.sample_rate, u.start, u.end))
         except AudioError:
-            continue
+            continue  # the pass itself lists it
     return waveforms

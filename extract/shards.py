@@ -194,7 +194,7 @@ def _encoded(client: Client, tasks: Sequence[Task], title: str, quiet: bool) -> 
     except FutureCancelledError:
         raise DataError("the scheduler went away; what was written stays, and the same command goes on") from None
     finally:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # the scheduler may be gone: what went wrong is on its way already
             client.cancel(list(futures))  # type: ignore[no-untyped-call]
 
 
