@@ -9,7 +9,7 @@ ROOMS := common manifests datasets store extract train
 export PYTHONPATH :=
 # One test process per core, one thread each: more threads than cores wait for each other. A file's tests stay together,
 # so that what they share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-all check format clean
 .DEFAULT_GOAL := help

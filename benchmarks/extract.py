@@ -28,7 +28,7 @@ from typing import Any
 from extract_case import Side, describe, flops_floor, timed
 from extract_rivals import FLOOR, WAYS
 
-from emofuse.extract.allocator import LARGE_PAGES
+from emofuse.common.allocator import LARGE_PAGES
 
 PACKAGES = ("emofuse", "torch", "transformers", "torchaudio", "lhotse", "numpy")
 

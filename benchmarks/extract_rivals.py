@@ -19,6 +19,7 @@ from emofuse.extract.encoders.hf_audio import HfAudio
 from emofuse.extract.encoders.hf_text import HfText
 from emofuse.extract.job import Job
 from emofuse.extract.planning import plan
+from emofuse.extract.torchaudio_compat import import_torchaudio
 
 RANDOM_BATCH = 16
 
@@ -134,6 +135,7 @@ def _raw(case: Case, items: Sequence[Any]) -> list[np.ndarray]:
             mask = torch.arange(longest) < torch.tensor([len(w) for w in normalised])[:, None]
             states = case.raw(padded, attention_mask=mask.long()).last_hidden_state
             return [s[: encoder.length(len(w))].numpy() for s, w in zip(states, normalised, strict=True)]
+        import_torchaudio()
         from torchaudio.compliance import kaldi
 
         banks = (kaldi.fbank(torch.from_numpy(w)[None] * 32768, num_mel_bins=26, dither=0.0) for w in items)

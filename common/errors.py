@@ -29,6 +29,10 @@ class EmofuseError(Exception):
 
     exit_code = USAGE
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """What another process needs of it: what it says, how the command ends, and the notes."""
+        return DataError if self.exit_code == DAMAGED else UsageError, (str(self),), self.__dict__
+
 
 class UsageError(EmofuseError):
     """Wrong use: a name, a path or a combination of options that cannot work."""

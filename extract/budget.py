@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from emofuse.common.errors import UsageError
+from emofuse.common.machine import free_bytes
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.job import Job, begun_with
 from emofuse.extract.planning import by_source
@@ -70,7 +68,7 @@ def _settled(jobs: Sequence[Job], asked: float | None, *, shared: bool) -> float
         return usual
     if device_kind(device) == "cuda":
         return _fitting_gpu(first.computes, device, usual)
-    return _halved_to(usual, _SHARE * _free_host() / _HOST_BYTES[modality], LEAST[modality])
+    return _halved_to(usual, _SHARE * free_bytes() / _HOST_BYTES[modality], LEAST[modality])
 
 
 def halved(jobs: Sequence[Job]) -> float:
@@ -127,21 +125,3 @@ def _fitting_gpu(encoder: Encoder, device: str, usual: float) -> float:
         return LEAST[encoder.modality]
     largest = usual * 2**_LARGEST_DOUBLINGS
     return _halved_to(largest, _SHARE * free / max(each, 1.0), LEAST[encoder.modality])
-
-
-def _free_host() -> float:
-    """Bytes that can be had without swapping: Linux's own estimate, within what the control group allows."""
-    found = [math.inf]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        if "MemAvailable" in lines:
-            found.append(float(lines["MemAvailable"].split()[0]) * 1024)
-    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / 2)
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError):  # no control group, or one of the older kind
-        most = (group / "memory.max").read_text().strip()
-        if most != "max":
-            found.append(float(most) - float((group / "memory.current").read_text()))
-    return max(0.0, min(found))

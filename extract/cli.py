@@ -111,7 +111,7 @@ def _extract(
     no_text: bool,
     **reader: Any,
 ) -> int:
-    from emofuse.extract.allocator import use_large_pages
+    from emofuse.common.allocator import use_large_pages
 
     use_large_pages()
     from emofuse.extract.many import Processes, read_shard
@@ -159,7 +159,7 @@ def _extract(
         unusable += silent if "text" in modalities else []
         jobs = [request.knowing(replace(job, manifest=manifest, clips=clips)) for job in jobs]
         if dry_run:
-            for job in jobs:
+            for job in many.settle(jobs, budget) if many.shard else jobs:
                 _describe(job)
             return report(unusable)
         jobs = many.settle(jobs, budget)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from emofuse.common.machine import out_of_memory
 from emofuse.extract.audio import AudioError
 from emofuse.extract.encoders.base import Array, Encoder
 from emofuse.extract.job import Job
@@ -100,8 +101,6 @@ class Filling:
 
 def _begin(encoder: Encoder, items: Sequence[Any]) -> Callable[[], list[Array]] | None:
     """Start to encode; a function that waits for the values, or none where memory does not suffice."""
-    import torch
-
     begin = getattr(encoder, "begin", None)
     try:
         if begin is not None:
@@ -109,8 +108,7 @@ def _begin(encoder: Encoder, items: Sequence[Any]) -> Callable[[], list[Array]] 
             return started
         values = encoder.encode(items)
         return lambda: values
-    except (RuntimeError, MemoryError) as error:  # torch names a full GPU by its own class, a full host by a text
-        full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-        if not full:
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
             raise
         return None

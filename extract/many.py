@@ -59,18 +59,14 @@ class Processes:
         if not self.elsewhere or dry_run:
             yield
             return
-        try:
-            import distributed  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise UsageError(f"several processes need {error.name}: pip install 'emofuse[dask]'") from None
-        from emofuse.extract.cluster import connected, gpus, local
+        from emofuse.common.cluster import connected, local
+        from emofuse.extract.cluster import gpus
 
         with ExitStack() as stack:
-            address, wanted = self.scheduler, 1
+            address = self.scheduler
             if address is None:
-                wanted = self.workers or 1
-                address = stack.enter_context(local(wanted, gpus() if self.device != "cpu" else 0))
-            self.client = stack.enter_context(connected(address, wanted))
+                address = stack.enter_context(local(self.workers or 1, gpus() if self.device != "cpu" else 0))
+            self.client = stack.enter_context(connected(address, self.workers))
             yield
 
     def settle(self, jobs: Sequence[Job], budget: float | None) -> list[Job]:

@@ -35,9 +35,10 @@ def run(jobs: Sequence[Job], quiet: bool = False) -> list[Outcome]:
     Raises:
         UsageError, DataError: As `PartWriter` does; nothing in the store has changed then.
     """
+    begun: dict[str, int] = {}
     while True:
         try:
-            return _run(jobs, quiet)
+            return _run(jobs, quiet, begun)
         except DoesNotFitError as error:
             half = halved(error.jobs)
             _make_room(error.jobs[0].device)
@@ -49,7 +50,8 @@ def run(jobs: Sequence[Job], quiet: bool = False) -> list[Outcome]:
             jobs = [replace(job, budget=half) if job.feature in smaller else job for job in jobs]
 
 
-def _run(jobs: Sequence[Job], quiet: bool) -> list[Outcome]:
+def _run(jobs: Sequence[Job], quiet: bool, begun: dict[str, int]) -> list[Outcome]:
+    """`begun`: feature -> what was to be encoded before the first attempt; filled here."""
     started = time.monotonic()
     outcomes: dict[str, Outcome] = {}
     for job in jobs:
@@ -66,10 +68,11 @@ def _run(jobs: Sequence[Job], quiet: bool) -> list[Outcome]:
                 lengths = stored_lengths(job, one.lengths)
                 writer = PartWriter(job.store, job.stored_manifest, feature_spec(job), lengths, wait=job.patience)
                 writers[job.feature] = stack.enter_context(writer)
+                begun.setdefault(job.feature, len(writer.pending))
         failed = _fill(passes, writers, quiet)
         for name, writer in writers.items():
             gone = failed[name]
-            written, held = len(writer.pending) - len(gone), len(writer.lengths) - len(gone)
+            written, held = begun[name] - len(gone), len(writer.lengths) - len(gone)
             writer.commit(gone)
             outcomes[name] = Outcome(
                 feature=name,

@@ -7,7 +7,6 @@ whose worker died goes to another one, which goes on from what was written.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import socket
 import threading
@@ -20,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from emofuse.common.errors import DAMAGED, DataError, EmofuseError, UsageError
+from emofuse.common.cluster import results, versions
+from emofuse.common.console import say
+from emofuse.common.errors import UsageError
 from emofuse.common.files import behind_link
 from emofuse.common.locking import lock
 from emofuse.common.progress import Progress
 from emofuse.extract import views
 from emofuse.extract.budget import as_begun
-from emofuse.extract.cluster import versions
+from emofuse.extract.cluster import PACKAGES
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.job import Job, Outcome, Recipe, frame_counts, is_known, lacking
 from emofuse.extract.planning import by_source, plan, shares
@@ -102,6 +103,7 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
         busy = f"another command works in {folder} ({{holder}}); wait for it or stop it"
         with lock(folder.with_name(f"{folder.name}.lock"), busy):
             tasks = _tasks(todo, wanted, folder)
+            _say_idle(len(client.ncores()), len(tasks))  # type: ignore[no-untyped-call]
             for outcomes in _encoded(client, tasks, " and ".join(names), quiet):
                 for outcome in outcomes:
                     failed[outcome.feature] += outcome.failed
@@ -123,6 +125,13 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
         )
         for job in jobs
     ]
+
+
+def _say_idle(workers: int, shards: int) -> None:
+    if shards < workers:
+        minutes, tokens = SHARD_WORK["audio"] / 60_000, SHARD_WORK["text"]
+        each = f"a shard is about {minutes:g} minutes of audio, or {tokens:g} tokens"
+        say(f"{shards} of {workers} workers have something to do: {each}")
 
 
 def _folder(store: Path, names: Sequence[str]) -> Path:
@@ -148,7 +157,7 @@ def _tasks(jobs: Sequence[Job], wanted: Mapping[str, set[str]], folder: Path) ->
                 path = folder.resolve() / f"{modality}-{budget:g}-{number:04d}-of-{count:04d}.h5"
                 seconds = max(job.manifest.hours * 3600 for job in share)
                 sent = tuple(_without_encoder(job, path, digest) for job in share)
-                found.append(Task(number=len(found), jobs=sent, versions=versions(), seconds=seconds))
+                found.append(Task(number=len(found), jobs=sent, versions=versions(PACKAGES), seconds=seconds))
     return sorted(found, key=lambda task: -task.seconds)
 
 
@@ -166,36 +175,22 @@ def _without_encoder(job: Job, store: Path, digest: str) -> Job:
 
 def _encoded(client: Client, tasks: Sequence[Task], title: str, quiet: bool) -> Iterator[list[Outcome]]:
     """What came of each shard, as the shards become ready."""
-    from distributed import KilledWorker, as_completed
-    from distributed.client import FutureCancelledError
-
     call = uuid.uuid4().hex
     futures = {client.submit(encode_shard, task, key=f"{title}-{task.number}-{call}"): task for task in tasks}
     hours, started = 0.0, time.monotonic()
     sizes = {task.number: sum(len(job.manifest) for job in task.jobs) for task in tasks}
     work = sum(task.seconds for task in tasks)
-    try:
-        with Progress(sum(sizes.values()), title, "utterances", work=work, quiet=quiet) as progress:
-            for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
-                task = futures[future]
-                outcomes: list[Outcome] = future.result()
-                hours += task.hours
-                speed = hours * 3600 / max(time.monotonic() - started, 1e-9)
-                note = f"{hours:.2f} h, {speed:.0f} x real time" if hours else ""
-                progress.advance(sizes[task.number], note, work=task.seconds)
-                for item in {item: None for outcome in outcomes for item in outcome.failed}:
-                    progress.say(f"excluded {item.id}: {item.reason.partition(': ')[2]}")
-                yield outcomes
-    except KilledWorker as error:
-        raise DataError(
-            f"workers died again and again over one shard ({error}), most often of memory: give a smaller --budget; "
-            "what was written stays, and the same command goes on"
-        ) from None
-    except FutureCancelledError:
-        raise DataError("the scheduler went away; what was written stays, and the same command goes on") from None
-    finally:
-        with contextlib.suppress(Exception):  # the scheduler may be gone: what went wrong is on its way already
-            client.cancel(list(futures))  # type: ignore[no-untyped-call]
+    with Progress(sum(sizes.values()), title, "utterances", work=work, quiet=quiet) as progress:
+        task: Task
+        outcomes: list[Outcome]
+        for task, outcomes in results(client, futures, "give a smaller --budget"):
+            hours += task.hours
+            speed = hours * 3600 / max(time.monotonic() - started, 1e-9)
+            note = f"{hours:.2f} h, {speed:.0f} x real time" if hours else ""
+            progress.advance(sizes[task.number], note, work=task.seconds)
+            for item in {item: None for outcome in outcomes for item in outcome.failed}:
+                progress.say(f"excluded {item.id}: {item.reason.partition(': ')[2]}")
+            yield outcomes
 
 
 _ENCODERS: dict[Recipe, tuple[Encoder, Encoder]] = {}
@@ -208,18 +203,15 @@ def encode_shard(task: Task) -> list[Outcome]:
     from emofuse.extract.request import build
 
     with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
-        try:
-            # A worker that came after the others were looked at.
-            other = [f"{name} {v or 'absent'}" for name, v in versions().items() if v != task.versions[name]]
-            if other:
-                raise UsageError(f"a worker on {socket.gethostname()} has {', '.join(other)}: all must compute alike")
-            jobs = []
-            for job in task.jobs:
-                if job.recipe not in _ENCODERS:
-                    _ENCODERS[job.recipe] = build(job.recipe)
-                encoder, source = _ENCODERS[job.recipe]
-                shown = source if job.view == views.MEAN else encoder
-                jobs.append(replace(job, patience=PATIENCE, encoder=shown, source=source))
-            return runner.run(as_begun(jobs), quiet=True)
-        except EmofuseError as error:  # of a class that survives the way back
-            raise (DataError if error.exit_code == DAMAGED else UsageError)(str(error)) from None
+        # A worker that came after the others were looked at.
+        other = [f"{name} {v or 'absent'}" for name, v in versions(PACKAGES).items() if v != task.versions[name]]
+        if other:
+            raise UsageError(f"a worker on {socket.gethostname()} has {', '.join(other)}: all must compute alike")
+        jobs = []
+        for job in task.jobs:
+            if job.recipe not in _ENCODERS:
+                _ENCODERS[job.recipe] = build(job.recipe)
+            encoder, source = _ENCODERS[job.recipe]
+            shown = source if job.view == views.MEAN else encoder
+            jobs.append(replace(job, patience=PATIENCE, encoder=shown, source=source))
+        return runner.run(as_begun(jobs), quiet=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FILE = click.argument("file", type=LocationType())
 VALUES = 12
 """Values of an attribute that `info` names; speakers may be many."""
+_MADE = ("device", "threads", "batch_budget", "precision_difference", "emofuse", "started")
 
 
 @click.command()
@@ -83,6 +84,10 @@ def _told(facts: dict[str, Any]) -> list[str]:
     for f in facts["features"]:
         said = ", ".join(f"{k}={json.dumps(v)}" for k, v in sorted(f["fingerprint"].items()))
         lines.append(f"  {printable(f['name'])}: {printable(said, 2000)}")
+        made = {k: f["provenance"][k] for k in _MADE if k in f["provenance"]}
+        lines.append(
+            f"  {printable(f['name'])}, made: {printable(', '.join(f'{k}={v}' for k, v in made.items()), 400)}"
+        )
         lines.append(f"  {printable(f['name'])}, fitted on: {printable(in_words(f['fitted_on']), 400)}")
     lines += [f"damaged: {printable(told, 400)}" for told in facts["damaged"].values()]
     lines += [f"under way: {printable(p['feature'])}, {printable(p['state'], 400)}" for p in facts["under_way"]]

@@ -16,17 +16,18 @@ import test_encoders_speech as speech
 from extract_samples import COMMAND, OWN, corpus, extract, put_wav  # noqa: F401
 from test_extract_shards import same
 
+from emofuse.common import cluster
 from emofuse.common.errors import UsageError
 from emofuse.common.locking import lock
-from emofuse.extract import cluster
+from emofuse.extract.cluster import inspect, look
 from emofuse.store import FeatureStore
 from emofuse.store.verify import verify
 
 HUBERT = ("--encoder", "hubert", "--weights", "hubert", "--dtype", "fp32", "--device", "cpu")
 # Shards of some seconds of audio, so that a small corpus makes several.
 SMALL_SHARDS = (
-    "from emofuse.extract import cluster, shards; shards.SHARD_WORK = {'audio': 30000.0, 'text': 100.0}; "
-    "cluster.CONNECT_SECONDS = 2.0; "
+    "from emofuse.common import cluster; from emofuse.extract import shards; "
+    "shards.SHARD_WORK = {'audio': 70000.0, 'text': 250.0}; cluster.CONNECT_SECONDS = 2.0; "
 )
 
 
@@ -124,16 +125,16 @@ def test_workers_are_looked_at_before_any_work(here: Path, address: str, monkeyp
         recipe=recipe, feature="logmel", dtype="float32", device="cpu", provenance={},
     )  # fmt: skip
     with cluster.connected(address, 2) as client:
-        assert cluster.inspect(client, [job], "cpu") == "cpu"
+        assert inspect(client, [job], "cpu") == "cpu"
         with pytest.raises(UsageError, match="0 CUDA devices") as refused:
-            cluster.inspect(client, [job], "cuda")
+            inspect(client, [job], "cuda")
         assert str(refused.value).count("worker tcp://") == 2
-        seen = client.run(cluster.look, Path("/nowhere"), ("c0.wav", 1), here / "token", "x", "cpu")
+        seen = client.run(look, Path("/nowhere"), ("c0.wav", 1), here / "token", "x", "cpu")
         assert all("has no /nowhere/c0.wav" in s.problem and "does not see" in s.problem for s in seen.values())
         with monkeypatch.context() as patched:
             patched.setattr(cluster, "_version", lambda package: "9.9" if package == "emofuse" else None)
             with pytest.raises(UsageError, match=r"has emofuse .* \(here 9.9\)"):
-                cluster.inspect(client, [replace(job)], "cpu")
+                inspect(client, [replace(job)], "cpu")
     assert sorted(p.name for p in here.iterdir()) == ["hubert", "own"]
 
 
@@ -175,9 +176,14 @@ def test_a_workers_refusal_comes_back_as_it_is(here: Path, address: str) -> None
 def test_an_interrupted_call_is_gone_on_with_while_its_workers_still_finish(here: Path, address: str) -> None:
     words = (*HUBERT, "--layers", "all", "--budget", "6", "--store", "killed.h5", "--scheduler", address)
     process = start(here, *words)
-    _growing(here, process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    part = _growing(here, process)
+    worker = _holder(part)
+    os.kill(worker, signal.SIGSTOP)  # it is still at work when its client goes
+    try:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        os.kill(worker, signal.SIGCONT)
     assert process.returncode == 130, err
     finish(start(here, *words))
     with FeatureStore(here / "killed.h5") as store:

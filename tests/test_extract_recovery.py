@@ -63,9 +63,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from emofuse.store.writer import PartWriter
 put = PartWriter.put
 def put_and_linger(writer, *utterance):
+    global lingered
     put(writer, *utterance)
-    print("one is written", flush=True)
-    time.sleep(5)
+    if not lingered:
+        lingered = True
+        print("one is written", flush=True)
+        time.sleep(5)
+lingered = False
 PartWriter.put = put_and_linger
 from emofuse.extract.cli import main
 main()

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
+from emofuse.common.machine import out_of_memory
 from emofuse.extract.encoders._pretrained import PRECISIONS
 from emofuse.extract.finetune.config import Settings
 from emofuse.extract.finetune.network import Classifier
@@ -73,8 +74,8 @@ def fit_fold(
         torch.manual_seed(settings.seed * 1_000_003 + at.update)
         try:
             losses += _update(model, optimiser, scaler, batches, source, settings, device, class_weights)
-        except RuntimeError as error:  # torch names a full GPU by its own class, a full host by a text
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        except RuntimeError as error:
+            if not out_of_memory(error):
                 raise
             raise UsageError(f"the memory of {device} is full; {settings.advice()}") from None
         at.update += 1
