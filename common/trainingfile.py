@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ SECONDS = 2.0
 """Nothing is kept more often than this,"""
 SHARE = 20
 """nor so often that it costs more than one part in so many of the time."""
+
+
+_WRITING: dict[Path, threading.Thread] = {}
 
 
 class TrainingFile:
@@ -37,6 +41,9 @@ class TrainingFile:
         self.tensors: State = {}
         self.about: dict[str, Any] = {}
         self._cost, self._last = 0.0, time.monotonic()
+        self._error: BaseException | None = None
+        if self.path in _WRITING:  # by this process, for a training that has ended
+            _WRITING[self.path].join()
         if not self.path.exists():
             return
         try:
@@ -51,15 +58,38 @@ class TrainingFile:
         self.tensors, self.about = {}, {}
 
     def write(self, collect: Callable[[], tuple[State, Mapping[str, Any]]]) -> None:
-        """Keep the tensors and words that `collect` gives, unless some were kept a moment ago."""
+        """Keep the tensors and words that `collect` gives, unless some were kept a moment ago.
+
+        They are copied; a thread brings them to the disk, and what goes wrong there is raised by the next call.
+        """
         began = time.monotonic()
         if began - self._last < max(SECONDS, SHARE * self._cost):
             return
+        self.settle()
         tensors, about = collect()
-        tensorfile.write(self.path, tensors, {"format": self._form, **about})
+        still = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        thread = threading.Thread(target=self._put, args=(still, {"format": self._form, **about}, began))
+        _WRITING[self.path] = thread
+        thread.start()
         self._last = time.monotonic()
-        self._cost = self._last - began
+
+    def _put(self, tensors: State, about: Mapping[str, Any], began: float) -> None:
+        try:
+            tensorfile.write(self.path, tensors, about)
+        except BaseException as error:
+            self._error = error
+        self._cost = time.monotonic() - began
+
+    def settle(self) -> None:
+        """Wait until what was kept is on the disk; raises what went wrong."""
+        thread = _WRITING.pop(self.path, None)
+        if thread is not None:
+            thread.join()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     def remove(self) -> None:
         """The training is at its end: nothing is kept any more."""
+        self.settle()
         self.path.unlink(missing_ok=True)

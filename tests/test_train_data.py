@@ -13,8 +13,9 @@ import torch
 import train_samples as samples
 
 from emofuse.store import FeatureData, FeatureStore
-from emofuse.train import data
-from emofuse.train.data import Corpus, Resident
+from emofuse.train import resident as residents
+from emofuse.train.data import Corpus
+from emofuse.train.resident import Resident
 
 CPU = torch.device("cpu")
 UTTERANCES = samples.utterances(8, 3)
@@ -97,7 +98,7 @@ def test_small_chunks_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     features = {"logmel": FeatureData(modality="audio", arrays=arrays, dtype=dtype)}
     store, everything = samples.store(tmp_path / "s.h5", UTTERANCES, features=features), np.arange(len(IDS))
     whole = resident(store, pool=pool, limit=8)
-    monkeypatch.setattr(data, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(residents, "CHUNK_BYTES", 100)
     parts = resident(store, pool=pool, limit=8)
     assert parts.values.dtype == whole.values.dtype
     torch.testing.assert_close(parts.gather(everything), whole.gather(everything), atol=1e-6, rtol=1e-6)
@@ -109,7 +110,7 @@ def test_pooling_never_widens_more_than_a_chunk(tmp_path: Path, monkeypatch: pyt
     values = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float16)
     features = {"logmel": FeatureData(modality="audio", arrays=dict.fromkeys(IDS, values))}
     store = samples.store(tmp_path / "s.h5", UTTERANCES, features=features)
-    monkeypatch.setattr(data, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(residents, "CHUNK_BYTES", 100_000)
     with FeatureStore(store) as opened:
         feature = opened.feature("logmel")
         tracemalloc.start()

@@ -17,12 +17,13 @@ from emofuse.store import FeatureStore
 from emofuse.train import checkpoint, loop
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
-from emofuse.train.data import Corpus, Resident
+from emofuse.train.data import Corpus
 from emofuse.train.load import Loader
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
 from emofuse.train.plan import resolve
+from emofuse.train.resident import Resident
 from emofuse.train.run import recipe_of
 
 TRAIN, VALIDATION = np.arange(0, 32), np.arange(32, 48)

@@ -11,6 +11,7 @@ import click
 from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, command
 from emofuse.common.location import LocationType
+from emofuse.train.options import JobsType
 
 # Written out, so that --help needs no torch; a test compares it with the registry.
 MODELS = (
@@ -57,7 +58,9 @@ MODELS = (
 @click.option("--limit", type=click.IntRange(min=1), help="So many utterances at most, evenly over folds and classes.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
+@click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds and seeds side by side.")
+@click.option("--scheduler", metavar="ADDRESS", help="Have the workers of a Dask cluster train: tcp://HOST:8786.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each.  [default: the cores, shared out]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
 @command
 def fit(stores: tuple[Path, ...], **options: Any) -> None:
@@ -65,6 +68,9 @@ def fit(stores: tuple[Path, ...], **options: Any) -> None:
 
     Example: fit --store cache/iemocap.h5 --model smcn
     """
+    from emofuse.common.allocator import use_large_pages
+
+    use_large_pages()
     from emofuse.train.config import FitConfig
     from emofuse.train.run import fit as run
 

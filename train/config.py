@@ -42,3 +42,8 @@ class FitConfig:
     runs: Path = Path("runs")
     """Where run folders lie that `out` does not name."""
     threads: int | None = None
+    """Of each process."""
+    jobs: int | None = None
+    """Processes that train folds; none: as many as pay."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers train them instead."""

@@ -13,8 +13,9 @@ from emofuse.common.folder import read_json, write_csv, write_json
 from emofuse.manifests.metrics import confusion, recalls, scores
 from emofuse.train import checkpoint
 from emofuse.train.checkpoint import Recipe
-from emofuse.train.data import Corpus, Indices, Statistics
+from emofuse.train.data import Corpus, Statistics
 from emofuse.train.loop import Trained, predict
+from emofuse.train.resident import Indices
 
 SELECTION, RESULT = "selection.json", "result.json"
 

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 
+from emofuse.common.console import size
+from emofuse.common.machine import free_bytes
 from emofuse.manifests.folds import Fold
-from emofuse.train.data import Corpus, Resident
+from emofuse.store import Feature
+from emofuse.train.data import Corpus
+from emofuse.train.join import JoinedFeature
 from emofuse.train.models.config import SequenceConfig
 from emofuse.train.parts import PartedFeature
 from emofuse.train.plan import Plan
+from emofuse.train.resident import Resident, mappable, resident_bytes, verify
+
+SHARE = 0.7
+"""Of the free memory, what features may take."""
 
 
 class Loader:
-    """Reads the features of a plan into the memory of its device, when a fold needs them."""
+    """Reads the features of a plan into the memory of its device, when a fold needs them.
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    Args:
+        shared: Several processes have the same features: what can be is left in the store and mapped, so that it is in
+            memory once. Somebody has called `verify`.
+        say: Told of features that are larger than the memory.
+    """
+
+    def __init__(self, plan: Plan, *, shared: bool = False, say: Callable[[str], None] = lambda line: None) -> None:
+        self.plan, self.shared, self._say = plan, shared, say
         self._ids = [u.id for u in plan.utterances]
         self._labels = torch.from_numpy(plan.labels).to(plan.device)
         self._held: dict[str, tuple[str, Resident]] = {}
@@ -25,16 +41,52 @@ class Loader:
         sides = {m: self._side(m, fold) for m in self.plan.features}
         return Corpus(modalities=sides, labels=self._labels, standardised=self.plan.standardised)
 
+    def verify(self) -> None:
+        """Read what will be mapped, once.
+
+        Raises:
+            DataError: Values are damaged or not finite.
+        """
+        for feature in self._features():
+            if isinstance(feature, Feature) and mappable(feature, self.plan.spec.pool):
+                verify(feature, self._ids)
+
+    def _features(self) -> Iterator[Feature | JoinedFeature]:
+        for feature in self.plan.features.values():
+            if isinstance(feature, PartedFeature):
+                yield from (feature.part(fold) for fold in self.plan.folds)
+            else:
+                yield feature
+
     def _side(self, modality: str, fold: Fold) -> Resident:
-        feature, settings = self.plan.features[modality], self.plan.settings
+        feature = self.plan.features[modality]
         if isinstance(feature, PartedFeature):
             feature = feature.part(fold)
         if modality not in self._held or self._held[modality][0] != feature.name:
             # First: two parts never lie in memory together.
             self._held.pop(modality, None)
-            limit = None
-            if isinstance(settings, SequenceConfig):
-                limit = settings.max_frames if modality == "audio" else settings.max_words
-            loaded = Resident.load(feature, self._ids, self.plan.device, limit, self.plan.spec.pool)
-            self._held[modality] = feature.name, loaded
+            self._held[modality] = feature.name, self._read(modality, feature)
         return self._held[modality][1]
+
+    def _read(self, modality: str, feature: Feature | JoinedFeature) -> Resident:
+        settings, device, pool = self.plan.settings, self.plan.device, self.plan.spec.pool
+        limit = None
+        if isinstance(settings, SequenceConfig):
+            limit = settings.max_frames if modality == "audio" else settings.max_words
+        needed, free = resident_bytes(feature, self._ids, limit, pool), _free(device)
+        if isinstance(feature, Feature) and mappable(feature, pool):
+            if self.shared and device.type == "cpu":
+                return Resident.mapped(feature, self._ids, device, limit)
+            if needed > SHARE * free:
+                self._say(
+                    f"{modality} feature {feature.name}, {size(needed)}, stays in {feature.path}, mapped into memory: "
+                    f"{size(int(free))} are free"
+                )
+                if not self.shared:
+                    verify(feature, self._ids)
+                return Resident.mapped(feature, self._ids, device, limit)
+        return Resident.load(feature, self._ids, device, limit, pool)
+
+
+def _free(device: torch.device) -> float:
+    return free_bytes() if device.type == "cpu" else float(torch.cuda.mem_get_info(device)[0])

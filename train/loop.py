@@ -16,9 +16,11 @@ from torch import Tensor
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.train.checkpoint import Recipe
-from emofuse.train.data import Corpus, Indices
+from emofuse.train.data import Corpus
 from emofuse.train.models.base import FusionModel, Outputs
+from emofuse.train.resident import Indices
 from emofuse.train.resume import Best, Keeper, Kept, State
+from emofuse.train.step import Stepper
 
 EVALUATIONS = 10
 
@@ -73,19 +75,15 @@ def train(
         on_step: Told each step done and a note for the progress line.
     """
     device, settings = corpus.labels.device, recipe.settings
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = recipe.build().to(device)
-    model.class_weights = class_weights
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    generator = torch.Generator(device).manual_seed(seed)
+    stepper = Stepper(recipe, device, seed, class_weights)
+    model, optimiser, generator = stepper.model, stepper.optimiser, stepper.generator
     at = (keeper.restore(model, optimiser, generator) if keeper else None) or Kept()
     every = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))
     steps = settings.total_steps(len(train))
     batches, due = islice(every, at.step, None), set(looks(steps))
     loss_sum, since, started, note = torch.zeros((), device=device), 0, time.monotonic() - at.seconds, ""
     for step in range(at.step + 1, steps + 1):
-        loss_sum += _step(model, optimiser, corpus, next(batches), generator, (step - 1) / steps)
+        loss_sum += stepper.step(corpus, next(batches), (step - 1) / steps)
         since += 1
         if step in due:
             loss = float(loss_sum) / since
@@ -117,6 +115,8 @@ def train(
                 keeper.keep(at, model, optimiser, generator)
         on_step(step, note)
     assert at.best is not None
+    if keeper:
+        keeper.settle()
     model.load_state_dict(at.best.weights)
     return Trained(
         model=model.eval(),
@@ -126,26 +126,6 @@ def train(
         seconds=at.seconds,
         checkpoints=at.checkpoints,
     )
-
-
-def _step(
-    model: FusionModel,
-    optimiser: torch.optim.Optimizer,
-    corpus: Corpus,
-    indices: Indices,
-    generator: torch.Generator,
-    progress: float,
-) -> Tensor:
-    model.train()
-    batch = corpus.batch(indices)
-    audio, _, text, _ = batch.inputs
-    frames, words = (0 if x is None else x.shape[1] for x in (audio, text))
-    draws = model.draw(len(indices), frames, words, generator)
-    loss = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return loss.detach()
 
 
 def _copy(model: FusionModel) -> State:

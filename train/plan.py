@@ -158,6 +158,8 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
                     f"models that can: {', '.join(able) or 'none other'}"
                 )
             )
+    if config.jobs is not None and config.scheduler:
+        problems.found.append(UsageError("--jobs and --scheduler exclude each other: pass one"))
     if config.seeds < 1 or config.allow_missing < 0:
         problems.found.append(UsageError("--seeds is at least 1 and --allow-missing at least 0"))
     problems.stop()

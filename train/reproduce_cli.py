@@ -10,6 +10,7 @@ import click
 from emofuse.common.console import say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
+from emofuse.train.options import JobsType
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -25,7 +26,9 @@ from emofuse.common.location import LocationType
 @click.option("--limit", type=click.IntRange(min=1), help="Likewise: so many utterances at most.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
+@click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds and seeds side by side.")
+@click.option("--scheduler", metavar="ADDRESS", help="Have the workers of a Dask cluster train: tcp://HOST:8786.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each.  [default: the cores, shared out]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="Where runs and tables land.")
 @command
 def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path, **options: object) -> None:
@@ -35,6 +38,9 @@ def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path,
 
     Example: emofuse reproduce mmrbn-table1 --store cache/iemocap.h5
     """
+    from emofuse.common.allocator import use_large_pages
+
+    use_large_pages()
     from emofuse.train.papers import table as tables
 
     if listed:

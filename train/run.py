@@ -15,7 +15,8 @@ from emofuse.common import folder
 from emofuse.train import summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
-from emofuse.train.crossval import Say, Work, cross_validate, over_seeds
+from emofuse.train.crossval import cross_validate, over_seeds
+from emofuse.train.fold import Say, Work
 from emofuse.train.join import open_stores
 from emofuse.train.load import Loader
 from emofuse.train.models.base import Inputs
@@ -70,18 +71,22 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
 
 
 def _fit(plan: Plan, part: Path, say: Say) -> dict[str, Any]:
+    work = prepared(plan, Loader(plan, say=say), say)
+    for line in work.header:
+        say(line)
+    return (cross_validate if plan.config.seeds == 1 else over_seeds)(work, part)
+
+
+def prepared(plan: Plan, loader: Loader, say: Say = lambda line: None) -> Work:
+    """What training needs of a plan; torch is set up for its device."""
     recipe = recipe_of(plan)
     with torch.device("meta"):
         count = sum(p.numel() for p in recipe.build().parameters())
-    header = summary.header(plan, count)
-    for line in header:
-        say(line)
     if plan.device.type == "cuda":
         # cuBLAS reads this when it starts; without it equal seeds may give unequal sums.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    work = Work(plan=plan, recipe=recipe, loader=Loader(plan), header=header, say=say)
-    return (cross_validate if plan.config.seeds == 1 else over_seeds)(work, part)
+    return Work(plan=plan, recipe=recipe, loader=loader, header=summary.header(plan, count), say=say)
 
 
 def recipe_of(plan: Plan) -> Recipe:

@@ -5,9 +5,14 @@ Shapes: B batch, T time, D width; `lengths` [B] are true lengths, on any device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from emofuse.train.models.recurrence import bidirectional
 
 
 def time_mask(lengths: Tensor, time: int, device: torch.device) -> Tensor:
@@ -46,8 +51,8 @@ class TimeConvolution(nn.Module):
 class BiGRU(nn.Module):
     """A bidirectional GRU that never sees padding: [B, T, D] -> [B, T, 2 hidden], zero on padding.
 
-    The backward direction is a forward GRU on each sequence reversed within its own length, so padding always comes
-    last and cannot reach a true frame. Equal to a packed bidirectional `nn.GRU`; on a CPU three times as fast.
+    Equal to a packed bidirectional `nn.GRU`. The backward direction is a forward GRU on each sequence reversed within
+    its own length, so padding always comes last and cannot reach a true frame.
     """
 
     def __init__(self, dimension: int, hidden: int) -> None:
@@ -57,12 +62,24 @@ class BiGRU(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Both directions, concatenated."""
+        return bigrus(x, lengths, [self])[0]
+
+    def plain(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The same by `nn.GRU` itself: cuDNN's on a GPU, and what `forward` is tested against."""
         time = torch.arange(x.shape[1], device=x.device)
         mirror = (lengths.to(x.device).unsqueeze(1) - 1 - time).clamp(min=0)
         rows = torch.arange(len(x), device=x.device).unsqueeze(1)
         ahead, back = self.forwards(x)[0], self.backwards(x[rows, mirror])[0][rows, mirror]
         mask = time_mask(lengths, x.shape[1], x.device).unsqueeze(2)
         return torch.cat([ahead, back], dim=2).masked_fill(~mask, 0)
+
+
+def bigrus(x: Tensor, lengths: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
+    """What several GRUs of one width make of the same sequence; on a CPU they go side by side, which is much faster."""
+    grus = cast("Sequence[BiGRU]", layers)
+    if x.device.type != "cpu":
+        return [gru.plain(x, lengths) for gru in grus]
+    return bidirectional(x, lengths, [(gru.forwards, gru.backwards) for gru in grus])
 
 
 class AttentionPooling(nn.Module):

@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import SequenceConfig, setting
-from emofuse.train.models.layers import AttentionPooling, BiGRU, head
+from emofuse.train.models.layers import AttentionPooling, BiGRU, bigrus, head
 
 FUSIONS: Mapping[str, Callable[..., Tensor]] = {
     "add": lambda *x: reduce(torch.add, x),
@@ -104,8 +104,9 @@ class SMCN(FusionModel):
         """Eq. 1-7, 9, 10, 12-15; `aux` holds F, Fc, I2 and the intra-modal logits of each modality, and fused."""
         aux: dict[str, Tensor] = {}
         for i, x, lengths in (("a", audio, audio_lengths), ("t", text, text_lengths)):
-            H = self.intra_gru[i](x, lengths)
-            H1 = self.calibration_gru[i](x, lengths)
+            assert x is not None
+            assert lengths is not None
+            H, H1 = bigrus(x, lengths, [self.intra_gru[i], self.calibration_gru[i]])
             aux[f"F_{i}"] = self.intra_attention[i](H, lengths)
             aux[f"Fc_{i}"] = self.calibration_attention[i](H1, lengths)
             aux[f"logits_{i}"] = self.intra_head[i](aux[f"F_{i}"])

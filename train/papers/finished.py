@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from emofuse.manifests.folds import Fold
 from emofuse.train import checkpoint
-from emofuse.train.data import Indices
 from emofuse.train.load import Loader
 from emofuse.train.loop import collect
 from emofuse.train.models.base import Outputs
 from emofuse.train.papers.jobs import Job
 from emofuse.train.plan import Plan
+from emofuse.train.resident import Indices
 from emofuse.train.run import fit, resolved
 
 

@@ -11,12 +11,12 @@ import torch
 from emofuse.common.folder import write_csv, write_json
 from emofuse.manifests.metrics import scores
 from emofuse.manifests.protocol import METRICS
-from emofuse.train.data import Indices
 from emofuse.train.papers.finished import FinishedFold, finished_folds
 from emofuse.train.papers.jobs import Job
 from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save
 from emofuse.train.papers.results import Sheet
 from emofuse.train.papers.table import Table
+from emofuse.train.resident import Indices
 
 Scores = Sequence[Mapping[str, float]]
 

@@ -133,6 +133,8 @@ def _job(request: Request, row: Row, task: Task, stores: Mapping[str, FeatureSto
             limit=request.limit,
             device=request.device,
             threads=request.threads,
+            jobs=request.jobs,
+            scheduler=request.scheduler,
             runs=request.runs,
         ),
     )

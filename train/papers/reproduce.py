@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.train.crossval import Say
+from emofuse.train.fold import Say
 from emofuse.train.papers import figures, render
 from emofuse.train.papers.jobs import Job, work_of
 from emofuse.train.papers.request import Request

@@ -30,6 +30,8 @@ class Request:
     allow_missing: int = 0
     device: str = "auto"
     threads: int | None = None
+    jobs: int | None = None
+    scheduler: str | None = None
     runs: Path = Path("runs")
 
     def stand_in(self, name: str) -> str:

@@ -1,0 +1,160 @@
+"""Fitting beside the plain loop, interleaved in one run, as ratios; with the floor of computing.
+
+    python benchmarks/fit.py --root corpora/iemocap [--model smcn --model mmrbn ...] [--out fit.json]
+    python benchmarks/fit.py --root corpora/iemocap --model smcn --losses 200
+    python benchmarks/fit.py --root corpora/iemocap --device cuda
+
+Features have the papers' widths and rates at IEMOCAP's real lengths; their values are by chance, which costs the same.
+(a) ours, as `fit --jobs auto` does it: a process for each core, one fold in each. (b) the plain loop of a paper's
+repository: a DataLoader over the store, fp32, one process with all cores, SMCN padded to 500 frames and 150 words, the
+others to the longest of a batch of chance. (d) the floor: the products of the true lengths at the measured rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fit_case
+import torch
+
+from emofuse.common.allocator import LARGE_PAGES
+from emofuse.common.machine import cores
+from emofuse.train.config import FitConfig
+
+MODELS = ("smcn", "mmrbn", "mcfn", "msmser", "coattention")
+LOOKS = 10
+
+
+class Side:
+    """A process that holds a way; ours has the environment that `fit` gives it."""
+
+    def __init__(self, config: FitConfig, threads: int, kind: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, context, initializer=fit_case.begin, initargs=(config, threads, kind))
+        self.ask = self.pool.submit
+        before = dict(os.environ)
+        os.environ.update(LARGE_PAGES if kind == "ours" else {})
+        self.ask(int).result()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="a laid-out or real IEMOCAP")
+    parser.add_argument("--model", action="append", dest="models", choices=MODELS)
+    parser.add_argument("--steps", type=int, default=20, help="of ours in a round, in each process")
+    parser.add_argument("--plain-steps", type=int, default=6, help="of the plain loop in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, help="processes of ours [one for each core; one on a GPU]")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--losses", type=int, metavar="STEPS", help="compare the losses over so many steps instead")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    options = parser.parse_args()
+    found: dict[str, Any] = {"machine": machine(options.device), "torch": torch.__version__, "models": {}}
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        for model in options.models or MODELS:
+            path = Path(folder) / "case.h5"
+            fit_case.write_case(options.root, model, path)
+            config = FitConfig(store=path, model=model, device=options.device, allow_missing=10_000)
+            found["models"][model] = compare(options, config) if options.losses else measure(options, config)
+            path.unlink()
+            print(json.dumps(found["models"][model], indent=2), file=sys.stderr, flush=True)
+    print(json.dumps(found, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
+    jobs = options.jobs or (1 if options.device.startswith("cuda") else cores())
+    ours = [Side(config, max(1, cores() // jobs), "ours") for _ in range(jobs)]
+    plain = Side(config, cores(), "plain")
+    for side in (*ours, plain):
+        side.ask(fit_case.timed, 2).result()
+    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    floors = []
+    for _ in range(options.rounds):
+        took = [f.result() for f in [side.ask(fit_case.timed, options.steps) for side in ours]]
+        rates["ours"].append(jobs * options.steps / max(took))
+        rates["plain"].append(options.plain_steps / plain.ask(fit_case.timed, options.plain_steps).result())
+        floors.append(product_rate(options.device))
+        print(f"{config.model}: {rates['ours'][-1]:.2f} and {rates['plain'][-1]:.3f} steps/s", file=sys.stderr)
+    look = ours[0].ask(fit_case.look_seconds).result()
+    work = fit_case.work_of(options, config)
+    rate = statistics.median(rates["ours"])
+    plain_rate = statistics.median(rates["plain"])
+    gains = [o / p for o, p in zip(rates["ours"], rates["plain"], strict=True)]
+    padding = work["padded"] / work["true"]
+    protocol = work["steps"] / rate + 5 * LOOKS * look / jobs
+    result = {
+        "processes of ours": jobs,
+        "steps per second, ours": round(rate, 3),
+        "steps per second, plain": round(plain_rate, 4),
+        "ours, times plain": round(statistics.median(gains), 2),
+        "padding alone would give": round(padding, 2),
+        "share of what padding would give": round(statistics.median(gains) / padding, 3),
+        "GFLOP of a step, true lengths": round(work["true"], 2),
+        "floor, steps per second": round(max(floors) / work["true"], 2),
+        "share of the floor": round(rate * work["true"] / max(floors), 3),
+        "product rate, GFLOP/s": round(max(floors), 1),
+        "steps of five folds": work["steps"],
+        "five folds, minutes": round(protocol / 60, 2),
+        "five folds, plain, minutes": round(work["steps"] / plain_rate / 60, 1),
+        "looks, share of a run": round(5 * LOOKS * look / jobs / protocol, 4),
+        "peak of a process of ours, MB": max(side.ask(fit_case.peak_megabytes).result() for side in ours),
+        "peak of the plain process, MB": plain.ask(fit_case.peak_megabytes).result(),
+    }
+    for side in (*ours, plain):
+        side.pool.shutdown()
+    return result
+
+
+def compare(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
+    """The losses of both ways over the same batches, from the same weights."""
+    found = {}
+    for kind in ("ours", "plain"):
+        side = Side(config, cores(), kind)
+        found[kind] = side.ask(fit_case.losses, options.losses, kind).result()
+        side.pool.shutdown()
+    pairs = list(zip(*found.values(), strict=True))
+    return {
+        "steps": options.losses,
+        "mean loss": {kind: round(statistics.mean(each), 6) for kind, each in found.items()},
+        "largest difference of a step": max(abs(a - b) for a, b in pairs),
+        "of the first ten": max(abs(a - b) for a, b in pairs[:10]),
+        "largest loss": max(a for a, _ in pairs),
+    }
+
+
+def product_rate(device: str) -> float:
+    """GFLOP/s of a matrix product in fp32."""
+    a = torch.randn(2048, 2048, device=device)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        product = a @ a
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+        del product
+    return 2 * 2048**3 / min(times) / 1e9
+
+
+def machine(device: str) -> str:
+    gpu = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
+    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}{gpu}"
+
+
+if __name__ == "__main__":
+    main()

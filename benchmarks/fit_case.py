@@ -1,0 +1,220 @@
+"""What `benchmarks/fit.py` fits: stores of the papers' features at IEMOCAP's real lengths, and the ways to train."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from emofuse.extract.options import read, survey
+from emofuse.manifests.schema import Manifest
+from emofuse.store import FeatureData, FeatureStore, write_store
+from emofuse.train.config import FitConfig
+from emofuse.train.dataset import UtteranceDataset
+from emofuse.train.fold import sides
+from emofuse.train.load import Loader
+from emofuse.train.loop import predict
+from emofuse.train.models import layers
+from emofuse.train.models.config import SequenceConfig
+from emofuse.train.models.cost import USUAL, cost
+from emofuse.train.models.registry import MODELS
+from emofuse.train.plan import Plan
+from emofuse.train.run import recipe_of, resolved
+from emofuse.train.step import Stepper
+
+NO_OPTIONS = {"transcripts": None, "meld_clips": None, "manifest_file": None}
+FIXED = ("smcn",)
+"""Models that their papers pad to fixed lengths; the others are padded to the longest of a batch."""
+
+
+def write_case(root: Path, model: str, path: Path) -> None:
+    """A store of `model`'s own features: real utterances, labels and lengths, values by chance."""
+    manifest, where = read("iemocap", root, None, **NO_OPTIONS)
+    manifest = survey(manifest, where, {"audio"}, quiet=True)[0]
+    features = {name: _chance(manifest, modality, name) for modality, name in MODELS[model].features.items()}
+    write_store(path, manifest, features)
+
+
+def _chance(manifest: Manifest, modality: str, name: str) -> FeatureData:
+    width, rate = USUAL[name]
+    pool = np.random.default_rng(0).standard_normal((1 << 14, width)).astype(np.float16)
+    spoken = [u for u in manifest.utterances if u.audio is not None and u.text]
+    frames = {u.id: max(1, round((u.seconds or 0) * rate)) if rate else len(u.text.split()) + 2 for u in spoken}
+    return FeatureData(
+        modality=modality,
+        arrays={id: pool[7 * n % 8192 : 7 * n % 8192 + count] for n, (id, count) in enumerate(frames.items())},
+        encoder=name,
+        frame_rate=rate,
+    )
+
+
+def _plain_recurrence(x: torch.Tensor, lengths: torch.Tensor, grus: Sequence[layers.BiGRU]) -> list[torch.Tensor]:
+    return [gru.plain(x, lengths) for gru in grus]
+
+
+class Way:
+    """A way to train, ready to do so many steps; each lives in a process of its own."""
+
+    def __init__(self, config: FitConfig, threads: int, kind: str) -> None:
+        torch.set_num_threads(threads)
+        self._opened = resolved(config)
+        self.plan = self._opened.__enter__()
+        self.fold = self.plan.folds[0]
+        self.train, self.validation, _ = sides(self.plan, self.fold).values()
+        self.stepper = Stepper(recipe_of(self.plan), self.plan.device, seed=0)
+        self.take = self._ours(shared=threads == 1) if kind == "ours" else self._plain()
+
+    def _ours(self, *, shared: bool) -> Callable[[int], list[float]]:
+        corpus = Loader(self.plan, shared=shared).corpus(self.fold).fitted(self.train)
+        batches = corpus.training_batches(self.train, self.plan.settings.batch, np.random.default_rng(0))
+        self.corpus = corpus
+
+        def take(steps: int) -> list[float]:
+            return [float(self.stepper.step(corpus, some, 0.5)) for some in islice(batches, steps)]
+
+        return take
+
+    def _plain(self) -> Callable[[int], list[float]]:
+        """A DataLoader over the store, padding, plain recurrences, Adam as it comes."""
+        plan, stepper, rows = self.plan, self.stepper, self.train
+        layers.bigrus = _plain_recurrence
+        sys.modules[stepper.model.__module__].__dict__.update(bigrus=_plain_recurrence)
+        stepper.optimiser = torch.optim.Adam(stepper.model.parameters(), lr=plan.settings.lr)
+        ids = [plan.utterances[i].id for i in rows]
+        classes = {u.id: int(label) for u, label in zip(plan.utterances, plan.labels, strict=True)}
+        names = {m: f.name for m, f in plan.features.items()}
+        dataset = UtteranceDataset(plan.config.store, list(names.values()), ids, transform=lambda u: classes[u.id])
+        limits = limits_of(plan)
+        fixed = limits if plan.model in FIXED else dict.fromkeys(limits)
+
+        def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+            batch: dict[str, Any] = {"labels": torch.tensor([i["target"] for i in items])}
+            for modality, name in names.items():
+                values = [i[name][: limits[modality]] for i in items]
+                batch[f"{modality}_lengths"] = torch.tensor([len(v) for v in values])
+                time = fixed[modality] or max(len(v) for v in values)
+                batch[modality] = torch.stack([torch.nn.functional.pad(v, (0, 0, 0, time - len(v))) for v in values])
+            return batch
+
+        statistics = Loader(plan).corpus(self.fold).fitted(rows).statistics or {}
+
+        def passes() -> Iterator[dict[str, Any]]:
+            while True:
+                loader = DataLoader(dataset, plan.settings.batch, shuffle=True, drop_last=True, collate_fn=collate)
+                yield from loader
+
+        batches = passes()
+
+        def step(batch: dict[str, Any]) -> float:
+            model = stepper.model.train()
+            for modality, (mean, scale) in statistics.items():
+                batch[modality] = (batch[modality] - mean) / scale
+            inputs = [batch.get(k) for m in ("audio", "text") for k in (m, f"{m}_lengths")]
+            frames, words = (0 if x is None else x.shape[1] for x in (inputs[0], inputs[2]))
+            draws = model.draw(len(batch["labels"]), frames, words, stepper.generator)
+            loss = model.loss(model(*inputs, draws=draws, progress=0.5), batch["labels"])
+            stepper.optimiser.zero_grad()
+            loss.backward()
+            stepper.optimiser.step()
+            return float(loss.detach())
+
+        self.step, self.dataset, self.collate = step, dataset, collate
+        return lambda steps: [step(batch) for batch in islice(batches, steps)]
+
+    def same_batches(self, steps: int) -> list[float]:
+        """Losses of the plain way over the batches that ours takes from its start."""
+        corpus = Loader(self.plan).corpus(self.fold)
+        order = corpus.training_batches(self.train, self.plan.settings.batch, np.random.default_rng(0))
+        place = {int(row): k for k, row in enumerate(self.train)}
+        return [
+            self.step(self.collate(self.dataset.__getitems__([place[int(i)] for i in some])))
+            for some in islice(order, steps)
+        ]
+
+
+_HERE: dict[str, Way] = {}
+
+
+def begin(config: FitConfig, threads: int, kind: str) -> None:
+    """In a process: make the way ready."""
+    _HERE["way"] = Way(config, threads, kind)
+
+
+def timed(steps: int) -> float:
+    """Seconds that so many steps take."""
+    started = time.perf_counter()
+    _HERE["way"].take(steps)
+    return time.perf_counter() - started
+
+
+def look_seconds() -> float:
+    """Seconds of one look at validation."""
+    way = _HERE["way"]
+    started = time.perf_counter()
+    predict(way.stepper.model, way.corpus, way.validation)
+    return time.perf_counter() - started
+
+
+def losses(steps: int, kind: str) -> list[float]:
+    """The losses of the first steps, the same batches either way; on a fresh process."""
+    way = _HERE["way"]
+    return way.take(steps) if kind == "ours" else way.same_batches(steps)
+
+
+def peak_megabytes() -> int:
+    """Of this process, what it shares with others included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def limits_of(plan: Plan) -> dict[str, int | None]:
+    """Frames and words that the model sees at most."""
+    cut = plan.settings if isinstance(plan.settings, SequenceConfig) else None
+    limits = {"audio": cut.max_frames if cut else None, "text": cut.max_words if cut else None}
+    return {m: limits[m] for m in plan.features}
+
+
+def work_of(options: argparse.Namespace, config: FitConfig) -> dict[str, float]:
+    """GFLOP of a step: of the true lengths, and as the plain way pads them; three forward passes each."""
+    del options
+    with resolved(config) as plan, FeatureStore(config.store) as store:
+        rng, limits = np.random.default_rng(0), limits_of(plan)
+        train = [u.id for u in plan.folds[0].train]
+        lengths = {m: _lengths(store, f.name, train, limits[m]) for m, f in plan.features.items()}
+        batch = plan.settings.batch
+        flops = _flops_of(plan, {m: int(t.max()) for m, t in lengths.items()})
+        true = flops(lengths["audio"], lengths["text"]).mean() * batch
+        chosen = rng.permutation(len(train))[: len(train) // batch * batch].reshape(-1, batch)
+        fixed = limits if plan.model in FIXED else {}
+        longest = {m: t[chosen].max(1) if not fixed else np.array([fixed[m]]) for m, t in lengths.items()}
+        padded = batch * flops(longest["audio"], longest["text"]).mean()
+        steps = sum(plan.settings.total_steps(len(f.train)) for f in plan.folds)
+    return {"true": 3e-9 * float(true), "padded": 3e-9 * float(padded), "steps": steps}
+
+
+def _lengths(store: FeatureStore, name: str, ids: Sequence[str], limit: int | None) -> np.ndarray[Any, Any]:
+    feature = store.feature(name)
+    found = feature.lengths[[feature.position[i] for i in ids]]
+    return found if limit is None else np.minimum(found, limit)
+
+
+def _flops_of(plan: Plan, most: dict[str, int]) -> Callable[[Any, Any], Any]:
+    """An utterance's forward pass as a function of its frames and words: a polynomial, from counts at some lengths."""
+    rate = USUAL[plan.spec.features["audio"]][1] or 1.0
+    points = [(round(most["audio"] * a), max(2, round(most["text"] * t))) for a in (0.1, 0.4, 1) for t in (0.1, 0.5, 1)]
+    counts = [cost(plan.spec, plan.settings, len(plan.protocol.classes), a / rate, t).flops for a, t in points]
+
+    def terms(frames: Any, words: Any) -> Any:
+        a, t = np.asarray(frames, float), np.asarray(words, float)
+        return np.stack([np.ones_like(a), a, t, a * a, t * t, a * t], axis=-1)
+
+    weights = np.linalg.lstsq(terms(*zip(*points, strict=True)), np.array(counts, float), rcond=None)[0]
+    return lambda frames, words: terms(frames, words) @ weights

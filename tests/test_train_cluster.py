@@ -1,0 +1,76 @@
+"""Folds and seeds on the workers of a Dask cluster, which are processes of their own, are those of one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import train_samples as samples
+from test_train_jobs import numbers
+
+from emofuse.common import cluster
+from emofuse.common.errors import UsageError
+from emofuse.train.run import fit
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with cluster.local(2, gpus=0) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("cluster")
+    samples.store(made / "tiny.h5")
+    samples.protocol_file(made)
+    return made
+
+
+def test_workers_give_what_one_process_gives(folder: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = samples.quietly(samples.config(folder, "one", "smcn", jobs=1, seeds=2, folds="1,2"))
+    monkeypatch.chdir(folder)  # the workers stand elsewhere
+    here = Path()
+    many = samples.quietly(samples.config(here, "many", "smcn", scheduler=address, seeds=2, folds="1,2"))
+    assert len(numbers(one)) == 1 + 2 * (1 + 2 + 2)
+    assert numbers(one) == numbers(many.resolve())
+
+
+def test_a_mistake_comes_back_as_it_is(folder: Path, address: str) -> None:
+    wrong = samples.config(folder, "wrong", "text", settings=("lr=1e30", "hidden=8"), scheduler=address)
+    with pytest.raises(UsageError, match="the training loss is nan"):
+        fit(wrong, say=lambda line: None)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_fold_alone(folder: Path, address: str) -> None:
+    asked = {"steps": 400, "settings": ("hidden=8", "batch=16"), "threads": 1}
+    one = samples.quietly(samples.config(folder, "whole", "smcn", jobs=1, **asked))
+    part = folder / "killed.part"
+
+    def kill() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not list(part.glob("fold_*")):
+            time.sleep(0.01)
+        with cluster.connected(address) as client:
+            victim = next(iter(client.run(os.getpid).values()))
+        os.kill(victim, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    many = samples.quietly(samples.config(folder, "killed", "smcn", scheduler=address, **asked))
+    killer.join()
+    assert numbers(one) == numbers(many)
+
+
+def test_what_cannot_work_is_refused_before_any_work(folder: Path, address: str) -> None:
+    with pytest.raises(UsageError, match="--jobs and --scheduler exclude each other"):
+        fit(samples.config(folder, "both", "smcn", scheduler=address, jobs=2), say=lambda line: None)
+    with pytest.raises(UsageError, match="expected an address such as"):
+        fit(samples.config(folder, "nowhere", "smcn", scheduler="nonsense"), say=lambda line: None)
+    assert not list((folder / "nowhere.part").glob("fold_*"))

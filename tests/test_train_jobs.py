@@ -1,0 +1,119 @@
+"""Folds and seeds on several processes give what one process gives, and end as one process ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import train_samples as samples
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.common.folder import read_json
+from emofuse.train import jobs
+from emofuse.train.run import fit, resolved
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("jobs")
+    samples.store(made / "tiny.h5")
+    samples.protocol_file(made)
+    return made
+
+
+def numbers(out: Path) -> list[bytes]:
+    """All that a run says, but for its times."""
+    return [p.read_bytes() for p in sorted(out.rglob("*")) if p.name in ("predictions.csv", "model.safetensors")]
+
+
+def test_two_processes_give_what_one_gives(folder: Path) -> None:
+    asked = {"seeds": 2, "threads": 1, "folds": "1,2"}
+    one = samples.quietly(samples.config(folder, "one", "smcn", jobs=1, **asked))
+    two = samples.quietly(samples.config(folder, "two", "smcn", jobs=2, **asked))
+    assert len(numbers(one)) == 1 + 2 * (1 + 2 + 2)
+    assert numbers(one) == numbers(two)
+    first, second = (read_json(out / "metrics.json") for out in (one, two))
+    assert first["mean"] == second["mean"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_mistake_is_one_line_however_many_there_are(folder: Path, jobs: int) -> None:
+    asked = samples.config(folder, f"wrong{jobs}", "text", settings=("lr=1e30", "hidden=8", "batch=16"), jobs=jobs)
+    with pytest.raises(UsageError, match="the training loss is nan"):
+        fit(asked, say=lambda line: None)
+
+
+def start(folder: Path, name: str) -> subprocess.Popen[str]:
+    words = [
+        "--store",
+        "tiny.h5",
+        "--model",
+        "smcn",
+        "--audio",
+        "logmel",
+        "--protocol",
+        "tiny4.toml",
+        "--steps",
+        "3000",
+    ]
+    words += ["--set", "hidden=8", "--jobs", "2", "--threads", "1", "--device", "cpu", "--out", name]
+    command = [sys.executable, "-c", "from emofuse.train.cli import main; main()", *words]
+    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def training(process: subprocess.Popen[str], part: Path) -> list[psutil.Process]:
+    """Its processes, once two folds are under way."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        if len(list(part.glob("fold_*"))) >= 2:
+            return psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.05)
+    pytest.fail(f"no two folds were under way: {process.communicate()}")
+
+
+def test_ctrl_c_ends_all_of_them(folder: Path) -> None:
+    process = start(folder, "stopped")
+    children = training(process, folder / "stopped.part")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def test_no_process_stays_when_the_first_is_killed(folder: Path) -> None:
+    process = start(folder, "orphans")
+    children = training(process, folder / "orphans.part")
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_a_process_that_dies_is_told_in_one_line(folder: Path) -> None:
+    process = start(folder, "killed")
+    children = training(process, folder / "killed.part")
+    workers = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+    os.kill(workers[0].pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == DataError.exit_code, err
+    assert "a process died, most often of memory: give fewer --jobs" in err
+    assert "Traceback" not in err
+
+
+def test_as_many_as_pay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with resolved(samples.config(folder, "plan", "smcn", steps=20)) as plan:
+        assert jobs.jobs_of(plan, 4) == 1  # done before others have started
+        long = replace(plan, settings=replace(plan.settings, steps=1_000_000))
+        monkeypatch.setattr(jobs, "cores", lambda: 3)
+        assert [jobs.jobs_of(long, units) for units in (1, 2, 8)] == [1, 2, 3]
+        assert [jobs.threads_of(long, n) for n in (1, 2, 3)] == [3, 1, 1]
+        asked = replace(plan, config=replace(plan.config, jobs=5, threads=2))
+        assert [jobs.jobs_of(asked, units) for units in (1, 8)] == [1, 5]
+        assert jobs.threads_of(asked, 5) == 2

@@ -1,0 +1,84 @@
+"""A step in pieces, where memory does not suffice, is the same step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import train_samples as samples
+
+from emofuse.common.errors import UsageError
+from emofuse.store import FeatureStore
+from emofuse.train.data import Batch, Corpus
+from emofuse.train.load import Loader
+from emofuse.train.plan import resolve
+from emofuse.train.resident import Indices
+from emofuse.train.run import recipe_of
+from emofuse.train.step import Stepper
+
+CPU = torch.device("cpu")
+SOME = np.arange(16)
+
+
+class Small(Corpus):
+    """A corpus of which no more than some utterances fit in memory at once."""
+
+    most: int = 5
+
+    def batch(self, indices: Indices) -> Batch:
+        if len(indices) > self.most:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+        return super().batch(indices)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Corpus]:
+    folder = tmp_path_factory.mktemp("step")
+    samples.store(folder / "tiny.h5")
+    samples.protocol_file(folder)
+    asked = samples.config(folder, "run", "concat")
+    with FeatureStore(folder / "tiny.h5") as store:
+        plan = resolve(store, asked)
+        return recipe_of(plan), Loader(plan).corpus(plan.folds[0]).fitted(SOME)
+
+
+def small(corpus: Corpus, most: int) -> Small:
+    found = Small(
+        modalities=corpus.modalities,
+        labels=corpus.labels,
+        standardised=corpus.standardised,
+        statistics=corpus.statistics,
+    )
+    object.__setattr__(found, "most", most)
+    return found
+
+
+def test_smaller_pieces_make_the_same_step(prepared: tuple[Any, Corpus], capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, corpus = prepared
+    whole, pieces = Stepper(recipe, CPU, 0), Stepper(recipe, CPU, 0)
+    for _ in range(3):
+        expected = whole.step(corpus, SOME, 0.5)
+        found = pieces.step(small(corpus, 5), SOME, 0.5)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(pieces.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    assert pieces.largest == 4
+    assert capsys.readouterr().err.splitlines() == [
+        "16 utterances at once do not fit in memory; going on with 8, batches as large as before",
+        "8 utterances at once do not fit in memory; going on with 4, batches as large as before",
+    ]
+
+
+def test_not_even_one_utterance(prepared: tuple[Any, Corpus]) -> None:
+    recipe, corpus = prepared
+    with pytest.raises(UsageError, match="not even one utterance at a time fits in memory"):
+        Stepper(recipe, CPU, 0).step(small(corpus, 0), SOME, 0.5)
+
+
+def test_other_errors_stay_what_they_are(prepared: tuple[Any, Corpus]) -> None:
+    recipe, corpus = prepared
+    broken = Corpus(modalities=corpus.modalities, labels=corpus.labels[:3], statistics=corpus.statistics)
+    with pytest.raises(IndexError):
+        Stepper(recipe, CPU, 0).step(broken, SOME, 0.5)

@@ -1,0 +1,120 @@
+"""One fold under one seed: train it, write down what was selected, and only then score its test side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emofuse.common import folder
+from emofuse.manifests.folds import Fold
+from emofuse.train import evaluate
+from emofuse.train.checkpoint import Recipe
+from emofuse.train.load import Loader
+from emofuse.train.loop import train
+from emofuse.train.plan import Plan
+from emofuse.train.resident import Indices
+from emofuse.train.resume import Keeper
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What every fold and every seed of a fit shares."""
+
+    plan: Plan
+    recipe: Recipe
+    loader: Loader
+    header: Sequence[str]
+    """What the report says on top."""
+    say: Say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What is trained on its own: a fold under a seed."""
+
+    seed: int
+    fold: int
+    """Its number."""
+    folder: Path
+    call: int
+    """The number of the call of `fit` that trains it."""
+
+    @property
+    def done(self) -> bool:
+        """Whether its test side has been scored."""
+        return (self.folder / evaluate.RESULT).exists()
+
+
+Advance = Callable[[Unit, int, str], None]
+"""Told of a unit's steps done, how many, and a note."""
+
+
+def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> None:
+    """Train a fold, from where its folder says that it stands, and score it.
+
+    Args:
+        on_step: Told each step done and a note for the progress line.
+    """
+    plan, recipe, target = work.plan, work.recipe, unit.folder
+    fold = next(f for f in plan.folds if f.number == unit.fold)
+    target.mkdir(exist_ok=True)
+    keeper = Keeper(target, plan.device)
+    training, validation, test = sides(plan, fold).values()
+    metric, seconds, corpus = plan.protocol.metrics[0], 0.0, work.loader.corpus(fold)
+    if not (target / evaluate.SELECTION).exists():
+        fitted = corpus.fitted(training)
+        trained = train(
+            recipe,
+            fitted,
+            training,
+            validation,
+            metric=metric,
+            seed=unit.seed,
+            class_weights=_class_weights(plan, training),
+            keep_all=plan.config.optimism,
+            keeper=keeper,
+            on_step=on_step,
+        )
+        seconds = trained.seconds
+        folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in trained.history])
+        rule = f"best validation {metric}, ties to the earlier" if len(validation) else "the last step"
+        assert fitted.statistics is not None
+        evaluate.write_selection(target, recipe, trained, fitted.statistics, rule)
+    keeper.remove()
+    about = {
+        "fold": fold.number,
+        "name": fold.name,
+        "validated": fold.validated,
+        "utterances": {side: len(members) for side, members in fold.sides.items()},
+        "seconds": round(seconds, 3),
+        "call": unit.call,
+    }
+    ids = [plan.utterances[i].id for i in test.tolist()]
+    evaluate.test(target, corpus, test, ids, plan.protocol.classes, about, plan.config.score_without)
+
+
+def sides(plan: Plan, fold: Fold) -> Mapping[str, Indices]:
+    """The places of a fold's utterances among the plan's: training, validation, test."""
+    place = {u.id: i for i, u in enumerate(plan.utterances)}
+    return {side: _indices(members, place) for side, members in fold.sides.items()}
+
+
+def _indices(side: tuple[Any, ...], place: Mapping[str, int]) -> Indices:
+    return np.array([place[u.id] for u in side], np.int64)
+
+
+def _class_weights(plan: Plan, training: Indices) -> Tensor | None:
+    """Balanced: n / (C n_c), as scikit-learn's; a class without a training utterance weighs nothing."""
+    if plan.config.class_weights == "none":
+        return None
+    counts = np.bincount(plan.labels[training], minlength=len(plan.protocol.classes))
+    weights = np.divide(len(training), len(counts) * counts, out=np.zeros(len(counts)), where=counts > 0)
+    return torch.from_numpy(weights.astype(np.float32)).to(plan.device)

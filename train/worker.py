@@ -1,0 +1,45 @@
+"""A process that trains folds for another one: it resolves the same fit anew, since open files do not travel."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from emofuse.common.errors import UsageError
+from emofuse.train.config import FitConfig
+from emofuse.train.fold import Work
+from emofuse.train.load import Loader
+
+
+class Worker:
+    """Resolves a fit when it is first needed, and keeps it.
+
+    Args:
+        config: As the user's, with this process's device.
+        identity: What the fit must come to: the other process's.
+    """
+
+    def __init__(self, config: FitConfig, identity: dict[str, Any]) -> None:
+        self.config, self.identity = config, identity
+        self._work: Work | None = None
+        self._stack = ExitStack()
+
+    def work(self) -> Work:
+        """The fit's work.
+
+        Raises:
+            UsageError, DataError: As `resolve` does, or the stores have changed.
+        """
+        if self._work is None:
+            from emofuse.train.run import prepared, resolved
+
+            plan = self._stack.enter_context(resolved(self.config))
+            if plan.identity() != self.identity:
+                raise UsageError(f"{self.config.store} was changed while it was being fitted: run the command again")
+            self._work = prepared(plan, Loader(plan, shared=True))
+        return self._work
+
+    def close(self) -> None:
+        """Let go of the stores."""
+        self._work = None
+        self._stack.close()
