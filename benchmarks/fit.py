@@ -54,8 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="a laid-out or real IEMOCAP")
     parser.add_argument("--model", action="append", dest="models", choices=MODELS)
-    parser.add_argument("--steps", type=int, default=20, help="of ours in a round, in each process")
-    parser.add_argument("--plain-steps", type=int, default=6, help="of the plain loop in a round")
+    parser.add_argument("--seconds", type=float, default=20.0, help="about, of each way in a round; two steps at least")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, help="processes of ours [one for each core; one on a GPU]")
     parser.add_argument("--device", default="cpu")
@@ -80,14 +79,14 @@ def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
     jobs = options.jobs or (1 if options.device.startswith("cuda") else cores())
     ours = [Side(config, max(1, cores() // jobs), "ours") for _ in range(jobs)]
     plain = Side(config, cores(), "plain")
-    for side in (*ours, plain):
-        side.ask(fit_case.timed, 2).result()
+    mine, theirs = (max(f.result() for f in [s.ask(fit_case.timed, 2) for s in side]) for side in (ours, [plain]))
+    steps, plain_steps = (max(2, round(options.seconds / (took / 2))) for took in (mine, theirs))
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     floors = []
     for _ in range(options.rounds):
-        took = [f.result() for f in [side.ask(fit_case.timed, options.steps) for side in ours]]
-        rates["ours"].append(jobs * options.steps / max(took))
-        rates["plain"].append(options.plain_steps / plain.ask(fit_case.timed, options.plain_steps).result())
+        took = [f.result() for f in [side.ask(fit_case.timed, steps) for side in ours]]
+        rates["ours"].append(jobs * steps / max(took))
+        rates["plain"].append(plain_steps / plain.ask(fit_case.timed, plain_steps).result())
         floors.append(product_rate(options.device))
         print(f"{config.model}: {rates['ours'][-1]:.2f} and {rates['plain'][-1]:.3f} steps/s", file=sys.stderr)
     look = ours[0].ask(fit_case.look_seconds).result()

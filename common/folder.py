@@ -95,6 +95,20 @@ def _unlike(name: str, before: Any, now: Any) -> list[str]:
     return [f"{name} ({', '.join(k for k in sorted({*before, *now}) if before.get(k) != now.get(k))})"]
 
 
+def refuse_other(folder: Path, run: Mapping[str, Any]) -> None:
+    """Refuse a folder whose config.json is of another run.
+
+    Raises:
+        UsageError: Says in which settings it differs.
+    """
+    differing = _differing(folder, run)
+    if differing:
+        raise UsageError(
+            f"{folder} holds a half-done run with other {differing}; "
+            "repeat its options to go on with it, delete it, or give another --out"
+        )
+
+
 def claim(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> Path:
     """Make or take up the `.part` folder of a run and write its config.json.
 
@@ -110,12 +124,7 @@ def claim(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> Path
         raise UsageError(f"{out} exists already; read it, delete it, or give another --out")
     calls = []
     if (part / "config.json").exists():
-        differing = _differing(part, config["run"])
-        if differing:
-            raise UsageError(
-                f"{part} holds a half-done run with other {differing}; "
-                "repeat its options to go on with it, delete it, or give another --out"
-            )
+        refuse_other(part, config["run"])
         calls = read_json(part / "config.json")["calls"]
     part.mkdir(parents=True, exist_ok=True)
     write_json(part / "config.json", {**config, "calls": [*calls, call]})

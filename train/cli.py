@@ -55,6 +55,8 @@ MODELS = (
     type=click.Choice(["audio", "text"]),
     help="Score test also with this modality absent, where the model allows it.",
 )
+@click.option("--search", "space", type=click.Path(path_type=Path), help="Search the space of a TOML file instead.")
+@click.option("--trials", type=click.IntRange(min=1), default=20, help="How many trials a search has in all.")
 @click.option("--limit", type=click.IntRange(min=1), help="So many utterances at most, evenly over folds and classes.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
@@ -63,7 +65,7 @@ MODELS = (
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each.  [default: the cores, shared out]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
 @command
-def fit(stores: tuple[Path, ...], **options: Any) -> None:
+def fit(stores: tuple[Path, ...], space: Path | None, trials: int, **options: Any) -> None:
     """Fit a fusion model from a store, cross-validate it, and leave a run folder.
 
     Example: fit --store cache/iemocap.h5 --model smcn
@@ -74,7 +76,13 @@ def fit(stores: tuple[Path, ...], **options: Any) -> None:
     from emofuse.train.config import FitConfig
     from emofuse.train.run import fit as run
 
-    finished = run(FitConfig(store=stores[0], more_stores=stores[1:], **options), say=say)
+    config = FitConfig(store=stores[0], more_stores=stores[1:], **options)
+    if space is not None:
+        from emofuse.train.search import search
+
+        search(config, space, trials, say=say)
+        return
+    finished = run(config, say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)
 
 

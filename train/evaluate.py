@@ -20,13 +20,17 @@ from emofuse.train.resident import Indices
 SELECTION, RESULT = "selection.json", "result.json"
 
 
-def write_selection(folder: Path, recipe: Recipe, trained: Trained, statistics: Statistics, rule: str) -> None:
-    """Write a fold's weights (all looks' too, if kept), then, last, which step was selected and by what rule."""
+def write_weights(folder: Path, recipe: Recipe, trained: Trained, statistics: Statistics) -> None:
+    """Write a fold's weights, all looks' too, if kept."""
     for step, state in trained.checkpoints.items():
         path = folder / "checkpoints" / f"step-{step:06d}.safetensors"
         path.parent.mkdir(exist_ok=True)
         checkpoint.save(path, recipe, state, statistics)
     checkpoint.save(folder / "model.safetensors", recipe, trained.model.state_dict(), statistics)
+
+
+def write_selection(folder: Path, trained: Trained, rule: str) -> None:
+    """Write, after the weights, which step was selected and by what rule."""
     write_json(folder / SELECTION, {"step": trained.step, "rule": rule, "validation": trained.validation})
 
 

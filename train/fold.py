@@ -46,11 +46,13 @@ class Unit:
     folder: Path
     call: int
     """The number of the call of `fit` that trains it."""
+    scored: bool = True
+    """Whether its test side is scored at the end; a search never does."""
 
     @property
     def done(self) -> bool:
-        """Whether its test side has been scored."""
-        return (self.folder / evaluate.RESULT).exists()
+        """Whether nothing is left to do."""
+        return (self.folder / (evaluate.RESULT if self.scored else evaluate.SELECTION)).exists()
 
 
 Advance = Callable[[Unit, int, str], None]
@@ -65,7 +67,7 @@ def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> Non
     """
     plan, recipe, target = work.plan, work.recipe, unit.folder
     fold = next(f for f in plan.folds if f.number == unit.fold)
-    target.mkdir(exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     keeper = Keeper(target, plan.device)
     training, validation, test = sides(plan, fold).values()
     metric, seconds, corpus = plan.protocol.metrics[0], 0.0, work.loader.corpus(fold)
@@ -87,8 +89,12 @@ def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> Non
         folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in trained.history])
         rule = f"best validation {metric}, ties to the earlier" if len(validation) else "the last step"
         assert fitted.statistics is not None
-        evaluate.write_selection(target, recipe, trained, fitted.statistics, rule)
+        if unit.scored:
+            evaluate.write_weights(target, recipe, trained, fitted.statistics)
+        evaluate.write_selection(target, trained, rule)
     keeper.remove()
+    if not unit.scored:
+        return
     about = {
         "fold": fold.number,
         "name": fold.name,

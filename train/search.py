@@ -1,0 +1,175 @@
+"""Hyper-parameters by search: each trial trains all folds and is judged on validation alone; no test is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import TYPE_CHECKING, Any
+
+from emofuse.common import folder
+from emofuse.common.console import table
+from emofuse.common.errors import UsageError
+from emofuse.common.progress import Progress
+from emofuse.train import evaluate, jobs
+from emofuse.train.config import FitConfig
+from emofuse.train.fold import Say, Unit
+from emofuse.train.load import Loader
+from emofuse.train.plan import Plan
+from emofuse.train.run import prepared, resolved
+from emofuse.train.space import Space, Value, pairs, read_space
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+JOURNAL = "trials.log"
+SHOWN = 5
+_NAME = "search"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A finished search: where it lies, and its best settings."""
+
+    out: Path
+    best: dict[str, Value]
+    value: float
+
+
+def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Found:
+    """Search the space in `path`, in `trials` trials in all; an interrupted search goes on.
+
+    Raises:
+        UsageError: Something about the options, the space, the store's contents or an existing folder.
+        DataError: A store is damaged.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise UsageError("--search needs optuna: pip install 'emofuse[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with resolved(config) as plan:
+        if any(not f.validation for f in plan.folds):
+            raise UsageError("--search judges trials on validation, which --select last does without: leave that out")
+        given = {pair.partition("=")[0].strip() for pair in config.settings}
+        given |= {name for name in ("steps", "epochs") if getattr(config, name) is not None}
+        space = read_space(path, plan.settings, tuple(plan.features), plan.ablation, given)
+        identity = plan.identity() | {"seeds": config.seeds, "space": space.record()}
+        name = f"{plan.protocol.name}-{plan.model}-search"
+        out = config.out or folder.named(config.runs, name, identity)
+        with folder.held(out):
+            _claim(out, plan, identity)
+            study = _study(out)
+            total = trials if space.size is None else min(trials, space.size)
+            metric = plan.protocol.metrics[0]
+            say(f"{plan.title} on {plan.protocol.name}: {total} trials of {', '.join(space.settings)}")
+            say(f"judged by the mean over folds of {metric} on {plan.protocol.validated_on}; test is never scored")
+            _trials(study, space, config, out, total, say)
+            return _told(study, config, plan, out, say)
+
+
+def _claim(out: Path, plan: Plan, identity: dict[str, Any]) -> None:
+    config = out / "config.json"
+    if config.exists():
+        folder.refuse_other(out, identity)
+        calls = folder.read_json(config)["calls"]
+    elif out.exists():
+        raise UsageError(f"{out} exists already and is no search: delete it, or give another --out")
+    else:
+        out.mkdir(parents=True)
+        calls = []
+    folder.write_json(config, {**plan.record(identity), "calls": [*calls, plan.call()]})
+
+
+def _study(out: Path) -> Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(out / JOURNAL)))
+    return optuna.create_study(storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True)
+
+
+def _trials(study: Study, space: Space, config: FitConfig, out: Path, total: int, say: Say) -> None:
+    from optuna.trial import Trial, TrialState
+
+    while True:
+        every = study.get_trials(deepcopy=False)
+        begun = [t.number for t in every if t.state == TrialState.RUNNING]  # an earlier call was interrupted there
+        if not begun and len(every) >= total:
+            return
+        number = begun[0] if begun else len(every)
+        study.sampler = space.sampler_for(config.seed, number)
+        if not begun and space.sampler == "grid":
+            study.enqueue_trial(space.combination(number))
+        trial = Trial(study, every[number]._trial_id) if begun else study.ask()
+        settings = space.asked(trial)
+        said = ", ".join(pairs(settings))
+        try:
+            value, spread = _judged(config, settings, out / "trials" / f"{number:04d}", f"trial {number + 1}/{total}")
+        except UsageError as error:  # settings that do not go together, or a loss that is no number
+            study.tell(trial, state=TrialState.FAIL)
+            say(f"trial {number + 1}/{total}: {said}: {error}")
+            continue
+        trial.set_user_attr("std", spread)
+        study.tell(trial, value)
+        say(f"trial {number + 1}/{total}: {said}: {value:.4f} ± {spread:.4f}")
+
+
+def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: str) -> tuple[float, float]:
+    """Mean and deviation over folds and seeds of the validation score, for settings beside those of the call."""
+    with resolved(replace(config, settings=(*config.settings, *pairs(settings)))) as plan:
+        seeds = range(config.seed, config.seed + config.seeds)
+        units = [
+            Unit(seed=seed, fold=f.number, folder=where / f"seed_{seed}" / f"fold_{f.number}", call=1, scored=False)
+            for seed in seeds
+            for f in plan.folds
+        ]
+        steps = sum(plan.settings.total_steps(len(f.train)) for f in plan.folds) * len(seeds)
+        todo = [unit for unit in units if not unit.done]
+        work = prepared(plan, Loader(plan))
+        with Progress(steps, title, "steps", steps * (len(units) - len(todo)) // len(units)) as progress:
+            jobs.run(work, todo, lambda unit, amount, note: progress.advance(amount, note))
+        metric = plan.protocol.metrics[0]
+        found = [folder.read_json(unit.folder / evaluate.SELECTION)["validation"][metric] for unit in units]
+    return mean(found), pstdev(found)
+
+
+def _told(study: Study, config: FitConfig, plan: Plan, out: Path, say: Say) -> Found:
+    """Write trials.csv and best.json; say the best trials and the command that tests the first of them."""
+    from optuna.trial import TrialState
+
+    done = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE and t.value is not None]
+    if not done:
+        raise UsageError("no trial came to a score; what went wrong with each stands above")
+    done.sort(key=lambda t: (-(t.value or 0.0), t.number))
+    metric = plan.protocol.metrics[0]
+    rows = [
+        {"trial": t.number + 1, metric: f"{t.value:.6f}", "std": f"{t.user_attrs['std']:.6f}", **t.params} for t in done
+    ]
+    folder.write_csv(out / "trials.csv", rows)
+    best: dict[str, Value] = done[0].params
+    value = float(done[0].value or 0.0)
+    folder.write_json(out / "best.json", {"settings": best, "validation": {metric: value}, "trial": done[0].number + 1})
+    header = [*rows[0]]
+    say("\n" + table(header, [[str(row[k]) for k in header] for row in rows[:SHOWN]]))
+    if len(plan.folds) > 1:
+        say("every group validates one fold: for a search that has never seen what is tested, search with --folds 1")
+    say(f"test these settings: {_command(config, best)}")
+    say(f"search: {out}")
+    return Found(out=out, best=best, value=value)
+
+
+def _command(config: FitConfig, best: dict[str, Value]) -> str:
+    words: list[str] = ["fit"]
+    stores: Sequence[Any] = (config.store, *config.more_stores)
+    words += [w for store in stores for w in ("--store", str(store))]
+    for option in ("test_store", "model", "ablation", "protocol", "audio", "text"):
+        value = getattr(config, option)
+        words += [f"--{option.replace('_', '-')}", f"{value}"] if value is not None else []
+    for option in ("steps", "epochs"):
+        value = getattr(config, option)
+        words += [f"--{option}", f"{value:g}"] if value is not None else []
+    words += [w for pair in (*config.settings, *pairs(best)) for w in ("--set", pair)]
+    return " ".join(f"'{w}'" if " " in w else w for w in words)
