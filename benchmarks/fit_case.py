@@ -66,12 +66,24 @@ class Way:
 
     def __init__(self, config: FitConfig, threads: int, kind: str) -> None:
         torch.set_num_threads(threads)
+        self.done = 0.0
+        """Steps, each counted by the true lengths of its utterances: rounds are short, and some batches long."""
         self._opened = resolved(config)
         self.plan = self._opened.__enter__()
         self.fold = self.plan.folds[0]
         self.train, self.validation, _ = sides(self.plan, self.fold).values()
         self.stepper = Stepper(recipe_of(self.plan), self.plan.device, seed=0)
         self.take = self._ours(shared=threads == 1) if kind == "ours" else self._plain()
+        longest = {m: int(f.lengths.max()) for m, f in self.plan.features.items()}
+        self.flops = _flops_of(self.plan, {m: min(n, limits_of(self.plan)[m] or n) for m, n in longest.items()})
+        sides_of = Loader(self.plan, shared=True).corpus(self.fold).modalities
+        self.lengths = {m: side.lengths.numpy() for m, side in sides_of.items()}
+        self.mean_work = float(self.work(self.train).mean())
+
+    def work(self, indices: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """What the true lengths of some utterances cost, in operations."""
+        found: np.ndarray[Any, Any] = self.flops(*(self.lengths[m][indices] for m in ("audio", "text")))
+        return found
 
     def _ours(self, *, shared: bool) -> Callable[[int], list[float]]:
         corpus = Loader(self.plan, shared=shared).corpus(self.fold).fitted(self.train)
@@ -79,7 +91,11 @@ class Way:
         self.corpus = corpus
 
         def take(steps: int) -> list[float]:
-            return [float(self.stepper.step(corpus, some, 0.5)) for some in islice(batches, steps)]
+            found = []
+            for some in islice(batches, steps):
+                self.done += float(self.work(some).mean() / self.mean_work)
+                found.append(float(self.stepper.step(corpus, some, 0.5)))
+            return found
 
         return take
 
@@ -90,6 +106,7 @@ class Way:
         sys.modules[stepper.model.__module__].__dict__.update(bigrus=_plain_recurrence)
         stepper.optimiser = torch.optim.Adam(stepper.model.parameters(), lr=plan.settings.lr)
         ids = [plan.utterances[i].id for i in rows]
+        place = {u.id: i for i, u in enumerate(plan.utterances)}
         classes = {u.id: int(label) for u, label in zip(plan.utterances, plan.labels, strict=True)}
         names = {m: f.name for m, f in plan.features.items()}
         dataset = UtteranceDataset(plan.config.store, list(names.values()), ids, transform=lambda u: classes[u.id])
@@ -97,7 +114,8 @@ class Way:
         fixed = limits if plan.model in FIXED else dict.fromkeys(limits)
 
         def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-            batch: dict[str, Any] = {"labels": torch.tensor([i["target"] for i in items])}
+            rows = np.array([place[i["id"]] for i in items])
+            batch: dict[str, Any] = {"labels": torch.tensor([i["target"] for i in items]), "rows": rows}
             for modality, name in names.items():
                 values = [i[name][: limits[modality]] for i in items]
                 batch[f"{modality}_lengths"] = torch.tensor([len(v) for v in values])
@@ -115,6 +133,7 @@ class Way:
         batches = passes()
 
         def step(batch: dict[str, Any]) -> float:
+            self.done += float(self.work(batch["rows"]).mean() / self.mean_work)
             model = stepper.model.train()
             for modality, (mean, scale) in statistics.items():
                 batch[modality] = (batch[modality] - mean) / scale
@@ -150,10 +169,11 @@ def begin(config: FitConfig, threads: int, kind: str) -> None:
 
 
 def timed(steps: int) -> float:
-    """Seconds that so many steps take."""
-    started = time.perf_counter()
-    _HERE["way"].take(steps)
-    return time.perf_counter() - started
+    """Seconds that so many steps of mean length take."""
+    way = _HERE["way"]
+    way.done, started = 0.0, time.perf_counter()
+    way.take(steps)
+    return (time.perf_counter() - started) * steps / way.done
 
 
 def look_seconds() -> float:

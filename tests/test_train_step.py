@@ -15,7 +15,7 @@ from emofuse.train.data import Batch, Corpus
 from emofuse.train.load import Loader
 from emofuse.train.plan import resolve
 from emofuse.train.resident import Indices
-from emofuse.train.run import recipe_of
+from emofuse.train.run import recipe_of, resolved
 from emofuse.train.step import Stepper
 
 CPU = torch.device("cpu")
@@ -82,3 +82,34 @@ def test_other_errors_stay_what_they_are(prepared: tuple[Any, Corpus]) -> None:
     broken = Corpus(modalities=corpus.modalities, labels=corpus.labels[:3], statistics=corpus.statistics)
     with pytest.raises(IndexError):
         Stepper(recipe, CPU, 0).step(broken, SOME, 0.5)
+
+
+def test_bf16_lies_near_fp32_and_is_another_run(prepared: tuple[Any, Corpus]) -> None:
+    recipe, corpus = prepared
+    exact, reduced = Stepper(recipe, CPU, 0), Stepper(recipe, CPU, 0, precision="bf16")
+    losses = [[float(s.step(corpus, SOME, 0.5)) for _ in range(5)] for s in (exact, reduced)]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    assert all(p.dtype == torch.float32 for p in reduced.model.parameters())
+
+
+def test_precision_is_part_of_a_run_and_tf32_a_gpus(tmp_path: Path) -> None:
+    samples.store(tmp_path / "tiny.h5")
+    samples.protocol_file(tmp_path)
+    with resolved(samples.config(tmp_path, "a", "smcn")) as plan:
+        plain = plan.identity()
+    with resolved(samples.config(tmp_path, "b", "smcn", precision="bf16")) as plan:
+        assert plan.identity() == plain | {"precision": "bf16"}
+    with (
+        pytest.raises(UsageError, match="--precision tf32 is a GPU's, and this is cpu"),
+        resolved(samples.config(tmp_path, "c", "smcn", precision="tf32")),
+    ):
+        pass
+
+
+def test_every_recurrent_model_trains_in_bf16(tmp_path: Path) -> None:
+    samples.store(tmp_path / "tiny.h5")
+    samples.protocol_file(tmp_path)
+    for model in ("smcn", "tfn", "cme"):
+        asked = samples.config(tmp_path, model, model, precision="bf16", steps=3, folds="1", audio="logmel")
+        assert (samples.quietly(asked) / "metrics.json").exists()

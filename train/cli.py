@@ -60,6 +60,12 @@ MODELS = (
 @click.option("--limit", type=click.IntRange(min=1), help="So many utterances at most, evenly over folds and classes.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    default="fp32",
+    help="Of the products in training steps; bf16 leaves looks and test in fp32.",
+)
 @click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds and seeds side by side.")
 @click.option("--scheduler", metavar="ADDRESS", help="Have the workers of a Dask cluster train: tcp://HOST:8786.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each.  [default: the cores, shared out]")

@@ -8,6 +8,8 @@ from typing import Literal
 
 from emofuse.common.location import Location
 
+Precision = Literal["fp32", "tf32", "bf16"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig:
@@ -38,6 +40,8 @@ class FitConfig:
     limit: int | None = None
     """So many utterances at most, spread evenly over folds and classes."""
     device: str = "auto"
+    precision: Precision = "fp32"
+    """Of the products in training steps; with bf16 looks and test are computed in fp32."""
     out: Path | None = None
     runs: Path = Path("runs")
     """Where run folders lie that `out` does not name."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from emofuse.train.resident import Indices, Resident
 
-EVALUATION_BATCH = 128
+EVALUATION_FRAMES = {"cpu": 4000, "cuda": 200_000}
+"""Frames and words of a batch that is only looked at, padding included: more leaves a processor's cache."""
 WINDOW_BATCHES = 16
 
 
@@ -68,9 +69,17 @@ class Corpus:
 
     def evaluation_batches(self, indices: Indices) -> Iterator[Indices]:
         """All of `indices`, longest first, so that little is padding."""
+        most = EVALUATION_FRAMES.get(self.labels.device.type, EVALUATION_FRAMES["cpu"])
+        both = sum(resident.lengths.numpy() for resident in self.modalities.values())
         ordered = indices[np.argsort(-self.lengths()[indices], kind="stable")]
-        for first in range(0, len(ordered), EVALUATION_BATCH):
-            yield ordered[first : first + EVALUATION_BATCH]
+        first = longest = 0
+        for end, frames in enumerate(both[ordered].tolist()):
+            longest = max(longest, frames)
+            if end > first and (end - first + 1) * longest > most:
+                yield ordered[first:end]
+                first, longest = end, frames
+        if first < len(ordered):
+            yield ordered[first:]
 
     def training_batches(self, indices: Indices, size: int, generator: np.random.Generator) -> Iterator[Indices]:
         """Batches of equal size without end, each of similar lengths.

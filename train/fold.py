@@ -81,6 +81,7 @@ def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> Non
             metric=metric,
             seed=unit.seed,
             class_weights=_class_weights(plan, training),
+            precision=plan.config.precision,
             keep_all=plan.config.optimism,
             keeper=keeper,
             on_step=on_step,

@@ -77,6 +77,8 @@ def _seconds(plan: Plan, units: int) -> float:
 
 def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int) -> None:
     plan = work.plan
+    threads = threads_of(plan, count)
+    work.say(f"{count} folds side by side, each in a process of {threads} thread{'s' * (threads > 1)}")
     work.loader.verify()
     context = multiprocessing.get_context("spawn")
     ticks, stop, devices = context.Queue(), context.Event(), context.Queue()
@@ -92,7 +94,7 @@ def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int) -> Non
 
     listener = threading.Thread(target=listen, name="progress", daemon=True)
     listener.start()
-    given = (plan.config, plan.identity(), threads_of(plan, count), devices, ticks, stop)
+    given = (plan.config, plan.identity(), threads, devices, ticks, stop)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=given)
     try:
         for done in as_completed([pool.submit(_unit, unit) for unit in units]):

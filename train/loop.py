@@ -16,6 +16,7 @@ from torch import Tensor
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.train.checkpoint import Recipe
+from emofuse.train.config import Precision
 from emofuse.train.data import Corpus
 from emofuse.train.models.base import FusionModel, Outputs
 from emofuse.train.resident import Indices
@@ -57,6 +58,7 @@ def train(
     metric: str,
     seed: int,
     class_weights: Tensor | None = None,
+    precision: Precision = "fp32",
     keep_all: bool = False,
     keeper: Keeper | None = None,
     on_step: Callable[[int, str], None] = lambda step, note: None,
@@ -71,11 +73,12 @@ def train(
 
     Args:
         metric: The score that selects, a key of `metrics.scores`.
+        precision: Of the products in a step; looks are computed in fp32.
         keeper: Where the state is kept at the looks, and from where an interrupted training goes on.
         on_step: Told each step done and a note for the progress line.
     """
     device, settings = corpus.labels.device, recipe.settings
-    stepper = Stepper(recipe, device, seed, class_weights)
+    stepper = Stepper(recipe, device, seed, class_weights, precision)
     model, optimiser, generator = stepper.model, stepper.optimiser, stepper.generator
     at = (keeper.restore(model, optimiser, generator) if keeper else None) or Kept()
     every = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))

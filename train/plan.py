@@ -109,6 +109,7 @@ class Plan:
             "score_without": list(self.config.score_without),
             "limit": self.config.limit,
             "seed": self.config.seed,
+            **({} if self.config.precision == "fp32" else {"precision": self.config.precision}),
             "folds": [f.number for f in self.folds],
             "protocol": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.protocol).items()},
             "corpus": self.protocol.corpus,
@@ -158,6 +159,8 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
                     f"models that can: {', '.join(able) or 'none other'}"
                 )
             )
+    if config.precision == "tf32" and device.type != "cuda":
+        problems.found.append(UsageError(f"--precision tf32 is a GPU's, and this is {device}; valid: fp32, bf16"))
     if config.jobs is not None and config.scheduler:
         problems.found.append(UsageError("--jobs and --scheduler exclude each other: pass one"))
     if config.seeds < 1 or config.allow_missing < 0:

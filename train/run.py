@@ -21,6 +21,7 @@ from emofuse.train.join import open_stores
 from emofuse.train.load import Loader
 from emofuse.train.models.base import Inputs
 from emofuse.train.plan import Plan, resolve
+from emofuse.train.step import set_products
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def prepared(plan: Plan, loader: Loader, say: Say = lambda line: None) -> Work:
     with torch.device("meta"):
         count = sum(p.numel() for p in recipe.build().parameters())
     if plan.device.type == "cuda":
+        set_products(plan.config.precision)
         # cuBLAS reads this when it starts; without it equal seeds may give unequal sums.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)

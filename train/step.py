@@ -11,6 +11,7 @@ from torch import Tensor
 from emofuse.common.errors import UsageError
 from emofuse.common.machine import out_of_memory
 from emofuse.train.checkpoint import Recipe
+from emofuse.train.config import Precision
 from emofuse.train.data import Corpus
 from emofuse.train.resident import Indices
 
@@ -21,9 +22,17 @@ class Stepper:
     Args:
         recipe: How the model is built, from `seed`.
         class_weights: [C], of the loss.
+        precision: What products are computed in: fp32, tf32 (see `set_products`) or bf16. Weights stay fp32.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, seed: int, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device,
+        seed: int,
+        class_weights: Tensor | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = recipe.build().to(device)
@@ -32,6 +41,7 @@ class Stepper:
         self.optimiser = torch.optim.Adam(
             self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         self.generator = torch.Generator(device).manual_seed(seed)
         self.largest = settings.batch
         """Utterances that go through the model at once: halved where memory does not suffice."""
@@ -61,7 +71,8 @@ class Stepper:
             audio, _, text, _ = batch.inputs
             frames, words = (0 if x is None else x.shape[1] for x in (audio, text))
             draws = model.draw(len(some), frames, words, self.generator)
-            part = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
+            with self.autocast:
+                part = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
             if len(some) < len(indices):
                 part = part * (len(some) / len(indices))
             part.backward()  # type: ignore[no-untyped-call]
@@ -79,3 +90,8 @@ class Stepper:
             f"{tried} utterances at once do not fit in memory; going on with {self.largest}, batches as large as before"
         )
         print(told, file=sys.stderr, flush=True)
+
+
+def set_products(precision: Precision) -> None:
+    """Have a GPU's matrix products, convolutions and recurrences computed in TF32, or not: torch's own default is mixed."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -94,6 +94,7 @@ class _Bidirectional(torch.autograd.Function):
     """
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any, x: Tensor, w_ih: Tensor, bias: Tensor, w_hh: Tensor, inside: Tensor, packed: Packing
     ) -> tuple[Tensor, ...]:
@@ -138,6 +139,7 @@ class _Bidirectional(torch.autograd.Function):
         return tuple(torch.cat(sided[g : g + 2], dim=1).view(*x.shape[:2], 2 * hidden) for g in range(0, directions, 2))
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *sides, w_ih, recurrent, gates, candidates, states = ctx.saved_tensors
         packed: Packing = ctx.packed

@@ -1,0 +1,120 @@
+"""Scores of a whole cross-validation, ours beside the plain loop, over some seeds; from any store.
+
+    python benchmarks/fit_scores.py --store cache/emodb.h5 --model audio --audio logmel --steps 300 --seeds 3
+    python benchmarks/fit_scores.py --store cache/meld.h5 --model text --text minilm --steps 1000 --seeds 3
+
+The plain loop: batches by chance, padded to a fixed length, `nn.GRU`, Adam unfused, one fold after the other. Both select on
+validation and score the test side once, by the same functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from emofuse.manifests.metrics import scores
+from emofuse.train import loop
+from emofuse.train.config import FitConfig
+from emofuse.train.data import Batch, Corpus
+from emofuse.train.fold import sides
+from emofuse.train.load import Loader
+from emofuse.train.models import layers
+from emofuse.train.resident import Indices
+from emofuse.train.run import recipe_of, resolved
+from emofuse.train.step import Stepper
+
+
+class Padded(Corpus):
+    """The same corpus in batches by chance, each padded to the longest utterance of all."""
+
+    def training_batches(self, indices: Indices, size: int, generator: np.random.Generator) -> Iterator[Indices]:
+        size = min(size, len(indices))
+        while True:
+            order = generator.permutation(indices)
+            yield from order[: len(order) // size * size].reshape(-1, size)
+
+    def batch(self, indices: Indices) -> Batch:
+        found = super().batch(indices)
+        inputs: list[Any] = list(found.inputs)
+        for at, modality in ((0, "audio"), (2, "text")):
+            if inputs[at] is not None:
+                more = int(self.modalities[modality].lengths.max()) - inputs[at].shape[1]
+                inputs[at] = torch.nn.functional.pad(inputs[at], (0, 0, 0, more))
+        return Batch(inputs=(inputs[0], inputs[1], inputs[2], inputs[3]), labels=found.labels)
+
+
+class PlainStepper(Stepper):
+    """Adam as it comes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        rate = self.optimiser.param_groups[0]["lr"]
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=rate)
+
+
+def plain_recurrence(x: torch.Tensor, lengths: torch.Tensor, grus: Sequence[layers.BiGRU]) -> list[torch.Tensor]:
+    return [gru.plain(x, lengths) for gru in grus]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--audio")
+    parser.add_argument("--text")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    options = parser.parse_args()
+    config = FitConfig(
+        store=options.store, model=options.model, audio=options.audio, text=options.text, steps=options.steps,
+        device="cpu",
+    )  # fmt: skip
+    found: dict[str, Any] = {"store": options.store.name, "model": options.model, "steps": options.steps}
+    with resolved(config) as plan:
+        found |= {"protocol": plan.protocol.name, "folds": len(plan.folds), "seeds": options.seeds}
+        for kind in ("ours", "plain"):
+            started = time.monotonic()
+            each = [cross_validated(plan, seed, plain=kind == "plain") for seed in range(options.seeds)]
+            found[kind] = {
+                name: f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f} over seeds"
+                for name in ("ua", "wa", "wf1")
+                for values in [[score[name] for score in each]]
+            } | {"seconds": round(time.monotonic() - started, 1)}
+            print(kind, found[kind], file=sys.stderr, flush=True)
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+
+
+def cross_validated(plan: Any, seed: int, *, plain: bool) -> dict[str, float]:
+    """Scores of all folds' test predictions pooled."""
+    if plain:
+        loop.Stepper = PlainStepper  # type: ignore[misc]
+        layers.bigrus = plain_recurrence  # type: ignore[assignment]
+    recipe, loader = recipe_of(plan), Loader(plan)
+    labels: list[int] = []
+    guesses: list[int] = []
+    for fold in plan.folds:
+        train, validation, test = sides(plan, fold).values()
+        corpus = loader.corpus(fold)
+        if plain:
+            corpus = Padded(modalities=corpus.modalities, labels=corpus.labels, standardised=corpus.standardised)
+        fitted = corpus.fitted(train)
+        done = loop.train(recipe, fitted, train, validation, metric=plan.protocol.metrics[0], seed=seed)
+        guesses += loop.predict(done.model, fitted, test)[0].argmax(1).tolist()
+        labels += plan.labels[test].tolist()
+    return scores(np.array(labels), np.array(guesses))
+
+
+if __name__ == "__main__":
+    main()
