@@ -3,8 +3,8 @@
     python benchmarks/fit_scores.py --store cache/emodb.h5 --model audio --audio logmel --steps 300 --seeds 3
     python benchmarks/fit_scores.py --store cache/meld.h5 --model text --text minilm --steps 1000 --seeds 3
 
-The plain loop: batches by chance, padded to a fixed length, `nn.GRU`, Adam unfused, one fold after the other. Both select on
-validation and score the test side once, by the same functions.
+The plain loop: batches by chance, padded to a fixed length, `nn.GRU`, Adam unfused, one fold after the other. Both
+select on validation and score the test side once, by the same functions.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Corpus:
     def evaluation_batches(self, indices: Indices) -> Iterator[Indices]:
         """All of `indices`, longest first, so that little is padding."""
         most = EVALUATION_FRAMES.get(self.labels.device.type, EVALUATION_FRAMES["cpu"])
-        both = sum(resident.lengths.numpy() for resident in self.modalities.values())
+        both = np.sum([resident.lengths.numpy() for resident in self.modalities.values()], axis=0)
         ordered = indices[np.argsort(-self.lengths()[indices], kind="stable")]
         first = longest = 0
         for end, frames in enumerate(both[ordered].tolist()):

@@ -93,5 +93,5 @@ class Stepper:
 
 
 def set_products(precision: Precision) -> None:
-    """Have a GPU's matrix products, convolutions and recurrences computed in TF32, or not: torch's own default is mixed."""
+    """Have a GPU's products, convolutions and recurrences computed in TF32, or not: torch's own default is mixed."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"

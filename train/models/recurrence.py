@@ -10,7 +10,8 @@ first, time step after time step, each with only those utterances that are still
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
-class Packing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Packing:
     """Where the N true frames of a padded batch [B, T] lie when they are packed."""
 
     counts: list[int]
@@ -94,7 +96,7 @@ class _Bidirectional(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(
         ctx: Any, x: Tensor, w_ih: Tensor, bias: Tensor, w_hh: Tensor, inside: Tensor, packed: Packing
     ) -> tuple[Tensor, ...]:
@@ -139,7 +141,7 @@ class _Bidirectional(torch.autograd.Function):
         return tuple(torch.cat(sided[g : g + 2], dim=1).view(*x.shape[:2], 2 * hidden) for g in range(0, directions, 2))
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *sides, w_ih, recurrent, gates, candidates, states = ctx.saved_tensors
         packed: Packing = ctx.packed
