@@ -218,12 +218,13 @@ def same(one: Path, other: Path) -> None:
 # The signal must come while the second fold is half done, on a fast machine too.
 LINGER = """
 import time
-write = trainingfile.tensorfile.write
-def write_and_linger(path, *rest):
-    write(path, *rest)
-    if path.name == "training.safetensors" and path.parent.name == "fold_2":
+write = trainingfile.TrainingFile.write
+def write_and_linger(kept, collect):
+    write(kept, collect)
+    kept.settle()
+    if kept.path.exists() and kept.path.parent.name == "fold_2":
         time.sleep(60)
-trainingfile.tensorfile.write = write_and_linger
+trainingfile.TrainingFile.write = write_and_linger
 """
 
 
