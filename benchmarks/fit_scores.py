@@ -73,11 +73,12 @@ def main() -> None:
     parser.add_argument("--text")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--allow-missing", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
     config = FitConfig(
         store=options.store, model=options.model, audio=options.audio, text=options.text, steps=options.steps,
-        device="cpu",
+        device="cpu", allow_missing=options.allow_missing,
     )  # fmt: skip
     found: dict[str, Any] = {"store": options.store.name, "model": options.model, "steps": options.steps}
     with resolved(config) as plan:

@@ -31,7 +31,10 @@ class EmofuseError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """What another process needs of it: what it says, how the command ends, and the notes."""
-        return DataError if self.exit_code == DAMAGED else UsageError, (str(self),), self.__dict__
+        kind: type[EmofuseError] = type(self)
+        if kind.__init__ is not Exception.__init__:  # it was built of other words than what it says
+            kind = DataError if self.exit_code == DAMAGED else UsageError
+        return kind, (str(self),), self.__dict__
 
 
 class UsageError(EmofuseError):

@@ -23,18 +23,24 @@ def free_bytes() -> float:
             found.append(float(lines["MemAvailable"].split()[0]) * 1024)
     elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) / 2)
-    group = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError):  # no control group, or one of the older kind
-        most = (group / "memory.max").read_text().strip()
-        if most != "max":
-            found.append(float(most) - float((group / "memory.current").read_text()))
+        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].strip("/")
+        top = Path("/sys/fs/cgroup")
+        for group in {top, top / own}:
+            most = (group / "memory.max").read_text().strip() if (group / "memory.max").is_file() else "max"
+            if most != "max":
+                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                # Pages of files that nobody has used for a while are given up as soon as somebody asks.
+                used = float((group / "memory.current").read_text()) - float(stat.get("inactive_file", 0))
+                found.append(float(most) - used)
     return max(0.0, min(found))
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory did not suffice: torch names a full GPU by a class, a full host by a text."""
+    said = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
+        or any(words in str(error) for words in said)
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from test_train_jobs import numbers
 
 from emofuse.common import cluster
 from emofuse.common.errors import UsageError
+from emofuse.common.locking import lock
 from emofuse.train.run import fit
 
 
@@ -45,6 +48,24 @@ def test_a_mistake_comes_back_as_it_is(folder: Path, address: str) -> None:
     wrong = samples.config(folder, "wrong", "text", settings=("lr=1e30", "hidden=8"), scheduler=address)
     with pytest.raises(UsageError, match="the training loss is nan"):
         fit(wrong, say=lambda line: None)
+
+
+def test_workers_stop_when_their_call_has_ended(folder: Path, address: str) -> None:
+    words = ["--store", "tiny.h5", "--model", "smcn", "--audio", "logmel", "--protocol", "tiny4.toml", "--folds", "1,2"]
+    words += ["--steps", "100000", "--set", "hidden=8", "--scheduler", address, "--device", "cpu", "--out", "long"]
+    command = [sys.executable, "-c", "from emofuse.train.cli import main; main()", *words]
+    process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    locks = folder / "long.part"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and len(list(locks.glob("fold_*"))) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    for number in (1, 2):  # nobody trains any more
+        with lock(locks / f".fold_{number}.lock", "{holder}", wait=20):
+            pass
 
 
 @pytest.mark.slow

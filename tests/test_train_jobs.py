@@ -108,7 +108,7 @@ def test_a_process_that_dies_is_told_in_one_line(folder: Path) -> None:
 
 
 def test_as_many_as_pay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with resolved(samples.config(folder, "plan", "smcn", steps=20)) as plan:
+    with resolved(samples.config(folder, "plan", "smcn", steps=20, jobs=None)) as plan:
         assert jobs.jobs_of(plan, 4) == 1  # done before others have started
         long = replace(plan, settings=replace(plan.settings, steps=1_000_000))
         monkeypatch.setattr(jobs, "cores", lambda: 3)

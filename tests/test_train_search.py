@@ -95,6 +95,31 @@ def test_settings_that_cannot_be_trained_are_told_and_passed_over(folder: Path) 
     assert any("the training loss is nan" in line for line in told)
 
 
+def test_what_is_no_fault_of_the_settings_ends_the_search_and_is_no_trial(folder: Path) -> None:
+    asked = config(folder, "gone", scheduler="nonsense")
+    with pytest.raises(UsageError, match="expected an address such as"):
+        search(asked, folder / "space.toml", 2, lambda line: None)
+    found = search(config(folder, "gone"), folder / "space.toml", 2, lambda line: None)
+    assert sorted(row["trial"] for row in bare(found.out)) == ["1", "2"]
+
+
+def test_the_command_that_tests_the_best_is_of_the_same_task(folder: Path) -> None:
+    told: list[str] = []
+    asked = config(folder, "said", class_weights="balanced", seeds=2, limit=40, threads=1)
+    search(asked, folder / "space.toml", 1, told.append)
+    (command,) = [line for line in told if line.startswith("test these settings: ")]
+    for words in ("--class-weights balanced", "--seeds 2", "--limit 40", "--folds 1,2", "--steps 10", "--threads 1"):
+        assert words in command
+
+
+def test_a_folder_that_is_no_search_and_options_without_effect(folder: Path) -> None:
+    done = samples.quietly(samples.config(folder, "fit", "concat"))
+    with pytest.raises(UsageError, match="exists already and is no search"):
+        search(config(folder, done.name), folder / "space.toml", 1, lambda line: None)
+    with pytest.raises(UsageError, match="--optimism has no effect"):
+        search(config(folder, "idle", optimism=True), folder / "space.toml", 1, lambda line: None)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -105,6 +130,8 @@ def test_settings_that_cannot_be_trained_are_told_and_passed_over(folder: Path) 
         ("hidden = [-4, 8]", "hidden is -4; expected a number above 0"),
         ('sampler = "grid"\nlr = { low = 1e-5, high = 1 }', "a grid needs choices"),
         ('sampler = "best"\nlr = [1]', "sampler is 'best'; valid: tpe, random, grid"),
+        ("lr = { low = 1, high = 2, log = 'no' }", "lr: log is 'no'; valid: true, false"),
+        ("batch = { low = 16, high = 20, step = 0.5 }", "expected a whole number"),
         ("", "it names no setting"),
         ("lr = [", "is not TOML"),
         ("steps = [10, 20]", "steps is given on the command line, too"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,14 @@ from typing import Any
 from emofuse.common.cluster import Seen, alike, connected, results, seen, sees, token_in
 from emofuse.common.errors import UsageError
 from emofuse.common.location import Location
+from emofuse.common.locking import lock
 from emofuse.train.config import FitConfig
 from emofuse.train.fold import Advance, Unit, Work, fit_fold
 from emofuse.train.worker import Worker
 
+TOKEN, LOOK_SECONDS, PATIENCE = "under-way", 1.0, 60.0
+"""The file that says that a call lives, how often it is looked at, and how long a fold waits for another worker."""
+BUSY = "another worker still trains fold {unit.fold} of seed {unit.seed} ({{holder}}): wait for it, or stop it"
 PACKAGES = ("emofuse", "torch", "numpy", "scikit-learn", "h5py")
 """What all must compute with alike."""
 
@@ -32,22 +37,27 @@ def run(work: Work, units: Sequence[Unit], advance: Advance, address: str) -> No
     steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
     paths = {str(path): path.stat().st_size for path in _paths(config)}
     with connected(address) as client:
-        with token_in(units[0].folder.parent, "token") as (token, content):
+        folder = units[0].folder.parent
+        for left in folder.glob(f".{TOKEN}.*"):  # of a call that was killed; its workers stop now
+            left.unlink(missing_ok=True)
+        # It lies there as long as this call lives: workers that no longer see it stop.
+        with token_in(folder, TOKEN) as (token, content):
             alike(client, _look, (paths, token, content, config.device), PACKAGES)
-        work.loader.verify()
-        call, identity = uuid.uuid4().hex, plan.identity()
-        futures = {
-            client.submit(
-                _train,
-                config,
-                identity,
-                replace(unit, folder=unit.folder.resolve()),
-                key=f"{plan.title}-{unit.seed}-{unit.fold}-{call}",
-            ): unit
-            for unit in units
-        }
-        for unit, done in results(client, futures, "give them more, or a smaller --set batch"):
-            advance(unit, steps[unit.fold] - done, "")
+            work.loader.verify()
+            call, identity = uuid.uuid4().hex, plan.identity()
+            futures = {
+                client.submit(
+                    _train,
+                    config,
+                    identity,
+                    replace(unit, folder=unit.folder.resolve()),
+                    token,
+                    key=f"{plan.title}-{unit.seed}-{unit.fold}-{call}",
+                ): unit
+                for unit in units
+            }
+            for unit, done in results(client, futures, "give them more, or a smaller --set batch"):
+                advance(unit, steps[unit.fold] - done, "")
 
 
 def _whole(config: FitConfig) -> FitConfig:
@@ -95,8 +105,10 @@ _WORKERS: dict[str, Worker] = {}
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _train(config: FitConfig, identity: dict[str, Any], unit: Unit) -> int:
-    """On a worker: train and score a fold; gives the step that it went on from."""
+def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> int:
+    """On a worker: train and score a fold while `token` is there; gives the step that it went on from."""
+    import torch
+
     from emofuse.train.plan import find_device
     from emofuse.train.resume import Keeper
 
@@ -107,6 +119,21 @@ def _train(config: FitConfig, identity: dict[str, Any], unit: Unit) -> int:
                 other.close()
             _WORKERS.clear()
             _WORKERS[asked] = Worker(config, identity)
-        went_on_from = Keeper(unit.folder, find_device(config.device)).step
-        fit_fold(_WORKERS[asked].work(), unit, lambda step, note: None)
-        return went_on_from
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        looked = time.monotonic()
+
+        def on_step(step: int, note: str) -> None:
+            nonlocal looked
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                if not token.exists():
+                    raise UsageError("the call that this worker trained for has ended")
+
+        # A worker that was given up may still be at it, or one whose call has ended a moment ago.
+        unit.folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock(unit.folder.with_name(f".{unit.folder.name}.lock"), BUSY.format(unit=unit), wait=PATIENCE):
+            went_on_from = Keeper(unit.folder, find_device(config.device)).step
+            if not unit.done:
+                fit_fold(_WORKERS[asked].work(), unit, on_step)
+            return went_on_from

@@ -47,7 +47,8 @@ class FitConfig:
     """Where run folders lie that `out` does not name."""
     threads: int | None = None
     """Of each process."""
-    jobs: int | None = None
-    """Processes that train folds; none: as many as pay."""
+    jobs: int | None = 1
+    """Processes that train folds; none: as many as pay. More than one start this program anew, so a script that asks
+    for them has its own work under `if __name__ == "__main__"`."""
     scheduler: str | None = None
     """Address of a Dask scheduler whose workers train them instead."""

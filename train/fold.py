@@ -103,6 +103,7 @@ def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> Non
         "utterances": {side: len(members) for side, members in fold.sides.items()},
         "seconds": round(seconds, 3),
         "call": unit.call,
+        "threads": torch.get_num_threads(),
     }
     ids = [plan.utterances[i].id for i in test.tolist()]
     evaluate.test(target, corpus, test, ids, plan.protocol.classes, about, plan.config.score_without)

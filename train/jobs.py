@@ -108,7 +108,7 @@ def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int) -> Non
         stop.set()
         pool.shutdown(cancel_futures=True)
         ticks.put(None)
-        listener.join()
+        listener.join(TICK_SECONDS * 50)  # a process that was killed may have taken the queue with it
 
 
 class _StoppedError(Exception):

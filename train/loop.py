@@ -26,6 +26,10 @@ from emofuse.train.step import Stepper
 EVALUATIONS = 10
 
 
+class DivergedError(UsageError):
+    """A training whose loss is no number any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What training one fold gives."""
@@ -69,7 +73,7 @@ def train(
     earlier look.
 
     Raises:
-        UsageError: The loss is no longer finite.
+        DivergedError: The loss is no longer finite.
 
     Args:
         metric: The score that selects, a key of `metrics.scores`.
@@ -91,7 +95,7 @@ def train(
         if step in due:
             loss = float(loss_sum) / since
             if not np.isfinite(loss):
-                raise UsageError(
+                raise DivergedError(
                     f"the training loss is {loss} by step {step}: lower the learning rate, "
                     f"--set lr={settings.lr / 10:g}"
                 )

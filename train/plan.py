@@ -161,7 +161,7 @@ def resolve(store: AnyStore, config: FitConfig) -> Plan:
             )
     if config.precision == "tf32" and device.type != "cuda":
         problems.found.append(UsageError(f"--precision tf32 is a GPU's, and this is {device}; valid: fp32, bf16"))
-    if config.jobs is not None and config.scheduler:
+    if config.jobs not in (None, 1) and config.scheduler:
         problems.found.append(UsageError("--jobs and --scheduler exclude each other: pass one"))
     if config.seeds < 1 or config.allow_missing < 0:
         problems.found.append(UsageError("--seeds is at least 1 and --allow-missing at least 0"))

@@ -6,6 +6,7 @@ What the store holds in half precision stays so; a batch becomes float32 when it
 from __future__ import annotations
 
 import mmap
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,9 +102,13 @@ class Resident:
         whole = feature.lengths[at]
         source, spec = feature.store.source, feature.spec
         assert isinstance(source, LocalFile)
-        # Copy on write, since torch takes no read-only buffer; nobody writes.
-        raw = mmap.mmap(source.descriptor, 0, access=mmap.ACCESS_COPY)
-        flat = torch.frombuffer(raw, dtype=torch.uint8, count=feature.nbytes, offset=feature.values_offset)
+        # Read-only: the system would count a writable copy as memory, however little of it is ever there.
+        before = feature.values_offset % mmap.ALLOCATIONGRANULARITY
+        first, count = feature.values_offset - before, feature.nbytes
+        raw = mmap.mmap(source.descriptor, before + count, access=mmap.ACCESS_READ, offset=first)
+        with warnings.catch_warnings():  # torch warns of what nobody may write to, and nobody does
+            warnings.simplefilter("ignore", UserWarning)
+            flat = torch.frombuffer(raw, dtype=torch.uint8, count=count, offset=before)
         return Resident(
             values=flat.view(-1, spec.frame_bytes),
             mapped_as=(MAPPED[spec.dtype], spec.frame_shape),

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from emofuse.common import folder
 from emofuse.common.console import table
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import UsageError, complain
 from emofuse.common.progress import Progress
 from emofuse.train import evaluate, jobs
 from emofuse.train.config import FitConfig
 from emofuse.train.fold import Say, Unit
 from emofuse.train.load import Loader
+from emofuse.train.loop import DivergedError
 from emofuse.train.plan import Plan
 from emofuse.train.run import prepared, resolved
-from emofuse.train.space import Space, Value, pairs, read_space
+from emofuse.train.space import Space, UnfitError, Value, pairs, read_space
 
 if TYPE_CHECKING:
     from optuna import Study
 
 JOURNAL = "trials.log"
 SHOWN = 5
+_ELSEWHERE = ("store", "more_stores", "settings", "optimism", "score_without", "out", "runs", "jobs", "scheduler")
+"""Options that the command of the best settings has in another way, or does not need."""
 _NAME = "search"
 
 
@@ -48,6 +52,8 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Foun
         import optuna
     except ModuleNotFoundError:
         raise UsageError("--search needs optuna: pip install 'emofuse[search]'") from None
+    idle = {"--optimism": config.optimism, "--score-without": config.score_without}
+    complain([f"{option} has no effect: no test is scored" for option, given in idle.items() if given], "--search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with resolved(config) as plan:
         if any(not f.validation for f in plan.folds):
@@ -65,20 +71,19 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Foun
             metric = plan.protocol.metrics[0]
             say(f"{plan.title} on {plan.protocol.name}: {total} trials of {', '.join(space.settings)}")
             say(f"judged by the mean over folds of {metric} on {plan.protocol.validated_on}; test is never scored")
-            _trials(study, space, config, out, total, say)
+            _trials(study, space, plan, out, total, say)
             return _told(study, config, plan, out, say)
 
 
 def _claim(out: Path, plan: Plan, identity: dict[str, Any]) -> None:
     config = out / "config.json"
-    if config.exists():
+    calls = []
+    if out.exists():
+        if not (out / JOURNAL).exists():
+            raise UsageError(f"{out} exists already and is no search: give another --out, or delete it")
         folder.refuse_other(out, identity)
         calls = folder.read_json(config)["calls"]
-    elif out.exists():
-        raise UsageError(f"{out} exists already and is no search: delete it, or give another --out")
-    else:
-        out.mkdir(parents=True)
-        calls = []
+    out.mkdir(parents=True, exist_ok=True)
     folder.write_json(config, {**plan.record(identity), "calls": [*calls, plan.call()]})
 
 
@@ -91,30 +96,33 @@ def _study(out: Path) -> Study:
     return optuna.create_study(storage=storage, study_name=_NAME, direction="maximize", load_if_exists=True)
 
 
-def _trials(study: Study, space: Space, config: FitConfig, out: Path, total: int, say: Say) -> None:
+def _trials(study: Study, space: Space, plan: Plan, out: Path, total: int, say: Say) -> None:
     from optuna.trial import Trial, TrialState
 
+    config = plan.config
     while True:
         every = study.get_trials(deepcopy=False)
-        begun = [t.number for t in every if t.state == TrialState.RUNNING]  # an earlier call was interrupted there
-        if not begun and len(every) >= total:
+        begun = [t for t in every if t.state == TrialState.RUNNING]  # an earlier call was interrupted there
+        waiting = any(t.state == TrialState.WAITING for t in every)  # or just before
+        if not begun and not waiting and len(every) >= total:
             return
-        number = begun[0] if begun else len(every)
-        study.sampler = space.sampler_for(config.seed, number)
-        if not begun and space.sampler == "grid":
-            study.enqueue_trial(space.combination(number))
-        trial = Trial(study, every[number]._trial_id) if begun else study.ask()
+        study.sampler = space.sampler_for(config.seed, begun[0].number if begun else len(every))
+        if space.sampler == "grid" and not begun and not waiting:
+            study.enqueue_trial(space.combination(len(every)))
+        trial = Trial(study, begun[0]._trial_id) if begun else study.ask()
         settings = space.asked(trial)
-        said = ", ".join(pairs(settings))
+        title = f"trial {trial.number + 1}/{total}"
+        said = f"{title}: {', '.join(pairs(settings))}"
         try:
-            value, spread = _judged(config, settings, out / "trials" / f"{number:04d}", f"trial {number + 1}/{total}")
-        except UsageError as error:  # settings that do not go together, or a loss that is no number
+            space.check(settings, plan)
+            value, spread = _judged(config, settings, out / "trials" / f"{trial.number:04d}", title)
+        except (DivergedError, UnfitError) as error:
             study.tell(trial, state=TrialState.FAIL)
-            say(f"trial {number + 1}/{total}: {said}: {error}")
+            say(f"{said}: {error}")
             continue
         trial.set_user_attr("std", spread)
         study.tell(trial, value)
-        say(f"trial {number + 1}/{total}: {said}: {value:.4f} ± {spread:.4f}")
+        say(f"{said}: {value:.4f} ± {spread:.4f}")
 
 
 def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: str) -> tuple[float, float]:
@@ -162,14 +170,13 @@ def _told(study: Study, config: FitConfig, plan: Plan, out: Path, say: Say) -> F
 
 
 def _command(config: FitConfig, best: dict[str, Value]) -> str:
+    """The call of `fit` that tests the best settings: all that decides its numbers, as this call had it."""
     words: list[str] = ["fit"]
     stores: Sequence[Any] = (config.store, *config.more_stores)
     words += [w for store in stores for w in ("--store", str(store))]
-    for option in ("test_store", "model", "ablation", "protocol", "audio", "text"):
-        value = getattr(config, option)
-        words += [f"--{option.replace('_', '-')}", f"{value}"] if value is not None else []
-    for option in ("steps", "epochs"):
-        value = getattr(config, option)
-        words += [f"--{option}", f"{value:g}"] if value is not None else []
+    for field in fields(FitConfig):
+        value = getattr(config, field.name)
+        if field.name not in _ELSEWHERE and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
     words += [w for pair in (*config.settings, *pairs(best)) for w in ("--set", pair)]
-    return " ".join(f"'{w}'" if " " in w else w for w in words)
+    return shlex.join(words)

@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from optuna import Trial
     from optuna.samplers import BaseSampler
 
+    from emofuse.train.plan import Plan
+
 SAMPLERS = ("tpe", "random", "grid")
 Value = float | int | str | bool
+
+
+class UnfitError(UsageError):
+    """Settings that do not go together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ class Range:
     @property
     def ends(self) -> Sequence[Value]:
         """What is tried beforehand: if these may be, so may what lies between."""
-        return (self.low, self.high)
+        return (self.low, self.high, *([] if self.step is None else [self.low + self.step]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,17 @@ class Space:
 
         own = seed * 1_000_003 + number
         return samplers.RandomSampler(seed=own) if self.sampler != "tpe" else samplers.TPESampler(seed=own)
+
+    def check(self, settings: Mapping[str, Value], plan: Plan) -> None:
+        """Refuse what a trial proposes, where it does not fit together.
+
+        Raises:
+            UnfitError: Says what does not.
+        """
+        try:
+            with_settings(plan.settings, pairs(settings), tuple(plan.features), plan.ablation)
+        except UsageError as error:
+            raise UnfitError(str(error)) from None
 
     def combination(self, number: int) -> dict[str, Value]:
         """What the trial of this number has in a grid."""
@@ -159,6 +176,8 @@ def _where(key: str, words: Any) -> Range | Choices:
     numbers = [found.low, found.high, *([] if found.step is None else [found.step])]
     if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or not found.low < found.high:
         raise UsageError(f"{expected}; low below high")
+    if not isinstance(found.log, bool):
+        raise UsageError(f"{key}: log is {found.log!r}; valid: true, false")
     if found.log and (found.step is not None or found.low <= 0):
         raise UsageError(f"{key}: a logarithmic range is above zero and has no step")
     if found.step is not None and found.step <= 0:

@@ -30,7 +30,7 @@ class Request:
     allow_missing: int = 0
     device: str = "auto"
     threads: int | None = None
-    jobs: int | None = None
+    jobs: int | None = 1
     scheduler: str | None = None
     runs: Path = Path("runs")
 
