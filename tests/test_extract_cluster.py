@@ -173,6 +173,7 @@ def test_a_workers_refusal_comes_back_as_it_is(here: Path, address: str) -> None
         assert len(store.feature("hubert").ids) == 72
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_is_gone_on_with_while_its_workers_still_finish(here: Path, address: str) -> None:
     words = (*HUBERT, "--layers", "all", "--budget", "6", "--store", "killed.h5", "--scheduler", address)
     process = start(here, *words)
@@ -202,6 +203,7 @@ def test_local_workers_listen_on_this_machine_alone(address: str) -> None:
     assert set(heard) == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_long_names_two_commands_at_once_and_a_dry_run(here: Path, address: str) -> None:
     words = ("--encoder", "logmel", "--name", "x" * 90, "--views", "frames,mean,statistics", "--scheduler", address)
     finish(start(here, *words))

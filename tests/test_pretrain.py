@@ -65,6 +65,7 @@ def test_without_out_equal_settings_come_to_the_same_folder(folder: Path) -> Non
     assert run.name.startswith("pretrain-trill-voices-")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(folder: Path) -> None:
     settings = ("--steps", "30", "--batch", "4", "--patches", "2", "--seed", "3", "--quiet")
     command = ("trill", "--audio", "voices", *settings, "--out")

@@ -61,7 +61,7 @@ def phase_of(told: list[str]) -> str:
     return {"committing": "committing", "opened": "writing"}.get(told[-1], "creating")
 
 
-@pytest.mark.parametrize("kills", [24, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [16, pytest.param(200, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(tmp_path: Path, nursery: Nursery, kills: int) -> None:
     rng, phases, statuses = random.Random(7), Counter[str](), Counter[int]()
     seconds: dict[str, list[float]] = {}

@@ -50,6 +50,7 @@ def test_a_mistake_comes_back_as_it_is(folder: Path, address: str) -> None:
         fit(wrong, say=lambda line: None)
 
 
+@pytest.mark.slow
 def test_workers_stop_when_their_call_has_ended(folder: Path, address: str) -> None:
     words = ["--store", "tiny.h5", "--model", "smcn", "--audio", "logmel", "--protocol", "tiny4.toml", "--folds", "1,2"]
     words += ["--steps", "100000", "--set", "hidden=8", "--scheduler", address, "--device", "cpu", "--out", "long"]
