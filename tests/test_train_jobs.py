@@ -103,8 +103,25 @@ def test_a_process_that_dies_is_told_in_one_line(folder: Path) -> None:
     os.kill(workers[0].pid, signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == DataError.exit_code, err
-    assert "a process died, most often of memory: give fewer --jobs" in err
+    assert "a process died (SIGKILL), most often of memory: give fewer --jobs" in err
     assert "Traceback" not in err
+
+
+def test_what_is_left_of_a_fit_has_the_threads_that_it_began_with(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "cores", lambda: 4)
+    asked = samples.config(folder, "left", "smcn", jobs=2, folds="1,2")
+    out = fit(asked, say=lambda line: None).out
+    for name in ("metrics.json", "predictions.csv", "history.csv"):
+        (out / name).unlink()
+    for path in (out / "fold_2").iterdir():
+        path.unlink()
+    out.rename(folder / "left.part")
+    told: list[str] = []
+    fit(asked, say=told.append)
+    assert "1 fold in a process of 2 threads" in told
+    assert [read_json(out / f"fold_{n}" / "result.json")["threads"] for n in (1, 2)] == [2, 2]
 
 
 def test_as_many_as_pay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,7 @@ def test_a_stopped_search_goes_on_to_the_same_trials(folder: Path, monkeypatch: 
             search(config(folder, "stopped"), folder / "space.toml", 5, lambda line: None)
     told: list[str] = []
     stopped = search(config(folder, "stopped"), folder / "space.toml", 5, told.append)
+    assert "going on with trial 3, in which an earlier call was stopped" in told
     assert [line[:9] for line in told if line.startswith("trial ")] == ["trial 3/5", "trial 4/5", "trial 5/5"]
     assert bare(stopped.out) == bare(whole.out)
     again: list[str] = []
@@ -132,6 +133,7 @@ def test_a_folder_that_is_no_search_and_options_without_effect(folder: Path) -> 
         ('sampler = "best"\nlr = [1]', "sampler is 'best'; valid: tpe, random, grid"),
         ("lr = { low = 1, high = 2, log = 'no' }", "lr: log is 'no'; valid: true, false"),
         ("batch = { low = 16, high = 20, step = 0.5 }", "expected a whole number"),
+        ("hidden = [8, 8, 16]", "hidden: a choice is given twice"),
         ("", "it names no setting"),
         ("lr = [", "is not TOML"),
         ("steps = [10, 20]", "steps is given on the command line, too"),
@@ -148,6 +150,17 @@ def test_a_wrong_space_is_one_message(folder: Path, text: str, said: str) -> Non
 def test_without_validation_there_is_nothing_to_search_on(folder: Path) -> None:
     with pytest.raises(UsageError, match="--select last does without"):
         search(config(folder, "last", select="last"), folder / "space.toml", 3, lambda line: None)
+
+
+def test_a_folder_for_a_space(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"--search .*: Is a directory"):
+        search(config(folder, "dir"), folder, 3, lambda line: None)
+
+
+def test_a_search_killed_before_its_first_trial_goes_on(folder: Path) -> None:
+    first = search(config(folder, "early"), folder / "space.toml", 1, lambda line: None)
+    (first.out / "trials.log").unlink()
+    assert search(config(folder, "early"), folder / "space.toml", 1, lambda line: None).best == first.best
 
 
 def test_several_mistakes_are_told_at_once(folder: Path) -> None:

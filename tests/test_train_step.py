@@ -72,6 +72,25 @@ def test_smaller_pieces_make_the_same_step(prepared: tuple[Any, Corpus], capsys:
     ]
 
 
+def test_batch_norm_has_seen_a_batch_once_however_often_it_was_tried(prepared: tuple[Any, Corpus]) -> None:
+    recipe, corpus = prepared
+    stepper = Stepper(recipe, CPU, 0)
+    norm = torch.nn.BatchNorm1d(4)
+    stepper.model.register_module("norm", norm)
+    forward = stepper.model.forward
+
+    def seeing(*inputs: Any, **more: Any) -> Any:
+        found = forward(*inputs, **more)
+        norm(found.logits)
+        if len(found.logits) > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return found
+
+    stepper.model.forward = seeing  # type: ignore[method-assign]
+    stepper.step(corpus, SOME, 0.5)
+    assert int(norm.num_batches_tracked) == 2
+
+
 def test_not_even_one_utterance(prepared: tuple[Any, Corpus]) -> None:
     recipe, corpus = prepared
     with pytest.raises(UsageError, match="not even one utterance at a time fits in memory"):

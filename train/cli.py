@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from emofuse.common.console import say
-from emofuse.common.errors import DONE, EXCLUDED, command
+from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
 from emofuse.train.options import JobsType
 
@@ -56,7 +56,7 @@ MODELS = (
     help="Score test also with this modality absent, where the model allows it.",
 )
 @click.option("--search", "space", type=click.Path(path_type=Path), help="Search the space of a TOML file instead.")
-@click.option("--trials", type=click.IntRange(min=1), default=20, help="How many trials a search has in all.")
+@click.option("--trials", type=click.IntRange(min=1), help="How many trials a search has in all.  [default: 20]")
 @click.option("--limit", type=click.IntRange(min=1), help="So many utterances at most, evenly over folds and classes.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
@@ -71,7 +71,7 @@ MODELS = (
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each.  [default: the cores, shared out]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
 @command
-def fit(stores: tuple[Path, ...], space: Path | None, trials: int, **options: Any) -> None:
+def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **options: Any) -> None:
     """Fit a fusion model from a store, cross-validate it, and leave a run folder.
 
     Example: fit --store cache/iemocap.h5 --model smcn
@@ -86,8 +86,10 @@ def fit(stores: tuple[Path, ...], space: Path | None, trials: int, **options: An
     if space is not None:
         from emofuse.train.search import search
 
-        search(config, space, trials, say=say)
+        search(config, space, trials or 20, say=say)
         return
+    if trials is not None:
+        raise UsageError("--trials has no effect without --search SPACE.toml")
     finished = run(config, say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)
 

@@ -31,7 +31,8 @@ def write_weights(folder: Path, recipe: Recipe, trained: Trained, statistics: St
 
 def write_selection(folder: Path, trained: Trained, rule: str) -> None:
     """Write, after the weights, which step was selected and by what rule."""
-    write_json(folder / SELECTION, {"step": trained.step, "rule": rule, "validation": trained.validation})
+    pieces = {} if trained.at_once is None else {"utterances_at_once": trained.at_once}
+    write_json(folder / SELECTION, {"step": trained.step, "rule": rule, "validation": trained.validation, **pieces})
 
 
 def test(

@@ -6,12 +6,13 @@ there are nor on which of them trains it.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -42,18 +43,22 @@ def run(work: Work, units: Sequence[Unit], advance: Advance) -> None:
         UsageError, DataError: As the first unit that fails does; what the others have written stays. As a cluster
             does, where the user named one.
     """
-    count = jobs_of(work.plan, len(units))
-    if work.plan.config.scheduler and units:
-        cluster.run(work, units, advance, work.plan.config.scheduler)
+    plan = work.plan
+    if not units:
+        return
+    # By what the whole fit has, not by what is left of it: a fold that goes on has the threads that it began with.
+    count = jobs_of(plan, len(plan.folds) * plan.config.seeds)
+    if plan.config.scheduler:
+        cluster.run(work, units, advance, plan.config.scheduler)
     elif count == 1:
         for unit in units:
             fit_fold(work, unit, lambda step, note, unit=unit: advance(unit, 1, note))  # type: ignore[misc]
     else:
-        _run(work, units, advance, count)
+        _run(work, units, advance, min(count, len(units)), threads_of(plan, count))
 
 
 def jobs_of(plan: Plan, units: int) -> int:
-    """How many processes train `units` folds: as many as asked for, or as pay."""
+    """How many processes train a fit of `units` folds: as many as asked for, or as pay."""
     asked = plan.config.jobs
     if asked is not None:
         return max(1, min(asked, units))
@@ -75,10 +80,11 @@ def _seconds(plan: Plan, units: int) -> float:
     return units * steps * max(_STEP_SECONDS, _BACKWARD * plan.settings.batch * flops / _RATE)
 
 
-def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int) -> None:
+def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int, threads: int) -> None:
     plan = work.plan
-    threads = threads_of(plan, count)
-    work.say(f"{count} folds side by side, each in a process of {threads} thread{'s' * (threads > 1)}")
+    work.say(
+        f"{count} fold{'s side by side, each' * (count > 1)} in a process of {threads} thread{'s' * (threads > 1)}"
+    )
     work.loader.verify()
     context = multiprocessing.get_context("spawn")
     ticks, stop, devices = context.Queue(), context.Event(), context.Queue()
@@ -96,19 +102,45 @@ def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int) -> Non
     listener.start()
     given = (plan.config, plan.identity(), threads, devices, ticks, stop)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=given)
+    started: list[Any] = []
     try:
-        for done in as_completed([pool.submit(_unit, unit) for unit in units]):
+        with _ignored_by_children():
+            futures = [pool.submit(_unit, unit) for unit in units]
+            started = multiprocessing.active_children()
+        for done in as_completed(futures):
             done.result()
     except BrokenProcessPool:
+        pool.shutdown(cancel_futures=True)
         raise DataError(
-            "a process died, most often of memory: give fewer --jobs; what was written stays, and the same command "
-            "goes on"
+            f"a process died ({_how(started)}), most often of memory: give fewer --jobs; what was written stays, and "
+            "the same command goes on"
         ) from None
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
         ticks.put(None)
         listener.join(TICK_SECONDS * 50)  # a process that was killed may have taken the queue with it
+
+
+@contextlib.contextmanager
+def _ignored_by_children() -> Iterator[None]:
+    """Processes that start here take no notice of Ctrl-C, from their first moment: the first process stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _how(processes: Sequence[Any]) -> str:
+    """How the first of some processes ended that did not end well; the others were ended by the pool."""
+    codes = [p.exitcode for p in processes if p.exitcode not in (None, 0, -signal.SIGTERM)]
+    if not codes:
+        return "ended from outside"
+    return signal.Signals(-codes[0]).name if codes[0] < 0 else f"exit code {codes[0]}"
 
 
 class _StoppedError(Exception):
@@ -129,7 +161,7 @@ _HERE: _Here
 
 def _begin(config: FitConfig, identity: dict[str, Any], threads: int, devices: Any, ticks: Any, stop: Any) -> None:
     global _HERE
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also where another thread than the main one started it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     own = replace(config, device=devices.get(), threads=None)

@@ -44,6 +44,8 @@ class Trained:
     """One row per look: step, training loss since the last one, and validation loss and scores."""
     seconds: float
     """How long it took, over all calls."""
+    at_once: int | None = None
+    """Utterances that went through the model at once, where memory did not suffice for a batch."""
     checkpoints: dict[int, State] = field(default_factory=dict)
     """Every look's weights on the CPU, where they were asked for."""
 
@@ -131,6 +133,7 @@ def train(
         validation=at.best.scores,
         history=at.history,
         seconds=at.seconds,
+        at_once=stepper.largest if stepper.largest < settings.batch else None,
         checkpoints=at.checkpoints,
     )
 

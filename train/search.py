@@ -79,7 +79,7 @@ def _claim(out: Path, plan: Plan, identity: dict[str, Any]) -> None:
     config = out / "config.json"
     calls = []
     if out.exists():
-        if not (out / JOURNAL).exists():
+        if not config.exists() or "space" not in folder.read_json(config)["run"]:
             raise UsageError(f"{out} exists already and is no search: give another --out, or delete it")
         folder.refuse_other(out, identity)
         calls = folder.read_json(config)["calls"]
@@ -111,11 +111,13 @@ def _trials(study: Study, space: Space, plan: Plan, out: Path, total: int, say: 
             study.enqueue_trial(space.combination(len(every)))
         trial = Trial(study, begun[0]._trial_id) if begun else study.ask()
         settings = space.asked(trial)
+        if begun:
+            say(f"going on with trial {trial.number + 1}, in which an earlier call was stopped")
         title = f"trial {trial.number + 1}/{total}"
         said = f"{title}: {', '.join(pairs(settings))}"
         try:
             space.check(settings, plan)
-            value, spread = _judged(config, settings, out / "trials" / f"{trial.number:04d}", title)
+            value, spread = _judged(config, settings, out / "trials" / f"{trial.number:04d}", title, say)
         except (DivergedError, UnfitError) as error:
             study.tell(trial, state=TrialState.FAIL)
             say(f"{said}: {error}")
@@ -125,7 +127,7 @@ def _trials(study: Study, space: Space, plan: Plan, out: Path, total: int, say: 
         say(f"{said}: {value:.4f} ± {spread:.4f}")
 
 
-def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: str) -> tuple[float, float]:
+def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: str, say: Say) -> tuple[float, float]:
     """Mean and deviation over folds and seeds of the validation score, for settings beside those of the call."""
     with resolved(replace(config, settings=(*config.settings, *pairs(settings)))) as plan:
         seeds = range(config.seed, config.seed + config.seeds)
@@ -136,7 +138,7 @@ def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: s
         ]
         steps = sum(plan.settings.total_steps(len(f.train)) for f in plan.folds) * len(seeds)
         todo = [unit for unit in units if not unit.done]
-        work = prepared(plan, Loader(plan))
+        work = prepared(plan, Loader(plan, say=say))
         with Progress(steps, title, "steps", steps * (len(units) - len(todo)) // len(units)) as progress:
             jobs.run(work, todo, lambda unit, amount, note: progress.advance(amount, note))
         metric = plan.protocol.metrics[0]

@@ -140,8 +140,8 @@ def read_space(path: Path, preset: Config, modalities: Sequence[str], ablation: 
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"--search {path}: no such file; docs/fitting.md shows one") from None
+    except OSError as error:
+        raise UsageError(f"--search {path}: {error.strerror}; docs/fitting.md shows what it is") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--search {path} is not TOML: {error}") from None
     problems: list[str] = []
@@ -168,6 +168,8 @@ def read_space(path: Path, preset: Config, modalities: Sequence[str], ablation: 
 
 def _where(key: str, words: Any) -> Range | Choices:
     if isinstance(words, list) and words and all(isinstance(v, int | float | str) for v in words):
+        if len(set(words)) < len(words):
+            raise UsageError(f"{key}: a choice is given twice in {words}")
         return Choices(values=tuple(words))
     expected = f"{key}: expected choices, [64, 128], or a range, {{ low = 1, high = 8 }}, log and step if you like"
     if not isinstance(words, dict) or not {"low", "high"} <= set(words) <= {"low", "high", "log", "step"}:

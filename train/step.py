@@ -54,12 +54,15 @@ class Stepper:
         """
         while True:
             drawn = self.generator.get_state()
+            held = [buffer.clone() for buffer in self.model.buffers()]  # what batch norm has seen so far
             try:
                 return self._step(corpus, indices, progress)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
             self.generator.set_state(drawn)
+            for buffer, before in zip(self.model.buffers(), held, strict=True):
+                buffer.copy_(before)
             self._shrink(min(self.largest, len(indices)))
 
     def _step(self, corpus: Corpus, indices: Indices, progress: float) -> Tensor:

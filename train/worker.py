@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +10,10 @@ from emofuse.common.errors import UsageError
 from emofuse.train.config import FitConfig
 from emofuse.train.fold import Work
 from emofuse.train.load import Loader
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class Worker:
@@ -36,7 +41,7 @@ class Worker:
             plan = self._stack.enter_context(resolved(self.config))
             if plan.identity() != self.identity:
                 raise UsageError(f"{self.config.store} was changed while it was being fitted: run the command again")
-            self._work = prepared(plan, Loader(plan, shared=True))
+            self._work = prepared(plan, Loader(plan, shared=True, say=_say))
         return self._work
 
     def close(self) -> None:
