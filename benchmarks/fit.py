@@ -7,7 +7,8 @@
 Features have the papers' widths and rates at IEMOCAP's real lengths; their values are by chance, which costs the same.
 (a) ours, as `fit --jobs auto` does it: a process for each core, one fold in each. (b) the plain loop of a paper's
 repository: a DataLoader over the store, fp32, one process with all cores, SMCN padded to 500 frames and 150 words, the
-others to the longest of a batch of chance. (d) the floor: the products of the true lengths at the measured rate.
+others to the longest of a batch of chance. (c) where MMSA is installed (`fit_peer.py`), its MulT and LMF: `--model mult
+--model lmf`. (d) the floor: the products of the true lengths at the measured rate.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import fit_case
+import fit_peer
 import torch
 
 from emofuse.common.allocator import LARGE_PAGES
@@ -33,6 +35,7 @@ from emofuse.common.machine import cores
 from emofuse.train.config import FitConfig
 
 MODELS = ("smcn", "mmrbn", "mcfn", "msmser", "coattention")
+PEERS = ("mult", "lmf")
 LOOKS = 10
 
 
@@ -53,7 +56,7 @@ class Side:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="a laid-out or real IEMOCAP")
-    parser.add_argument("--model", action="append", dest="models", choices=MODELS)
+    parser.add_argument("--model", action="append", dest="models", choices=(*MODELS, *PEERS))
     parser.add_argument("--seconds", type=float, default=20.0, help="about, of each way in a round; two steps at least")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, help="processes of ours [one for each core; one on a GPU]")
@@ -66,7 +69,8 @@ def main() -> None:
         for model in options.models or MODELS:
             path = Path(folder) / "case.h5"
             fit_case.write_case(options.root, model, path)
-            config = FitConfig(store=path, model=model, device=options.device, allow_missing=10_000)
+            config = FitConfig(store=path, model=model, device=options.device, allow_missing=10_000,
+                               settings=fit_peer.SETTINGS.get(model, ()))  # fmt: skip
             found["models"][model] = compare(options, config) if options.losses else measure(options, config)
             path.unlink()
             print(json.dumps(found["models"][model], indent=2), file=sys.stderr, flush=True)
@@ -79,16 +83,23 @@ def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
     jobs = options.jobs or (1 if options.device.startswith("cuda") else cores())
     ours = [Side(config, max(1, cores() // jobs), "ours") for _ in range(jobs)]
     plain = Side(config, cores(), "plain")
-    mine, theirs = (max(f.result() for f in [s.ask(fit_case.timed, 2) for s in side]) for side in (ours, [plain]))
-    steps, plain_steps = (max(2, round(options.seconds / (took / 2))) for took in (mine, theirs))
-    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    others = {"plain": plain}
+    if config.model in PEERS and fit_peer.installed():
+        others["peer"] = Side(config, cores(), "peer")
+    mine = max(f.result() for f in [s.ask(fit_case.timed, 2) for s in ours])
+    theirs = {kind: side.ask(fit_case.timed, 2).result() for kind, side in others.items()}
+    steps = max(2, round(options.seconds / (mine / 2)))
+    rates: dict[str, list[float]] = {"ours": [], **{kind: [] for kind in others}}
     floors = []
     for _ in range(options.rounds):
         took = [f.result() for f in [side.ask(fit_case.timed, steps) for side in ours]]
         rates["ours"].append(jobs * steps / max(took))
-        rates["plain"].append(plain_steps / plain.ask(fit_case.timed, plain_steps).result())
+        for kind, side in others.items():
+            count = max(2, round(options.seconds / (theirs[kind] / 2)))
+            rates[kind].append(count / side.ask(fit_case.timed, count).result())
         floors.append(product_rate(options.device))
-        print(f"{config.model}: {rates['ours'][-1]:.2f} and {rates['plain'][-1]:.3f} steps/s", file=sys.stderr)
+        said = ", ".join(f"{kind} {each[-1]:.3f}" for kind, each in rates.items())
+        print(f"{config.model}: steps/s {said}", file=sys.stderr)
     look = ours[0].ask(fit_case.look_seconds).result()
     work = fit_case.work_of(options, config)
     rate = statistics.median(rates["ours"])
@@ -114,7 +125,17 @@ def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
         "peak of a process of ours, MB": max(side.ask(fit_case.peak_megabytes).result() for side in ours),
         "peak of the plain process, MB": plain.ask(fit_case.peak_megabytes).result(),
     }
-    for side in (*ours, plain):
+    if "peer" in others:
+        peer = [o / p for o, p in zip(rates["ours"], rates["peer"], strict=True)]
+        result |= {
+            "steps per second, peer": round(statistics.median(rates["peer"]), 4),
+            "ours, times the peer": round(statistics.median(peer), 2),
+            "peak of the peer's process, MB": others["peer"].ask(fit_case.peak_megabytes).result(),
+        }
+        network = others["peer"].ask(fit_case.peer_network).result()
+        if network:  # LSTMs are not counted
+            result["the peer's network, times ours"] = round(network, 2)
+    for side in (*ours, *others.values()):
         side.pool.shutdown()
     return result
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import fit_peer
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -73,7 +74,9 @@ class Way:
         self.fold = self.plan.folds[0]
         self.train, self.validation, _ = sides(self.plan, self.fold).values()
         self.stepper = Stepper(recipe_of(self.plan), self.plan.device, seed=0)
-        self.take = self._ours(shared=threads == 1) if kind == "ours" else self._plain()
+        self.take = (
+            self._ours(shared=threads == 1) if kind == "ours" else self._plain() if kind == "plain" else self._peer()
+        )
         longest = {m: int(f.lengths.max()) for m, f in self.plan.features.items()}
         self.flops = _flops_of(self.plan, {m: min(n, limits_of(self.plan)[m] or n) for m, n in longest.items()})
         sides_of = Loader(self.plan, shared=True).corpus(self.fold).modalities
@@ -149,6 +152,15 @@ class Way:
         self.step, self.dataset, self.collate = step, dataset, collate
         return lambda steps: [step(batch) for batch in islice(batches, steps)]
 
+    def _peer(self) -> Callable[[int], list[float]]:
+        self.peer = fit_peer.Peer(self.plan, [int(i) for i in self.train])
+
+        def take(steps: int) -> list[float]:
+            self.done += steps  # padded to one length, a step always costs the same
+            return self.peer.take(steps)
+
+        return take
+
     def same_batches(self, steps: int) -> list[float]:
         """Losses of the plain way over the batches that ours takes from its start."""
         corpus = Loader(self.plan).corpus(self.fold)
@@ -182,6 +194,12 @@ def look_seconds() -> float:
     started = time.perf_counter()
     predict(way.stepper.model, way.corpus, way.validation)
     return time.perf_counter() - started
+
+
+def peer_network() -> float:
+    """Operations of the peer's network over those of ours, both padded as the peer pads."""
+    way = _HERE["way"]
+    return way.peer.flops() / float(way.flops(fit_peer.FRAMES, fit_peer.WORDS))
 
 
 def losses(steps: int, kind: str) -> list[float]:

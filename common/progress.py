@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TextIO
 
@@ -83,6 +84,10 @@ class Progress:
             self._bar.write(line, file=self._stream)
         else:
             print(line, file=self._stream, flush=True)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """While this lasts, others may write lines where the bar stands."""
+        return nullcontext() if self._bar is None else tqdm.external_write_mode(file=sys.stdout)
 
     def __enter__(self) -> Progress:
         return self

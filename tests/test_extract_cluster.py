@@ -74,6 +74,7 @@ def test_workers_make_the_same_store(here: Path, address: str) -> None:
     assert again.count("nothing to do") == 6
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_its_batch_alone(here: Path, address: str) -> None:
     words = (*HUBERT, "--layers", "all", "--budget", "6")
     process = start(here, *words, "--scheduler", address, "--store", "killed.h5")
@@ -153,6 +154,7 @@ def test_no_scheduler_no_workers_no_traceback(here: Path) -> None:
     assert not (here / "own.h5").exists()
 
 
+@pytest.mark.slow
 def test_a_workers_refusal_comes_back_as_it_is(here: Path, address: str) -> None:
     import resource
 

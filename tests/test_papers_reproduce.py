@@ -100,7 +100,7 @@ def test_the_same_command_again_only_reads(done: tuple[Sheet, Path, list[str]], 
 
 def test_what_was_stopped_goes_on_with_the_rows_that_are_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = request(folder, parse("tiny-table9", raw(folder)), steps=5)
-    from emofuse.train.papers import reproduce as module
+    from emofuse.train import run as module
 
     real, calls = module.fit, []
 
@@ -119,6 +119,35 @@ def test_what_was_stopped_goes_on_with_the_rows_that_are_left(folder: Path, monk
     said = run(asked)[2]
     assert sum("already done" in line for line in said) == 1
     assert "not run" not in (folder_of(asked) / "table.md").read_text()
+
+
+def same_runs(one: Path, other: Path) -> None:
+    """Equal predictions and weights, of the same rows."""
+    found = [
+        {
+            p.relative_to(runs): p.read_bytes()
+            for p in runs.rglob("*")
+            if p.name in ("predictions.csv", "model.safetensors")
+        }
+        for runs in (one, other)
+    ]
+    assert len(found[0]) >= 10
+    assert found[0] == found[1]
+
+
+def test_rows_side_by_side_come_to_what_they_come_to_one_by_one(folder: Path) -> None:
+    rows = raw(folder)["rows"]
+    table = parse("tiny-table9", raw(folder, rows=[*rows, {**rows[-1], "name": "The same"}]))
+    one = run(request(folder, table, runs=folder / "one", jobs=1, threads=1))
+    two, where, said = run(request(folder, table, runs=folder / "two", jobs=2, threads=1))
+    same_runs(folder / "one", folder / "two")
+    places = str(folder / "one"), str(folder / "two")
+    assert render.comma_separated(two) == render.comma_separated(one[0]).replace(*places)
+    assert [line.state for line in two.of(table.tasks[0])] == ["cited", "run", "run", "run"]
+    assert "not run" not in (where / "table.md").read_text()
+    for number, name in enumerate(("Audio", "SMCN", "The same"), 1):
+        assert any(line.startswith(f"{number}/3 {name} on ") for line in said)
+    assert not list((folder / "two").glob("*.part*"))
 
 
 def test_a_short_run_and_substitutes_are_marked_in_every_output(done: tuple[Sheet, Path, list[str]]) -> None:

@@ -64,7 +64,7 @@ def whole(path: Path) -> set[str]:
     return held(path)[0]
 
 
-@pytest.mark.parametrize("where", ["thread", "process"])
+@pytest.mark.parametrize("where", [pytest.param("thread", marks=pytest.mark.slow), "process"])
 def test_a_store_that_is_replaced_thirty_times_is_always_whole(where: str, tmp_path: Path) -> None:
     path, stop = tmp_path / "s.h5", tmp_path / "stop"
     first_alone(path)

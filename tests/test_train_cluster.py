@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import train_samples as samples
+from test_papers_reproduce import raw, request, same_runs
 from test_train_jobs import numbers
 
 from emofuse.common import cluster
 from emofuse.common.errors import UsageError
 from emofuse.common.locking import lock
+from emofuse.train.papers.reproduce import reproduce
+from emofuse.train.papers.table import parse
 from emofuse.train.run import fit
 
 
@@ -48,6 +51,14 @@ def test_a_mistake_comes_back_as_it_is(folder: Path, address: str) -> None:
     wrong = samples.config(folder, "wrong", "text", settings=("lr=1e30", "hidden=8"), scheduler=address)
     with pytest.raises(UsageError, match="the training loss is nan"):
         fit(wrong, say=lambda line: None)
+
+
+def test_workers_take_the_folds_of_several_rows(folder: Path, address: str) -> None:
+    table = parse("tiny-table9", raw(folder))
+    for name, how in (("alone", {"jobs": 1, "threads": 1}), ("shared", {"scheduler": address, "threads": 1})):
+        reproduce(request(folder, table, runs=folder / name, **how), lambda line: None)
+    same_runs(folder / "alone", folder / "shared")
+    assert not list((folder / "shared").rglob("*under-way*"))
 
 
 @pytest.mark.slow

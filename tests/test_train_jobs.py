@@ -78,6 +78,7 @@ def training(process: subprocess.Popen[str], part: Path) -> list[psutil.Process]
     pytest.fail(f"no two folds were under way: {process.communicate()}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_of_them(folder: Path) -> None:
     process = start(folder, "stopped")
     children = training(process, folder / "stopped.part")
@@ -107,6 +108,7 @@ def test_a_process_that_dies_is_told_in_one_line(folder: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_fit_has_the_threads_that_it_began_with(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,11 +128,14 @@ def test_what_is_left_of_a_fit_has_the_threads_that_it_began_with(
 
 def test_as_many_as_pay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with resolved(samples.config(folder, "plan", "smcn", steps=20, jobs=None)) as plan:
-        assert jobs.jobs_of(plan, 4) == 1  # done before others have started
-        long = replace(plan, settings=replace(plan.settings, steps=1_000_000))
+        assert jobs.demand(plan).units == 4
+        assert jobs.jobs_of(plan, [jobs.demand(plan)]) == 1  # done before others have started
+        assert jobs.jobs_of(plan, 100 * [jobs.demand(plan)]) == jobs.cores()
+        long = jobs.demand(replace(plan, settings=replace(plan.settings, steps=1_000_000))).seconds / 4
         monkeypatch.setattr(jobs, "cores", lambda: 3)
-        assert [jobs.jobs_of(long, units) for units in (1, 2, 8)] == [1, 2, 3]
-        assert [jobs.threads_of(long, n) for n in (1, 2, 3)] == [3, 1, 1]
+        many = [[jobs.Demand(units=units, seconds=units * long)] for units in (1, 2, 8)]
+        assert [jobs.jobs_of(plan, each) for each in many] == [1, 2, 3]
+        assert [jobs.threads_of(plan, n) for n in (1, 2, 3)] == [3, 1, 1]
         asked = replace(plan, config=replace(plan.config, jobs=5, threads=2))
-        assert [jobs.jobs_of(asked, units) for units in (1, 8)] == [1, 5]
+        assert [jobs.jobs_of(asked, each) for each in (many[0], many[2])] == [1, 5]
         assert jobs.threads_of(asked, 5) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from emofuse.train.models.layers import BiGRU, bigrus
 from emofuse.train.models.recurrence import packing
@@ -85,3 +86,15 @@ def test_no_product_and_no_gate_is_spent_on_padding() -> None:
     assert packed.back.tolist() == [13, 1, 18, 12, 0, 11, 10, 9]
     assert packed.before.tolist() == [0, 1, 3, 5, 6]
     assert packed.ahead_place.bincount()[-1] == 27 - 8  # all of padding is one zero frame
+
+
+def test_on_the_meta_device_the_same_products_are_counted_at_once() -> None:
+    x, lengths = torch.empty(1, 91, 5, device="meta"), torch.tensor([91], device="meta")
+    with torch.device("meta"):
+        gru = BiGRU(5, 4)
+    found = []
+    for way in (lambda: bigrus(x, lengths, [gru])[0], lambda: gru.plain(x, lengths)):
+        with FlopCounterMode(display=False) as counter:
+            shape = way().shape
+        found.append((shape, counter.get_total_flops()))
+    assert found[0] == found[1]

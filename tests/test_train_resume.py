@@ -228,7 +228,7 @@ trainingfile.TrainingFile.write = write_and_linger
 """
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_fit_goes_on_inside_its_fold_to_the_same_bytes(folder: Path, whole: Path, kind: int) -> None:
     out = folder / f"killed-{kind}"
     process = start(folder, out.name, STEPS, LINGER)
@@ -246,6 +246,7 @@ def test_a_killed_fit_goes_on_inside_its_fold_to_the_same_bytes(folder: Path, wh
     assert not list(folder.glob(f"{out.name}*.lock"))
 
 
+@pytest.mark.slow
 def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folder: Path, whole: Path) -> None:
     first = start(folder, "two", STEPS)
     until(folder / "two.part" / "config.json", first)

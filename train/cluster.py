@@ -1,11 +1,13 @@
-"""Folds and seeds on the workers of a Dask cluster, which read one store and write one run folder on a shared disk."""
+"""Folds, seeds and variants on the workers of a Dask cluster; stores and run folders lie on a disk that all share."""
 
 from __future__ import annotations
 
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ from emofuse.common.errors import UsageError
 from emofuse.common.location import Location
 from emofuse.common.locking import lock
 from emofuse.train.config import FitConfig
-from emofuse.train.fold import Advance, Unit, Work, fit_fold
-from emofuse.train.worker import Worker
+from emofuse.train.fold import Advance, Finished, Task, Unit, fit_fold, verify
+from emofuse.train.worker import work_of
 
 TOKEN, LOOK_SECONDS, PATIENCE = "under-way", 1.0, 60.0
 """The file that says that a call lives, how often it is looked at, and how long a fold waits for another worker."""
@@ -25,39 +27,47 @@ PACKAGES = ("emofuse", "torch", "numpy", "scikit-learn", "h5py")
 """What all must compute with alike."""
 
 
-def run(work: Work, units: Sequence[Unit], advance: Advance, address: str) -> None:
+def run(tasks: Sequence[Task], advance: Advance, finished: Finished, address: str) -> None:
     """Train and score every unit on the workers of the scheduler at `address`.
 
     Raises:
         UsageError: No scheduler or worker answers, or a worker cannot do this work; all that is wrong with each.
         UsageError, DataError: As a worker raised it; what is finished stays.
     """
-    plan = work.plan
-    config = _whole(plan.config)
-    steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
-    paths = {str(path): path.stat().st_size for path in _paths(config)}
-    with connected(address) as client:
-        folder = units[0].folder.parent
-        for left in folder.glob(f".{TOKEN}.*"):  # of a call that was killed; its workers stop now
-            left.unlink(missing_ok=True)
-        # It lies there as long as this call lives: workers that no longer see it stop.
-        with token_in(folder, TOKEN) as (token, content):
-            alike(client, _look, (paths, token, content, config.device), PACKAGES)
-            work.loader.verify()
-            call, identity = uuid.uuid4().hex, plan.identity()
-            futures = {
-                client.submit(
-                    _train,
-                    config,
-                    identity,
-                    replace(unit, folder=unit.folder.resolve()),
-                    token,
-                    key=f"{plan.title}-{unit.seed}-{unit.fold}-{call}",
-                ): unit
-                for unit in units
-            }
-            for unit, done in results(client, futures, "give them more, or a smaller --set batch"):
-                advance(unit, steps[unit.fold] - done, "")
+    paths = {str(p): p.stat().st_size for work, _ in tasks for p in _paths(_whole(work.plan.config))}
+    left = Counter(unit.folder.parent for _, unit in tasks)
+    with connected(address) as client, ExitStack() as stack:
+        # They lie there as long as this call lives: workers that no longer see theirs stop.
+        held = {place: stack.enter_context(ExitStack()) for place in left}
+        tokens = {place: one.enter_context(_token(place)) for place, one in held.items()}
+        alike(client, _look, (paths, [*tokens.values()], tasks[0][0].plan.config.device), PACKAGES)
+        verify(tasks)
+        call = uuid.uuid4().hex
+        futures = {
+            client.submit(
+                _train,
+                _whole(work.plan.config),
+                work.plan.identity(),
+                replace(unit, folder=unit.folder.resolve()),
+                tokens[unit.folder.parent][0],
+                key=f"{work.plan.title}-{unit.seed}-{unit.fold}-{number}-{call}",
+            ): (work, unit)
+            for number, (work, unit) in enumerate(tasks)
+        }
+        for (work, unit), done in results(client, futures, "give them more, or a smaller --set batch"):
+            (fold,) = (f for f in work.plan.folds if f.number == unit.fold)
+            advance(unit, work.plan.settings.total_steps(len(fold.train)) - done, "")
+            place = unit.folder.parent
+            left[place] -= 1
+            if not left[place]:
+                held[place].close()  # the folder may get its name now
+            finished(unit)
+
+
+def _token(place: Path) -> AbstractContextManager[tuple[Path, str]]:
+    for left in place.glob(f".{TOKEN}.*"):  # of a call that was killed; its workers stop now
+        left.unlink(missing_ok=True)
+    return token_in(place, TOKEN)
 
 
 def _whole(config: FitConfig) -> FitConfig:
@@ -83,8 +93,8 @@ def _paths(config: FitConfig) -> list[Path]:
     return [store for store in stores if isinstance(store, Path)]
 
 
-def _look(paths: dict[str, int], token: Path, content: str, device: str) -> Seen:
-    """On a worker: whether it sees the stores and the run's folder, and has the device."""
+def _look(paths: dict[str, int], tokens: Sequence[tuple[Path, str]], device: str) -> Seen:
+    """On a worker: whether it sees the stores and the runs' folders, and has the device."""
     from emofuse.train.plan import find_device
 
     problems, found = [], device
@@ -98,10 +108,11 @@ def _look(paths: dict[str, int], token: Path, content: str, device: str) -> Seen
             problems.append(f"has no {path}: the store must lie at the same place for all")
         elif path.stat().st_size != size:
             problems.append(f"has another {path}, of {path.stat().st_size} bytes and not {size}")
-    return seen(PACKAGES, found, problems + sees(token, content, "run folder"))
+    for token, content in tokens:
+        problems += sees(token, content, "run folder")
+    return seen(PACKAGES, found, problems)
 
 
-_WORKERS: dict[str, Worker] = {}
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -113,12 +124,6 @@ def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path)
     from emofuse.train.resume import Keeper
 
     with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
-        asked = repr((config, identity))
-        if asked not in _WORKERS:
-            for other in _WORKERS.values():
-                other.close()
-            _WORKERS.clear()
-            _WORKERS[asked] = Worker(config, identity)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         looked = time.monotonic()
@@ -135,5 +140,5 @@ def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path)
         with lock(unit.folder.with_name(f".{unit.folder.name}.lock"), BUSY.format(unit=unit), wait=PATIENCE):
             went_on_from = Keeper(unit.folder, find_device(config.device)).step
             if not unit.done:
-                fit_fold(_WORKERS[asked].work(), unit, on_step)
+                fit_fold(work_of(config, identity), unit, on_step)
             return went_on_from

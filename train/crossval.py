@@ -1,81 +1,89 @@
-"""Cross-validation: train every fold, score each once, gather predictions and metrics; then the same over seeds."""
+"""Cross-validation: every fold, each scored once, gathered to predictions and metrics; and the same over seeds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from emofuse.common import folder
-from emofuse.common.progress import Progress
-from emofuse.train import evaluate, jobs, summary
+from emofuse.train import evaluate, summary
 from emofuse.train.fold import Unit, Work, sides
 from emofuse.train.plan import with_seed
 from emofuse.train.report import write_report
 from emofuse.train.resume import Keeper
 
 
-def over_seeds(work: Work, part: Path) -> dict[str, Any]:
-    """A run of its own per seed, in `seed_N`; what they give together is written to `part`."""
-    runs, predictions, history = {}, {}, []
-    first = work.plan.config.seed
-    plans = {seed: with_seed(work.plan, seed) for seed in range(first, first + work.plan.config.seeds)}
-    outs = {seed: part / f"seed_{seed}" for seed in plans}
-    parts = {
-        seed: folder.claim(outs[seed], plan.record(plan.identity() | {"seeds": 1}), plan.call())
-        for seed, plan in plans.items()
-        if not outs[seed].exists()
-    }
-    started = time.monotonic()
-    _train(work, parts)
-    for seed, seed_part in parts.items():
-        _summarise(replace(work, plan=plans[seed]), seed_part, started)
-        folder.finish(seed_part, outs[seed])
-    for seed, out in outs.items():
-        runs[seed] = folder.read_json(out / "metrics.json")
-        predictions[seed] = folder.read_csv(out / "predictions.csv")
-        history += [{"seed": str(seed)} | row for row in folder.read_csv(out / "history.csv")]
-    metrics = summary.over_seeds(runs) | summary.pooled_over_seeds(work.plan, predictions)
-    rows = [{"seed": str(seed)} | row for seed, rows in predictions.items() for row in rows]
-    _write(work, part, metrics, rows, history)
-    return metrics
+class Validation:
+    """A cross-validation under way in `part`: what is still to be trained, and what all gives together.
 
+    Several seeds have a run of their own each, in `seed_N`.
+    """
 
-def cross_validate(work: Work, part: Path) -> dict[str, Any]:
-    """Train and score the folds that `part` still lacks, then write what all of them give."""
-    started = time.monotonic()
-    _train(work, {work.plan.config.seed: part})
-    return _summarise(work, part, started)
+    def __init__(self, work: Work, part: Path) -> None:
+        self.work, self.part, self._started = work, part, time.monotonic()
+        plan = work.plan
+        seeds = range(plan.config.seed, plan.config.seed + plan.config.seeds)
+        self._alone = len(seeds) == 1
+        self._plans = {seed: plan if self._alone else with_seed(plan, seed) for seed in seeds}
+        self._outs = {seed: part / f"seed_{seed}" for seed in seeds}
+        self._parts = {seed: self._part(seed) for seed in seeds if self._alone or not self._outs[seed].exists()}
+        steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
+        self.steps = sum(steps.values()) * len(self._parts)
+        """Of all its folds and seeds."""
+        self.done = 0
+        """Steps that earlier calls did."""
+        self.units: list[Unit] = []
+        """What is to be trained."""
+        for seed in self._parts:
+            self._lacking(seed, steps)
 
+    def _part(self, seed: int) -> Path:
+        if self._alone:
+            return self.part
+        plan = self._plans[seed]
+        return folder.claim(self._outs[seed], plan.record(plan.identity() | {"seeds": 1}), plan.call())
 
-def _train(work: Work, parts: Mapping[int, Path]) -> None:
-    """Train and score what the parts, one for each seed, still lack."""
-    plan, units, done = work.plan, [], 0
-    steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
-    for seed, part in parts.items():
+    def _lacking(self, seed: int, steps: dict[int, int]) -> None:
+        """Add what a seed still lacks."""
+        part = self._parts[seed]
         calls = len(folder.read_json(part / "config.json")["calls"])
-        all_units = [Unit(seed=seed, fold=n, folder=part / f"fold_{n}", call=calls) for n in steps]
-        todo = [unit for unit in all_units if not unit.done]
-        of = f"seed {seed}: " if len(parts) > 1 else ""
-        if len(todo) < len(all_units):
-            ready = len(all_units) - len(todo)
-            work.say(f"{of}{ready} of {len(all_units)} folds are done already; going on with the others")
+        every = [Unit(seed=seed, fold=n, folder=part / f"fold_{n}", call=calls) for n in steps]
+        todo = [unit for unit in every if not unit.done]
+        of = "" if self._alone else f"seed {seed}: "
+        if len(todo) < len(every):
+            ready = len(every) - len(todo)
+            self.work.say(f"{of}{ready} of {len(every)} folds are done already; going on with the others")
         for unit in todo:
-            at = Keeper(unit.folder, plan.device).step
+            at = Keeper(unit.folder, self.work.plan.device).step
             if at:
-                work.say(f"{of}fold {unit.fold} goes on from step {at}")
-            done += at
-        done += sum(steps[unit.fold] for unit in all_units if unit.done)
-        units += todo
-    with Progress(sum(steps.values()) * len(parts), f"fit {plan.title}", "steps", done) as progress:
+                self.work.say(f"{of}fold {unit.fold} goes on from step {at}")
+            self.done += at
+        self.done += sum(steps[unit.fold] for unit in every if unit.done)
+        self.units += todo
 
-        def advance(unit: Unit, amount: int, note: str) -> None:
-            which = f"seed {unit.seed}, fold {unit.fold}" if len(parts) > 1 else f"fold {unit.fold}"
-            progress.advance(amount, ", ".join(filter(None, [which, note])))
+    def called(self, unit: Unit) -> str:
+        """What a unit is called in the progress line."""
+        return f"fold {unit.fold}" if self._alone else f"seed {unit.seed}, fold {unit.fold}"
 
-        jobs.run(work, units, advance)
+    def finish(self) -> dict[str, Any]:
+        """Write what all units, which are done now, give together; the metrics."""
+        if self._alone:
+            return _summarise(self.work, self.part, self._started)
+        for seed, part in self._parts.items():
+            _summarise(replace(self.work, plan=self._plans[seed]), part, self._started)
+            folder.finish(part, self._outs[seed])
+        runs, predictions, history = {}, {}, []
+        for seed, out in self._outs.items():
+            runs[seed] = folder.read_json(out / "metrics.json")
+            predictions[seed] = folder.read_csv(out / "predictions.csv")
+            history += [{"seed": str(seed)} | row for row in folder.read_csv(out / "history.csv")]
+        metrics = summary.over_seeds(runs) | summary.pooled_over_seeds(self.work.plan, predictions)
+        rows = [{"seed": str(seed)} | row for seed, rows in predictions.items() for row in rows]
+        _write(self.work, self.part, metrics, rows, history)
+        return metrics
 
 
 def _summarise(work: Work, part: Path, started: float) -> dict[str, Any]:

@@ -55,8 +55,23 @@ class Unit:
         return (self.folder / (evaluate.RESULT if self.scored else evaluate.SELECTION)).exists()
 
 
+Task = tuple[Work, Unit]
+"""A unit and the fit that it belongs to."""
 Advance = Callable[[Unit, int, str], None]
 """Told of a unit's steps done, how many, and a note."""
+Finished = Callable[[Unit], None]
+"""Told of a unit when it is done."""
+
+
+def verify(tasks: Sequence[Task]) -> None:
+    """Read what several processes will map, each feature once.
+
+    Raises:
+        DataError: Values are damaged or not finite.
+    """
+    done: set[Any] = set()
+    for loader in dict.fromkeys(work.loader for work, _ in tasks):
+        loader.verify(done)
 
 
 def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> None:

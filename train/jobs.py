@@ -1,4 +1,4 @@
-"""Folds and seeds on several processes: each trains one at a time, and all read one copy of the features.
+"""Folds, seeds and variants on several processes: each trains one at a time, and all read one copy of the features.
 
 What a fold comes to depends on its seed, the machine and the threads of its process alone, never on how many processes
 there are nor on which of them trains it.
@@ -24,10 +24,10 @@ from emofuse.common.errors import DataError
 from emofuse.common.machine import cores
 from emofuse.train import cluster
 from emofuse.train.config import FitConfig
-from emofuse.train.fold import Advance, Unit, Work, fit_fold
+from emofuse.train.fold import Advance, Finished, Task, Unit, fit_fold, verify
 from emofuse.train.models.cost import cost
 from emofuse.train.plan import Plan
-from emofuse.train.worker import Worker
+from emofuse.train.worker import work_of
 
 WORTH_SECONDS = 60.0
 """A fit that one process would do sooner stays in one: others take seconds to start."""
@@ -36,36 +36,64 @@ _RATE, _STEP_SECONDS, _BACKWARD = 2e10, 2e-3, 3
 TICK_SECONDS = 0.1
 
 
-def run(work: Work, units: Sequence[Unit], advance: Advance) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a fit asks for."""
+
+    units: int
+    """Folds, under each seed."""
+    seconds: float
+    """About what one core would take; 0 where it does not matter."""
+
+
+def demand(plan: Plan) -> Demand:
+    """What all of a fit asks for, whatever of it is done already."""
+    units = len(plan.folds) * plan.config.seeds
+    if plan.config.jobs is not None or plan.device.type == "cuda":
+        return Demand(units=units, seconds=0.0)
+    steps = plan.settings.total_steps(max(len(f.train) for f in plan.folds))
+    flops = cost(plan.spec, plan.settings, len(plan.protocol.classes)).flops
+    seconds = units * steps * max(_STEP_SECONDS, _BACKWARD * plan.settings.batch * flops / _RATE)
+    return Demand(units=units, seconds=seconds)
+
+
+def run(
+    tasks: Sequence[Task], demands: Sequence[Demand], advance: Advance, finished: Finished = lambda unit: None
+) -> None:
     """Train and score every unit.
+
+    Args:
+        tasks: Of fits that are called for alike, but for what they fit.
+        demands: Of all these fits, the finished ones too: a fold that goes on has the threads that it began with.
+        finished: Told of each unit when it is done.
 
     Raises:
         UsageError, DataError: As the first unit that fails does; what the others have written stays. As a cluster
             does, where the user named one.
     """
-    plan = work.plan
-    if not units:
+    if not tasks:
         return
-    # By what the whole fit has, not by what is left of it: a fold that goes on has the threads that it began with.
-    count = jobs_of(plan, len(plan.folds) * plan.config.seeds)
+    plan = tasks[0][0].plan
+    count = jobs_of(plan, demands)
     if plan.config.scheduler:
-        cluster.run(work, units, advance, plan.config.scheduler)
+        cluster.run(tasks, advance, finished, plan.config.scheduler)
     elif count == 1:
-        for unit in units:
+        for work, unit in tasks:
             fit_fold(work, unit, lambda step, note, unit=unit: advance(unit, 1, note))  # type: ignore[misc]
+            finished(unit)
     else:
-        _run(work, units, advance, min(count, len(units)), threads_of(plan, count))
+        _run(tasks, advance, finished, min(count, len(tasks)), threads_of(plan, count))
 
 
-def jobs_of(plan: Plan, units: int) -> int:
-    """How many processes train a fit of `units` folds: as many as asked for, or as pay."""
-    asked = plan.config.jobs
+def jobs_of(plan: Plan, demands: Sequence[Demand]) -> int:
+    """How many processes train all that is demanded: as many as asked for, or as pay."""
+    asked, units = plan.config.jobs, sum(d.units for d in demands)
     if asked is not None:
         return max(1, min(asked, units))
     if plan.device.type == "cuda":
         most = torch.cuda.device_count() if plan.config.device in ("auto", "cuda") else 1
         return max(1, min(most, units))
-    return max(1, min(cores(), units)) if units > 1 and _seconds(plan, units) > WORTH_SECONDS else 1
+    return max(1, min(cores(), units)) if units > 1 and sum(d.seconds for d in demands) > WORTH_SECONDS else 1
 
 
 def threads_of(plan: Plan, jobs: int) -> int:
@@ -73,42 +101,36 @@ def threads_of(plan: Plan, jobs: int) -> int:
     return plan.config.threads or max(1, cores() // jobs)
 
 
-def _seconds(plan: Plan, units: int) -> float:
-    """About what one core would take."""
-    steps = plan.settings.total_steps(max(len(f.train) for f in plan.folds))
-    flops = cost(plan.spec, plan.settings, len(plan.protocol.classes)).flops
-    return units * steps * max(_STEP_SECONDS, _BACKWARD * plan.settings.batch * flops / _RATE)
-
-
-def _run(work: Work, units: Sequence[Unit], advance: Advance, count: int, threads: int) -> None:
-    plan = work.plan
-    work.say(
+def _run(tasks: Sequence[Task], advance: Advance, finished: Finished, count: int, threads: int) -> None:
+    first = tasks[0][0]
+    plan = first.plan
+    first.say(
         f"{count} fold{'s side by side, each' * (count > 1)} in a process of {threads} thread{'s' * (threads > 1)}"
     )
-    work.loader.verify()
+    verify(tasks)
     context = multiprocessing.get_context("spawn")
     ticks, stop, devices = context.Queue(), context.Event(), context.Queue()
     gpus = torch.cuda.device_count() if plan.config.device in ("auto", "cuda") else 0
     for n in range(count):
         devices.put(f"cuda:{n % gpus}" if plan.device.type == "cuda" and gpus else str(plan.device))
-    of = {(unit.seed, unit.fold): unit for unit in units}
+    of = {unit.folder: unit for _, unit in tasks}
 
     def listen() -> None:
         while (tick := ticks.get()) is not None:
-            seed, fold, amount, note = tick
-            advance(of[seed, fold], amount, note)
+            folder, amount, note = tick
+            advance(of[folder], amount, note)
 
     listener = threading.Thread(target=listen, name="progress", daemon=True)
     listener.start()
-    given = (plan.config, plan.identity(), threads, devices, ticks, stop)
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=given)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads, devices, ticks, stop))
     started: list[Any] = []
     try:
         with _ignored_by_children():
-            futures = [pool.submit(_unit, unit) for unit in units]
+            futures = {pool.submit(_unit, work.plan.config, work.plan.identity(), unit): unit for work, unit in tasks}
             started = multiprocessing.active_children()
         for done in as_completed(futures):
             done.result()
+            finished(futures[done])
     except BrokenProcessPool:
         pool.shutdown(cancel_futures=True)
         raise DataError(
@@ -151,7 +173,7 @@ class _StoppedError(Exception):
 class _Here:
     """What a process that trains has."""
 
-    worker: Worker
+    device: str
     ticks: Any
     stop: Any
 
@@ -159,13 +181,12 @@ class _Here:
 _HERE: _Here
 
 
-def _begin(config: FitConfig, identity: dict[str, Any], threads: int, devices: Any, ticks: Any, stop: Any) -> None:
+def _begin(threads: int, devices: Any, ticks: Any, stop: Any) -> None:
     global _HERE
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # also where another thread than the main one started it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    own = replace(config, device=devices.get(), threads=None)
-    _HERE = _Here(worker=Worker(own, identity), ticks=ticks, stop=stop)
+    _HERE = _Here(device=devices.get(), ticks=ticks, stop=stop)
 
 
 def _end_with_parent() -> None:
@@ -175,17 +196,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _unit(unit: Unit) -> None:
+def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> None:
     here, told, waiting = _HERE, time.monotonic(), 0
 
     def on_step(step: int, note: str) -> None:
         nonlocal told, waiting
         waiting += 1
         if time.monotonic() - told > TICK_SECONDS:
-            here.ticks.put((unit.seed, unit.fold, waiting, note))
+            here.ticks.put((unit.folder, waiting, note))
             told, waiting = time.monotonic(), 0
             if here.stop.is_set():
                 raise _StoppedError
 
-    fit_fold(here.worker.work(), unit, on_step)
-    here.ticks.put((unit.seed, unit.fold, waiting, ""))
+    fit_fold(work_of(replace(config, device=here.device, threads=None), identity), unit, on_step)
+    here.ticks.put((unit.folder, waiting, ""))

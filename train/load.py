@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -41,15 +42,18 @@ class Loader:
         sides = {m: self._side(m, fold) for m in self.plan.features}
         return Corpus(modalities=sides, labels=self._labels, standardised=self.plan.standardised)
 
-    def verify(self) -> None:
-        """Read what will be mapped, once.
+    def verify(self, done: set[Any]) -> None:
+        """Read what will be mapped, once: `done` is what others have read already, and what this one has then.
 
         Raises:
             DataError: Values are damaged or not finite.
         """
         for feature in self._features():
             if isinstance(feature, Feature) and mappable(feature, self.plan.spec.pool):
-                verify(feature, self._ids)
+                which = feature.name, str(feature.path), hash(tuple(self._ids))
+                if which not in done:
+                    verify(feature, self._ids)
+                    done.add(which)
 
     def _features(self) -> Iterator[Feature | JoinedFeature]:
         for feature in self.plan.features.values():

@@ -1,10 +1,10 @@
-"""One call of `fit`: resolve, load, cross-validate, and leave a run folder."""
+"""Calls of `fit`: resolve, load, cross-validate, and leave a run folder for each."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from emofuse.common import folder
-from emofuse.train import summary
+from emofuse.common.progress import Progress
+from emofuse.train import jobs, summary
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.config import FitConfig
-from emofuse.train.crossval import cross_validate, over_seeds
-from emofuse.train.fold import Say, Work
+from emofuse.train.crossval import Validation
+from emofuse.train.fold import Say, Unit, Work
 from emofuse.train.join import open_stores
 from emofuse.train.load import Loader
 from emofuse.train.models.base import Inputs
@@ -52,30 +53,125 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
         UsageError: Something about the options, the store's contents or an existing folder.
         DataError: The store is damaged.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    found: list[Finished] = []
     with resolved(config) as plan:
-        run = plan.identity() | {"seeds": config.seeds}
-        out = config.out or folder.named(config.runs, f"{plan.protocol.name}-{run['model']}", run)
-        metrics = folder.finished(out, run)
-        if metrics is not None:
-            say(f"already done: {out} holds this very run")
-        else:
-            with folder.held(out):
-                part = folder.claim(out, plan.record(run), plan.call())
-                metrics = _fit(plan, part, say)
-                folder.finish(part, out)
-    for line in summary.closing(plan, metrics):
-        say(line)
-    say(f"run: {out}")
-    return Finished(out=out, metrics=metrics, excluded=tuple(plan.task.excluded))
+        _fit([plan], [say], lambda number, done: found.append(done))
+    return found[0]
 
 
-def _fit(plan: Plan, part: Path, say: Say) -> dict[str, Any]:
-    work = prepared(plan, Loader(plan, say=say), say)
-    for line in work.header:
-        say(line)
-    return (cross_validate if plan.config.seeds == 1 else over_seeds)(work, part)
+def fit_all(configs: Sequence[FitConfig], says: Sequence[Say], told: Callable[[int, Finished], None]) -> None:
+    """Fit several models; where several processes train, each takes whatever fold of whatever model comes next.
+
+    Args:
+        configs: Alike in device, jobs, scheduler and threads.
+        says: What each is told by.
+        told: Called with each one's number and what came of it, as soon as it is finished.
+
+    Raises:
+        UsageError, DataError: As `fit` does.
+    """
+    if not _together(configs):
+        for number, (config, say) in enumerate(zip(configs, says, strict=True)):
+            told(number, fit(config, say))
+        return
+    with ExitStack() as stack:
+        _fit([stack.enter_context(resolved(config)) for config in configs], says, told)
+
+
+def _together(configs: Sequence[FitConfig]) -> bool:
+    if configs[0].scheduler is not None or configs[0].jobs == 1:
+        return configs[0].scheduler is not None
+    demands = []
+    for config in configs:
+        with resolved(config) as plan:
+            demands.append(jobs.demand(plan))
+    return jobs.jobs_of(plan, demands) > 1
+
+
+class _Run:
+    """A fit under way, and what becomes of it."""
+
+    def __init__(self, plan: Plan, out: Path, identity: dict[str, Any], say: Say) -> None:
+        self.plan, self.out, self.ended = plan, out, False
+        part = folder.claim(out, plan.record(identity), plan.call())
+        work = prepared(plan, Loader(plan, say=say), say)
+        for line in work.header:
+            say(line)
+        self.validation = Validation(work, part)
+        self.left = len(self.validation.units)
+        """Units that are still to be trained."""
+
+    def end(self) -> dict[str, Any]:
+        """Write what all units give, and give the run its name; its metrics."""
+        metrics = self.validation.finish()
+        folder.finish(self.validation.part, self.out)
+        self.ended = True
+        return metrics
+
+
+def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Finished], None]) -> None:
+    """Fit what `plans` ask for and is not done, the units of all side by side."""
+    if plans[0].config.threads is not None:
+        torch.set_num_threads(plans[0].config.threads)
+    demands = [jobs.demand(plan) for plan in plans]
+
+    def close(number: int, out: Path, metrics: dict[str, Any]) -> None:
+        for line in summary.closing(plans[number], metrics):
+            says[number](line)
+        says[number](f"run: {out}")
+        told(number, Finished(out=out, metrics=metrics, excluded=tuple(plans[number].task.excluded)))
+
+    with ExitStack() as stack:
+        runs: dict[Path, _Run] = {}
+        numbers: dict[Path, list[int]] = {}
+        for number, (plan, say) in enumerate(zip(plans, says, strict=True)):
+            identity = plan.identity() | {"seeds": plan.config.seeds}
+            out = plan.config.out or folder.named(
+                plan.config.runs, f"{plan.protocol.name}-{identity['model']}", identity
+            )
+            metrics = folder.finished(out, identity)
+            if metrics is not None:
+                say(f"already done: {out} holds this very run")
+                close(number, out, metrics)
+                continue
+            if out not in runs:  # rows of a table may be one run
+                stack.enter_context(folder.held(out))
+                runs[out] = _Run(plan, out, identity, say)
+            numbers.setdefault(out, []).append(number)
+
+        def end(run: _Run) -> None:
+            metrics = run.end()
+            for number in numbers[run.out]:
+                close(number, run.out, metrics)
+
+        if runs:
+            _train([*runs.values()], demands, end)
+
+
+def _train(runs: Sequence[_Run], demands: Sequence[jobs.Demand], end: Callable[[_Run], None]) -> None:
+    """Train what the runs still lack; `end` each when nothing of it is left."""
+    of = {unit.folder: run for run in runs for unit in run.validation.units}
+    tasks = [(run.validation.work, unit) for run in runs for unit in run.validation.units]
+    title = f"fit {runs[0].plan.title}" if len(runs) == 1 else f"fit {len(runs)} models"
+    steps, done = (sum(getattr(run.validation, name) for run in runs) for name in ("steps", "done"))
+    with Progress(steps, title, "steps", done) as progress:
+
+        def advance(unit: Unit, amount: int, note: str) -> None:
+            run = of[unit.folder]
+            which = [] if len(runs) == 1 else [run.plan.title]
+            progress.advance(amount, ", ".join(filter(None, [*which, run.validation.called(unit), note])))
+
+        def finished(unit: Unit) -> None:
+            run = of[unit.folder]
+            run.left -= 1
+            if not run.left and len(runs) > 1:
+                with progress.aside():
+                    end(run)
+
+        jobs.run(tasks, demands, advance, finished)
+    for run in runs:
+        if not run.ended:
+            end(run)
 
 
 def prepared(plan: Plan, loader: Loader, say: Say = lambda line: None) -> Work:

@@ -140,7 +140,8 @@ def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: s
         todo = [unit for unit in units if not unit.done]
         work = prepared(plan, Loader(plan, say=say))
         with Progress(steps, title, "steps", steps * (len(units) - len(todo)) // len(units)) as progress:
-            jobs.run(work, todo, lambda unit, amount, note: progress.advance(amount, note))
+            tasks = [(work, unit) for unit in todo]
+            jobs.run(tasks, [jobs.demand(plan)], lambda unit, amount, note: progress.advance(amount, note))
         metric = plan.protocol.metrics[0]
         found = [folder.read_json(unit.folder / evaluate.SELECTION)["validation"][metric] for unit in units]
     return mean(found), pstdev(found)

@@ -48,3 +48,21 @@ class Worker:
         """Let go of the stores."""
         self._work = None
         self._stack.close()
+
+
+_LAST: dict[str, Worker] = {}
+
+
+def work_of(config: FitConfig, identity: dict[str, Any]) -> Work:
+    """A fit's work, as `Worker.work` gives it; a process keeps that of the last fit alone.
+
+    Raises:
+        UsageError, DataError: As `Worker.work` does.
+    """
+    asked = repr((config, identity))
+    if asked not in _LAST:
+        for other in _LAST.values():
+            other.close()
+        _LAST.clear()
+        _LAST[asked] = Worker(config, identity)
+    return _LAST[asked].work()

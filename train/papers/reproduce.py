@@ -12,14 +12,14 @@ from emofuse.train.papers import figures, render
 from emofuse.train.papers.jobs import Job, work_of
 from emofuse.train.papers.request import Request
 from emofuse.train.papers.results import Sheet, line
-from emofuse.train.run import fit
+from emofuse.train.run import Finished, fit_all
 
 
 def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
     """Run what is still to run of a table; gives the filled sheet and the folder it was written to.
 
     A row whose run is finished already is only read, one that was interrupted goes on, and the files are written anew
-    after each row, so nothing is lost by stopping.
+    after each row, so nothing is lost by stopping. Where several processes train, they train several rows at once.
 
     Raises:
         UsageError: Everything that stands in the way, before anything is trained.
@@ -33,12 +33,14 @@ def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
         left_out=work.tasks_left,
         skipped=work.rows_left,
     )
-    for number, job in enumerate(work.jobs, 1):
-        say(f"{number}/{len(work.jobs)} {job.row.name} on {job.config.protocol}")
-        finished = fit(job.config, say=_first_lines(say))
+
+    def told(number: int, finished: Finished) -> None:
+        job = work.jobs[number]
         sheet.lines[job.task.protocol, job.row.name] = line(sheet, job.row, job.task, finished, job.notes)
         sheet.excluded |= set(finished.excluded)
         render.write(sheet, folder)
+
+    fit_all([job.config for job in work.jobs], _says(work.jobs, say), told)
     if request.table.figure is not None:
         sheet.remarks += figures.draw(request.table, sheet, work.jobs, folder, say)
         render.write(sheet, folder)
@@ -72,12 +74,21 @@ def _conditions(request: Request, work: Sequence[Job]) -> dict[str, str]:
     return found
 
 
-def _first_lines(say: Say) -> Say:
-    """Of what a fit says, what a table's reader wants: remarks and warnings, indented."""
+def _says(jobs: Sequence[Job], say: Say) -> list[Say]:
+    """For each row: of what its fit says, what a table's reader wants, remarks and warnings, below the row's name."""
     wanted = ("note ", "reduced ", "excluded ", "already done", "run: ")
+    last = ""
 
-    def chosen(text: str) -> None:
-        if text.startswith(wanted) or "are done already" in text or "goes on from step" in text:
-            say(f"    {text}")
+    def of(title: str) -> Say:
+        def chosen(text: str) -> None:
+            nonlocal last
+            if title != last:
+                say(title)
+                last = title
+            if text.startswith(wanted) or "are done already" in text or "goes on from step" in text:
+                say(f"    {text}")
 
-    return chosen
+        return chosen
+
+    every = enumerate(jobs, 1)
+    return [of(f"{number}/{len(jobs)} {job.row.name} on {job.config.protocol}") for number, job in every]
