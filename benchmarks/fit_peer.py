@@ -27,7 +27,7 @@ from emofuse.train.plan import Plan
 
 FRAMES, WORDS = 500, 50
 SAMPLE = 640
-"""Utterances that it trains on: its arrays of all 5531 would take 10 GB, and a step costs the same."""
+"""Utterances that it trains on: its arrays of all 5531 would take 9 GB, and a step costs the same."""
 
 SETTINGS = {
     "mult": ("width=50", "heads=10", "feedforward=200", "cross_layers=4", "self_layers=4", "kernel=5", "batch=16",
