@@ -26,7 +26,7 @@ from emofuse.train.options import JobsType
 @click.option("--limit", type=click.IntRange(min=1), help="Likewise: so many utterances at most.")
 @click.option("--allow-missing", type=click.IntRange(min=0), default=0, help="Go on if counts are off by at most this.")
 @click.option("--device", default="auto", help="auto, cpu or cuda:0.")
-@click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds and seeds side by side.")
+@click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds, of all rows, side by side.")
 @click.option("--scheduler", metavar="ADDRESS", help="Have the workers of a Dask cluster train: tcp://HOST:8786.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each.  [default: the cores, shared out]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="Where runs and tables land.")
