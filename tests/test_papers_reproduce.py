@@ -16,6 +16,8 @@ import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.store import FeatureData
+from emofuse.train import jobs
+from emofuse.train.fold import fit_fold
 from emofuse.train.papers import render
 from emofuse.train.papers.jobs import work_of
 from emofuse.train.papers.reproduce import folder_of, reproduce
@@ -148,6 +150,32 @@ def test_rows_side_by_side_come_to_what_they_come_to_one_by_one(folder: Path) ->
     for number, name in enumerate(("Audio", "SMCN", "The same"), 1):
         assert any(line.startswith(f"{number}/3 {name} on ") for line in said)
     assert not list((folder / "two").glob("*.part*"))
+
+
+def test_a_row_that_was_stopped_before_its_end_is_ended_before_others_are_trained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(folder, parse("tiny-table9", raw(folder)), runs=folder / "ends", jobs=2, threads=1)
+
+    def stopped(tasks: Any, *_: Any) -> None:
+        for task in tasks[:4]:
+            fit_fold(*task, lambda step, note: None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(asked)
+    ended = []
+
+    def looked(tasks: Any, *_: Any) -> None:
+        ended.extend(path.name[:-9] for path in asked.runs.glob("tiny4-*-????????"))
+        assert len(tasks) == 4
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "run", looked)
+    with pytest.raises(KeyboardInterrupt):
+        run(asked)
+    assert ended == ["tiny4-audio"]
 
 
 def test_a_short_run_and_substitutes_are_marked_in_every_output(done: tuple[Sheet, Path, list[str]]) -> None:

@@ -46,7 +46,7 @@ def test_two_processes_give_what_one_gives(folder: Path) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_mistake_is_one_line_however_many_there_are(folder: Path, jobs: int) -> None:
     asked = samples.config(folder, f"wrong{jobs}", "text", settings=("lr=1e30", "hidden=8", "batch=16"), jobs=jobs)
-    with pytest.raises(UsageError, match="the training loss is nan"):
+    with pytest.raises(UsageError, match=r"text, seed 0, fold [1-4]: the training loss is nan"):
         fit(asked, say=lambda line: None)
 
 

@@ -55,7 +55,8 @@ class Validation:
         of = "" if self._alone else f"seed {seed}: "
         if len(todo) < len(every):
             ready = len(every) - len(todo)
-            self.work.say(f"{of}{ready} of {len(every)} folds are done already; going on with the others")
+            others = "; going on with the others" if todo else ""
+            self.work.say(f"{of}{ready} of {len(every)} folds are done already{others}")
         for unit in todo:
             at = Keeper(unit.folder, self.work.plan.device).step
             if at:

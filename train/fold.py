@@ -16,7 +16,7 @@ from emofuse.manifests.folds import Fold
 from emofuse.train import evaluate
 from emofuse.train.checkpoint import Recipe
 from emofuse.train.load import Loader
-from emofuse.train.loop import train
+from emofuse.train.loop import DivergedError, train
 from emofuse.train.plan import Plan
 from emofuse.train.resident import Indices
 from emofuse.train.resume import Keeper
@@ -88,19 +88,22 @@ def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> Non
     metric, seconds, corpus = plan.protocol.metrics[0], 0.0, work.loader.corpus(fold)
     if not (target / evaluate.SELECTION).exists():
         fitted = corpus.fitted(training)
-        trained = train(
-            recipe,
-            fitted,
-            training,
-            validation,
-            metric=metric,
-            seed=unit.seed,
-            class_weights=_class_weights(plan, training),
-            precision=plan.config.precision,
-            keep_all=plan.config.optimism,
-            keeper=keeper,
-            on_step=on_step,
-        )
+        try:
+            trained = train(
+                recipe,
+                fitted,
+                training,
+                validation,
+                metric=metric,
+                seed=unit.seed,
+                class_weights=_class_weights(plan, training),
+                precision=plan.config.precision,
+                keep_all=plan.config.optimism,
+                keeper=keeper,
+                on_step=on_step,
+            )
+        except DivergedError as error:  # of several models and folds that are trained at once, which?
+            raise DivergedError(f"{plan.title}, seed {unit.seed}, fold {unit.fold}: {error}") from None
         seconds = trained.seconds
         folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in trained.history])
         rule = f"best validation {metric}, ties to the earlier" if len(validation) else "the last step"

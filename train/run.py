@@ -144,12 +144,17 @@ def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Finish
             for number in numbers[run.out]:
                 close(number, run.out, metrics)
 
-        if runs:
-            _train([*runs.values()], demands, end)
+        _train([*runs.values()], demands, end)
 
 
 def _train(runs: Sequence[_Run], demands: Sequence[jobs.Demand], end: Callable[[_Run], None]) -> None:
     """Train what the runs still lack; `end` each when nothing of it is left."""
+    for run in runs:
+        if not run.left:  # it was stopped between its last fold and its end
+            end(run)
+    runs = [run for run in runs if not run.ended]
+    if not runs:
+        return
     of = {unit.folder: run for run in runs for unit in run.validation.units}
     tasks = [(run.validation.work, unit) for run in runs for unit in run.validation.units]
     title = f"fit {runs[0].plan.title}" if len(runs) == 1 else f"fit {len(runs)} models"
