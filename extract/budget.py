@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,30 +40,37 @@ def settle(jobs: Sequence[Job], asked: float | None = None, *, shared: bool = Fa
         asked: Seconds of audio, or tokens, of a batch: the user's own.
         shared: Whether other processes plan the same batches: what this one finds free must not matter then.
     """
-    found: dict[int, float] = {}
+    found: dict[str, float] = {}
     for same in by_source(jobs):
-        found[id(same[0].computes)] = _settled(same, asked, shared=shared)
-    return [replace(job, budget=found[id(job.computes)]) for job in jobs]
+        begun = {job.feature: recorded for job in same if (recorded := _recorded(job)) is not None}
+        if asked is not None:
+            _say_what_changes(begun, asked)
+            begun, usual = {}, asked
+        else:
+            # What is new goes with what was begun, in one pass; what was begun differently keeps a pass of its own.
+            usual = next(iter(begun.values()), None) or _usual(same[0], shared=shared)
+        found |= {job.feature: begun.get(job.feature, usual) for job in same}
+    return [replace(job, budget=found[job.feature]) for job in jobs]
 
 
 def as_begun(jobs: Sequence[Job]) -> list[Job]:
     """The jobs of one shard, with no more than their unfinished parts came down to where memory did not suffice."""
-    found: dict[int, float] = {}
+    found: dict[str, float] = {}
     for same in by_source(jobs):
         known = [b for job in same for b in (job.budget, _recorded(job)) if b is not None]
-        found[id(same[0].computes)] = min(known)
-    return [replace(job, budget=found[id(job.computes)]) for job in jobs]
+        found |= {job.feature: min(known) for job in same}
+    return [replace(job, budget=found[job.feature]) for job in jobs]
 
 
-def _settled(jobs: Sequence[Job], asked: float | None, *, shared: bool) -> float:
-    first = jobs[0]
+def _say_what_changes(begun: Mapping[str, float], asked: float) -> None:
+    for feature, budget in begun.items():
+        if budget != asked:
+            said = f"{feature} was begun with batches of {budget:g}; what it lacks is encoded in batches of {asked:g}"
+            print(f"{said}, as asked: values differ by rounding", file=sys.stderr, flush=True)
+
+
+def _usual(first: Job, *, shared: bool) -> float:
     modality, device = first.computes.modality, first.device
-    if asked is not None:
-        return asked
-    for job in jobs:
-        recorded = _recorded(job)
-        if recorded is not None:
-            return recorded
     usual = USUAL[device_kind(device)][modality]
     if shared:
         return usual

@@ -79,7 +79,7 @@ class Filling:
         """Encode a batch; what is left to do for another thread, which writes it, or what alone does not fit.
 
         Raises:
-            DoesNotFitError: Several utterances do not fit in memory together.
+            DoesNotFitError: Several utterances do not fit in memory together; what is left to do raises it, too.
         """
         usable = [(id, item) for id, item in zip(ids, items, strict=True) if not isinstance(item, AudioError)]
         if not usable:
@@ -91,7 +91,13 @@ class Filling:
             return self._excluded(usable[0][0], f"does not fit in the memory of {self.jobs[0].device}")
 
         def finish() -> None:
-            for (id, _), values in zip(usable, fetch(), strict=True):
+            try:
+                encoded = fetch()
+            except (RuntimeError, MemoryError) as error:  # a GPU may say so as late as this
+                if out_of_memory(error):
+                    raise DoesNotFitError(self.one.jobs) from error
+                raise
+            for (id, _), values in zip(usable, encoded, strict=True):
                 for job, writer, lacks in zip(self.jobs, self._writers, self._lacking, strict=True):
                     if id in lacks:
                         writer.put(id, job.of(values))

@@ -36,10 +36,10 @@ class Pass:
 
 
 def by_source(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs that one encoder does in one pass, together."""
-    grouped: dict[int, list[Job]] = {}
+    """Jobs that one encoder does in one pass, together: in the same batches."""
+    grouped: dict[tuple[int, float | None], list[Job]] = {}
     for job in jobs:
-        grouped.setdefault(id(job.computes), []).append(job)
+        grouped.setdefault((id(job.computes), job.budget), []).append(job)
     return list(grouped.values())
 
 

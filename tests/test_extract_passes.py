@@ -119,16 +119,23 @@ def test_views_of_an_encoder_without_layers() -> None:
     assert "statistics" in wrong.output
 
 
-def crowded(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """HuBERT on a device where no more than `most` padded samples fit; the sizes of the batches that it was given."""
+def crowded(monkeypatch: pytest.MonkeyPatch, most: int, *, late: bool = False) -> list[int]:
+    """HuBERT on a device where no more than `most` padded samples fit; the sizes of the batches that it was given.
+
+    `late`: it says so when the values are fetched.
+    """
     sizes: list[int] = []
     begin = hf_audio.HfAudio.begin
 
     def small(encoder: Any, items: Any) -> Any:
         sizes.append(len(items))
-        if len(items) * max(map(len, items)) > most:
+
+        def refuse() -> Any:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 11 bytes.")
-        return begin(encoder, items)
+
+        if len(items) * max(map(len, items)) <= most:
+            return begin(encoder, items)
+        return refuse if late else refuse()
 
     monkeypatch.setattr(hf_audio.HfAudio, "begin", small)
     return sizes
@@ -164,6 +171,41 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_budget_kept(monkeypatch: py
     assert run(*HUBERT, "--name", "other", "--budget", "2.5").exit_code == 0
     with FeatureStore("own.h5") as store:
         assert store.feature("other").provenance["batch_budget"] == 2.5
+
+
+@pytest.mark.usefixtures("here")
+def test_memory_that_runs_out_while_values_are_fetched_halves_the_budget_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "USUAL", {"cpu": {"audio": 16.0, "text": 40.0}})
+    with monkeypatch.context() as patched:
+        crowded(patched, 5 * 16000, late=True)
+        done = run(*HUBERT)
+    assert done.exit_code == 0, done.output
+    assert "going on with 4" in done.output
+    assert budget_of("own.h5") == 4.0
+    assert len(values("own.h5", "hubert")) == 8
+
+
+@pytest.mark.usefixtures("here")
+def test_features_of_one_pass_keep_the_budgets_that_they_were_begun_with() -> None:
+    assert run(*HUBERT, "--budget", "2.5").exit_code == 0
+    assert run(*HUBERT, "--views", "mean", "--budget", "4").exit_code == 0
+    with Path("own/own.csv").open("a") as file:
+        file.write("c8,c0.wav,one more,sad,s0,0\n")
+    done = run(*HUBERT, "--views", "frames,mean,statistics")
+    assert done.exit_code == 0, done.output
+    with FeatureStore("own.h5") as store:
+        said = {f.name: f.provenance["batch_budget"] for f in store.features.values()}
+    assert said == {"hubert": 2.5, "hubert-mean": 4.0, "hubert-statistics": 2.5}
+
+
+@pytest.mark.usefixtures("here")
+def test_another_budget_for_what_was_begun_is_said() -> None:
+    assert run(*HUBERT, "--budget", "2.5").exit_code == 0
+    with Path("own/own.csv").open("a") as file:
+        file.write("c8,c0.wav,one more,sad,s0,0\n")
+    done = run(*HUBERT, "--budget", "4")
+    assert done.exit_code == 0, done.output
+    assert "hubert was begun with batches of 2.5; what it lacks is encoded in batches of 4, as asked" in done.output
 
 
 @pytest.mark.usefixtures("here")
