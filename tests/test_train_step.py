@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 import train_samples as samples
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from emofuse.common.errors import UsageError
 from emofuse.store import FeatureStore
 from emofuse.train.data import Batch, Corpus
 from emofuse.train.load import Loader
+from emofuse.train.models import layers
+from emofuse.train.models.registry import MODELS
 from emofuse.train.plan import resolve
 from emofuse.train.resident import Indices
 from emofuse.train.run import recipe_of, resolved
@@ -133,3 +138,59 @@ def test_every_recurrent_model_trains_in_bf16(tmp_path: Path) -> None:
     for model in ("smcn", "tfn", "cme"):
         asked = samples.config(tmp_path, model, model, precision="bf16", steps=3, folds="1", audio="logmel")
         assert (samples.quietly(asked) / "metrics.json").exists()
+
+
+class HostReads(TorchDispatchMode):
+    """Finds what makes a host wait for a GPU: reading a value, or a shape that depends on values."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in self.waiting:
+            self.found.append("".join(traceback.format_stack(limit=12)))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", list(MODELS.names()))
+def test_no_step_makes_the_host_wait_for_a_gpu(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_a_gpu(x: Tensor, lengths: Tensor, pairs: Any) -> list[Tensor]:
+        found = []
+        for pair in pairs:
+            gru = layers.BiGRU(1, 1)
+            gru.forwards, gru.backwards = pair
+            found.append(gru.plain(x, lengths))
+        return found
+
+    monkeypatch.setattr(layers, "bidirectional", on_a_gpu)
+    samples.store(tmp_path / "tiny.h5")
+    samples.protocol_file(tmp_path)
+    audio = None if model == "text" else "hubert" if model == "weighted-layers" else "logmel"
+    asked = samples.config(tmp_path, "run", model, settings=("batch=16",), audio=audio)
+    with FeatureStore(tmp_path / "tiny.h5") as store:
+        plan = resolve(store, asked)
+        corpus = Loader(plan).corpus(plan.folds[0]).fitted(SOME)
+        stepper = Stepper(recipe_of(plan), CPU, 0)
+        stepper.step(corpus, SOME, 0.5)
+        with HostReads() as reads:
+            stepper.step(corpus, SOME, 0.5)
+    assert not reads.found, reads.found[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_copy_in_a_step_waits_for_a_gpu(tmp_path: Path) -> None:
+    samples.store(tmp_path / "tiny.h5")
+    samples.protocol_file(tmp_path)
+    with FeatureStore(tmp_path / "tiny.h5") as store:
+        plan = resolve(store, samples.config(tmp_path, "run", "smcn", device="cuda"))
+        corpus = Loader(plan).corpus(plan.folds[0]).fitted(SOME)
+        stepper = Stepper(recipe_of(plan), corpus.labels.device, 0)
+        stepper.step(corpus, SOME, 0.5)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            stepper.step(corpus, SOME, 0.5)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

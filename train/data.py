@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emofuse.train.resident import Indices, Resident
+from emofuse.train.resident import Indices, Resident, sent
 
 EVALUATION_FRAMES = {"cpu": 4000, "cuda": 200_000}
 """Frames and words of a batch that is only looked at, padding included: more leaves a processor's cache."""
@@ -59,7 +59,7 @@ class Corpus:
             resident = self.modalities.get(modality)
             sides += [None, None] if resident is None else resident.gather(indices, self.statistics.get(modality))
         audio, audio_lengths, text, text_lengths = sides
-        labels = self.labels[torch.from_numpy(indices).to(self.labels.device)]
+        labels = self.labels[sent(torch.from_numpy(indices), self.labels.device)]
         return Batch(inputs=(audio, audio_lengths, text, text_lengths), labels=labels)
 
     def lengths(self) -> Indices:

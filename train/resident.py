@@ -118,20 +118,21 @@ class Resident:
         )
 
     def gather(self, indices: Indices, statistics: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Padded float32 [B, T, ...], standardised by `statistics` if given, zero on padding; lengths [B] on CPU."""
-        chosen = torch.from_numpy(indices)
+        """Padded float32 [B, T, ...], standardised by `statistics` if given, zero on padding; lengths [B]."""
+        chosen, there = torch.from_numpy(indices), self.values.device
         lengths = self.lengths[chosen]
-        time = torch.arange(int(lengths.max()), device=self.values.device)
-        there_lengths = lengths.to(self.values.device)
+        time = torch.arange(int(lengths.numpy().max()), device=there)
+        there_lengths = sent(lengths, there)
         within = torch.minimum(time, there_lengths.unsqueeze(1) - 1)
-        at = self.starts[chosen.to(self.starts.device)].unsqueeze(1) + within
-        batch = self.frames(at.flatten()).to(self.device).float()
+        at = self.starts[sent(chosen, there)].unsqueeze(1) + within
+        batch = sent(self.frames(at.flatten()), self.device).float()
         batch = batch.view(*at.shape, *batch.shape[1:])
         if statistics is not None:
             mean, scale = statistics
             batch = (batch - mean) / scale
-        padding = (time >= there_lengths.unsqueeze(1)).to(self.device)
-        return batch.masked_fill_(padding.reshape(*padding.shape, *[1] * (batch.dim() - 2)), 0), lengths
+        padding = sent(time >= there_lengths.unsqueeze(1), self.device)
+        batch.masked_fill_(padding.reshape(*padding.shape, *[1] * (batch.dim() - 2)), 0)
+        return batch, sent(lengths, self.device)
 
     def statistics(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Mean and deviation [D] over all frames of some utterances; a constant dimension gets deviation 1."""
@@ -150,6 +151,14 @@ class Resident:
         mean = total / frames
         scale = (square / frames - mean.square()).clamp(min=0).sqrt()
         return mean.float().to(self.device), torch.where(scale > 1e-5, scale, 1.0).float().to(self.device)
+
+
+def sent(values: Tensor, device: torch.device | str) -> Tensor:
+    """`values` on a device. A GPU fetches them while this process goes on: before a plain copy it would do all that it
+    has been given."""
+    if values.device.type == "cpu" and torch.device(device).type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def mappable(feature: Feature | JoinedFeature, pool: Pool) -> bool:
