@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -76,15 +77,13 @@ def _visible(number: int) -> str:
     return seen[number] if number < len(seen) else str(number)
 
 
-@contextlib.contextmanager
-def connected(address: str, started: int | None = None) -> Iterator[Client]:
-    """A client of the scheduler at `address`, once a worker is there, or all that were `started` on this machine.
+def answers(address: str) -> None:
+    """Refuse an address at which no scheduler answers, before any work.
 
     Raises:
-        UsageError: No scheduler answers there, or no worker comes.
+        UsageError: It is no address, nothing listens there, or what does speaks another language.
     """
     with _quiet_dask():
-        from distributed import Client
         from distributed.comm.addressing import parse_address, parse_host_port
         from distributed.comm.registry import get_backend
 
@@ -96,19 +95,40 @@ def connected(address: str, started: int | None = None) -> Iterator[Client]:
         except ValueError as error:
             raise UsageError(f"--scheduler {address}: {error}; expected an address such as tcp://HOST:8786") from None
         try:
-            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
-        except OSError:
+            asyncio.run(asyncio.wait_for(_greeted(address), CONNECT_SECONDS))
+        except (OSError, TimeoutError):
             raise UsageError(
                 f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:.0f} s; start one with "
                 "`dask scheduler`, and pass the address that it prints"
             ) from None
-        with client:
+
+
+async def _greeted(address: str) -> None:
+    """A client of a port where something else listens would wait for ever, and longer when it is given up."""
+    from distributed.comm.core import connect
+
+    comm = await connect(address, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+    await comm.close()
+
+
+@contextlib.contextmanager
+def connected(address: str, started: int | None = None) -> Iterator[Client]:
+    """A client of the scheduler at `address`, once a worker is there, or all that were `started` on this machine.
+
+    Raises:
+        UsageError: No scheduler answers there, or no worker comes.
+    """
+    with _quiet_dask():
+        from distributed import Client
+
+        answers(address)
+        with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             try:
                 client.wait_for_workers(started or 1, timeout=START_SECONDS if started else CONNECT_SECONDS)
             except TimeoutError:
                 if started:
                     raise UsageError(
-                        f"{len(client.ncores())} of {started} processes started within {START_SECONDS:.0f} s; "  # type: ignore[no-untyped-call]
+                        f"{len(client.ncores())} of {started} processes started within {START_SECONDS:.0f} s; "
                         "give fewer --workers, or free some memory"
                     ) from None
                 raise UsageError(
@@ -128,7 +148,8 @@ def _quiet_dask() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise UsageError(f"several processes need {error.name}: pip install 'emofuse[dask]'") from None
 
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.core", "distributed.nanny", "tornado")]
+    names = ("distributed", "distributed.client", "distributed.core", "distributed.nanny", "tornado")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

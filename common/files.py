@@ -8,6 +8,8 @@ import os
 import stat
 from pathlib import Path
 
+from emofuse.common.errors import UsageError
+
 
 def put(path: Path, content: bytes) -> None:
     """Write a file, which appears whole or not at all, power cut or not; a full disk is an `OSError` that names it."""
@@ -39,12 +41,32 @@ def take_mode(path: Path, fresh: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each pushed to the disk: what is synced later shall be found by its path."""
+    """Make a folder and those above it, each pushed to the disk: what is synced later shall be found by its path.
+
+    Raises:
+        UsageError: It cannot be.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except (FileExistsError, FileNotFoundError) as error:  # a file lies there, or nothing can (/proc)
+        raise UsageError(f"{folder} cannot be a folder ({error.strerror}): name another place") from None
     sync_folder(folder.parent)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a file that cannot be made, before any work is done for it.
+
+    Raises:
+        UsageError: Its folder, or the one above that it would be made in, is none or must not be written into.
+    """
+    folder = next(above for above in behind_link(path).absolute().parents if above.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path} cannot be written: {folder} is a file; name another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written: nothing may be written into {folder}; name another place")
 
 
 def sync_folder(folder: Path) -> None:

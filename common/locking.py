@@ -94,7 +94,10 @@ def holder(path: Path) -> str | None:
 
 def _attempt(path: Path) -> Lock | str:
     """The lock, or who has it."""
-    descriptor, stand_in = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), None
+    try:
+        descriptor, stand_in = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), None
+    except FileNotFoundError as error:
+        raise UsageError(f"no file can be written in {path.parent} ({error.strerror}): name another place") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

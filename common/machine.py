@@ -7,10 +7,25 @@ import math
 import os
 from pathlib import Path
 
+from emofuse.common.errors import UsageError
+
 
 def cores() -> int:
     """Cores that this process may use: a cluster's manager may give it fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def within_cores(threads: int) -> int:
+    """`threads`, if there are as many cores: more only wait for each other, and far more end the process.
+
+    Raises:
+        UsageError: There are not.
+    """
+    if threads > cores():
+        raise UsageError(
+            f"--threads {threads}: this machine has {cores()} cores for this process; give no more threads"
+        )
+    return threads
 
 
 def free_bytes() -> float:

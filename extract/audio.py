@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ _STEEPEST = 16
 _AT_ONCE = 1 << 24
 """Samples of all channels that are decoded in one call, 64 MB: a header may promise more than there is."""
 
+_UNKNOWN_SIZE = 0x7FFF0000
+"""Bytes from which on a WAV header means that its writer, a pipe, did not know."""
 END_TOLERANCE = 0.1
 """Seconds that an utterance may end after its file: annotations are rounded."""
 POLICY: dict[str, Any] = {
@@ -74,6 +77,8 @@ class Clip:
     channels: int
     digest: str
     """xxh3_128 over the file's bytes, and over start and end where one is given."""
+    lost: float = 0.0
+    """Seconds that the file's header promises beyond what is there."""
 
     @property
     def seconds(self) -> float:
@@ -97,7 +102,7 @@ def probe(path: Path, start: float | None = None, end: float | None = None) -> C
     digest = whole.digest
     if start is not None or end is not None:
         digest = xxhash.xxh3_128_hexdigest(f"{digest} {start} {end}".encode())
-    return Clip(samples=stop - first, sample_rate=whole.sample_rate, channels=whole.channels, digest=digest)
+    return replace(whole, samples=stop - first, digest=digest)
 
 
 def load(path: Path, sample_rate: int, start: float | None = None, end: float | None = None) -> Waveform:
@@ -182,16 +187,28 @@ def _whole(path: Path, size: int, modified: int) -> Clip:
     with _opened(path) as file:
         digest = _digest(file)
         sound = _sound(file)
+        lost = 0.0
         if sound is None:
             channels, rate = _decode_stream(file)
             samples, count = channels.shape[1], channels.shape[0]
         else:
             with sound:
+                lost = _lost(file, sound)
                 # Only floating-point files can hold what is no number, and it must be known before anything is encoded.
                 trusted = _counted(sound) and sound.subtype not in ("FLOAT", "DOUBLE")
                 samples = sound.frames if trusted else _finite(_read_all(sound, file)).shape[1]
                 rate, count = sound.samplerate, sound.channels
-    return Clip(samples=samples, sample_rate=rate, channels=count, digest=digest)
+    return Clip(samples=samples, sample_rate=rate, channels=count, digest=digest, lost=lost)
+
+
+def _lost(file: io.BufferedReader, sound: soundfile.SoundFile) -> float:
+    """Seconds that a WAV file's header promises beyond what is there: so does a copy that was broken off."""
+    head, size = os.pread(file.fileno(), 8, 0), os.fstat(file.fileno()).st_size
+    promised = int.from_bytes(head[4:], "little") + 8
+    if head[:4] != b"RIFF" or promised >= _UNKNOWN_SIZE or not sound.frames:
+        return 0.0
+    lost = sound.frames / sound.samplerate * (promised - size) / size
+    return lost if lost > END_TOLERANCE else 0.0
 
 
 def _digest(file: io.BufferedReader) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from emofuse.common.errors import UsageError
 from emofuse.common.machine import free_bytes
 from emofuse.extract.encoders.base import Encoder
-from emofuse.extract.job import Job, begun_with
+from emofuse.extract.job import Job, begun_with, lacking
 from emofuse.extract.planning import by_source
 
 USUAL = {"cpu": {"audio": 20.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
@@ -44,7 +44,7 @@ def settle(jobs: Sequence[Job], asked: float | None = None, *, shared: bool = Fa
     for same in by_source(jobs):
         begun = {job.feature: recorded for job in same if (recorded := _recorded(job)) is not None}
         if asked is not None:
-            _say_what_changes(begun, asked)
+            _say_what_changes({job.feature: begun[job.feature] for job in same if _goes_on(job, begun, asked)}, asked)
             begun, usual = {}, asked
         else:
             # What is new goes with what was begun, in one pass; what was begun differently keeps a pass of its own.
@@ -62,11 +62,14 @@ def as_begun(jobs: Sequence[Job]) -> list[Job]:
     return [replace(job, budget=found[job.feature]) for job in jobs]
 
 
+def _goes_on(job: Job, begun: Mapping[str, float], asked: float) -> bool:
+    return begun.get(job.feature, asked) != asked and bool(lacking(job))
+
+
 def _say_what_changes(begun: Mapping[str, float], asked: float) -> None:
     for feature, budget in begun.items():
-        if budget != asked:
-            said = f"{feature} was begun with batches of {budget:g}; what it lacks is encoded in batches of {asked:g}"
-            print(f"{said}, as asked: values differ by rounding", file=sys.stderr, flush=True)
+        said = f"{feature} was begun with batches of {budget:g}; what it lacks is encoded in batches of {asked:g}"
+        print(f"{said}, as asked: values differ by rounding", file=sys.stderr, flush=True)
 
 
 def _usual(first: Job, *, shared: bool) -> float:

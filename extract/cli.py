@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from emofuse.extract.job import Job
     from emofuse.extract.transcribe import Transcripts
     from emofuse.manifests.schema import Excluded, Manifest
+
+
+def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no length of a batch: expected seconds of audio, or tokens")
+    return value
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,6 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--budget",
     type=click.FloatRange(min=1),
+    callback=_finite,
     help="Seconds of audio, or tokens, of a batch [what the feature was begun with, or what fits in memory].",
 )
 @click.option(
@@ -169,7 +178,22 @@ def _extract(
             say(speed_line(job, outcome))
             unusable += [item for item in outcome.failed if item not in unusable]
     heard.finish()
-    return report(unusable)
+    code = report(unusable)
+    if kept := _held(store, jobs, unusable):
+        say(f"{kept} of them are in {store} from an earlier run, and stay as they were")
+    return code
+
+
+def _held(store: Path, jobs: Sequence[Job], items: Sequence[Excluded]) -> int:
+    """How many items have values all the same."""
+    from emofuse.store import FeatureStore
+
+    if not items or not store.exists():
+        return 0
+    with FeatureStore(store) as opened:
+        features = [opened.features[job.feature] for job in jobs if job.feature in opened.features]
+        held = {id for f in features for id, mark in zip(f.ids, f.marks().tolist(), strict=True) if mark}
+    return len(held & {item.id for item in items})
 
 
 def _transcribed(

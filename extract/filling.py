@@ -45,6 +45,8 @@ class Filling:
         planned = {id for batch in one.batches for id in batch}
         more = one.planned({id: self._size(id) for id in sorted(self.pending - planned)})
         self.batches = [b for b in (*one.batches, *more) if not self.pending.isdisjoint(b)]
+        self.late: list[Excluded] = []
+        """What did not fit in memory by itself, found while its values were fetched."""
         self.total = len({id for writer in self._writers for id in writer.lengths})
 
     def _size(self, id: str) -> int:
@@ -75,6 +77,9 @@ class Filling:
         modality = self.encoder.modality
         return Excluded(id=id, reason=f"{modality}: {why}", modality=modality)
 
+    def _too_large(self, id: str) -> Excluded:
+        return self._excluded(id, f"does not fit in the memory of {self.jobs[0].device}")
+
     def begin(self, ids: Sequence[str], items: Sequence[Item]) -> Callable[[], None] | Excluded | None:
         """Encode a batch; what is left to do for another thread, which writes it, or what alone does not fit.
 
@@ -88,15 +93,18 @@ class Filling:
         if fetch is None:
             if len(usable) > 1:
                 raise DoesNotFitError(self.one.jobs)
-            return self._excluded(usable[0][0], f"does not fit in the memory of {self.jobs[0].device}")
+            return self._too_large(usable[0][0])
 
         def finish() -> None:
             try:
                 encoded = fetch()
             except (RuntimeError, MemoryError) as error:  # a GPU may say so as late as this
-                if out_of_memory(error):
+                if not out_of_memory(error):
+                    raise
+                if len(usable) > 1:
                     raise DoesNotFitError(self.one.jobs) from error
-                raise
+                self.late.append(self._too_large(usable[0][0]))
+                return
             for (id, _), values in zip(usable, encoded, strict=True):
                 for job, writer, lacks in zip(self.jobs, self._writers, self._lacking, strict=True):
                     if id in lacks:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
+from emofuse.common.files import refuse_unwritable
 from emofuse.common.progress import clock
 from emofuse.extract import views
 from emofuse.extract.audio import POLICY, Clip, resampled_length
@@ -169,13 +170,15 @@ def check(job: Job) -> None:
     """Refuse a store that cannot take the job's feature, before any clip is looked at.
 
     Raises:
-        UsageError, DataError: As `refuse_unfit` and `FeatureStore` do.
+        UsageError, DataError: As `refuse_unfit`, `refuse_unwritable` and `FeatureStore` do.
     """
     if job.store.is_dir():
         raise UsageError(f"--store {job.store} is a folder; name a file in it, such as {job.store / 'corpus.h5'}")
-    if job.store.exists():
-        with FeatureStore(job.store) as store:
-            refuse_unfit(store, job.manifest, feature_spec(job))
+    refuse_unwritable(job.store)
+    for path in (job.store, job.part):
+        if path.exists():
+            with FeatureStore(path) as store:
+                refuse_unfit(store, job.manifest, feature_spec(job))
 
 
 def lacking(job: Job) -> set[str]:

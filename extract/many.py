@@ -127,5 +127,8 @@ def read_shard(words: str | None) -> tuple[int, int] | None:
     found = re.fullmatch(r"([0-9]+)/([0-9]+)", words.strip())
     number, of = (int(n) for n in found.groups()) if found else (0, 0)
     if not 1 <= number <= of:
-        raise UsageError(f"--shard is {words!r}, expected a number and a count, from 1/16 to 16/16")
+        count = of or 16
+        raise UsageError(
+            f"--shard is {words!r}, expected a number, from 1 on, and a count: 1/{count} to {count}/{count}"
+        )
     return number, of

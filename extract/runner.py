@@ -118,6 +118,10 @@ def _fill(passes: Sequence[Pass], writers: Mapping[str, PartWriter], quiet: bool
                     failed[name].append(item)
             note = speed.note(doing.seconds(turn.ids))
             progress.advance(len(doing.pending.intersection(turn.ids)), note, work=doing.work(turn.ids))
+    for doing in filling:
+        for item in doing.late:
+            for name in doing.lacking(item.id):
+                failed[name].append(item)
     return failed
 
 

@@ -32,7 +32,7 @@ from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.job import Job, Outcome, Recipe, frame_counts, is_known, lacking
 from emofuse.extract.planning import by_source, plan, shares
 from emofuse.manifests.schema import Excluded
-from emofuse.store.merge import SHARD, collect
+from emofuse.store.merge import PLANNED, SHARD, collect
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -71,7 +71,12 @@ def share_of_work(jobs: Sequence[Job], number: int, of: int) -> list[Job]:
     wanted = {job.feature: lacking(job) for job in jobs}
     path = shard_path(jobs[0].store, number, of)
     mine = [
-        replace(job, store=path, whole=jobs[0].manifest, provenance={**job.provenance, SHARD: [number, of]})
+        replace(
+            job,
+            store=path,
+            whole=jobs[0].manifest,
+            provenance={**job.provenance, SHARD: [number, of], PLANNED: job.budget},
+        )
         for job in shares(jobs, of, wanted)[number - 1]
     ]
     return as_begun(mine)

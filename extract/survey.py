@@ -30,10 +30,17 @@ def survey_audio(manifest: Manifest, root: Path, quiet: bool = False) -> Survey:
     spoken = [u for u in manifest.utterances if u.audio is not None]
     clips: dict[str, Clip] = {}
     unusable: list[Excluded] = []
+    cut_off: set[str | None] = set()
     with Progress(len(spoken), "looking at clips", "utterances", quiet=quiet) as progress:
         for utterance, found in _probe_all(spoken, root):
             if isinstance(found, Clip):
                 clips[utterance.id] = found
+                if found.lost and utterance.audio not in cut_off:
+                    cut_off.add(utterance.audio)
+                    progress.say(
+                        f"note: {utterance.audio} is cut off: its header promises {found.lost:.2f} s more than "
+                        "there are; what is there is used"
+                    )
             else:
                 unusable.append(Excluded(id=utterance.id, reason=f"audio: {found}", modality="audio"))
             progress.advance()

@@ -155,7 +155,11 @@ class Manifest:
         withdrawn = {e.id for e in older.excluded if e.reason == WITHDRAWN}
         known = {u.id: u for u in older.utterances}
         asked = [u for u in self.utterances if u.id not in withdrawn]
-        fresh = {u.id: _surveyed(u, known.get(u.id), u.id in silent) for u in asked}
+        unread = {e.id for e in self.excluded if e.modality == "audio"}
+        fresh = {
+            u.id: _surveyed(_heard_before(u, known.get(u.id), u.id in unread), known.get(u.id), u.id in silent)
+            for u in asked
+        }
         complete = set(known) <= set(fresh)
         order = [*fresh] if complete else [*known, *(i for i in fresh if i not in known)]
         utterances = {i: fresh.get(i) or known[i] for i in order}
@@ -186,6 +190,14 @@ def _withheld(utterance: Utterance) -> Utterance:
         return utterance
     said = None if utterance.sentence is None else text_digest(utterance.sentence)
     return replace(utterance, text=None, text_digest=text_digest(utterance.text), sentence_digest=said)
+
+
+def _heard_before(fresh: Utterance, older: Utterance | None, unread: bool) -> Utterance:
+    """`fresh` with the audio of `older`, where it cannot be read now: a disk that is not there makes nothing untrue."""
+    if not unread or fresh.audio is not None or older is None or older.audio_digest is None:
+        return fresh
+    of_audio = ("audio", "start", "end", "seconds", "audio_digest")
+    return replace(fresh, **{name: getattr(older, name) for name in of_audio})
 
 
 def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Utterance:

@@ -121,7 +121,10 @@ def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None
         shown = ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
         said = f"{printable(name)}: utterances are lacking, and these shards are not among the stores: {shown}"
         print(said, file=sys.stderr)
-    if done.absent:
+    for name, count in done.lacking.items():
+        why = "shards of one --limit and one --budget hold all between them"
+        print(f"{printable(name)}: {count} utterances are in none of the shards; {why}", file=sys.stderr)
+    if done.absent or done.lacking:
         sys.exit(EXCLUDED)
 
 

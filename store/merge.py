@@ -22,6 +22,8 @@ from emofuse.store.spec import FeatureSpec, differences, source_digest
 SHOWN = 3
 SHARD = "shard"
 """What a feature's provenance says in a shard: its number, and of how many."""
+PLANNED = "shard_budget"
+"""What a feature's provenance says in a shard: the budget by which all utterances were dealt to the shards."""
 _MOST_SHARDS = 100_000
 
 
@@ -36,6 +38,8 @@ class Merged:
     """Conflicts that were decided in favour of the store that was named first."""
     absent: dict[str, list[int]] = field(default_factory=dict)
     """Feature -> numbers of the shards (`extract --shard`) that are not among the stores."""
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Feature of which all shards are there -> utterances that are in none of them."""
 
 
 def merge(target: Path, sources: Sequence[Location], *, prefer_first: bool = False) -> Merged:
@@ -67,7 +71,7 @@ def _merge(target: Path, sources: Sequence[FeatureStore], prefer_first: bool) ->
     for store in sources:
         for feature in store.require_sound().features.values():
             by_name.setdefault(feature.name, []).append(feature)
-    fatal += [problem for same in by_name.values() for problem in _made_otherwise(same)]
+    fatal += [problem for same in by_name.values() for problem in (*_made_otherwise(same), *_dealt_otherwise(same))]
     refuse = "these stores cannot be merged"
     if fatal:
         raise SeveralProblemsError(f"{refuse}:", fatal)
@@ -77,18 +81,31 @@ def _merge(target: Path, sources: Sequence[FeatureStore], prefer_first: bool) ->
     if conflicts and not prefer_first:
         raise SeveralProblemsError(f"{refuse}; --prefer-first takes what the store named first holds:", conflicts)
     gathered = [g for same in by_name.values() if (g := gather(manifest, same))]
-    lacking = [g for g in gathered if _lacks_some(g, manifest)]
-    absent = {g.spec.name: numbers for g in lacking if (numbers := _absent_shards(by_name[g.spec.name]))}
+    gaps = {g.spec.name: gap for g in gathered if (gap := _gap(g, manifest))}
+    absent = {name: numbers for name in gaps if (numbers := _absent_shards(by_name[name]))}
+    lacking = {n: gap for n, gap in gaps.items() if n not in absent and any(SHARD in f.provenance for f in by_name[n])}
     gathered = [g if g.spec.name in absent else replace(g, spec=_of_no_shard(g.spec)) for g in gathered]
     assemble(target, manifest, gathered)
     held = {g.spec.name: len(g.rows) for g in gathered}
-    return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts), absent=absent)
+    return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts), absent=absent, lacking=lacking)
 
 
-def _lacks_some(gathered: Gathered, manifest: Manifest) -> bool:
+def _gap(gathered: Gathered, manifest: Manifest) -> int:
+    """How many utterances that could have the feature do not."""
     modality = gathered.spec.modality
     having = {row for row, u in enumerate(manifest.utterances) if getattr(u, modality) or source_digest(modality, u)}
-    return not having <= set(gathered.rows.tolist())
+    return len(having - set(gathered.rows.tolist()))
+
+
+def _dealt_otherwise(same: Sequence[Feature]) -> list[str]:
+    """Shards that do not make up a whole, since their utterances were dealt by different budgets."""
+    shards = [f for f in same if SHARD in f.provenance]
+    return [
+        f"feature {f.name!r}: the shard {shards[0].path} was dealt by batches of {shards[0].provenance.get(PLANNED)}, "
+        f"{f.path} by batches of {f.provenance.get(PLANNED)}: extract all shards anew with one --budget"
+        for f in shards[1:]
+        if f.provenance.get(PLANNED) != shards[0].provenance.get(PLANNED)
+    ]
 
 
 def _absent_shards(same: Sequence[Feature]) -> list[int]:
@@ -102,7 +119,7 @@ def _absent_shards(same: Sequence[Feature]) -> list[int]:
 
 
 def _of_no_shard(spec: FeatureSpec) -> FeatureSpec:
-    return replace(spec, provenance={k: v for k, v in spec.provenance.items() if k != SHARD})
+    return replace(spec, provenance={k: v for k, v in spec.provenance.items() if k not in (SHARD, PLANNED)})
 
 
 def collect(target: Path, manifest: Manifest, names: Sequence[str], shards: Sequence[Path]) -> None:

@@ -186,13 +186,17 @@ def test_a_header_that_promises_more_than_there_is_counts_what_is_there(tmp_path
     path.write_bytes(path.read_bytes()[: 44 + 4 * 5000 + 3])
     assert probe(path).samples == 5000
     assert len(load(path, 16000)) == 5000
+    assert probe(path).lost == pytest.approx(11000 / 16000, abs=0.01)
+    assert probe(wav(tmp_path / "whole.wav")).lost == 0
 
 
 def test_a_streamed_header_without_a_length_counts_what_is_there(tmp_path: Path) -> None:
     data = bytearray(wav(tmp_path / "pipe.wav").read_bytes())
     at = data.index(b"data") + 4
     data[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
+    data[4:8] = struct.pack("<I", 0xFFFFFFFF)
     (tmp_path / "pipe.wav").write_bytes(data)
+    assert probe(tmp_path / "pipe.wav").lost == 0
     assert probe(tmp_path / "pipe.wav").samples == len(load(tmp_path / "pipe.wav", 16000)) == 16000
 
 

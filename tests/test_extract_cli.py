@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from extract_samples import OWN, corpus, extract, put_wav
 
-from emofuse.store import FeatureStore
+from emofuse.datasets.base import ReaderOptions
+from emofuse.datasets.registry import read_corpus
+from emofuse.store import FeatureSpec, FeatureStore, PartWriter
 
 __all__ = ["corpus"]
 
@@ -43,6 +45,47 @@ def test_a_corpus_that_grows_and_a_clip_that_changes(corpus: Path) -> None:
         assert store.feature("logmel").ids == [f"c{i}" for i in range(9)]
         assert store.feature("hashed").ids == [f"c{i}" for i in range(8)]
         assert store.feature("logmel").stale == []
+
+
+def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
+    both = (*OWN, "--encoder", "logmel", "--encoder", "hashed")
+    assert extract(corpus, *both).returncode == 0
+    with FeatureStore(corpus / "own.h5") as store:
+        before = {f.name: f.read(f.ids).values for f in store.features.values()}, store.manifest
+    for clip in (corpus / "own").glob("c[0-4].wav"):
+        clip.rename(clip.with_suffix(".away"))
+    again = extract(corpus, *both)
+    assert again.returncode == 1
+    assert "c0: no audio file c0.wav" in again.stderr
+    assert "5 of them are in own.h5 from an earlier run, and stay as they were" in again.stdout
+    assert extract(corpus, *OWN, "--encoder", "logmel", "--name", "other").returncode == 1
+    with FeatureStore(corpus / "own.h5") as store:
+        assert len(store.feature("other").ids) == 3
+        for name, values in before[0].items():
+            assert np.array_equal(store.feature(name).read(store.feature(name).ids).values, values)
+        assert store.manifest == before[1]
+    for clip in (corpus / "own").glob("*.away"):
+        clip.rename(clip.with_suffix(".wav"))
+    assert extract(corpus, *OWN, "--encoder", "logmel", "--name", "other").returncode == 0
+    with FeatureStore(corpus / "own.h5") as store:
+        assert len(store.feature("other").ids) == 8
+
+
+def test_what_stands_in_the_way_is_found_before_the_corpus_is_looked_at(corpus: Path) -> None:
+    (corpus / "file").write_text("")
+    found = extract(corpus, *OWN[:-1], "file/own.h5", "--encoder", "logmel")
+    assert (found.returncode, "Traceback" in found.stderr) == (2, False)
+    assert f"{corpus / 'file'} is a file; name another place" in found.stderr
+    manifest = read_corpus("custom", corpus / "own", ReaderOptions(manifest=corpus / "own" / "own.csv"))[0]
+    assert "looking at clips" not in found.stderr
+    spec = FeatureSpec(name="logmel", modality="audio", encoder="logmel", dimension=3)
+    with PartWriter(corpus / "own.h5", manifest, spec, dict.fromkeys(manifest.ids, 5)):
+        pass
+    for more in ((), ("--dry-run",)):
+        found = extract(corpus, *OWN, "--encoder", "logmel", *more)
+        assert found.returncode == 2
+        assert "own.h5.logmel.part holds feature 'logmel' made otherwise" in found.stderr
+        assert "looking at clips" not in found.stderr
 
 
 def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:

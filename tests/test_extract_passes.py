@@ -186,6 +186,16 @@ def test_memory_that_runs_out_while_values_are_fetched_halves_the_budget_too(mon
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("late", [False, True])
+def test_what_does_not_fit_alone_is_listed_and_the_rest_is_written(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowded(monkeypatch, int(1.7 * 16000), late=late)  # the longest clip has 1.8 s
+    done = run(*HUBERT)
+    assert done.exit_code == 1
+    assert "c7: audio: does not fit in the memory of cpu" in done.output
+    assert len(values("own.h5", "hubert")) == 7
+
+
+@pytest.mark.usefixtures("here")
 def test_features_of_one_pass_keep_the_budgets_that_they_were_begun_with() -> None:
     assert run(*HUBERT, "--budget", "2.5").exit_code == 0
     assert run(*HUBERT, "--views", "mean", "--budget", "4").exit_code == 0
@@ -206,6 +216,7 @@ def test_another_budget_for_what_was_begun_is_said() -> None:
     done = run(*HUBERT, "--budget", "4")
     assert done.exit_code == 0, done.output
     assert "hubert was begun with batches of 2.5; what it lacks is encoded in batches of 4, as asked" in done.output
+    assert "was begun" not in run(*HUBERT, "--budget", "8").output, "nothing is lacking"
 
 
 @pytest.mark.usefixtures("here")

@@ -110,11 +110,30 @@ def test_a_shard_leaves_out_what_the_store_has() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_shards_that_were_dealt_otherwise_do_not_pass_for_the_whole() -> None:
+    for number, seconds in (1, "4"), (2, "2.5"):
+        assert run("--encoder", "logmel", "--shard", f"{number}/2", "--budget", seconds).exit_code == 0
+    shards = ["own.shard-1-of-2.h5", "own.shard-2-of-2.h5"]
+    done = merge("own.h5", *shards)
+    assert done.exit_code == 2
+    assert f"{shards[0]} was dealt by batches of 4.0, {shards[1]} by batches of 2.5" in done.output
+    assert not Path("own.h5").exists()
+    Path(shards[1]).unlink()
+    assert run("--encoder", "logmel", "--shard", "2/2", "--budget", "4", "--limit", "4").exit_code == 0
+    done = merge("own.h5", *shards)
+    assert done.exit_code == 1
+    assert "utterances are in none of the shards" in done.output
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--shard", "0/3"), "from 1/16 to 16/16"),
-        (("--shard", "three"), "from 1/16 to 16/16"),
+        (("--shard", "0/3"), "1/3 to 3/3"),
+        (("--shard", "4/3"), "1/3 to 3/3"),
+        (("--shard", "three"), "1/16 to 16/16"),
+        (("--budget", "nan"), "nan is no length of a batch"),
+        (("--budget", "inf"), "inf is no length of a batch"),
         (("--shard", "1/2", "--workers", "2"), "--shard and --workers exclude each other"),
         (("--shard", "1/2", "--transcribe", "somewhere"), "transcribe first"),
     ],

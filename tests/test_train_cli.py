@@ -72,6 +72,9 @@ def test_it_runs_without_stage_one_and_without_the_report_packages(folder: Path)
     assert (folder / "bare" / "metrics.json").exists()
 
 
+USUAL = ("--store", "tiny.h5", "--model", "text", "--protocol", "tiny4.toml")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -80,6 +83,10 @@ def test_it_runs_without_stage_one_and_without_the_report_packages(folder: Path)
         (("--store", "tiny.h5", "--model", "text"), "no protocol for corpus 'tiny'"),
         (("--store", "tiny.h5", "--model", "text", "--seeds", "0"), "--seeds"),
         (("--model", "text"), "--store"),
+        (("--store", "tiny.h5", "--model", "text", "--model", "smcn"), "a fit trains one, not text and smcn"),
+        ((*USUAL, "--threads", "100000"), "--threads 100000: this machine has"),
+        ((*USUAL, "--out", "tiny.h5/run"), "tiny.h5 cannot be a folder"),
+        ((*USUAL, "--out", "/proc/run"), "name another place"),
     ],
 )
 def test_wrong_use_is_exit_code_two_and_no_traceback(folder: Path, arguments: tuple[str, ...], expected: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -101,9 +102,16 @@ def test_a_killed_worker_costs_its_fold_alone(folder: Path, address: str) -> Non
     assert numbers(one) == numbers(many)
 
 
-def test_what_cannot_work_is_refused_before_any_work(folder: Path, address: str) -> None:
+def test_what_cannot_work_is_refused_before_any_work(
+    folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match="--jobs and --scheduler exclude each other"):
         fit(samples.config(folder, "both", "smcn", scheduler=address, jobs=2), say=lambda line: None)
     with pytest.raises(UsageError, match="expected an address such as"):
         fit(samples.config(folder, "nowhere", "smcn", scheduler="nonsense"), say=lambda line: None)
-    assert not list((folder / "nowhere.part").glob("fold_*"))
+    with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as patched:
+        patched.setattr(cluster, "CONNECT_SECONDS", 1.0)
+        where = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UsageError, match="no Dask scheduler answers at"):
+            fit(samples.config(folder, "nowhere", "smcn", scheduler=where), say=lambda line: None)
+    assert not list(folder.glob("nowhere*")), "nothing is left of a call that could not begin"

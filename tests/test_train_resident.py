@@ -16,7 +16,7 @@ from emofuse.store import FeatureData, FeatureStore
 from emofuse.store.spec import mark_of
 from emofuse.train import load
 from emofuse.train.resident import Resident, mappable
-from emofuse.train.run import fit
+from emofuse.train.run import fit, resolved
 
 CPU = torch.device("cpu")
 UTTERANCES = samples.utterances(8, 3)
@@ -66,6 +66,10 @@ def test_a_store_larger_than_memory_is_fitted_from_and_says_so(folder: Path, mon
     assert "logmel" in line
     assert "stays in" in line
     assert "mapped into memory: 1.0 kB are free" in line
+    told.clear()
+    with resolved(samples.config(folder, "side", "concat")) as plan:
+        load.Loader(plan, say=told.append).verify(set())  # as it is said where others train
+    assert line in told
     assert (small / "predictions.csv").read_bytes() == (folder / "large" / "predictions.csv").read_bytes()
 
 

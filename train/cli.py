@@ -20,6 +20,14 @@ MODELS = (
 )
 
 
+def _one(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
+    if len(given) > 1:
+        raise click.BadParameter(
+            f"a fit trains one, not {' and '.join(given)}: give the command for each, or `emofuse reproduce` a table"
+        )
+    return given[0] if given else None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option(
     "--store",
@@ -30,8 +38,13 @@ MODELS = (
     help="The store to fit from, a file or a URL; several times for a protocol that joins corpora.",
 )
 @click.option("--test-store", type=LocationType(), help="The store of a corpus that is only tested on.")
-@click.option("--model", required=True, help=MODELS)
-@click.option("--ablation", help="A variant that the model's paper names; `emofuse models NAME` lists them.")
+@click.option("--model", required=True, multiple=True, callback=_one, help=MODELS)
+@click.option(
+    "--ablation",
+    multiple=True,
+    callback=_one,
+    help="A variant that the model's paper names; `emofuse models NAME` lists them.",
+)
 @click.option("--protocol", help="The task, or a TOML file of one's own.  [default: the usual one for the stores]")
 @click.option("--audio", help="The audio feature.  [default: the model's usual one, or the only one]")
 @click.option("--text", help="The text feature.  [default: likewise]")

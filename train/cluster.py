@@ -12,12 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from emofuse.common.cluster import Seen, alike, connected, results, seen, sees, token_in
 from emofuse.common.errors import UsageError
 from emofuse.common.location import Location
 from emofuse.common.locking import lock
+from emofuse.common.machine import within_cores
 from emofuse.train.config import FitConfig
 from emofuse.train.fold import Advance, Finished, Task, Unit, fit_fold, verify
+from emofuse.train.resume import Keeper
 from emofuse.train.worker import work_of
 
 TOKEN, LOOK_SECONDS, PATIENCE = "under-way", 1.0, 60.0
@@ -43,6 +47,7 @@ def run(tasks: Sequence[Task], advance: Advance, finished: Finished, address: st
         alike(client, _look, (paths, [*tokens.values()], tasks[0][0].plan.config.device), PACKAGES)
         verify(tasks)
         call = uuid.uuid4().hex
+        began = {unit.folder: Keeper(unit.folder, torch.device("cpu")).step for _, unit in tasks}
         futures = {
             client.submit(
                 _train,
@@ -54,9 +59,9 @@ def run(tasks: Sequence[Task], advance: Advance, finished: Finished, address: st
             ): (work, unit)
             for number, (work, unit) in enumerate(tasks)
         }
-        for (work, unit), done in results(client, futures, "give them more, or a smaller --set batch"):
+        for (work, unit), _ in results(client, futures, "give them more, or a smaller --set batch"):
             (fold,) = (f for f in work.plan.folds if f.number == unit.fold)
-            advance(unit, work.plan.settings.total_steps(len(fold.train)) - done, "")
+            advance(unit, work.plan.settings.total_steps(len(fold.train)) - began[unit.folder], "")
             place = unit.folder.parent
             left[place] -= 1
             if not left[place]:
@@ -116,16 +121,11 @@ def _look(paths: dict[str, int], tokens: Sequence[tuple[Path, str]], device: str
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> int:
-    """On a worker: train and score a fold while `token` is there; gives the step that it went on from."""
-    import torch
-
-    from emofuse.train.plan import find_device
-    from emofuse.train.resume import Keeper
-
+def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> None:
+    """On a worker: train and score a fold while `token` is there."""
     with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
         if config.threads is not None:
-            torch.set_num_threads(config.threads)
+            torch.set_num_threads(within_cores(config.threads))
         looked = time.monotonic()
 
         def on_step(step: int, note: str) -> None:
@@ -138,7 +138,5 @@ def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path)
         # A worker that was given up may still be at it, or one whose call has ended a moment ago.
         unit.folder.parent.mkdir(parents=True, exist_ok=True)
         with lock(unit.folder.with_name(f".{unit.folder.name}.lock"), BUSY.format(unit=unit), wait=PATIENCE):
-            went_on_from = Keeper(unit.folder, find_device(config.device)).step
             if not unit.done:
                 fit_fold(work_of(config, identity), unit, on_step)
-            return went_on_from

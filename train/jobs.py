@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -125,7 +126,7 @@ def _run(tasks: Sequence[Task], advance: Advance, finished: Finished, count: int
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads, devices, ticks, stop))
     started: list[Any] = []
     try:
-        with _ignored_by_children():
+        with _ignored():  # by the processes too that start here, from their first moment: this one stops them
             futures = {pool.submit(_unit, work.plan.config, work.plan.identity(), unit): unit for work, unit in tasks}
             started = multiprocessing.active_children()
         for done in as_completed(futures):
@@ -137,16 +138,20 @@ def _run(tasks: Sequence[Task], advance: Advance, finished: Finished, count: int
             f"a process died ({_how(started)}), most often of memory: give fewer --jobs; what was written stays, and "
             "the same command goes on"
         ) from None
+    except KeyboardInterrupt:
+        print("\nstopping; each process ends after its step", file=sys.stderr, flush=True)
+        raise
     finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        ticks.put(None)
-        listener.join(TICK_SECONDS * 50)  # a process that was killed may have taken the queue with it
+        with _ignored():  # a second Ctrl-C makes nothing faster
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            ticks.put(None)
+            listener.join(TICK_SECONDS * 50)  # a process that was killed may have taken the queue with it
 
 
 @contextlib.contextmanager
-def _ignored_by_children() -> Iterator[None]:
-    """Processes that start here take no notice of Ctrl-C, from their first moment: the first process stops them."""
+def _ignored() -> Iterator[None]:
+    """No notice is taken of Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -48,19 +48,20 @@ class Loader:
         Raises:
             DataError: Values are damaged or not finite.
         """
-        for feature in self._features():
+        for modality, feature in self._features():
             if isinstance(feature, Feature) and mappable(feature, self.plan.spec.pool):
+                self._say_if_larger(modality, feature)
                 which = feature.name, str(feature.path), hash(tuple(self._ids))
                 if which not in done:
                     verify(feature, self._ids)
                     done.add(which)
 
-    def _features(self) -> Iterator[Feature | JoinedFeature]:
-        for feature in self.plan.features.values():
+    def _features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
+        for modality, feature in self.plan.features.items():
             if isinstance(feature, PartedFeature):
-                yield from (feature.part(fold) for fold in self.plan.folds)
+                yield from ((modality, feature.part(fold)) for fold in self.plan.folds)
             else:
-                yield feature
+                yield modality, feature
 
     def _side(self, modality: str, fold: Fold) -> Resident:
         feature = self.plan.features[modality]
@@ -73,23 +74,33 @@ class Loader:
         return self._held[modality][1]
 
     def _read(self, modality: str, feature: Feature | JoinedFeature) -> Resident:
-        settings, device, pool = self.plan.settings, self.plan.device, self.plan.spec.pool
-        limit = None
-        if isinstance(settings, SequenceConfig):
-            limit = settings.max_frames if modality == "audio" else settings.max_words
-        needed, free = resident_bytes(feature, self._ids, limit, pool), _free(device)
+        device, pool, limit = self.plan.device, self.plan.spec.pool, self._limit(modality)
         if isinstance(feature, Feature) and mappable(feature, pool):
-            if self.shared and device.type == "cpu":
+            if self.shared and device.type == "cpu":  # whoever called `verify` has said what there is to say
                 return Resident.mapped(feature, self._ids, device, limit)
-            if needed > SHARE * free:
-                self._say(
-                    f"{modality} feature {feature.name}, {size(needed)}, stays in {feature.path}, mapped into memory: "
-                    f"{size(int(free))} are free"
-                )
+            if self._say_if_larger(modality, feature):
                 if not self.shared:
                     verify(feature, self._ids)
                 return Resident.mapped(feature, self._ids, device, limit)
         return Resident.load(feature, self._ids, device, limit, pool)
+
+    def _limit(self, modality: str) -> int | None:
+        settings = self.plan.settings
+        if not isinstance(settings, SequenceConfig):
+            return None
+        return settings.max_frames if modality == "audio" else settings.max_words
+
+    def _say_if_larger(self, modality: str, feature: Feature) -> bool:
+        """Whether a feature is larger than the memory, and so stays where it is; said, if so."""
+        device = self.plan.device
+        needed = resident_bytes(feature, self._ids, self._limit(modality), self.plan.spec.pool)
+        free = _free(device)
+        if needed > SHARE * free:
+            self._say(
+                f"{modality} feature {feature.name}, {size(needed)}, stays in {feature.path}, mapped into memory: "
+                f"{size(int(free))} are free"
+            )
+        return needed > SHARE * free
 
 
 def _free(device: torch.device) -> float:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from emofuse.common import folder
+from emofuse.common.cluster import answers
+from emofuse.common.machine import within_cores
 from emofuse.common.progress import Progress
 from emofuse.train import jobs, summary
 from emofuse.train.checkpoint import Recipe
@@ -111,8 +113,9 @@ class _Run:
 
 def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Finished], None]) -> None:
     """Fit what `plans` ask for and is not done, the units of all side by side."""
-    if plans[0].config.threads is not None:
-        torch.set_num_threads(plans[0].config.threads)
+    config = plans[0].config
+    if config.threads is not None and config.scheduler is None:
+        torch.set_num_threads(within_cores(config.threads))
     demands = [jobs.demand(plan) for plan in plans]
 
     def close(number: int, out: Path, metrics: dict[str, Any]) -> None:
@@ -134,6 +137,8 @@ def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Finish
                 say(f"already done: {out} holds this very run")
                 close(number, out, metrics)
                 continue
+            if config.scheduler is not None and not runs:
+                answers(config.scheduler)
             if out not in runs:  # rows of a table may be one run
                 stack.enter_context(folder.held(out))
                 runs[out] = _Run(plan, out, identity, say)

@@ -77,6 +77,7 @@ def _conditions(request: Request, work: Sequence[Job]) -> dict[str, str]:
 def _says(jobs: Sequence[Job], say: Say) -> list[Say]:
     """For each row: of what its fit says, what a table's reader wants, remarks and warnings, below the row's name."""
     wanted = ("note ", "reduced ", "excluded ", "already done", "run: ")
+    within = ("are done already", "goes on from step", "mapped into memory", "in a process of")
     last = ""
 
     def of(title: str) -> Say:
@@ -85,7 +86,7 @@ def _says(jobs: Sequence[Job], say: Say) -> list[Say]:
             if title != last:
                 say(title)
                 last = title
-            if text.startswith(wanted) or "are done already" in text or "goes on from step" in text:
+            if text.startswith(wanted) or any(words in text for words in within):
                 say(f"    {text}")
 
         return chosen
