@@ -66,6 +66,8 @@ class Job:
     """What wrote the texts that the corpus itself does not have."""
     patience: float = 0.0
     """Seconds to wait for another process that writes the same part."""
+    sampled: Manifest | None = None
+    """What a reduced precision is measured on, where this process encodes a share of the corpus; none: as it finds."""
     budget: float | None = None
     """Seconds of audio, or tokens, of a batch; none: not settled yet."""
 

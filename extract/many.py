@@ -47,6 +47,8 @@ class Processes:
         problems = [f"{' and '.join(asked)} exclude each other: pass one"] if len(asked) > 1 else []
         if self.shard and transcribe:
             problems.append("--transcribe with --shard would recognise everything in every shard: transcribe first")
+        if self.elsewhere and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            problems.append(f"no device {self.device!r}; valid: auto, cpu, cuda")
         complain(problems, "cannot extract")
 
     @contextmanager

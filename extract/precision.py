@@ -14,6 +14,7 @@ from emofuse.extract.audio import AudioError, load
 from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.job import Job, Recipe, begun_with
 from emofuse.extract.planning import by_source
+from emofuse.manifests.schema import Manifest
 
 DIFFERENCE = "precision_difference"
 """What it is called in a feature's provenance."""
@@ -66,17 +67,28 @@ def _measured(job: Job) -> dict[str, Any]:
     return measured
 
 
+def sampled(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, knowing what a reduced precision is measured on: the same for whoever encodes a share of them."""
+    return [replace(j, sampled=_some(j)) if j.recipe.options.precision != "fp32" else j for j in jobs]
+
+
+def _some(job: Job) -> Manifest:
+    if job.computes.modality == "text":
+        usable = [u for u in job.manifest.utterances if u.text is not None]
+    else:
+        heard = [u for u in job.manifest.utterances if u.id in job.clips]
+        usable = [u for u in heard if (u.seconds or 0.0) <= LONGEST_SECONDS] or heard[:1]
+    return replace(job.manifest, utterances=tuple(usable)).sample(SAMPLED)
+
+
 def _sample(job: Job) -> list[Any]:
     """Waveforms or texts of some utterances."""
-    encoder = job.computes
+    encoder, of = job.computes, job.sampled or _some(job)
     if encoder.modality == "text":
-        spoken = [u for u in job.manifest.utterances if u.text is not None]
-        return [u.text for u in replace(job.manifest, utterances=tuple(spoken)).sample(SAMPLED).utterances]
+        return [u.text for u in of.utterances]
     assert encoder.sample_rate is not None
-    heard = [u for u in job.manifest.utterances if u.id in job.clips]
-    short = [u for u in heard if (u.seconds or 0.0) <= LONGEST_SECONDS] or heard[:1]
     waveforms = []
-    for u in replace(job.manifest, utterances=tuple(short)).sample(SAMPLED).utterances:
+    for u in of.utterances:
         assert u.audio is not None
         try:
             waveforms.append(load(job.root / u.audio, encoder.sample_rate, u.start, u.end))

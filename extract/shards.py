@@ -31,6 +31,7 @@ from emofuse.extract.cluster import PACKAGES
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.job import Job, Outcome, Recipe, frame_counts, is_known, lacking
 from emofuse.extract.planning import by_source, plan, shares
+from emofuse.extract.precision import sampled
 from emofuse.manifests.schema import Excluded
 from emofuse.store.merge import PLANNED, SHARD, collect
 
@@ -77,7 +78,7 @@ def share_of_work(jobs: Sequence[Job], number: int, of: int) -> list[Job]:
             whole=jobs[0].manifest,
             provenance={**job.provenance, SHARD: [number, of], PLANNED: job.budget},
         )
-        for job in shares(jobs, of, wanted)[number - 1]
+        for job in shares(sampled(jobs), of, wanted)[number - 1]
     ]
     return as_begun(mine)
 
@@ -107,7 +108,7 @@ def run(client: Client, jobs: Sequence[Job], quiet: bool = False) -> list[Outcom
         folder = _folder(store, names)
         busy = f"another command works in {folder} ({{holder}}); wait for it or stop it"
         with lock(folder.with_name(f"{folder.name}.lock"), busy):
-            tasks = _tasks(todo, wanted, folder)
+            tasks = _tasks(sampled(todo), wanted, folder)
             _say_idle(len(client.ncores()), len(tasks))  # type: ignore[no-untyped-call]
             for outcomes in _encoded(client, tasks, " and ".join(names), quiet):
                 for outcome in outcomes:

@@ -38,7 +38,9 @@ def store(folder: Path) -> Path:
 
 
 def fit(store: Path, *words: object) -> Result:
-    task = ["--protocol", str(store.parent / "own3.toml"), "--model", "text", "--set", "hidden=8", "--steps", "8"]
+    task = ["--protocol", str(store.parent / "own3.toml"), "--set", "hidden=8", "--steps", "8"]
+    if "--model" not in words:
+        task += ["--model", "text"]
     return CliRunner().invoke(fit_command, ["--store", str(store), *task, *map(str, words)])
 
 

@@ -110,6 +110,18 @@ def test_a_shard_leaves_out_what_the_store_has() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_shards_measure_a_reduced_precision_on_the_same_utterances() -> None:
+    found = []
+    for more in ("--shard", "1/2"), ("--shard", "2/2"), ():
+        assert run(*HUBERT, "--precision", "bf16", *more).exit_code == 0
+    for name in ("own.h5", "own.shard-1-of-2.h5", "own.shard-2-of-2.h5"):
+        with FeatureStore(name) as store:
+            found.append(store.feature("hubert").provenance["precision_difference"])
+    assert found[0]["utterances"] == 8
+    assert found == [found[0]] * 3
+
+
+@pytest.mark.usefixtures("here")
 def test_shards_that_were_dealt_otherwise_do_not_pass_for_the_whole() -> None:
     for number, seconds in (1, "4"), (2, "2.5"):
         assert run("--encoder", "logmel", "--shard", f"{number}/2", "--budget", seconds).exit_code == 0
@@ -135,6 +147,7 @@ def test_shards_that_were_dealt_otherwise_do_not_pass_for_the_whole() -> None:
         (("--budget", "nan"), "nan is no length of a batch"),
         (("--budget", "inf"), "inf is no length of a batch"),
         (("--shard", "1/2", "--workers", "2"), "--shard and --workers exclude each other"),
+        (("--workers", "2", "--device", "gpu"), "no device 'gpu'; valid: auto, cpu, cuda"),
         (("--shard", "1/2", "--transcribe", "somewhere"), "transcribe first"),
     ],
 )

@@ -94,6 +94,12 @@ def test_settings_that_cannot_be_trained_are_told_and_passed_over(folder: Path) 
     found = search(config(folder, "wild"), folder / "wild.toml", 9, told.append)
     assert found.best == {"lr": 0.001}
     assert any("the training loss is nan" in line for line in told)
+    assert any(line.startswith("classes   ") for line in told)
+    assert not any(line.startswith("settings  ") for line in told), "each trial has its own"
+    judged, failed = read_csv(found.out / "trials.csv")
+    assert (judged["trial"], judged["failed"]) == ("1", "")
+    assert (failed["trial"], failed["ua"], failed["lr"]) == ("2", "", "1e+30")
+    assert "the training loss is nan" in failed["failed"]
 
 
 def test_what_is_no_fault_of_the_settings_ends_the_search_and_is_no_trial(folder: Path) -> None:

@@ -99,8 +99,8 @@ def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **opti
     if space is not None:
         from emofuse.train.search import search
 
-        search(config, space, trials or 20, say=say)
-        return
+        found = search(config, space, trials or 20, say=say)
+        sys.exit(EXCLUDED if found.excluded else DONE)
     if trials is not None:
         raise UsageError("--trials has no effect without --search SPACE.toml")
     finished = run(config, say=say)

@@ -31,6 +31,9 @@ _ELSEWHERE = ("store", "more_stores", "settings", "optimism", "score_without", "
 """Options that the command of the best settings has in another way, or does not need."""
 _NAME = "search"
 
+_OF_ONE = ("model ", "settings ", "selection ")
+"""What the head of a fit says of its own settings, and of its test."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -39,6 +42,8 @@ class Found:
     out: Path
     best: dict[str, Value]
     value: float
+    excluded: tuple[str, ...] = ()
+    """What was left out of every trial."""
 
 
 def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Found:
@@ -71,6 +76,9 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Foun
             metric = plan.protocol.metrics[0]
             say(f"{plan.title} on {plan.protocol.name}: {total} trials of {', '.join(space.settings)}")
             say(f"judged by the mean over folds of {metric} on {plan.protocol.validated_on}; test is never scored")
+            for line in prepared(plan, Loader(plan)).header:
+                if not line.startswith(_OF_ONE):
+                    say(line)
             _trials(study, space, plan, out, total, say)
             return _told(study, config, plan, out, say)
 
@@ -119,6 +127,7 @@ def _trials(study: Study, space: Space, plan: Plan, out: Path, total: int, say: 
             space.check(settings, plan)
             value, spread = _judged(config, settings, out / "trials" / f"{trial.number:04d}", title, say)
         except (DivergedError, UnfitError) as error:
+            trial.set_user_attr("failed", str(error))
             study.tell(trial, state=TrialState.FAIL)
             say(f"{said}: {error}")
             continue
@@ -141,7 +150,12 @@ def _judged(config: FitConfig, settings: dict[str, Value], where: Path, title: s
         work = prepared(plan, Loader(plan, say=say))
         with Progress(steps, title, "steps", steps * (len(units) - len(todo)) // len(units)) as progress:
             tasks = [(work, unit) for unit in todo]
-            jobs.run(tasks, [jobs.demand(plan)], lambda unit, amount, note: progress.advance(amount, note))
+
+            def advance(unit: Unit, amount: int, note: str) -> None:
+                which = f"fold {unit.fold}" if len(seeds) == 1 else f"fold {unit.fold} of seed {unit.seed}"
+                progress.advance(amount, ", ".join(filter(None, [which, note])))
+
+            jobs.run(tasks, [jobs.demand(plan)], advance)
         metric = plan.protocol.metrics[0]
         found = [folder.read_json(unit.folder / evaluate.SELECTION)["validation"][metric] for unit in units]
     return mean(found), pstdev(found)
@@ -159,7 +173,12 @@ def _told(study: Study, config: FitConfig, plan: Plan, out: Path, say: Say) -> F
     rows = [
         {"trial": t.number + 1, metric: f"{t.value:.6f}", "std": f"{t.user_attrs['std']:.6f}", **t.params} for t in done
     ]
-    folder.write_csv(out / "trials.csv", rows)
+    failed = [
+        {"trial": t.number + 1, metric: "", "std": "", **t.params, "failed": t.user_attrs.get("failed", "")}
+        for t in study.get_trials(deepcopy=False)
+        if t.state == TrialState.FAIL
+    ]
+    folder.write_csv(out / "trials.csv", [*rows, *failed])
     best: dict[str, Value] = done[0].params
     value = float(done[0].value or 0.0)
     folder.write_json(out / "best.json", {"settings": best, "validation": {metric: value}, "trial": done[0].number + 1})
@@ -169,7 +188,7 @@ def _told(study: Study, config: FitConfig, plan: Plan, out: Path, say: Say) -> F
         say("every group validates one fold: for a search that has never seen what is tested, search with --folds 1")
     say(f"test these settings: {_command(config, best)}")
     say(f"search: {out}")
-    return Found(out=out, best=best, value=value)
+    return Found(out=out, best=best, value=value, excluded=tuple(plan.task.excluded))
 
 
 def _command(config: FitConfig, best: dict[str, Value]) -> str:
