@@ -12,6 +12,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -95,7 +96,9 @@ def answers(address: str) -> None:
         except ValueError as error:
             raise UsageError(f"--scheduler {address}: {error}; expected an address such as tcp://HOST:8786") from None
         try:
-            asyncio.run(asyncio.wait_for(_greeted(address), CONNECT_SECONDS))
+            # On a thread of its own: a notebook's has an event loop already.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, asyncio.wait_for(_greeted(address), CONNECT_SECONDS)).result()
         except (OSError, TimeoutError):
             raise UsageError(
                 f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:.0f} s; start one with "
@@ -106,8 +109,10 @@ def answers(address: str) -> None:
 async def _greeted(address: str) -> None:
     """A client of a port where something else listens would wait for ever, and longer when it is given up."""
     from distributed.comm.core import connect
+    from distributed.security import Security
 
-    comm = await connect(address, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+    secure = Security().get_connection_args("client")  # type: ignore[no-untyped-call]  # Dask's own settings
+    comm = await connect(address, timeout=CONNECT_SECONDS, **secure)  # type: ignore[no-untyped-call]
     await comm.close()
 
 

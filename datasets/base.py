@@ -53,6 +53,13 @@ class Corpus:
     read: Callable[[Path, ReaderOptions], Manifest]
     options: tuple[str, ...] = ()
     """The fields of `ReaderOptions` that have an effect."""
+    groups: tuple[str, ...] = ()
+    """The sessions, or speakers where there are none, of the whole release."""
+
+    def absent_groups(self, manifest: Manifest) -> list[str]:
+        """Groups of which there is nothing: a release may have been unpacked, or copied, in part."""
+        there = {of for u in manifest.utterances for of in (u.session, u.speaker)}
+        return [group for group in self.groups if group not in there]
 
 
 def corpus_root(name: str, given: Path | None) -> Path:

@@ -99,4 +99,5 @@ IEMOCAP = Corpus(
     layout="Session1 ... Session5, each with dialog/EmoEvaluation",
     looks_like=lambda root: bool(sessions(root)),
     read=read,
+    groups=("1", "2", "3", "4", "5"),
 )

@@ -58,4 +58,5 @@ RAVDESS = Corpus(
     layout="Actor_01/03-01-01-01-01-01-01.wav ..., with or without an outer folder",
     looks_like=lambda root: any(_NAME.fullmatch(path.stem) for path in wav_files(root)),
     read=read,
+    groups=tuple(f"Actor_{n:02d}" for n in range(1, 25)),
 )

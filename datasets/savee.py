@@ -64,5 +64,6 @@ SAVEE = Corpus(
     layout="AudioData/DC/a01.wav ... or DC_a01.wav ...",
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
+    groups=SPEAKERS,
     options=("transcripts",),
 )

@@ -37,12 +37,16 @@ def corpus_options(function: Any) -> Any:
 def read(dataset: str, root: Path | None, limit: int | None, **reader: Any) -> tuple[Manifest, Path]:
     """Read a corpus with the options of `corpus_options`."""
     from emofuse.datasets.base import ReaderOptions
-    from emofuse.datasets.registry import read_corpus
+    from emofuse.datasets.registry import CORPORA, read_corpus
 
     options = ReaderOptions(
         transcripts=reader["transcripts"], meld_clips=reader["meld_clips"], manifest=reader["manifest_file"]
     )
     manifest, where = read_corpus(dataset, root, options)
+    corpus = CORPORA[dataset]
+    if absent := corpus.absent_groups(manifest):
+        there = f"{len(corpus.groups) - len(absent)} of the release's {len(corpus.groups)} sessions or speakers"
+        print(f"note: {where} holds {there}; nothing of {', '.join(absent)}", file=sys.stderr)
     return (manifest.sample(limit) if limit else manifest), where
 
 

@@ -71,6 +71,17 @@ def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
         assert len(store.feature("other").ids) == 8
 
 
+def test_a_release_that_is_there_in_part_is_told(tmp_path: Path) -> None:
+    for speaker in ("DC", "KL"):
+        put_wav(tmp_path / "savee" / "AudioData" / speaker / "a01.wav", 0.5)
+    words = ("--dataset", "savee", "--root", "savee", "--encoder", "logmel", "--dry-run")
+    note = "note: savee holds 2 of the release's 4 sessions or speakers; nothing of JE, JK"
+    assert note in extract(tmp_path, *words).stderr
+    for speaker in ("JE", "JK"):
+        put_wav(tmp_path / "savee" / "AudioData" / speaker / "a01.wav", 0.5)
+    assert "note:" not in extract(tmp_path, *words).stderr
+
+
 def test_what_stands_in_the_way_is_found_before_the_corpus_is_looked_at(corpus: Path) -> None:
     (corpus / "file").write_text("")
     found = extract(corpus, *OWN[:-1], "file/own.h5", "--encoder", "logmel")

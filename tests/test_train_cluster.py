@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -115,3 +116,10 @@ def test_what_cannot_work_is_refused_before_any_work(
         with pytest.raises(UsageError, match="no Dask scheduler answers at"):
             fit(samples.config(folder, "nowhere", "smcn", scheduler=where), say=lambda line: None)
     assert not list(folder.glob("nowhere*")), "nothing is left of a call that could not begin"
+
+
+def test_a_notebook_with_an_event_loop_of_its_own_can_ask(address: str) -> None:
+    async def cell() -> None:
+        cluster.answers(address)
+
+    asyncio.run(cell())
