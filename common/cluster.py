@@ -104,6 +104,8 @@ def answers(address: str) -> None:
                 f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:.0f} s; start one with "
                 "`dask scheduler`, and pass the address that it prints"
             ) from None
+        except (TypeError, ValueError, RuntimeError) as error:  # a kind of connection that is not set up here
+            raise UsageError(f"--scheduler {address}: {error}") from None
 
 
 async def _greeted(address: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.manifests.schema import Excluded, Manifest, Utterance, no_file
 
 CORPORA_VARIABLE = "EMOFUSE_CORPORA"
 DEEPEST = 4
@@ -180,7 +180,7 @@ def settled(
         if u.audio is None or (root / u.audio).is_file():
             kept.append(u)
             continue
-        reason = (reasons or {}).get(u.id, f"no audio file {u.audio}")
+        reason = (reasons or {}).get(u.id, no_file(u.audio))
         gone.append(Excluded(id=u.id, reason=reason, modality="audio"))
         if u.text is not None:
             kept.append(replace(u, audio=None))

@@ -176,7 +176,8 @@ def check(job: Job) -> None:
     """
     if job.store.is_dir():
         raise UsageError(f"--store {job.store} is a folder; name a file in it, such as {job.store / 'corpus.h5'}")
-    refuse_unwritable(job.store)
+    if not job.store.exists():  # what is finished may lie where nothing can be written
+        refuse_unwritable(job.store)
     for path in (job.store, job.part):
         if path.exists():
             with FeatureStore(path) as store:

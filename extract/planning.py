@@ -36,10 +36,11 @@ class Pass:
 
 
 def by_source(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs that one encoder does in one pass, together: in the same batches."""
-    grouped: dict[tuple[int, float | None], list[Job]] = {}
+    """Jobs that one encoder does in one pass, together: of the same utterances, in the same batches."""
+    grouped: dict[tuple[int, float | None, tuple[str, ...]], list[Job]] = {}
     for job in jobs:
-        grouped.setdefault((id(job.computes), job.budget), []).append(job)
+        # A share of a corpus that was dealt by another budget is of other utterances, whatever its budget is by now.
+        grouped.setdefault((id(job.computes), job.budget, tuple(job.manifest.ids)), []).append(job)
     return list(grouped.values())
 
 

@@ -19,7 +19,7 @@ from emofuse.manifests.schema import Manifest
 DIFFERENCE = "precision_difference"
 """What it is called in a feature's provenance."""
 SAMPLED, LONGEST_SECONDS = 16, 20.0
-_MEASURED: dict[Recipe, dict[str, Any]] = {}
+_MEASURED: dict[tuple[Recipe, str], dict[str, Any]] = {}
 
 
 def with_difference(jobs: Sequence[Job]) -> list[Job]:
@@ -40,9 +40,10 @@ def with_difference(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _measure(job: Job) -> dict[str, Any]:
-    if job.recipe not in _MEASURED:
-        _MEASURED[job.recipe] = _measured(job)
-    return _MEASURED[job.recipe]
+    which = job.recipe, (job.sampled or _some(job)).digest()
+    if which not in _MEASURED:
+        _MEASURED[which] = _measured(job)
+    return _MEASURED[which]
 
 
 def _measured(job: Job) -> dict[str, Any]:

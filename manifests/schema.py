@@ -155,9 +155,9 @@ class Manifest:
         withdrawn = {e.id for e in older.excluded if e.reason == WITHDRAWN}
         known = {u.id: u for u in older.utterances}
         asked = [u for u in self.utterances if u.id not in withdrawn]
-        unread = {e.id for e in self.excluded if e.modality == "audio"}
+        absent = {e.id: e.reason for e in self.excluded if e.modality == "audio"}
         fresh = {
-            u.id: _surveyed(_heard_before(u, known.get(u.id), u.id in unread), known.get(u.id), u.id in silent)
+            u.id: _surveyed(_heard_before(u, known.get(u.id), absent.get(u.id)), known.get(u.id), u.id in silent)
             for u in asked
         }
         complete = set(known) <= set(fresh)
@@ -192,12 +192,22 @@ def _withheld(utterance: Utterance) -> Utterance:
     return replace(utterance, text=None, text_digest=text_digest(utterance.text), sentence_digest=said)
 
 
-def _heard_before(fresh: Utterance, older: Utterance | None, unread: bool) -> Utterance:
-    """`fresh` with the audio of `older`, where it cannot be read now: a disk that is not there makes nothing untrue."""
-    if not unread or fresh.audio is not None or older is None or older.audio_digest is None:
+def _heard_before(fresh: Utterance, older: Utterance | None, excluded: str | None) -> Utterance:
+    """`fresh` with the audio of `older`, whose file is only not there now: a disk that is away makes nothing untrue.
+
+    Args:
+        excluded: Why its audio was excluded, if it was.
+    """
+    if older is None or older.audio_digest is None or fresh.audio is not None:
         return fresh
-    of_audio = ("audio", "start", "end", "seconds", "audio_digest")
-    return replace(fresh, **{name: getattr(older, name) for name in of_audio})
+    if excluded != no_file(older.audio) or (fresh.start, fresh.end) != (older.start, older.end):
+        return fresh
+    return replace(fresh, audio=older.audio, seconds=older.seconds, audio_digest=older.audio_digest)
+
+
+def no_file(audio: str | None) -> str:
+    """Why an utterance is excluded whose file is not there."""
+    return f"no audio file {audio}"
 
 
 def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Utterance:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, SeveralProblemsError, UsageError
@@ -71,41 +72,68 @@ def _merge(target: Path, sources: Sequence[FeatureStore], prefer_first: bool) ->
     for store in sources:
         for feature in store.require_sound().features.values():
             by_name.setdefault(feature.name, []).append(feature)
-    fatal += [problem for same in by_name.values() for problem in (*_made_otherwise(same), *_dealt_otherwise(same))]
+    fatal += [problem for same in by_name.values() for problem in _made_otherwise(same)]
     refuse = "these stores cannot be merged"
     if fatal:
         raise SeveralProblemsError(f"{refuse}:", fatal)
     conflicts: list[str] = []
     manifest = _merged_manifest([s.manifest for s in sources], conflicts)
     conflicts += [problem for same in by_name.values() for problem in _other_values(same, manifest)]
+    dealt = {name: _dealt_otherwise(same) for name, same in by_name.items()}
     if conflicts and not prefer_first:
-        raise SeveralProblemsError(f"{refuse}; --prefer-first takes what the store named first holds:", conflicts)
+        why = [*conflicts, *(problem for problems in dealt.values() for problem in problems)]
+        raise SeveralProblemsError(f"{refuse}; --prefer-first takes what the store named first holds:", why)
     gathered = [g for same in by_name.values() if (g := gather(manifest, same))]
-    gaps = {g.spec.name: gap for g in gathered if (gap := _gap(g, manifest))}
-    absent = {name: numbers for name in gaps if (numbers := _absent_shards(by_name[name]))}
-    lacking = {n: gap for n, gap in gaps.items() if n not in absent and any(SHARD in f.provenance for f in by_name[n])}
+    absent = {
+        g.spec.name: numbers
+        for g in gathered
+        if _lacks_some(g, manifest) and (numbers := _absent_shards(by_name[g.spec.name]))
+    }
+    gaps = {g.spec.name: _gap(g, manifest, by_name[g.spec.name]) for g in gathered if g.spec.name not in absent}
+    lacking = {name: gap for name, gap in gaps.items() if gap}
+    if problems := [problem for name in lacking for problem in dealt[name]]:
+        raise SeveralProblemsError(f"{refuse}, for together they do not hold all:", problems)
     gathered = [g if g.spec.name in absent else replace(g, spec=_of_no_shard(g.spec)) for g in gathered]
     assemble(target, manifest, gathered)
     held = {g.spec.name: len(g.rows) for g in gathered}
     return Merged(utterances=len(manifest), features=held, settled=tuple(conflicts), absent=absent, lacking=lacking)
 
 
-def _gap(gathered: Gathered, manifest: Manifest) -> int:
-    """How many utterances that could have the feature do not."""
+def _lacks_some(gathered: Gathered, manifest: Manifest) -> bool:
+    return not set(_having(gathered, manifest)) <= set(gathered.rows.tolist())
+
+
+def _having(gathered: Gathered, manifest: Manifest) -> list[int]:
     modality = gathered.spec.modality
-    having = {row for row, u in enumerate(manifest.utterances) if getattr(u, modality) or source_digest(modality, u)}
-    return len(having - set(gathered.rows.tolist()))
+    return [row for row, u in enumerate(manifest.utterances) if getattr(u, modality) or source_digest(modality, u)]
+
+
+def _gap(gathered: Gathered, manifest: Manifest, same: Sequence[Feature]) -> int:
+    """How many utterances of which a shard knows, and which none excludes, are in no store."""
+    known, excluded = set[str](), set[str]()
+    for feature in same:
+        if SHARD in feature.provenance:
+            known |= set(feature.store.manifest.ids)
+            of = (None, gathered.spec.modality)
+            excluded |= {e.id for e in feature.store.manifest.excluded if e.modality in of}
+    lacking = set(_having(gathered, manifest)) - set(gathered.rows.tolist())
+    return len({manifest.utterances[row].id for row in lacking} & known - excluded)
 
 
 def _dealt_otherwise(same: Sequence[Feature]) -> list[str]:
-    """Shards that do not make up a whole, since their utterances were dealt by different budgets."""
-    shards = [f for f in same if SHARD in f.provenance]
+    """Shards of one split whose utterances were dealt by different budgets."""
+    shards = [f for f in same if PLANNED in f.provenance]
     return [
         f"feature {f.name!r}: the shard {shards[0].path} was dealt by batches of {shards[0].provenance.get(PLANNED)}, "
         f"{f.path} by batches of {f.provenance.get(PLANNED)}: extract all shards anew with one --budget"
         for f in shards[1:]
-        if f.provenance.get(PLANNED) != shards[0].provenance.get(PLANNED)
+        if f.provenance[PLANNED] != shards[0].provenance[PLANNED] and _split(f) == _split(shards[0])
     ]
+
+
+def _split(feature: Feature) -> Any:
+    said = feature.provenance.get(SHARD)
+    return said[-1] if isinstance(said, list) and said else None
 
 
 def _absent_shards(same: Sequence[Feature]) -> list[int]:

@@ -116,7 +116,8 @@ class PartWriter:
 
     def _with_older(self, manifest: Manifest, lengths: Mapping[str, int]) -> tuple[Manifest, Mapping[str, int]]:
         """What was asked for, and what store and part hold: asking for some of a corpus never drops the rest."""
-        merged = manifest
+        asked, merged = set(manifest.ids), manifest
+        unread = {e.id for e in manifest.excluded if e.modality == self.spec.modality}
         held: dict[str, tuple[int, str]] = {}
         for path in (self.path, self.part):
             if path.exists():
@@ -129,7 +130,8 @@ class PartWriter:
                         found = zip(feature.ids, feature.lengths.tolist(), feature.sources, there, strict=True)
                         held |= {id: (frames, source) for id, frames, source, written in found if written}
         # What was not asked for stays, and so does what was, but cannot be read now.
-        now = {u.id: source_digest(self.spec.modality, u) for u in merged.utterances if u.id not in lengths}
+        rest = [u for u in merged.utterances if u.id not in asked or u.id in unread]
+        now = {u.id: source_digest(self.spec.modality, u) for u in rest}
         return merged, {**{i: n for i, (n, source) in held.items() if now.get(i) == source}, **lengths}
 
     def _open(self) -> FeatureStore:

@@ -64,6 +64,12 @@ def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
         for name, values in before[0].items():
             assert np.array_equal(store.feature(name).read(store.feature(name).ids).values, values)
         assert store.manifest == before[1]
+    rows = (corpus / "own" / "own.csv").read_text()
+    (corpus / "own" / "own.csv").write_text(rows.replace("c0,c0.wav", "c0,other.wav"))
+    assert extract(corpus, *OWN, "--encoder", "logmel").returncode == 1
+    with FeatureStore(corpus / "own.h5") as store:
+        assert len(store.feature("logmel").ids) == 7, "another file is another clip, there or not"
+    (corpus / "own" / "own.csv").write_text(rows)
     for clip in (corpus / "own").glob("*.away"):
         clip.rename(clip.with_suffix(".wav"))
     assert extract(corpus, *OWN, "--encoder", "logmel", "--name", "other").returncode == 0

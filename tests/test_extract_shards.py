@@ -122,6 +122,44 @@ def test_shards_measure_a_reduced_precision_on_the_same_utterances() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_shares_of_several_budgets_stay_apart_when_memory_brings_them_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_extract_passes import crowded
+
+    assert run(*HUBERT, "--limit", "1", "--budget", "2.5").exit_code == 0
+    assert run(*HUBERT, "--limit", "1", "--views", "mean", "--budget", "5").exit_code == 0
+    crowded(monkeypatch, int(2.5 * 16000))
+    for number in 1, 2:
+        done = run(*HUBERT, "--views", "frames,mean", "--shard", f"{number}/2")
+        assert done.exit_code == 0, done.output
+    assert merge("own.h5", "own.h5", "own.shard-1-of-2.h5", "own.shard-2-of-2.h5", "--prefer-first").exit_code == 0
+    with FeatureStore("own.h5") as store:
+        assert [len(store.feature(name).ids) for name in ("hubert", "hubert-mean")] == [8, 8]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_shard_extracted_again_by_another_budget_holds_what_falls_to_it_now() -> None:
+    for number, seconds in (1, "600"), (1, "4"), (2, "4"):
+        assert run(*HUBERT, "--shard", f"{number}/2", "--budget", seconds).exit_code == 0
+    done = merge("own.h5", "own.shard-1-of-2.h5", "own.shard-2-of-2.h5", "--prefer-first")
+    assert done.exit_code == 0, done.output
+    with FeatureStore("own.h5") as store:
+        assert len(store.feature("hubert").ids) == 8
+
+
+@pytest.mark.usefixtures("here")
+def test_what_was_excluded_or_never_asked_for_is_not_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_extract_passes import crowded
+
+    assert run("--encoder", "hashed").exit_code == 0
+    with monkeypatch.context() as patched:
+        crowded(patched, int(1.5 * 16000))  # the longest of these six has 1.6 s
+        codes = [run(*HUBERT, "--shard", f"{number}/2", "--limit", "6").exit_code for number in (1, 2)]
+    assert 1 in codes, "a clip does not fit"
+    done = merge("own.h5", "own.h5", "own.shard-1-of-2.h5", "own.shard-2-of-2.h5")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.usefixtures("here")
 def test_shards_that_were_dealt_otherwise_do_not_pass_for_the_whole() -> None:
     for number, seconds in (1, "4"), (2, "2.5"):
         assert run("--encoder", "logmel", "--shard", f"{number}/2", "--budget", seconds).exit_code == 0

@@ -50,7 +50,8 @@ class Loader:
         """
         for modality, feature in self._features():
             if isinstance(feature, Feature) and mappable(feature, self.plan.spec.pool):
-                self._say_if_larger(modality, feature)
+                if self.plan.device.type == "cpu":  # a GPU is only touched by who trains on it
+                    self._say_if_larger(modality, feature)
                 which = feature.name, str(feature.path), hash(tuple(self._ids))
                 if which not in done:
                     verify(feature, self._ids)
