@@ -124,8 +124,8 @@ def _dealt_otherwise(same: Sequence[Feature]) -> list[str]:
     """Shards of one split whose utterances were dealt by different budgets."""
     shards = [f for f in same if PLANNED in f.provenance]
     return [
-        f"feature {f.name!r}: the shard {shards[0].path} was dealt by batches of {shards[0].provenance.get(PLANNED)}, "
-        f"{f.path} by batches of {f.provenance.get(PLANNED)}: extract all shards anew with one --budget"
+        f"feature {f.name!r}: the shard {shards[0].path} was dealt by batches of {shards[0].provenance[PLANNED]}, "
+        f"{f.path} by batches of {f.provenance[PLANNED]}: extract all shards anew with one --budget"
         for f in shards[1:]
         if f.provenance[PLANNED] != shards[0].provenance[PLANNED] and _split(f) == _split(shards[0])
     ]

@@ -119,7 +119,10 @@ def test_what_cannot_work_is_refused_before_any_work(
 
 
 def test_a_notebook_with_an_event_loop_of_its_own_can_ask(address: str) -> None:
-    async def cell() -> None:
+    async def cell() -> str:
         cluster.answers(address)
+        with pytest.raises(UsageError, match="expected an address such as"):
+            cluster.answers("nonsense")
+        return "went on"
 
-    asyncio.run(cell())
+    assert asyncio.run(cell()) == "went on"
