@@ -20,13 +20,16 @@ torch.set_num_threads(1)
 FUSIONS = [e.name for e in MODELS if e.value.needs == "all" and len(e.value.modalities) == 2]
 SETTINGS = {
     "mmrbn": ("lr=2e-4", "width=64", "feedforward=128"),
+    # At its own width and a rate of 1e-3 it learns too (0.61 after 1200 steps), but its validation UA swings between
+    # 0.37 and 0.67, so that the machine's rounding decides what 500 steps give: 0.47 and 0.52 were seen.
+    "mcfn": ("lr=3e-4", "width=64"),
     # At its own depth it needs far more steps than a test has, and does not bear a rate of 1e-3.
     "ks-transformer": ("lr=2e-4", "width=64", "heads=4", "encoder_layers=1", "fusion_layers=1"),
     "msmser": ("lr=2e-4", "batch=32", "width=128", "heads=4", "feedforward=256"),
     "lmf": ("lr=3e-3",),
     "tfn": ("lr=3e-3",),
 }
-STEPS = {"msmser": 700, "mcfn": 500}
+STEPS = {"msmser": 700, "mcfn": 600}
 
 
 @pytest.fixture(scope="module")
