@@ -152,6 +152,31 @@ def test_rows_side_by_side_come_to_what_they_come_to_one_by_one(folder: Path) ->
     assert not list((folder / "two").glob("*.part*"))
 
 
+def with_a_diverging_row(folder: Path) -> Table:
+    rows = raw(folder)["rows"]
+    return parse("tiny-table9", raw(folder, rows=[{**rows[1], "set": ["lr=1e30", "hidden=8"]}, rows[2]]))
+
+
+def stood_alone(table: Table, sheet: Sheet, where: Path) -> None:
+    """The first row has diverged, the second has its figures."""
+    diverged, whole = sheet.of(table.tasks[0])
+    assert (diverged.state, diverged.cells["UA"].mean) == ("diverged: the loss became NaN or infinite", None)
+    assert whole.state == "run"
+    assert "diverged" in (where / "table.md").read_text()
+    assert [text.startswith("Audio on ") for text in sheet.diverged.values()] == [True]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_row_that_diverges_stops_no_other(folder: Path, jobs: int) -> None:
+    asked = request(folder, with_a_diverging_row(folder), runs=folder / f"diverged{jobs}", jobs=jobs, threads=1)
+    sheet, where, said = run(asked)
+    stood_alone(asked.table, sheet, where)
+    assert any("note audio, seed 0, fold" in line and "loss is nan" in line for line in said)
+    again, where, said = run(asked)
+    stood_alone(asked.table, again, where)
+    assert sum("already done" in line for line in said) == 1
+
+
 def test_a_row_that_was_stopped_before_its_end_is_ended_before_others_are_trained(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import train_samples as samples
-from test_papers_reproduce import raw, request, same_runs
+from test_papers_reproduce import raw, request, same_runs, stood_alone, with_a_diverging_row
 from test_train_jobs import numbers
 
 from emofuse.common import cluster
@@ -24,6 +24,7 @@ from emofuse.common.locking import lock
 from emofuse.train.papers.reproduce import reproduce
 from emofuse.train.papers.table import parse
 from emofuse.train.run import fit
+from emofuse.train.search import search
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,22 @@ def test_workers_take_the_folds_of_several_rows(folder: Path, address: str) -> N
         reproduce(request(folder, table, runs=folder / name, **how), lambda line: None)
     same_runs(folder / "alone", folder / "shared")
     assert not list((folder / "shared").rglob("*under-way*"))
+
+
+def test_a_row_that_diverges_stops_no_other_on_a_cluster(folder: Path, address: str) -> None:
+    asked = request(folder, with_a_diverging_row(folder), runs=folder / "diverged", scheduler=address)
+    sheet, where = reproduce(asked, lambda line: None)
+    stood_alone(asked.table, sheet, where)
+
+
+def test_a_search_on_workers_comes_to_what_one_process_comes_to(folder: Path, address: str) -> None:
+    (folder / "space.toml").write_text("lr = { low = 1e-3, high = 1e-1, log = true }\nhidden = [4, 8]\n")
+    found = {}
+    for name, how in (("alone", {"jobs": 1}), ("shared", {"scheduler": address})):
+        asked = samples.config(folder, f"search-{name}", "concat", settings=(), folds="1,2", steps=10, threads=1, **how)
+        result = search(asked, folder / "space.toml", 3, lambda line: None)
+        found[name] = result.best, result.value, (result.out / "trials.csv").read_bytes()
+    assert found["shared"] == found["alone"]
 
 
 @pytest.mark.slow

@@ -17,7 +17,9 @@ import train_samples as samples
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.folder import read_json
 from emofuse.train import jobs
-from emofuse.train.run import fit, resolved
+from emofuse.train.fold import Unit
+from emofuse.train.load import Loader
+from emofuse.train.run import fit, prepared, resolved
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,25 @@ def test_what_is_left_of_a_fit_has_the_threads_that_it_began_with(
     fit(asked, say=told.append)
     assert "1 fold in a process of 2 threads" in told
     assert [read_json(out / f"fold_{n}" / "result.json")["threads"] for n in (1, 2)] == [2, 2]
+
+
+@pytest.mark.parametrize(("model", "asked", "processes"), [("linear", None, 1), ("linear", 2, 2), ("smcn", None, 2)])
+def test_no_more_processes_than_have_memory_for_what_each_reads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model: str, asked: int | None, processes: int
+) -> None:
+    """Frames are mapped, once for all; means are not. Who says how many processes there are is given them."""
+    monkeypatch.setattr(jobs, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    monkeypatch.setattr(jobs, "free_bytes", lambda: 1000.0)
+    counts: list[tuple[int, int]] = []
+    monkeypatch.setattr(jobs, "_run", lambda *given: counts.append(given[-2:]))
+    options = {"audio": "logmel", "text": None} if model == "linear" else {}
+    with resolved(samples.config(folder, "room", model, settings=(), jobs=asked, **options)) as plan:
+        work = prepared(plan, Loader(plan))
+        tasks = [(work, Unit(seed=0, fold=f.number, folder=folder / str(f.number), call=1)) for f in plan.folds]
+        assert (work.loader.own_bytes() > 1000) == (model == "linear")
+        jobs.run(tasks, [jobs.demand(plan)], lambda *_: None)
+    assert counts == [(processes, 1)]
 
 
 def test_as_many_as_pay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

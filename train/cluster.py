@@ -20,7 +20,8 @@ from emofuse.common.location import Location
 from emofuse.common.locking import lock
 from emofuse.common.machine import within_cores
 from emofuse.train.config import FitConfig
-from emofuse.train.fold import Advance, Finished, Task, Unit, fit_fold, verify
+from emofuse.train.fold import Advance, Ended, Task, Unit, attempt, verify
+from emofuse.train.loop import DivergedError
 from emofuse.train.resume import Keeper
 from emofuse.train.worker import work_of
 
@@ -31,7 +32,7 @@ PACKAGES = ("emofuse", "torch", "numpy", "scikit-learn", "h5py")
 """What all must compute with alike."""
 
 
-def run(tasks: Sequence[Task], advance: Advance, finished: Finished, address: str) -> None:
+def run(tasks: Sequence[Task], advance: Advance, ended: Ended, address: str) -> None:
     """Train and score every unit on the workers of the scheduler at `address`.
 
     Raises:
@@ -59,14 +60,14 @@ def run(tasks: Sequence[Task], advance: Advance, finished: Finished, address: st
             ): (work, unit)
             for number, (work, unit) in enumerate(tasks)
         }
-        for (work, unit), _ in results(client, futures, "give them more, or a smaller --set batch"):
+        for (work, unit), error in results(client, futures, "give them more, or a smaller --set batch"):
             (fold,) = (f for f in work.plan.folds if f.number == unit.fold)
             advance(unit, work.plan.settings.total_steps(len(fold.train)) - began[unit.folder], "")
             place = unit.folder.parent
             left[place] -= 1
             if not left[place]:
                 held[place].close()  # the folder may get its name now
-            finished(unit)
+            ended(unit, error)
 
 
 def _token(place: Path) -> AbstractContextManager[tuple[Path, str]]:
@@ -121,7 +122,7 @@ def _look(paths: dict[str, int], tokens: Sequence[tuple[Path, str]], device: str
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> None:
+def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> DivergedError | None:
     """On a worker: train and score a fold while `token` is there."""
     with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
         if config.threads is not None:
@@ -138,5 +139,4 @@ def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path)
         # A worker that was given up may still be at it, or one whose call has ended a moment ago.
         unit.folder.parent.mkdir(parents=True, exist_ok=True)
         with lock(unit.folder.with_name(f".{unit.folder.name}.lock"), BUSY.format(unit=unit), wait=PATIENCE):
-            if not unit.done:
-                fit_fold(work_of(config, identity), unit, on_step)
+            return None if unit.done else attempt(work_of(config, identity), unit, on_step)

@@ -59,8 +59,8 @@ Task = tuple[Work, Unit]
 """A unit and the fit that it belongs to."""
 Advance = Callable[[Unit, int, str], None]
 """Told of a unit's steps done, how many, and a note."""
-Finished = Callable[[Unit], None]
-"""Told of a unit when it is done."""
+Ended = Callable[[Unit, DivergedError | None], None]
+"""Told of a unit when it is done, or why it has no result; what it raises ends all."""
 
 
 def verify(tasks: Sequence[Task]) -> None:
@@ -72,6 +72,15 @@ def verify(tasks: Sequence[Task]) -> None:
     done: set[Any] = set()
     for loader in dict.fromkeys(work.loader for work, _ in tasks):
         loader.verify(done)
+
+
+def attempt(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> DivergedError | None:
+    """`fit_fold`, for which a training that diverged is an answer too: it need not end the others."""
+    try:
+        fit_fold(work, unit, on_step)
+    except DivergedError as error:
+        return error
+    return None
 
 
 def fit_fold(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> None:

@@ -22,10 +22,12 @@ from typing import Any
 import torch
 
 from emofuse.common.errors import DataError
-from emofuse.common.machine import cores
+from emofuse.common.machine import cores, free_bytes
 from emofuse.train import cluster
 from emofuse.train.config import FitConfig
-from emofuse.train.fold import Advance, Finished, Task, Unit, fit_fold, verify
+from emofuse.train.fold import Advance, Ended, Task, Unit, attempt, verify
+from emofuse.train.load import SHARE
+from emofuse.train.loop import DivergedError
 from emofuse.train.models.cost import cost
 from emofuse.train.plan import Plan
 from emofuse.train.worker import work_of
@@ -58,15 +60,19 @@ def demand(plan: Plan) -> Demand:
     return Demand(units=units, seconds=seconds)
 
 
-def run(
-    tasks: Sequence[Task], demands: Sequence[Demand], advance: Advance, finished: Finished = lambda unit: None
-) -> None:
+def _all_or_none(unit: Unit, error: DivergedError | None) -> None:
+    """One training that diverged ends all."""
+    if error is not None:
+        raise error
+
+
+def run(tasks: Sequence[Task], demands: Sequence[Demand], advance: Advance, ended: Ended = _all_or_none) -> None:
     """Train and score every unit.
 
     Args:
         tasks: Of fits that are called for alike, but for what they fit.
         demands: Of all these fits, the finished ones too: a fold that goes on has the threads that it began with.
-        finished: Told of each unit when it is done.
+        ended: Told of each unit when it is done, or that its loss is no number any more.
 
     Raises:
         UsageError, DataError: As the first unit that fails does; what the others have written stays. As a cluster
@@ -77,13 +83,12 @@ def run(
     plan = tasks[0][0].plan
     count = jobs_of(plan, demands)
     if plan.config.scheduler:
-        cluster.run(tasks, advance, finished, plan.config.scheduler)
+        cluster.run(tasks, advance, ended, plan.config.scheduler)
     elif count == 1:
         for work, unit in tasks:
-            fit_fold(work, unit, lambda step, note, unit=unit: advance(unit, 1, note))  # type: ignore[misc]
-            finished(unit)
+            ended(unit, attempt(work, unit, lambda step, note, unit=unit: advance(unit, 1, note)))  # type: ignore[misc]
     else:
-        _run(tasks, advance, finished, min(count, len(tasks)), threads_of(plan, count))
+        _run(tasks, advance, ended, min(count, len(tasks), _room(tasks)), threads_of(plan, count))
 
 
 def jobs_of(plan: Plan, demands: Sequence[Demand]) -> int:
@@ -97,12 +102,24 @@ def jobs_of(plan: Plan, demands: Sequence[Demand]) -> int:
     return max(1, min(cores(), units)) if units > 1 and sum(d.seconds for d in demands) > WORTH_SECONDS else 1
 
 
+def _room(tasks: Sequence[Task]) -> int:
+    """How many processes have memory for what each reads for itself, where it is not the user who says how many.
+
+    Their threads are those of as many as pay all the same: free memory shall change no number.
+    """
+    plan = tasks[0][0].plan
+    if plan.config.jobs is not None or plan.device.type != "cpu":
+        return len(tasks)
+    own = max(loader.own_bytes() for loader in {work.loader for work, _ in tasks})
+    return max(1, int(SHARE * free_bytes() / max(own, 1)))
+
+
 def threads_of(plan: Plan, jobs: int) -> int:
     """How many threads each of several processes has."""
     return plan.config.threads or max(1, cores() // jobs)
 
 
-def _run(tasks: Sequence[Task], advance: Advance, finished: Finished, count: int, threads: int) -> None:
+def _run(tasks: Sequence[Task], advance: Advance, ended: Ended, count: int, threads: int) -> None:
     first = tasks[0][0]
     plan = first.plan
     first.say(
@@ -130,8 +147,7 @@ def _run(tasks: Sequence[Task], advance: Advance, finished: Finished, count: int
             futures = {pool.submit(_unit, work.plan.config, work.plan.identity(), unit): unit for work, unit in tasks}
             started = multiprocessing.active_children()
         for done in as_completed(futures):
-            done.result()
-            finished(futures[done])
+            ended(futures[done], done.result())
     except BrokenProcessPool:
         pool.shutdown(cancel_futures=True)
         raise DataError(
@@ -201,7 +217,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> None:
+def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> DivergedError | None:
     here, told, waiting = _HERE, time.monotonic(), 0
 
     def on_step(step: int, note: str) -> None:
@@ -213,5 +229,6 @@ def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> None:
             if here.stop.is_set():
                 raise _StoppedError
 
-    fit_fold(work_of(replace(config, device=here.device, threads=None), identity), unit, on_step)
+    error = attempt(work_of(replace(config, device=here.device, threads=None), identity), unit, on_step)
     here.ticks.put((unit.folder, waiting, ""))
+    return error

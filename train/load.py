@@ -49,13 +49,21 @@ class Loader:
             DataError: Values are damaged or not finite.
         """
         for modality, feature in self._features():
-            if isinstance(feature, Feature) and mappable(feature, self.plan.spec.pool):
+            if mappable(feature, self.plan.spec.pool):
                 if self.plan.device.type == "cpu":  # a GPU is only touched by who trains on it
                     self._say_if_larger(modality, feature)
                 which = feature.name, str(feature.path), hash(tuple(self._ids))
                 if which not in done:
                     verify(feature, self._ids)
                     done.add(which)
+
+    def own_bytes(self) -> int:
+        """What each of several processes reads for itself, as nobody can map it; of a feature in parts one part."""
+        own: dict[str, int] = {}
+        for modality, feature in self._features():
+            if not mappable(feature, self.plan.spec.pool):
+                own[modality] = max(own.get(modality, 0), self._bytes(modality, feature))
+        return sum(own.values())
 
     def _features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
         for modality, feature in self.plan.features.items():
@@ -76,7 +84,7 @@ class Loader:
 
     def _read(self, modality: str, feature: Feature | JoinedFeature) -> Resident:
         device, pool, limit = self.plan.device, self.plan.spec.pool, self._limit(modality)
-        if isinstance(feature, Feature) and mappable(feature, pool):
+        if mappable(feature, pool):
             if self.shared and device.type == "cpu":  # whoever called `verify` has said what there is to say
                 return Resident.mapped(feature, self._ids, device, limit)
             if self._say_if_larger(modality, feature):
@@ -91,10 +99,13 @@ class Loader:
             return None
         return settings.max_frames if modality == "audio" else settings.max_words
 
+    def _bytes(self, modality: str, feature: Feature | JoinedFeature) -> int:
+        return resident_bytes(feature, self._ids, self._limit(modality), self.plan.spec.pool)
+
     def _say_if_larger(self, modality: str, feature: Feature) -> bool:
         """Whether a feature is larger than the memory, and so stays where it is; said, if so."""
         device = self.plan.device
-        needed = resident_bytes(feature, self._ids, self._limit(modality), self.plan.spec.pool)
+        needed = self._bytes(modality, feature)
         free = _free(device)
         if needed > SHARE * free:
             self._say(

@@ -98,8 +98,8 @@ def train(
             loss = float(loss_sum) / since
             if not np.isfinite(loss):
                 raise DivergedError(
-                    f"the training loss is {loss} by step {step}: lower the learning rate, "
-                    f"--set lr={settings.lr / 10:g}"
+                    f"the training loss is {loss} by step {step}; lower the learning rate, from lr={settings.lr:g} "
+                    f"to {settings.lr / 10:g}, say"
                 )
             row: dict[str, Any] = {"step": step, "train_loss": loss}
             found: dict[str, float] | None = None

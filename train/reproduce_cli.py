@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from emofuse.common.console import say
-from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
+from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, complain
 from emofuse.common.location import LocationType
 from emofuse.train.options import JobsType
 
@@ -55,6 +55,7 @@ def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path,
     request = Request(table=tables.load(name), substitute=pairs(substitute), runs=out, **options)  # type: ignore[arg-type]
     sheet, folder = run(request, say)
     say(f"\n{render.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
+    complain([*sheet.diverged.values()], "these rows have no figures; all others stand in the table")
     sys.exit(EXCLUDED if sheet.excluded else DONE)
 
 

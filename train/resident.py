@@ -9,7 +9,7 @@ import mmap
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -161,7 +161,7 @@ def sent(values: Tensor, device: torch.device | str) -> Tensor:
     return values.to(device)
 
 
-def mappable(feature: Feature | JoinedFeature, pool: Pool) -> bool:
+def mappable(feature: Feature | JoinedFeature, pool: Pool) -> TypeGuard[Feature]:
     """Whether a feature's values can be used where they lie."""
     return (
         isinstance(feature, Feature)

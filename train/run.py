@@ -22,6 +22,7 @@ from emofuse.train.crossval import Validation
 from emofuse.train.fold import Say, Unit, Work
 from emofuse.train.join import open_stores
 from emofuse.train.load import Loader
+from emofuse.train.loop import DivergedError
 from emofuse.train.models.base import Inputs
 from emofuse.train.plan import Plan, resolve
 from emofuse.train.step import set_products
@@ -34,6 +35,10 @@ class Finished:
     out: Path
     metrics: dict[str, Any]
     excluded: tuple[str, ...]
+
+
+Outcome = Finished | DivergedError
+"""What comes of a fit that could be begun."""
 
 
 @contextmanager
@@ -56,25 +61,37 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
         DataError: The store is damaged.
     """
     found: list[Finished] = []
+
+    def told(number: int, outcome: Outcome) -> None:
+        if isinstance(outcome, DivergedError):
+            raise outcome
+        found.append(outcome)
+
     with resolved(config) as plan:
-        _fit([plan], [say], lambda number, done: found.append(done))
+        _fit([plan], [say], told)
     return found[0]
 
 
-def fit_all(configs: Sequence[FitConfig], says: Sequence[Say], told: Callable[[int, Finished], None]) -> None:
+def fit_all(configs: Sequence[FitConfig], says: Sequence[Say], told: Callable[[int, Outcome], None]) -> None:
     """Fit several models; where several processes train, each takes whatever fold of whatever model comes next.
+
+    One whose loss is no number any more has no result, and does not stop the others.
 
     Args:
         configs: Alike in device, jobs, scheduler and threads.
         says: What each is told by.
-        told: Called with each one's number and what came of it, as soon as it is finished.
+        told: Called with each one's number and what came of it, as soon as that is known.
 
     Raises:
-        UsageError, DataError: As `fit` does.
+        UsageError, DataError: As `fit` does, but for `DivergedError`.
     """
     if not _together(configs):
         for number, (config, say) in enumerate(zip(configs, says, strict=True)):
-            told(number, fit(config, say))
+            try:
+                outcome: Outcome = fit(config, say)
+            except DivergedError as error:
+                outcome = error
+            told(number, outcome)
         return
     with ExitStack() as stack:
         _fit([stack.enter_context(resolved(config)) for config in configs], says, told)
@@ -94,7 +111,7 @@ class _Run:
     """A fit under way, and what becomes of it."""
 
     def __init__(self, plan: Plan, out: Path, identity: dict[str, Any], say: Say) -> None:
-        self.plan, self.out, self.ended = plan, out, False
+        self.plan, self.out, self.ended, self.diverged = plan, out, False, False
         part = folder.claim(out, plan.record(identity), plan.call())
         work = prepared(plan, Loader(plan, say=say), say)
         for line in work.header:
@@ -111,7 +128,7 @@ class _Run:
         return metrics
 
 
-def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Finished], None]) -> None:
+def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Outcome], None]) -> None:
     """Fit what `plans` ask for and is not done, the units of all side by side."""
     config = plans[0].config
     if config.threads is not None and config.scheduler is None:
@@ -149,11 +166,20 @@ def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Finish
             for number in numbers[run.out]:
                 close(number, run.out, metrics)
 
-        _train([*runs.values()], demands, end)
+        def give_up(run: _Run, error: DivergedError) -> None:
+            for number in numbers[run.out]:
+                told(number, error)
+
+        _train([*runs.values()], demands, end, give_up)
 
 
-def _train(runs: Sequence[_Run], demands: Sequence[jobs.Demand], end: Callable[[_Run], None]) -> None:
-    """Train what the runs still lack; `end` each when nothing of it is left."""
+def _train(
+    runs: Sequence[_Run],
+    demands: Sequence[jobs.Demand],
+    end: Callable[[_Run], None],
+    give_up: Callable[[_Run, DivergedError], None],
+) -> None:
+    """Train what the runs still lack; `end` each when nothing of it is left, `give_up` each that diverges."""
     for run in runs:
         if not run.left:  # it was stopped between its last fold and its end
             end(run)
@@ -171,16 +197,20 @@ def _train(runs: Sequence[_Run], demands: Sequence[jobs.Demand], end: Callable[[
             which = [] if len(runs) == 1 else [run.plan.title]
             progress.advance(amount, ", ".join(filter(None, [*which, run.validation.called(unit), note])))
 
-        def finished(unit: Unit) -> None:
+        def ended(unit: Unit, error: DivergedError | None) -> None:
             run = of[unit.folder]
             run.left -= 1
-            if not run.left and len(runs) > 1:
+            if error is not None and not run.diverged:
+                run.diverged = True
+                with progress.aside():
+                    give_up(run, error)
+            elif not run.left and not run.diverged and len(runs) > 1:
                 with progress.aside():
                     end(run)
 
-        jobs.run(tasks, demands, advance, finished)
+        jobs.run(tasks, demands, advance, ended)
     for run in runs:
-        if not run.ended:
+        if not run.ended and not run.diverged:
             end(run)
 
 

@@ -60,6 +60,8 @@ class Sheet:
     """(protocol, row) -> why that row is not run."""
     lines: dict[tuple[str, str], Line] = field(default_factory=dict)
     """(protocol, row) -> line."""
+    diverged: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(protocol, row) -> which of its trainings diverged, and where."""
     excluded: set[str] = field(default_factory=set)
     """Utterances that some run had to leave out."""
     remarks: list[str] = field(default_factory=list)
@@ -76,6 +78,7 @@ class Sheet:
     def _empty(self, row: Row, task: Task) -> Line:
         key = (task.protocol, row.name)
         reason = "cited" if row.cited else self.skipped.get(key) or self.left_out.get(task.protocol, "not run")
+        reason = "diverged: the loss became NaN or infinite" if key in self.diverged else reason
         return Line(row=row, task=task, cells=published(row, task), state=reason)
 
     @property
