@@ -123,7 +123,8 @@ def _extract(
     from emofuse.common.allocator import use_large_pages
 
     use_large_pages()
-    from emofuse.extract.many import Processes, read_shard
+    from emofuse.common.problems import Problems
+    from emofuse.extract.many import Processes
     from emofuse.extract.request import Request
 
     request = Request(
@@ -139,15 +140,20 @@ def _extract(
         fitted_on=fitted_on,
         no_text=no_text,
     )
-    request.check()
-    many = Processes(device=device, shard=read_shard(shard), workers=workers, scheduler=scheduler)
-    many.check(transcribe)
+    many = Processes(device=device, shard=shard, workers=workers, scheduler=scheduler)
+    problems = Problems()
+    request.check(problems)
+    many.check(transcribe, problems)
+    problems.stop()
     from emofuse.extract.job import check, speed_line
     from emofuse.extract.transcribe import transcripts, without_blanks
 
-    manifest, where = read(dataset, root, limit, **reader)
+    with problems.noting():
+        manifest, where = read(dataset, root, limit, **reader)
+    with problems.noting():
+        device = "cpu" if many.elsewhere and not transcribe else device_of(device)
+    problems.stop()
     store = store or Path("cache") / f"{dataset}.h5"
-    device = "cpu" if many.elsewhere and not transcribe else device_of(device)
     heard = transcripts(store, transcribe, without_blanks(manifest), device)
     manifest = without_blanks(manifest) if heard.source else manifest
     request.need_modalities(manifest, recognised=heard.source is not None)

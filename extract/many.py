@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emofuse.common.errors import UsageError, complain
+from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
 from emofuse.extract.job import Job, Outcome
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class Processes:
 
     device: str
     """As the user asked for it."""
-    shard: tuple[int, int] | None
-    """The number of this process, from 1, and of how many."""
+    shard: str | None
+    """The number of this process, from 1, and of how many: 3/16."""
     workers: int | None
     """Processes to start on this machine."""
     scheduler: str | None
@@ -36,20 +37,18 @@ class Processes:
         """Whether other processes than this one encode."""
         return self.scheduler is not None or (self.workers or 1) > 1
 
-    def check(self, transcribe: str | None) -> None:
-        """Refuse what does not go together.
-
-        Raises:
-            UsageError: Names all of it.
-        """
+    def check(self, transcribe: str | None, problems: Problems) -> None:
+        """Note every wrong word, and what does not go together."""
+        with problems.noting():
+            read_shard(self.shard)
         given = [("--shard", self.shard), ("--workers", self.workers), ("--scheduler", self.scheduler)]
         asked = [name for name, value in given if value is not None]
-        problems = [f"{' and '.join(asked)} exclude each other: pass one"] if len(asked) > 1 else []
+        if len(asked) > 1:
+            problems.note(f"{' and '.join(asked)} exclude each other: pass one")
         if self.shard and transcribe:
-            problems.append("--transcribe with --shard would recognise everything in every shard: transcribe first")
+            problems.note("--transcribe with --shard would recognise everything in every shard: transcribe first")
         if self.elsewhere and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            problems.append(f"no device {self.device!r}; valid: auto, cpu, cuda")
-        complain(problems, "cannot extract")
+            problems.note(f"no device {self.device!r}; valid: auto, cpu, cuda")
 
     @contextmanager
     def ready(self, dry_run: bool) -> Iterator[None]:
@@ -82,7 +81,8 @@ class Processes:
         from emofuse.extract.shards import share_of_work
 
         settled = settle(jobs, budget, shared=self.elsewhere or self.shard is not None)
-        return share_of_work(settled, *self.shard) if self.shard else settled
+        share = read_shard(self.shard)
+        return share_of_work(settled, *share) if share else settled
 
     def inspected(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs on the workers' device, after a look at each worker.

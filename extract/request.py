@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.errors import UsageError, complain
+from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
 from emofuse.datasets.registry import CORPORA
 from emofuse.extract import views
 from emofuse.extract.encoders.base import Encoder, EncoderOptions, EncoderSpec
@@ -36,32 +37,22 @@ class Request:
     fitted_on: str | None
     no_text: bool
 
-    def check(self) -> None:
-        """Refuse every wrong word at once, before anything heavy is imported or read.
-
-        Raises:
-            UsageError: Names all of them.
-        """
-        problems = []
+    def check(self, problems: Problems) -> None:
+        """Note every wrong word, before anything heavy is imported or read."""
         for registry, words in ((CORPORA, (self.dataset,)), (ENCODERS, self.encoders)):
             for word in words:
-                try:
+                with problems.noting():
                     registry[word]
-                except UsageError as error:
-                    problems.append(str(error))
-        try:
+        with problems.noting():
             views.read(self.views)
-        except UsageError as error:
-            problems.append(str(error))
         if len(set(self.encoders)) < len(self.encoders):
-            problems.append(f"an encoder is named twice: {', '.join(self.encoders)}")
+            problems.note(f"an encoder is named twice: {', '.join(self.encoders)}")
         pretrained = [e for e in self.encoders if e in ENCODERS and ENCODERS[e].pretrained]
         for option, value, concerned in (("--name", self.name, self.encoders), ("--weights", self.weights, pretrained)):
             if value and len(concerned) > 1:
-                problems.append(
+                problems.note(
                     f"{option} belongs to one encoder, not to {', '.join(concerned)}: run `extract` once for each"
                 )
-        complain(problems, "cannot extract")
 
     @property
     def specs(self) -> dict[str, EncoderSpec]:

@@ -124,7 +124,11 @@ def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:
             ["no dataset named 'iemocup'. Did you mean 'iemocap'?", "meld"],
         ),
         (("--dataset", "iemocap", "--encoder", "hubrt"), ["no encoder named 'hubrt'. Did you mean 'hubert'?", "wavlm"]),
-        (("--dataset", "x", "--encoder", "y"), ["no dataset named 'x'", "no encoder named 'y'"]),
+        (
+            ("--dataset", "x", "--encoder", "y", "--views", "z", "--shard", "0/3", "--workers", "2"),
+            ["no dataset named 'x'", "no encoder named 'y'", "'z'", "'0/3'", "--shard and --workers exclude"],
+        ),
+        (("--dataset", "iemocap", "--encoder", "logmel", "--device", "gpu"), ["corpora/iemocap", "no device 'gpu'"]),
         (("--dataset", "iemocap", "--encoder", "logmel"), ["corpora/iemocap", "EMOFUSE_CORPORA", "--root"]),
         ((*OWN, "--encoder", "logmel", "--device", "cuda:7"), ["no device 'cuda:7'"]),
         ((*OWN, "--encoder", "logmel", "--encoder", "logmel"), ["an encoder is named twice"]),

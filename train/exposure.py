@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.joint import corpus_of, own
 from emofuse.manifests.protocol import Protocol
@@ -16,7 +17,6 @@ from emofuse.store.fitted import PARTS
 from emofuse.train.advice import made_by
 from emofuse.train.join import AnyFeature, AnyStore, held_by, parts
 from emofuse.train.parts import PartedFeature
-from emofuse.train.problems import Problems
 
 UNKNOWN = "unknown"
 """The corpus of weights of which nobody has said what they were fitted on."""

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from emofuse.common.lazy import lazy
+from emofuse.common.problems import Problems
 from emofuse.manifests.joint import corpus_of, joined, joined_name, own_name
 from emofuse.manifests.schema import Manifest
 from emofuse.store import Feature, FeatureStore, Ragged
 from emofuse.train.config import FitConfig
 from emofuse.train.parts import PartedFeature, parted
-from emofuse.train.problems import Problems
 
 
 class JoinedFeature:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold, build, chosen, limited
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
@@ -27,7 +28,6 @@ from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, settings_of, with_settings
 from emofuse.train.models.registry import MODELS, variant
 from emofuse.train.parts import PartedFeature
-from emofuse.train.problems import Problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

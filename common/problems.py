@@ -23,6 +23,10 @@ class Problems:
         except UsageError as error:
             self.found.append(error)
 
+    def note(self, problem: str) -> None:
+        """Note one more."""
+        self.found.append(UsageError(problem))
+
     def stop(self) -> None:
         """Raise what was found, each once; nothing where there is nothing."""
         distinct = {str(error): error for error in self.found}
