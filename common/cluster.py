@@ -248,11 +248,14 @@ def sees(token: Path, content: str, thing: str) -> list[str]:
     return [] if os.access(token.parent, os.W_OK) else [f"may not write into {token.parent}"]
 
 
-def results(client: Client, futures: Mapping[Future[Any], T], hint: str) -> Iterator[tuple[T, Any]]:
+def results(
+    client: Client, futures: Mapping[Future[Any], T], hint: str, dropped: Callable[[T], bool] = lambda work: False
+) -> Iterator[tuple[T, Any]]:
     """What comes of each piece of work, as it becomes ready; what is left is cancelled when the loop ends.
 
     Args:
         hint: What to do where workers die again and again.
+        dropped: Whether it was the caller who cancelled a piece.
 
     Raises:
         DataError: Workers die again and again over one piece, or the scheduler went away.
@@ -263,7 +266,8 @@ def results(client: Client, futures: Mapping[Future[Any], T], hint: str) -> Iter
 
     try:
         for future in as_completed(list(futures), loop=client.loop):  # type: ignore[no-untyped-call]
-            yield futures[future], future.result()
+            if not (future.cancelled() and dropped(futures[future])):
+                yield futures[future], future.result()
     except KilledWorker as error:
         raise DataError(
             f"workers died again and again over one piece of work ({error}), most often of memory: {hint}; what was "

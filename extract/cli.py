@@ -13,7 +13,7 @@ import click
 
 from emofuse.common.console import say, size
 from emofuse.common.errors import command
-from emofuse.extract.options import corpus_options, device_of, read, remembered, report, survey
+from emofuse.extract.options import corpus_options, read, remembered, report, survey
 
 if TYPE_CHECKING:
     from emofuse.extract.job import Job
@@ -151,7 +151,7 @@ def _extract(
     with problems.noting():
         manifest, where = read(dataset, root, limit, **reader)
     with problems.noting():
-        device = "cpu" if many.elsewhere and not transcribe else device_of(device)
+        device = many.device_here(transcribe)
     problems.stop()
     store = store or Path("cache") / f"{dataset}.h5"
     heard = transcripts(store, transcribe, without_blanks(manifest), device)

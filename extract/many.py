@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
 from emofuse.extract.job import Job, Outcome
+from emofuse.extract.options import device_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,18 +38,44 @@ class Processes:
         """Whether other processes than this one encode."""
         return self.scheduler is not None or (self.workers or 1) > 1
 
+    @property
+    def share(self) -> tuple[int, int] | None:
+        """The number and the count of the shard.
+
+        Raises:
+            UsageError: It is none.
+        """
+        if self.shard is None:
+            return None
+        found = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard.strip())
+        number, of = (int(n) for n in found.groups()) if found else (0, 0)
+        if not 1 <= number <= of:
+            count = of or 16
+            raise UsageError(
+                f"--shard is {self.shard!r}, expected a number, from 1 on, and a count: 1/{count} to {count}/{count}"
+            )
+        return number, of
+
     def check(self, transcribe: str | None, problems: Problems) -> None:
         """Note every wrong word, and what does not go together."""
         with problems.noting():
-            read_shard(self.shard)
+            _ = self.share
         given = [("--shard", self.shard), ("--workers", self.workers), ("--scheduler", self.scheduler)]
         asked = [name for name, value in given if value is not None]
         if len(asked) > 1:
             problems.note(f"{' and '.join(asked)} exclude each other: pass one")
         if self.shard and transcribe:
             problems.note("--transcribe with --shard would recognise everything in every shard: transcribe first")
+
+    def device_here(self, transcribe: str | None) -> str:
+        """Where this process computes.
+
+        Raises:
+            UsageError: There is no such device here, or no machine has one of that name.
+        """
         if self.elsewhere and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            problems.note(f"no device {self.device!r}; valid: auto, cpu, cuda")
+            raise UsageError(f"no device {self.device!r}; valid: auto, cpu, cuda")
+        return "cpu" if self.elsewhere and not transcribe else device_of(self.device)
 
     @contextmanager
     def ready(self, dry_run: bool) -> Iterator[None]:
@@ -81,8 +108,7 @@ class Processes:
         from emofuse.extract.shards import share_of_work
 
         settled = settle(jobs, budget, shared=self.elsewhere or self.shard is not None)
-        share = read_shard(self.shard)
-        return share_of_work(settled, *share) if share else settled
+        return share_of_work(settled, *self.share) if self.share else settled
 
     def inspected(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs on the workers' device, after a look at each worker.
@@ -116,21 +142,3 @@ def _on(job: Job, device: str) -> Job:
         weights = str(Path(weights).resolve())
     recipe = replace(job.recipe, options=replace(job.recipe.options, device=device, weights=weights))
     return replace(job, device=device, recipe=recipe)
-
-
-def read_shard(words: str | None) -> tuple[int, int] | None:
-    """The number and the count of `--shard 3/16`.
-
-    Raises:
-        UsageError: Anything else.
-    """
-    if words is None:
-        return None
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", words.strip())
-    number, of = (int(n) for n in found.groups()) if found else (0, 0)
-    if not 1 <= number <= of:
-        count = of or 16
-        raise UsageError(
-            f"--shard is {words!r}, expected a number, from 1 on, and a count: 1/{count} to {count}/{count}"
-        )
-    return number, of

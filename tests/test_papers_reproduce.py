@@ -104,15 +104,15 @@ def test_what_was_stopped_goes_on_with_the_rows_that_are_left(folder: Path, monk
     asked = request(folder, parse("tiny-table9", raw(folder)), steps=5)
     from emofuse.train import run as module
 
-    real, calls = module.fit, []
+    real, calls = module._fit, []
 
-    def stopped(config: Any, say: Any) -> Any:
-        calls.append(config.model)
+    def stopped(plans: Any, *given: Any) -> None:
+        calls.append(plans)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(config, say=say)
+        real(plans, *given)
 
-    monkeypatch.setattr(module, "fit", stopped)
+    monkeypatch.setattr(module, "_fit", stopped)
     with pytest.raises(KeyboardInterrupt):
         reproduce(asked, lambda line: None)
     left = (folder_of(asked) / "table.md").read_text()
@@ -168,13 +168,26 @@ def stood_alone(table: Table, sheet: Sheet, where: Path) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_row_that_diverges_stops_no_other(folder: Path, jobs: int) -> None:
-    asked = request(folder, with_a_diverging_row(folder), runs=folder / f"diverged{jobs}", jobs=jobs, threads=1)
+    table, runs = with_a_diverging_row(folder), folder / f"diverged{jobs}"
+    asked = request(folder, table, runs=runs, jobs=jobs, threads=1, seeds=2)
     sheet, where, said = run(asked)
     stood_alone(asked.table, sheet, where)
+    begun = list(runs.rglob("*.part/seed_*.part/fold_*"))
+    assert 1 <= len(begun) <= (1 if jobs == 1 else 5)  # of 8: no more than run already, or are next in line
     assert any("note audio, seed 0, fold" in line and "loss is nan" in line for line in said)
     again, where, said = run(asked)
     stood_alone(asked.table, again, where)
     assert sum("already done" in line for line in said) == 1
+
+
+def test_a_figure_that_needs_all_rows_is_not_drawn_without_one(folder: Path) -> None:
+    figure = {"kind": "tsne", "over": {}}
+    rows = [{"name": "Audio", "ablation": "Audio", "set": ["lr=1e30", "hidden=8"]}]
+    table = parse("tiny-figure9", raw(folder, rows=rows, figure=figure))
+    sheet, where, said = run(request(folder, table, runs=folder / "undrawn", jobs=1))
+    assert sheet.remarks == ["Table 9 is not drawn, as not all of its rows have figures."]
+    assert "is not drawn" in (where / "table.md").read_text()
+    assert not any("drawing" in line for line in said)
 
 
 def test_a_row_that_was_stopped_before_its_end_is_ended_before_others_are_trained(

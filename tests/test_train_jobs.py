@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -128,23 +129,28 @@ def test_what_is_left_of_a_fit_has_the_threads_that_it_began_with(
     assert [read_json(out / f"fold_{n}" / "result.json")["threads"] for n in (1, 2)] == [2, 2]
 
 
-@pytest.mark.parametrize(("model", "asked", "processes"), [("linear", None, 1), ("linear", 2, 2), ("smcn", None, 2)])
+@pytest.mark.parametrize(
+    ("model", "asked", "free", "processes"),
+    [("linear", None, 1000.0, 1), ("linear", None, math.inf, 2), ("linear", 2, 1000.0, 2), ("smcn", None, 1000.0, 2)],
+)
 def test_no_more_processes_than_have_memory_for_what_each_reads(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, model: str, asked: int | None, processes: int
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model: str, asked: int | None, free: float, processes: int
 ) -> None:
     """Frames are mapped, once for all; means are not. Who says how many processes there are is given them."""
     monkeypatch.setattr(jobs, "WORTH_SECONDS", 0.0)
     monkeypatch.setattr(jobs, "cores", lambda: 2)
-    monkeypatch.setattr(jobs, "free_bytes", lambda: 1000.0)
+    monkeypatch.setattr(jobs, "free_bytes", lambda: free)
     counts: list[tuple[int, int]] = []
     monkeypatch.setattr(jobs, "_run", lambda *given: counts.append(given[-2:]))
     options = {"audio": "logmel", "text": None} if model == "linear" else {}
     with resolved(samples.config(folder, "room", model, settings=(), jobs=asked, **options)) as plan:
-        work = prepared(plan, Loader(plan))
+        told: list[str] = []
+        work = prepared(plan, Loader(plan), told.append)
         tasks = [(work, Unit(seed=0, fold=f.number, folder=folder / str(f.number), call=1)) for f in plan.folds]
         assert (work.loader.own_bytes() > 1000) == (model == "linear")
         jobs.run(tasks, [jobs.demand(plan)], lambda *_: None)
     assert counts == [(processes, 1)]
+    assert [line[:22] for line in told] == ["note 1 of 2 processes:"] * (processes == 1)
 
 
 def test_as_many_as_pay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from emofuse.common.locking import lock
 from emofuse.common.machine import within_cores
 from emofuse.train.config import FitConfig
 from emofuse.train.fold import Advance, Ended, Task, Unit, attempt, verify
-from emofuse.train.loop import DivergedError
 from emofuse.train.resume import Keeper
 from emofuse.train.worker import work_of
 
@@ -60,14 +59,21 @@ def run(tasks: Sequence[Task], advance: Advance, ended: Ended, address: str) -> 
             ): (work, unit)
             for number, (work, unit) in enumerate(tasks)
         }
-        for (work, unit), error in results(client, futures, "give them more, or a smaller --set batch"):
+        hint, unwanted = "give them more, or a smaller --set batch", set[int]()
+        for (work, unit), diverged in results(client, futures, hint, lambda task: id(task[0]) in unwanted):
             (fold,) = (f for f in work.plan.folds if f.number == unit.fold)
-            advance(unit, work.plan.settings.total_steps(len(fold.train)) - began[unit.folder], "")
+            if diverged is None:
+                advance(unit, work.plan.settings.total_steps(len(fold.train)) - began[unit.folder], "")
             place = unit.folder.parent
             left[place] -= 1
             if not left[place]:
                 held[place].close()  # the folder may get its name now
-            ended(unit, error)
+            if not ended(unit, diverged):
+                unwanted.add(id(work))
+                rest = {future: other for future, (owner, other) in futures.items() if owner is work}
+                client.cancel([future for future in rest if not future.done()])  # type: ignore[no-untyped-call]
+                for other in rest.values():  # who trains one of them now stops
+                    held[other.folder.parent].close()
 
 
 def _token(place: Path) -> AbstractContextManager[tuple[Path, str]]:
@@ -122,7 +128,7 @@ def _look(paths: dict[str, int], tokens: Sequence[tuple[Path, str]], device: str
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> DivergedError | None:
+def _train(config: FitConfig, identity: dict[str, Any], unit: Unit, token: Path) -> str | None:
     """On a worker: train and score a fold while `token` is there."""
     with _ONE_AT_A_TIME:  # a worker with several threads has one device all the same
         if config.threads is not None:

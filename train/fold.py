@@ -59,8 +59,8 @@ Task = tuple[Work, Unit]
 """A unit and the fit that it belongs to."""
 Advance = Callable[[Unit, int, str], None]
 """Told of a unit's steps done, how many, and a note."""
-Ended = Callable[[Unit, DivergedError | None], None]
-"""Told of a unit when it is done, or why it has no result; what it raises ends all."""
+Ended = Callable[[Unit, str | None], bool]
+"""Told of a unit when it is done, or how it diverged; says whether the other units of its fit are still wanted."""
 
 
 def verify(tasks: Sequence[Task]) -> None:
@@ -74,12 +74,15 @@ def verify(tasks: Sequence[Task]) -> None:
         loader.verify(done)
 
 
-def attempt(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> DivergedError | None:
-    """`fit_fold`, for which a training that diverged is an answer too: it need not end the others."""
+def attempt(work: Work, unit: Unit, on_step: Callable[[int, str], None]) -> str | None:
+    """`fit_fold`, for which a training that diverged is an answer too: it need not end the others.
+
+    The answer is a text, as the error would keep the model and the features in memory.
+    """
     try:
         fit_fold(work, unit, on_step)
     except DivergedError as error:
-        return error
+        return str(error)
     return None
 
 

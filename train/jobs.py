@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from emofuse.common.console import size
 from emofuse.common.errors import DataError
 from emofuse.common.machine import cores, free_bytes
 from emofuse.train import cluster
@@ -60,10 +61,11 @@ def demand(plan: Plan) -> Demand:
     return Demand(units=units, seconds=seconds)
 
 
-def _all_or_none(unit: Unit, error: DivergedError | None) -> None:
+def _all_or_none(unit: Unit, diverged: str | None) -> bool:
     """One training that diverged ends all."""
-    if error is not None:
-        raise error
+    if diverged is not None:
+        raise DivergedError(diverged)
+    return True
 
 
 def run(tasks: Sequence[Task], demands: Sequence[Demand], advance: Advance, ended: Ended = _all_or_none) -> None:
@@ -72,7 +74,8 @@ def run(tasks: Sequence[Task], demands: Sequence[Demand], advance: Advance, ende
     Args:
         tasks: Of fits that are called for alike, but for what they fit.
         demands: Of all these fits, the finished ones too: a fold that goes on has the threads that it began with.
-        ended: Told of each unit when it is done, or that its loss is no number any more.
+        ended: Told of each unit when it is done or has diverged. The units of a fit that is not wanted any more are
+            not begun.
 
     Raises:
         UsageError, DataError: As the first unit that fails does; what the others have written stays. As a cluster
@@ -85,10 +88,14 @@ def run(tasks: Sequence[Task], demands: Sequence[Demand], advance: Advance, ende
     if plan.config.scheduler:
         cluster.run(tasks, advance, ended, plan.config.scheduler)
     elif count == 1:
+        unwanted: set[int] = set()
         for work, unit in tasks:
-            ended(unit, attempt(work, unit, lambda step, note, unit=unit: advance(unit, 1, note)))  # type: ignore[misc]
+            if id(work) not in unwanted:
+                diverged = attempt(work, unit, lambda step, note, unit=unit: advance(unit, 1, note))  # type: ignore[misc]
+                if not ended(unit, diverged):
+                    unwanted.add(id(work))
     else:
-        _run(tasks, advance, ended, min(count, len(tasks), _room(tasks)), threads_of(plan, count))
+        _run(tasks, advance, ended, _within_memory(tasks, min(count, len(tasks))), threads_of(plan, count))
 
 
 def jobs_of(plan: Plan, demands: Sequence[Demand]) -> int:
@@ -102,16 +109,20 @@ def jobs_of(plan: Plan, demands: Sequence[Demand]) -> int:
     return max(1, min(cores(), units)) if units > 1 and sum(d.seconds for d in demands) > WORTH_SECONDS else 1
 
 
-def _room(tasks: Sequence[Task]) -> int:
-    """How many processes have memory for what each reads for itself, where it is not the user who says how many.
+def _within_memory(tasks: Sequence[Task], count: int) -> int:
+    """How many of `count` processes have memory for what each reads for itself; all, where the user said how many.
 
-    Their threads are those of as many as pay all the same: free memory shall change no number.
+    Their threads are those of all `count`: free memory shall change no number.
     """
-    plan = tasks[0][0].plan
-    if plan.config.jobs is not None or plan.device.type != "cpu":
-        return len(tasks)
-    own = max(loader.own_bytes() for loader in {work.loader for work, _ in tasks})
-    return max(1, int(SHARE * free_bytes() / max(own, 1)))
+    first = tasks[0][0]
+    if first.plan.config.jobs is not None or first.plan.device.type != "cpu":
+        return count
+    own, free = max(loader.own_bytes() for loader in {work.loader for work, _ in tasks}), free_bytes()
+    if own * count <= SHARE * free:
+        return count
+    fewer = max(1, int(SHARE * free / own))
+    first.say(f"note {fewer} of {count} processes: each reads {size(own)} for itself, and {size(int(free))} are free")
+    return fewer
 
 
 def threads_of(plan: Plan, jobs: int) -> int:
@@ -144,10 +155,16 @@ def _run(tasks: Sequence[Task], advance: Advance, ended: Ended, count: int, thre
     started: list[Any] = []
     try:
         with _ignored():  # by the processes too that start here, from their first moment: this one stops them
-            futures = {pool.submit(_unit, work.plan.config, work.plan.identity(), unit): unit for work, unit in tasks}
+            futures = {
+                pool.submit(_unit, work.plan.config, work.plan.identity(), unit): (work, unit) for work, unit in tasks
+            }
             started = multiprocessing.active_children()
         for done in as_completed(futures):
-            ended(futures[done], done.result())
+            work, unit = futures[done]
+            if not done.cancelled() and not ended(unit, done.result()):
+                for future, (other, _) in futures.items():
+                    if other is work:
+                        future.cancel()
     except BrokenProcessPool:
         pool.shutdown(cancel_futures=True)
         raise DataError(
@@ -217,7 +234,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> DivergedError | None:
+def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> str | None:
     here, told, waiting = _HERE, time.monotonic(), 0
 
     def on_step(step: int, note: str) -> None:
@@ -229,6 +246,6 @@ def _unit(config: FitConfig, identity: dict[str, Any], unit: Unit) -> DivergedEr
             if here.stop.is_set():
                 raise _StoppedError
 
-    error = attempt(work_of(replace(config, device=here.device, threads=None), identity), unit, on_step)
+    diverged = attempt(work_of(replace(config, device=here.device, threads=None), identity), unit, on_step)
     here.ticks.put((unit.folder, waiting, ""))
-    return error
+    return diverged

@@ -97,10 +97,7 @@ def train(
         if step in due:
             loss = float(loss_sum) / since
             if not np.isfinite(loss):
-                raise DivergedError(
-                    f"the training loss is {loss} by step {step}; lower the learning rate, from lr={settings.lr:g} "
-                    f"to {settings.lr / 10:g}, say"
-                )
+                raise DivergedError(f"the training loss is {loss} by step {step}, at lr={settings.lr:g}")
             row: dict[str, Any] = {"step": step, "train_loss": loss}
             found: dict[str, float] | None = None
             if len(validation):

@@ -55,7 +55,7 @@ def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path,
     request = Request(table=tables.load(name), substitute=pairs(substitute), runs=out, **options)  # type: ignore[arg-type]
     sheet, folder = run(request, say)
     say(f"\n{render.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
-    complain([*sheet.diverged.values()], "these rows have no figures; all others stand in the table")
+    complain([*sheet.diverged.values()], "these rows diverged and have no figures")
     sys.exit(EXCLUDED if sheet.excluded else DONE)
 
 

@@ -37,8 +37,14 @@ class Finished:
     excluded: tuple[str, ...]
 
 
-Outcome = Finished | DivergedError
-"""What comes of a fit that could be begun."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diverged:
+    """A fit without a result: the loss of one of its trainings is no number any more."""
+
+    why: str
+
+
+Outcome = Finished | Diverged
 
 
 @contextmanager
@@ -63,8 +69,8 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
     found: list[Finished] = []
 
     def told(number: int, outcome: Outcome) -> None:
-        if isinstance(outcome, DivergedError):
-            raise outcome
+        if isinstance(outcome, Diverged):
+            raise DivergedError(f"{outcome.why}: lower the learning rate, --set lr={plan.settings.lr / 10:g}")
         found.append(outcome)
 
     with resolved(config) as plan:
@@ -75,7 +81,7 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
 def fit_all(configs: Sequence[FitConfig], says: Sequence[Say], told: Callable[[int, Outcome], None]) -> None:
     """Fit several models; where several processes train, each takes whatever fold of whatever model comes next.
 
-    One whose loss is no number any more has no result, and does not stop the others.
+    One that diverges stops no other.
 
     Args:
         configs: Alike in device, jobs, scheduler and threads.
@@ -87,11 +93,8 @@ def fit_all(configs: Sequence[FitConfig], says: Sequence[Say], told: Callable[[i
     """
     if not _together(configs):
         for number, (config, say) in enumerate(zip(configs, says, strict=True)):
-            try:
-                outcome: Outcome = fit(config, say)
-            except DivergedError as error:
-                outcome = error
-            told(number, outcome)
+            with resolved(config) as plan:
+                _fit([plan], [say], lambda _, outcome, number=number: told(number, outcome))  # type: ignore[misc]
         return
     with ExitStack() as stack:
         _fit([stack.enter_context(resolved(config)) for config in configs], says, told)
@@ -111,7 +114,7 @@ class _Run:
     """A fit under way, and what becomes of it."""
 
     def __init__(self, plan: Plan, out: Path, identity: dict[str, Any], say: Say) -> None:
-        self.plan, self.out, self.ended, self.diverged = plan, out, False, False
+        self.plan, self.out, self.over = plan, out, False
         part = folder.claim(out, plan.record(identity), plan.call())
         work = prepared(plan, Loader(plan, say=say), say)
         for line in work.header:
@@ -124,7 +127,7 @@ class _Run:
         """Write what all units give, and give the run its name; its metrics."""
         metrics = self.validation.finish()
         folder.finish(self.validation.part, self.out)
-        self.ended = True
+        self.over = True
         return metrics
 
 
@@ -166,9 +169,10 @@ def _fit(plans: Sequence[Plan], says: Sequence[Say], told: Callable[[int, Outcom
             for number in numbers[run.out]:
                 close(number, run.out, metrics)
 
-        def give_up(run: _Run, error: DivergedError) -> None:
+        def give_up(run: _Run, why: str) -> None:
+            run.over = True
             for number in numbers[run.out]:
-                told(number, error)
+                told(number, Diverged(why=why))
 
         _train([*runs.values()], demands, end, give_up)
 
@@ -177,13 +181,13 @@ def _train(
     runs: Sequence[_Run],
     demands: Sequence[jobs.Demand],
     end: Callable[[_Run], None],
-    give_up: Callable[[_Run, DivergedError], None],
+    give_up: Callable[[_Run, str], None],
 ) -> None:
     """Train what the runs still lack; `end` each when nothing of it is left, `give_up` each that diverges."""
     for run in runs:
         if not run.left:  # it was stopped between its last fold and its end
             end(run)
-    runs = [run for run in runs if not run.ended]
+    runs = [run for run in runs if not run.over]
     if not runs:
         return
     of = {unit.folder: run for run in runs for unit in run.validation.units}
@@ -197,20 +201,19 @@ def _train(
             which = [] if len(runs) == 1 else [run.plan.title]
             progress.advance(amount, ", ".join(filter(None, [*which, run.validation.called(unit), note])))
 
-        def ended(unit: Unit, error: DivergedError | None) -> None:
+        def ended(unit: Unit, diverged: str | None) -> bool:
             run = of[unit.folder]
             run.left -= 1
-            if error is not None and not run.diverged:
-                run.diverged = True
-                with progress.aside():
-                    give_up(run, error)
-            elif not run.left and not run.diverged and len(runs) > 1:
-                with progress.aside():
+            with progress.aside():
+                if diverged is not None and not run.over:
+                    give_up(run, diverged)
+                elif not run.left and not run.over and len(runs) > 1:
                     end(run)
+            return diverged is None
 
         jobs.run(tasks, demands, advance, ended)
     for run in runs:
-        if not run.ended and not run.diverged:
+        if not run.over:
             end(run)
 
 

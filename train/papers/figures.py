@@ -16,6 +16,8 @@ from emofuse.train.papers.tsne import tsne
 def draw(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path, say: Callable[[str], None]) -> list[str]:
     """Draw a table's figure into `folder`; what is to be said under the table is returned."""
     assert table.figure is not None
+    if sheet.diverged and table.figure.kind != "line":  # a line has a gap there
+        return [f"{table.where} is not drawn, as not all of its rows have figures."]
     say(f"drawing {table.where}")
     return {"line": line, "grid": grid, "tsne": tsne}[table.figure.kind](table, sheet, work, folder)
 

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofuse.train.fold import Say
-from emofuse.train.loop import DivergedError
 from emofuse.train.papers import figures, render
 from emofuse.train.papers.jobs import Job, work_of
 from emofuse.train.papers.request import Request
 from emofuse.train.papers.results import Sheet, line
-from emofuse.train.run import Outcome, fit_all
+from emofuse.train.run import Diverged, Outcome, fit_all
 
 
 def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
@@ -21,7 +20,7 @@ def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
 
     A row whose run is finished already is only read, one that was interrupted goes on, and the files are written anew
     after each row, so nothing is lost by stopping. Where several processes train, they train several rows at once. A
-    row whose loss is no number any more stands without figures, in `Sheet.diverged` too, and stops no other.
+    row that diverges has no figures (`Sheet.diverged` says why), and stops no other.
 
     Raises:
         UsageError: Everything that stands in the way, before anything is trained.
@@ -41,16 +40,16 @@ def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
     def told(number: int, outcome: Outcome) -> None:
         job = work.jobs[number]
         key = job.task.protocol, job.row.name
-        if isinstance(outcome, DivergedError):
-            sheet.diverged[key] = f"{job.row.name} on {job.config.protocol}: {outcome}"
-            says[number](f"note {outcome}")
+        if isinstance(outcome, Diverged):
+            sheet.diverged[key] = f"{job.row.name} on {job.config.protocol}: {outcome.why}"
+            says[number](f"note {outcome.why}")
         else:
             sheet.lines[key] = line(sheet, job.row, job.task, outcome, job.notes)
             sheet.excluded |= set(outcome.excluded)
         render.write(sheet, folder)
 
     fit_all([job.config for job in work.jobs], says, told)
-    if request.table.figure is not None and not sheet.diverged:
+    if request.table.figure is not None:
         sheet.remarks += figures.draw(request.table, sheet, work.jobs, folder, say)
         render.write(sheet, folder)
     return sheet, folder
