@@ -57,9 +57,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(corpus: Path) -> None:
         rows.append(f"m{i},m{i}.wav,ang")
     (corpus / "own" / "own.csv").write_text("\n".join(rows) + "\n")
     slowly = """
-import signal, time
-# A shell that starts this suite in the background has it ignore Ctrl-C, and so would every child.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import time
 from emofuse.store.writer import PartWriter
 put = PartWriter.put
 def put_and_linger(writer, *utterance):

@@ -143,9 +143,7 @@ def test_a_damaged_state_is_named(folder: Path, tmp_path: Path, always: None) ->
 
 
 FIT = """
-import signal, sys
-# A shell that starts this suite in the background has it ignore Ctrl-C, and so would every child.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys
 from pathlib import Path
 import torch
 from emofuse.common import trainingfile
