@@ -166,7 +166,7 @@ def stood_alone(table: Table, sheet: Sheet, where: Path) -> None:
     assert [text.startswith("Audio on ") for text in sheet.diverged.values()] == [True]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_row_that_diverges_stops_no_other(folder: Path, jobs: int) -> None:
     table, runs = with_a_diverging_row(folder), folder / f"diverged{jobs}"
     asked = request(folder, table, runs=runs, jobs=jobs, threads=1, seeds=2)

@@ -70,6 +70,7 @@ def test_a_row_that_diverges_stops_no_other_on_a_cluster(folder: Path, address: 
     stood_alone(asked.table, sheet, where)
 
 
+@pytest.mark.slow
 def test_a_search_on_workers_comes_to_what_one_process_comes_to(folder: Path, address: str) -> None:
     (folder / "space.toml").write_text("lr = { low = 1e-3, high = 1e-1, log = true }\nhidden = [4, 8]\n")
     found = {}

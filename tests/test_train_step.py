@@ -68,8 +68,11 @@ def test_smaller_pieces_make_the_same_step(prepared: tuple[Any, Corpus], capsys:
         expected = whole.step(corpus, SOME, 0.5)
         found = pieces.step(small(corpus, 5), SOME, 0.5)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    for one, other in zip(pieces.model.parameters(), whole.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        # Gradients, not weights: Adam divides a gradient near zero by its own size, and so makes much of its rounding.
+        for one, other in zip(pieces.model.parameters(), whole.model.parameters(), strict=True):
+            assert one.grad is not None
+            assert other.grad is not None
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
     assert pieces.largest == 4
     assert capsys.readouterr().err.splitlines() == [
         "16 utterances at once do not fit in memory; going on with 8, batches as large as before",
