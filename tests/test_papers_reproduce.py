@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import train_samples as samples
+from click.testing import CliRunner
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.store import FeatureData
@@ -24,6 +25,7 @@ from emofuse.train.papers.reproduce import folder_of, reproduce
 from emofuse.train.papers.request import Request, pairs
 from emofuse.train.papers.results import Sheet
 from emofuse.train.papers.table import Table, load, names, parse
+from emofuse.train.reproduce_cli import reproduce as command
 
 TINY = ("lr=0.01", "hidden=8", "batch=16")
 QUIET = {"seeds": 1, "steps": 4, "device": "cpu"}
@@ -169,15 +171,25 @@ def stood_alone(table: Table, sheet: Sheet, where: Path) -> None:
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_row_that_diverges_stops_no_other(folder: Path, jobs: int) -> None:
     table, runs = with_a_diverging_row(folder), folder / f"diverged{jobs}"
-    asked = request(folder, table, runs=runs, jobs=jobs, threads=1, seeds=2)
+    # Long enough that it is heard of while others of the row wait; those next in line are begun all the same.
+    asked = request(folder, table, runs=runs, jobs=jobs, threads=1, seeds=3, steps=4 if jobs == 1 else 40)
     sheet, where, said = run(asked)
     stood_alone(asked.table, sheet, where)
     begun = list(runs.rglob("*.part/seed_*.part/fold_*"))
-    assert 1 <= len(begun) <= (1 if jobs == 1 else 5)  # of 8: no more than run already, or are next in line
+    assert 1 <= len(begun) <= (1 if jobs == 1 else 9)  # of 12
     assert any("note audio, seed 0, fold" in line and "loss is nan" in line for line in said)
     again, where, said = run(asked)
     stood_alone(asked.table, again, where)
     assert sum("already done" in line for line in said) == 1
+
+
+def test_the_command_names_the_row_that_diverged_after_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emofuse.train.papers.table.load", lambda name: with_a_diverging_row(folder))
+    words = ["tiny-table9", "--store", str(folder / "tiny.h5"), "--steps", "4", "--device", "cpu", "--jobs", "1"]
+    done = CliRunner().invoke(command, [*words, "--folds", "1", "--out", str(folder / "commanded")])
+    assert done.exit_code == 2
+    assert "the whole" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: these rows diverged and have no figures: Audio on ")
 
 
 def test_a_figure_that_needs_all_rows_is_not_drawn_without_one(folder: Path) -> None:
