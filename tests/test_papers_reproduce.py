@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import train_samples as samples
-from click.testing import CliRunner
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.store import FeatureData
@@ -25,7 +24,6 @@ from emofuse.train.papers.reproduce import folder_of, reproduce
 from emofuse.train.papers.request import Request, pairs
 from emofuse.train.papers.results import Sheet
 from emofuse.train.papers.table import Table, load, names, parse
-from emofuse.train.reproduce_cli import reproduce as command
 
 TINY = ("lr=0.01", "hidden=8", "batch=16")
 QUIET = {"seeds": 1, "steps": 4, "device": "cpu"}
@@ -152,54 +150,6 @@ def test_rows_side_by_side_come_to_what_they_come_to_one_by_one(folder: Path) ->
     for number, name in enumerate(("Audio", "SMCN", "The same"), 1):
         assert any(line.startswith(f"{number}/3 {name} on ") for line in said)
     assert not list((folder / "two").glob("*.part*"))
-
-
-def with_a_diverging_row(folder: Path) -> Table:
-    rows = raw(folder)["rows"]
-    return parse("tiny-table9", raw(folder, rows=[{**rows[1], "set": ["lr=1e30", "hidden=8"]}, rows[2]]))
-
-
-def stood_alone(table: Table, sheet: Sheet, where: Path) -> None:
-    """The first row has diverged, the second has its figures."""
-    diverged, whole = sheet.of(table.tasks[0])
-    assert (diverged.state, diverged.cells["UA"].mean) == ("diverged: the loss became NaN or infinite", None)
-    assert whole.state == "run"
-    assert "diverged" in (where / "table.md").read_text()
-    assert [text.startswith("Audio on ") for text in sheet.diverged.values()] == [True]
-
-
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_row_that_diverges_stops_no_other(folder: Path, jobs: int) -> None:
-    table, runs = with_a_diverging_row(folder), folder / f"diverged{jobs}"
-    # Long enough that it is heard of while others of the row wait; those next in line are begun all the same.
-    asked = request(folder, table, runs=runs, jobs=jobs, threads=1, seeds=3, steps=4 if jobs == 1 else 40)
-    sheet, where, said = run(asked)
-    stood_alone(asked.table, sheet, where)
-    begun = list(runs.rglob("*.part/seed_*.part/fold_*"))
-    assert 1 <= len(begun) <= (1 if jobs == 1 else 9)  # of 12
-    assert any("note audio, seed 0, fold" in line and "loss is nan" in line for line in said)
-    again, where, said = run(asked)
-    stood_alone(asked.table, again, where)
-    assert sum("already done" in line for line in said) == 1
-
-
-def test_the_command_names_the_row_that_diverged_after_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emofuse.train.papers.table.load", lambda name: with_a_diverging_row(folder))
-    words = ["tiny-table9", "--store", str(folder / "tiny.h5"), "--steps", "4", "--device", "cpu", "--jobs", "1"]
-    done = CliRunner().invoke(command, [*words, "--folds", "1", "--out", str(folder / "commanded")])
-    assert done.exit_code == 2
-    assert "the whole" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("error: these rows diverged and have no figures: Audio on ")
-
-
-def test_a_figure_that_needs_all_rows_is_not_drawn_without_one(folder: Path) -> None:
-    figure = {"kind": "tsne", "over": {}}
-    rows = [{"name": "Audio", "ablation": "Audio", "set": ["lr=1e30", "hidden=8"]}]
-    table = parse("tiny-figure9", raw(folder, rows=rows, figure=figure))
-    sheet, where, said = run(request(folder, table, runs=folder / "undrawn", jobs=1))
-    assert sheet.remarks == ["Table 9 is not drawn, as not all of its rows have figures."]
-    assert "is not drawn" in (where / "table.md").read_text()
-    assert not any("drawing" in line for line in said)
 
 
 def test_a_row_that_was_stopped_before_its_end_is_ended_before_others_are_trained(

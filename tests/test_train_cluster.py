@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import train_samples as samples
-from test_papers_reproduce import raw, request, same_runs, stood_alone, with_a_diverging_row
+from test_papers_diverged import stood_alone, with_a_diverging_row
+from test_papers_reproduce import raw, request, same_runs
 from test_train_jobs import numbers
 
 from emofuse.common import cluster
