@@ -191,15 +191,20 @@ def _extract(
 
 
 def _held(store: Path, jobs: Sequence[Job], items: Sequence[Excluded]) -> int:
-    """How many items have values all the same."""
+    """How many items have values all the same, in a feature of the modality that could not be used now."""
     from emofuse.store import FeatureStore
 
     if not items or not store.exists():
         return 0
     with FeatureStore(store) as opened:
-        features = [opened.features[job.feature] for job in jobs if job.feature in opened.features]
-        held = {id for f in features for id, mark in zip(f.ids, f.marks().tolist(), strict=True) if mark}
-    return len(held & {item.id for item in items})
+        held = {
+            (job.encoder.modality, id)
+            for job in jobs
+            if (feature := opened.features.get(job.feature))
+            for id, mark in zip(feature.ids, feature.marks().tolist(), strict=True)
+            if mark
+        }
+    return len({(item.modality, item.id) for item in items} & held)
 
 
 def _transcribed(

@@ -47,6 +47,14 @@ def test_a_corpus_that_grows_and_a_clip_that_changes(corpus: Path) -> None:
         assert store.feature("logmel").stale == []
 
 
+def test_a_clip_that_never_had_a_value_is_not_said_to_have_one_as_its_text_has(corpus: Path) -> None:
+    (corpus / "own" / "c0.wav").write_bytes(b"no sound")
+    (corpus / "own" / "c1.wav").unlink()
+    found = extract(corpus, *OWN, "--encoder", "logmel", "--encoder", "hashed")
+    assert (found.returncode, "2 items excluded" in found.stderr) == (1, True), found.stderr
+    assert "from an earlier run" not in found.stdout
+
+
 def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
     both = (*OWN, "--encoder", "logmel", "--encoder", "hashed")
     assert extract(corpus, *both).returncode == 0
