@@ -64,6 +64,7 @@ def fit(config: FitConfig, say: Say = print) -> Finished:
 
     Raises:
         UsageError: Something about the options, the store's contents or an existing folder.
+        DivergedError: The loss of a training is no number any more.
         DataError: The store is damaged.
     """
     found: list[Finished] = []

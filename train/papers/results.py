@@ -77,8 +77,12 @@ class Sheet:
 
     def _empty(self, row: Row, task: Task) -> Line:
         key = (task.protocol, row.name)
-        reason = "cited" if row.cited else self.skipped.get(key) or self.left_out.get(task.protocol, "not run")
-        reason = "diverged: the loss became NaN or infinite" if key in self.diverged else reason
+        if row.cited:
+            reason = "cited"
+        elif key in self.diverged:
+            reason = "diverged: the loss became NaN or infinite"
+        else:
+            reason = self.skipped.get(key) or self.left_out.get(task.protocol, "not run")
         return Line(row=row, task=task, cells=published(row, task), state=reason)
 
     @property
