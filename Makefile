@@ -50,7 +50,7 @@ check: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy $(foreach room,$(ROOMS),-p emofuse.$(room))
 	PYTHONPATH=.dev $(BIN)/lint-imports
-	$(BIN)/python tests/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	$(BIN)/python tests/support/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

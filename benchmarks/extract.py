@@ -28,7 +28,7 @@ from typing import Any
 from extract_case import Side, describe, flops_floor, timed
 from extract_rivals import FLOOR, WAYS
 
-from emofuse.common.allocator import LARGE_PAGES
+from emofuse.common.system.allocator import LARGE_PAGES
 
 PACKAGES = ("emofuse", "torch", "transformers", "torchaudio", "lhotse", "numpy")
 
@@ -103,7 +103,7 @@ def memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     weights = [] if options.encoder == "logmel" else ["--weights", options.weights or small_weights(folder)]
     peaks = {}
     for limit in (500, None):
-        command = [sys.executable, "-c", "from emofuse.extract.cli import main; main()"]
+        command = [sys.executable, "-c", "from emofuse.extract.commands.extract import main; main()"]
         command += ["--dataset", options.dataset, "--root", str(options.root), "--encoder", options.encoder, *weights]
         command += ["--store", str(folder / f"{limit}.h5"), "--quiet", *(["--limit", str(limit)] if limit else [])]
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -125,7 +125,7 @@ def small_weights(folder: Path) -> str:
     """HuBERT's own front end, which decides the memory, and two narrow layers, so that a whole corpus takes minutes."""
     import torch
 
-    from emofuse.extract.torchaudio_compat import import_transformers
+    from emofuse.extract.corpus.torchaudio_compat import import_transformers
 
     transformers = import_transformers()
     torch.manual_seed(0)

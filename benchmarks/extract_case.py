@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from extract_rivals import FLOOR, WAYS, Case, floor
 
-from emofuse.extract.batching import padding_share
-from emofuse.extract.budget import settle
+from emofuse.extract.commands.options import read, survey
 from emofuse.extract.encoders.base import EncoderOptions
-from emofuse.extract.job import Job, Recipe
-from emofuse.extract.options import read, survey
-from emofuse.extract.planning import plan
-from emofuse.extract.request import build
+from emofuse.extract.plan.batching import padding_share
+from emofuse.extract.plan.budget import settle
+from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
+from emofuse.extract.plan.passes import plan
+from emofuse.extract.plan.request import build
 
 NO_OPTIONS = {"transcripts": None, "meld_clips": None, "manifest_file": None}
 _HERE: dict[str, Any] = {}
@@ -107,10 +107,10 @@ def make_case(options: argparse.Namespace, folder: Path) -> Case:
         if options.encoder == "logmel"
         else replace(plain, weights=weights, precision=options.precision, compile=options.compile)
     )
-    recipe = Recipe(encoder=options.encoder, options=chosen)
+    recipe = EncoderRecipe(encoder=options.encoder, options=chosen)
     encoder, _ = build(recipe)
     manifest, clips, _ = survey(manifest, root, {encoder.modality}, True)
-    job = Job(
+    job = FeatureJob(
         store=folder / "none.h5",
         manifest=manifest,
         root=root,
@@ -130,7 +130,7 @@ def make_case(options: argparse.Namespace, folder: Path) -> Case:
     return Case(job=some_of(settle([job], options.budget)[0], options.utterances), raw=raw)
 
 
-def some_of(job: Job, utterances: int) -> Job:
+def some_of(job: FeatureJob, utterances: int) -> FeatureJob:
     """The job on whole batches of the corpus's plan, spread evenly: a sample with the padding that the whole has."""
     batches = plan([job]).batches
     count = max(1, round(len(batches) * utterances / len(plan([job]).lengths)))
@@ -154,7 +154,7 @@ def unmask(model: Any) -> None:
 
 def random_weights(encoder: str, folder: Path, texts: list[str]) -> Path:
     """A checkpoint of the published size, drawn at random; BERT with a vocabulary of the corpus's own words."""
-    from emofuse.extract.torchaudio_compat import import_transformers
+    from emofuse.extract.corpus.torchaudio_compat import import_transformers
 
     transformers = import_transformers()
     torch.manual_seed(0)

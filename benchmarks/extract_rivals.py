@@ -13,13 +13,13 @@ import numpy as np
 import soundfile
 import torch
 
-from emofuse.extract import runner
-from emofuse.extract.budget import settle
+from emofuse.extract.corpus.torchaudio_compat import import_torchaudio
 from emofuse.extract.encoders.hf_audio import HfAudio
 from emofuse.extract.encoders.hf_text import HfText
-from emofuse.extract.job import Job
-from emofuse.extract.planning import plan
-from emofuse.extract.torchaudio_compat import import_torchaudio
+from emofuse.extract.plan.budget import settle
+from emofuse.extract.plan.job import FeatureJob
+from emofuse.extract.plan.passes import plan
+from emofuse.extract.run import runner
 
 RANDOM_BATCH = 16
 
@@ -28,7 +28,7 @@ RANDOM_BATCH = 16
 class Case:
     """What is extracted: a job of ours, whose encoder, clips and texts the other ways use too."""
 
-    job: Job
+    job: FeatureJob
     raw: Any
     """The very model, unchanged: transformers' own, without our masked norm; none for log-Mel."""
 

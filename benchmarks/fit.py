@@ -30,9 +30,9 @@ import fit_case
 import fit_peer
 import torch
 
-from emofuse.common.allocator import LARGE_PAGES
-from emofuse.common.machine import cores
-from emofuse.train.config import FitConfig
+from emofuse.common.system.allocator import LARGE_PAGES
+from emofuse.common.system.machine import cores
+from emofuse.train.resolve.config import FitConfig
 
 MODELS = ("smcn", "mmrbn", "mcfn", "msmser", "coattention")
 PEERS = ("mult", "lmf")

@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from emofuse.extract.options import read, survey
+from emofuse.extract.commands.options import read, survey
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
-from emofuse.train.config import FitConfig
+from emofuse.train.data.loader import Loader
 from emofuse.train.dataset import UtteranceDataset
-from emofuse.train.fold import sides
-from emofuse.train.load import Loader
-from emofuse.train.loop import predict
-from emofuse.train.models import layers
+from emofuse.train.fitting.fold import sides
+from emofuse.train.fitting.loop import predict
+from emofuse.train.fitting.step import Stepper
+from emofuse.train.models.blocks import layers
 from emofuse.train.models.config import SequenceConfig
 from emofuse.train.models.cost import USUAL, cost
 from emofuse.train.models.registry import MODELS
-from emofuse.train.plan import Plan
-from emofuse.train.run import recipe_of, resolved
-from emofuse.train.step import Stepper
+from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.plan import FitPlan
+from emofuse.train.runs.run import recipe_of, resolved
 
 NO_OPTIONS = {"transcripts": None, "meld_clips": None, "manifest_file": None}
 FIXED = ("smcn",)
@@ -213,7 +213,7 @@ def peak_megabytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def limits_of(plan: Plan) -> dict[str, int | None]:
+def limits_of(plan: FitPlan) -> dict[str, int | None]:
     """Frames and words that the model sees at most."""
     cut = plan.settings if isinstance(plan.settings, SequenceConfig) else None
     limits = {"audio": cut.max_frames if cut else None, "text": cut.max_words if cut else None}
@@ -244,7 +244,7 @@ def _lengths(store: FeatureStore, name: str, ids: Sequence[str], limit: int | No
     return found if limit is None else np.minimum(found, limit)
 
 
-def _flops_of(plan: Plan, most: dict[str, int]) -> Callable[[Any, Any], Any]:
+def _flops_of(plan: FitPlan, most: dict[str, int]) -> Callable[[Any, Any], Any]:
     """An utterance's forward pass as a function of its frames and words: a polynomial, from counts at some lengths."""
     rate = USUAL[plan.spec.features["audio"]][1] or 1.0
     points = [(round(most["audio"] * a), max(2, round(most["text"] * t))) for a in (0.1, 0.4, 1) for t in (0.1, 0.5, 1)]

@@ -21,9 +21,9 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from emofuse.extract.torchaudio_compat import import_transformers
+from emofuse.extract.corpus.torchaudio_compat import import_transformers
 from emofuse.store import FeatureStore
-from emofuse.train.plan import Plan
+from emofuse.train.resolve.plan import FitPlan
 
 FRAMES, WORDS = 500, 50
 SAMPLE = 640
@@ -67,7 +67,7 @@ class _Some:
 class Peer:
     """MMSA, ready to do so many steps."""
 
-    def __init__(self, plan: Plan, rows: Sequence[int]) -> None:
+    def __init__(self, plan: FitPlan, rows: Sequence[int]) -> None:
         import_transformers()  # which it imports; where torchaudio does not suit torch, not without this
         from easydict import EasyDict
         from MMSA.config import get_config_regression
@@ -114,7 +114,7 @@ class Peer:
         return counter.get_total_flops() / len(batch["text"])
 
 
-def _padded(plan: Plan, rows: Sequence[int]) -> dict[str, Any]:
+def _padded(plan: FitPlan, rows: Sequence[int]) -> dict[str, Any]:
     """One side of the pickle."""
     side: dict[str, Any] = {"id": [plan.utterances[i].id for i in rows], "raw_text": [""] * len(rows)}
     with FeatureStore(plan.config.store) as store:

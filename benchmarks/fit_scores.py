@@ -22,18 +22,18 @@ import numpy as np
 import torch
 
 from emofuse.manifests.metrics import scores
-from emofuse.train import loop
-from emofuse.train.config import FitConfig
-from emofuse.train.data import Batch, Corpus
-from emofuse.train.fold import sides
-from emofuse.train.load import Loader
-from emofuse.train.models import layers
-from emofuse.train.resident import Indices
-from emofuse.train.run import recipe_of, resolved
-from emofuse.train.step import Stepper
+from emofuse.train.data.batches import Batch, TaskData
+from emofuse.train.data.loader import Loader
+from emofuse.train.data.ragged import Indices
+from emofuse.train.fitting import loop
+from emofuse.train.fitting.fold import sides
+from emofuse.train.fitting.step import Stepper
+from emofuse.train.models.blocks import layers
+from emofuse.train.resolve.config import FitConfig
+from emofuse.train.runs.run import recipe_of, resolved
 
 
-class Padded(Corpus):
+class Padded(TaskData):
     """The same corpus in batches by chance, each padded to the longest utterance of all."""
 
     def training_batches(self, indices: Indices, size: int, generator: np.random.Generator) -> Iterator[Indices]:

@@ -30,17 +30,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emofuse.common import tensorfile
+from emofuse.common.disk import tensor_file
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import read_corpus
-from emofuse.extract.audio import load
-from emofuse.extract.encoders import _trillnet, trill
+from emofuse.extract.corpus.audio import load
+from emofuse.extract.encoders import trill
+from emofuse.extract.encoders.blocks import trill_network
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
-from emofuse.extract.pretrain.audio import Batch, Patches, survey
-from emofuse.extract.pretrain.config import Settings
+from emofuse.extract.pretrain.audio import Patches, TripletBatch, survey
+from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.extract.pretrain.loop import fit
-from emofuse.extract.pretrain.run import Plan, pretrain
-from emofuse.extract.pretrain.state import Keeper
+from emofuse.extract.pretrain.run import PretrainPlan, pretrain
+from emofuse.extract.pretrain.state import PretrainCheckpoint
 from emofuse.manifests import protocol
 from emofuse.manifests.metrics import scores
 
@@ -85,23 +86,23 @@ def main() -> None:
     parser.add_argument("--shuffled", action="store_true", help="the control: pairs by chance")
     parser.add_argument("--layers", default="last,7", help="which layers, each by itself")
     for name in ("dimension", "steps", "batch", "patches", "projection", "tau", "delta", "lr"):
-        usual = getattr(Settings(), name)
+        usual = getattr(PretrainSettings(), name)
         parser.add_argument(f"--{name}", type=type(usual), default=usual)
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
     if not options.root.is_dir():
         print(f"skipped: no Emo-DB at {options.root}; pass --root")
         return
-    given = {k: v for k, v in vars(options).items() if k in Settings.__dataclass_fields__}
+    given = {k: v for k, v in vars(options).items() if k in PretrainSettings.__dataclass_fields__}
     layers = options.layers.split(",")
-    found = measure(options.root, Settings(**given), options.seeds, options.held_out, layers, options.shuffled)
+    found = measure(options.root, PretrainSettings(**given), options.seeds, options.held_out, layers, options.shuffled)
     print(json.dumps(found, indent=2))
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def measure(
-    root: Path, settings: Settings, seeds: int, groups: int, layers: Sequence[str], shuffled: bool = False
+    root: Path, settings: PretrainSettings, seeds: int, groups: int, layers: Sequence[str], shuffled: bool = False
 ) -> dict[str, object]:
     """Scores of both networks by layer, over seeds."""
     speech = Speech(root)
@@ -111,7 +112,7 @@ def measure(
         with tempfile.TemporaryDirectory() as folder:
             here, of_seed = Path(folder), replace(settings, seed=seed)
             random = here / "random.safetensors"
-            tensorfile.write(random, _trillnet.random_weights(settings.dimension, seed), {"format": trill.FORMAT})
+            tensor_file.write(random, trill_network.random_weights(settings.dimension, seed), {"format": trill.FORMAT})
             began = time.monotonic()
             parts = fitted(speech, of_seed, groups, here, shuffled)
             seconds.append(time.monotonic() - began)
@@ -141,7 +142,7 @@ def measure(
 class Shuffled(Patches):
     """Batches whose patches belong to their recordings by chance."""
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TripletBatch:
         """As `Patches.batch`, in another order than its recordings."""
         found = super().batch(step)
         order = torch.randperm(len(found.recordings), generator=torch.Generator().manual_seed(step))
@@ -149,7 +150,7 @@ class Shuffled(Patches):
 
 
 def fitted(
-    speech: Speech, settings: Settings, groups: int, folder: Path, shuffled: bool
+    speech: Speech, settings: PretrainSettings, groups: int, folder: Path, shuffled: bool
 ) -> list[tuple[Path, list[str]]]:
     """Checkpoints, each with the speakers that are to be tested with it."""
     recordings, _ = survey(speech.root, quiet=True)
@@ -159,13 +160,13 @@ def fitted(
         tested = speakers[number::groups] if groups else speakers
         heard = [r for r in recordings if r.name in speech.clips and not (groups and speech.clips[r.name] in tested)]
         if shuffled:
-            keeper = Keeper(folder)
+            keeper = PretrainCheckpoint(folder)
             weights, _ = fit(Shuffled(speech.root, heard, settings), settings, keeper=keeper, device="cpu")
-            tensorfile.write(folder / f"{number}.safetensors", weights, {"format": trill.FORMAT})
+            tensor_file.write(folder / f"{number}.safetensors", weights, {"format": trill.FORMAT})
             keeper.remove()
             parts.append((folder / f"{number}.safetensors", tested))
             continue
-        plan = Plan(audio=speech.root, recordings=tuple(heard), excluded=(), settings=settings)
+        plan = PretrainPlan(audio=speech.root, recordings=tuple(heard), excluded=(), settings=settings)
         parts.append((pretrain(plan, folder / f"run{number}", print).out, tested))
     return parts
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+Say = Callable[[str], None]
+"""Reports one line to the user."""
 
 
 def say(line: str) -> None:

@@ -10,15 +10,18 @@ from emofuse.common.errors import UnknownNameError, fail
 
 # Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.
 VERBS = {
-    "extract": ("emofuse.extract.cli:extract", "Run frozen encoders over a corpus, once, into a store."),
-    "pretrain": ("emofuse.extract.pretrain.cli:pretrain", "Fit an encoder to a folder of audio, without labels."),
-    "finetune": ("emofuse.extract.finetune.cli:finetune", "Fit an encoder's weights further, fold by fold."),
-    "fit": ("emofuse.train.cli:fit", "Fit a fusion model from a store and cross-validate it."),
-    "models": ("emofuse.train.models_cli:models", "List the models that fit knows, with their size and cost."),
-    "reproduce": ("emofuse.train.reproduce_cli:reproduce", "Run a published table; print ours beside theirs."),
-    "store": ("emofuse.store.cli:store", "Look into a store and verify it."),
-    "manifest": ("emofuse.extract.manifest_cli:manifest", "Read a corpus: counts, hours, what is excluded and why."),
-    "demo": ("emofuse.extract.demo_cli:demo", "The whole way on a small corpus that emofuse makes itself."),
+    "extract": ("emofuse.extract.commands.extract:extract", "Run frozen encoders over a corpus, once, into a store."),
+    "pretrain": ("emofuse.extract.commands.pretrain:pretrain", "Fit an encoder to a folder of audio, without labels."),
+    "finetune": ("emofuse.extract.commands.finetune:finetune", "Fit an encoder's weights further, fold by fold."),
+    "fit": ("emofuse.train.commands.fit:fit", "Fit a fusion model from a store and cross-validate it."),
+    "models": ("emofuse.train.commands.models:models", "List the models that fit knows, with their size and cost."),
+    "reproduce": ("emofuse.train.commands.reproduce:reproduce", "Run a published table; print ours beside theirs."),
+    "store": ("emofuse.store.commands.store:store", "Look into a store and verify it."),
+    "manifest": (
+        "emofuse.extract.commands.manifest:manifest",
+        "Read a corpus: counts, hours, what is excluded and why.",
+    ),
+    "demo": ("emofuse.extract.commands.demo:demo", "The whole way on a small corpus that emofuse makes itself."),
 }
 
 

@@ -11,8 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emofuse.common.disk.files import put
 from emofuse.common.errors import UsageError, complain
-from emofuse.common.files import put
 from emofuse.manifests.schema import Excluded, Manifest, Utterance, line_of, record_of
 
 SCHEMA_VERSION = 1

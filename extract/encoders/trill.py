@@ -13,15 +13,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emofuse.common import tensorfile
+from emofuse.common.disk import tensor_file
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders import _trillnet
-from emofuse.extract.encoders._patches import PatchEncoder, own_tensors, place
-from emofuse.extract.encoders._pretrained import check_options
-from emofuse.extract.encoders._tensor_formats import kind_of
-from emofuse.extract.encoders._tensors import TensorFile, find_file, read_tensors
-from emofuse.extract.encoders._weights import Weights
 from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, EncoderSpec
+from emofuse.extract.encoders.blocks import trill_network
+from emofuse.extract.encoders.blocks.patch_encoder import PatchEncoder, own_tensors, place
+from emofuse.extract.encoders.blocks.pretrained import check_options
+from emofuse.extract.encoders.weights.file_formats import kind_of
+from emofuse.extract.encoders.weights.locate import Weights
+from emofuse.extract.encoders.weights.tensors import TensorFile, find_file, read_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,19 +49,19 @@ def read_weights(file: TensorFile) -> tuple[int, dict[str, NDArray[np.float32]]]
             f"{file.path}: encoder trill reads .onnx and the .safetensors of `emofuse pretrain trill`, not {file.kind}"
             f"{file.looks()}; {_ADVICE}"
         )
-    if str(tensorfile.about(file.path).get("format", "")).startswith(_STATES):
+    if str(tensor_file.about(file.path).get("format", "")).startswith(_STATES):
         raise UsageError(f"{file.path} is where a run stands that is not finished: the same command goes on with it")
-    last = file.find(_trillnet.LAST)
+    last = file.find(trill_network.LAST)
     width = file.tensors[last].shape[0] if last else 0
-    dimension = width if width in _trillnet.DIMENSIONS else _trillnet.DIMENSIONS[0]
-    return dimension, own_tensors(file, _trillnet.shapes(dimension))
+    dimension = width if width in trill_network.DIMENSIONS else trill_network.DIMENSIONS[0]
+    return dimension, own_tensors(file, trill_network.shapes(dimension))
 
 
 def _build(options: EncoderOptions) -> Encoder:
     check_options(options)
     path = find_file("trill", options.weights, (".onnx", ".safetensors"), _ADVICE)
     if path.suffix.lower() == ".onnx" and path.stat().st_size and kind_of(path) is None:
-        from emofuse.extract.encoders._onnx import load
+        from emofuse.extract.encoders.blocks.onnx_encoder import load
 
         return load("trill", path, options, "AudioSet's speech or larger collections, without labels of emotion")
     return _own(path, options)
@@ -69,15 +69,15 @@ def _build(options: EncoderOptions) -> Encoder:
 
 def _own(path: Path, options: EncoderOptions) -> PatchEncoder:
     dimension, tensors = read_weights(read_tensors(path, "trill", _ADVICE))
-    outputs = _trillnet.outputs(dimension)
+    outputs = trill_network.outputs(dimension)
     weights = place(tensors, options)
     held = Weights(folder=path.parent, files=(path,))
     return PatchEncoder(
         encoder="trill",
-        front_end=_trillnet.FRONT_END,
+        front_end=trill_network.FRONT_END,
         outputs=outputs,
         chosen=outputs.choose(options.layers),
-        network=_trillnet.forward,
+        network=trill_network.forward,
         parameters=weights,
         weights=held,
         digest=held.digest(),

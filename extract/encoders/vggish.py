@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders._audioset import FrontEnd
-from emofuse.extract.encoders._patches import Outputs, PatchEncoder, place
-from emofuse.extract.encoders._pretrained import check_options
-from emofuse.extract.encoders._tensors import TensorFile, find_file, read_tensors
-from emofuse.extract.encoders._weights import Weights
 from emofuse.extract.encoders.base import ENCODERS, EncoderOptions, EncoderSpec
+from emofuse.extract.encoders.blocks.audioset import FrontEnd
+from emofuse.extract.encoders.blocks.patch_encoder import PatchEncoder, PatchOutputs, place
+from emofuse.extract.encoders.blocks.pretrained import check_options
+from emofuse.extract.encoders.weights.locate import Weights
+from emofuse.extract.encoders.weights.tensors import TensorFile, find_file, read_tensors
 
 if TYPE_CHECKING:
     import torch
 
-    from emofuse.extract.encoders._patches import Tensors
+    from emofuse.extract.encoders.blocks.patch_encoder import Tensors
 
 CONVOLUTIONS = (64, 128, 256, 256, 512, 512)
 POOLED = (1, 2, 4, 6)
@@ -38,7 +38,7 @@ POOLED = (1, 2, 4, 6)
 DENSE = (4096, 4096, 128)
 _FLAT = 6 * 4 * 512
 _EMBEDDING, _PCA, _QUANTISED = 9, 10, 11
-OUTPUTS = Outputs(
+OUTPUTS = PatchOutputs(
     widths=(*CONVOLUTIONS, *DENSE, 128, 128),
     names={"last": 9, "fc1": 7, "fc2": 8, "embedding": _EMBEDDING, "pca": _PCA, "quantised": _QUANTISED},
     layers=9,

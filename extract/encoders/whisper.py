@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from emofuse.extract.encoders._pretrained import Pretrained, load
-from emofuse.extract.encoders._weights import Source
+from emofuse.extract.corpus.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
-from emofuse.extract.torchaudio_compat import import_transformers
+from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
+from emofuse.extract.encoders.weights.locate import WeightsSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Whisper:
         return [np.concatenate([next(values)[: self.length(len(part))] for part in parts]) for parts in pieces]
 
 
-_SOURCE = Source(
+_SOURCE = WeightsSource(
     repository="openai/whisper-base",
     pretrained_on="680,000 h of transcribed speech from the web, closed (no emotion labels)",
 )

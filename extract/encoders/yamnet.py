@@ -20,23 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders._audioset import FrontEnd
-from emofuse.extract.encoders._patches import Outputs, PatchEncoder, own_tensors, place
-from emofuse.extract.encoders._pretrained import check_options
-from emofuse.extract.encoders._tensors import TensorFile, find_file, read_tensors
-from emofuse.extract.encoders._weights import Weights
 from emofuse.extract.encoders.base import ENCODERS, EncoderOptions, EncoderSpec
+from emofuse.extract.encoders.blocks.audioset import FrontEnd
+from emofuse.extract.encoders.blocks.patch_encoder import PatchEncoder, PatchOutputs, own_tensors, place
+from emofuse.extract.encoders.blocks.pretrained import check_options
+from emofuse.extract.encoders.weights.locate import Weights
+from emofuse.extract.encoders.weights.tensors import TensorFile, find_file, read_tensors
 
 if TYPE_CHECKING:
     import torch
 
-    from emofuse.extract.encoders._patches import Tensors
+    from emofuse.extract.encoders.blocks.patch_encoder import Tensors
 
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 CLASSES = 521
 _LAST, _SCORES = len(WIDTHS), len(WIDTHS) + 1
-OUTPUTS = Outputs(
+OUTPUTS = PatchOutputs(
     widths=(*WIDTHS, CLASSES), names={"last": _LAST, "embedding": _LAST, "scores": _SCORES}, layers=len(WIDTHS)
 )
 FRONT_END = FrontEnd(offset=0.001, hop=48, fill_last=True)

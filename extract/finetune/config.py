@@ -11,7 +11,7 @@ from emofuse.common.errors import complain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class FinetuneSettings:
     """How an encoder is fitted."""
 
     epochs: float = 5.0
@@ -107,6 +107,6 @@ class Settings:
         return max(0.0, (total - update) / max(1, total - rising))
 
 
-def rates(settings: Settings, blocks: Sequence[str]) -> list[float]:
+def rates(settings: FinetuneSettings, blocks: Sequence[str]) -> list[float]:
     """The highest rate of each block, from the input to the output: falling by `layer_decay` from the last one down."""
     return [settings.lr * settings.layer_decay ** (len(blocks) - 1 - k) for k in range(len(blocks))]

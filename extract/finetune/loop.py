@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
-from emofuse.common.machine import out_of_memory
-from emofuse.extract.encoders._pretrained import PRECISIONS
-from emofuse.extract.finetune.config import Settings
+from emofuse.common.system.machine import out_of_memory
+from emofuse.extract.encoders.blocks.pretrained import PRECISIONS
+from emofuse.extract.finetune.config import FinetuneSettings
 from emofuse.extract.finetune.network import Classifier
-from emofuse.extract.finetune.source import Indices, Source, evaluation_batches, training_batches
-from emofuse.extract.finetune.state import Keeper, Progress
+from emofuse.extract.finetune.source import FinetuneSource, Indices, evaluation_batches, training_batches
+from emofuse.extract.finetune.state import FinetuneCheckpoint, FinetuneState
 from emofuse.manifests.metrics import scores
 
 
@@ -32,16 +32,16 @@ class Sides:
 
 def fit_fold(
     model: Classifier,
-    source: Source,
+    source: FinetuneSource,
     sides: Sides,
-    settings: Settings,
+    settings: FinetuneSettings,
     *,
     metric: str,
-    keeper: Keeper,
+    keeper: FinetuneCheckpoint,
     device: str,
     class_weights: torch.Tensor | None = None,
     on_update: Callable[[int, str], None] = lambda update, note: None,
-) -> Progress:
+) -> FinetuneState:
     """Fit a model, which carries the weights of the best look then; the earlier of equal looks.
 
     Chance (dropout) follows from the seed and the number of the update alone, so that a fold that was interrupted
@@ -106,8 +106,8 @@ def _update(
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     batches: Any,
-    source: Source,
-    settings: Settings,
+    source: FinetuneSource,
+    settings: FinetuneSettings,
     device: str,
     class_weights: torch.Tensor | None,
 ) -> torch.Tensor:
@@ -134,7 +134,9 @@ def _update(
 
 
 @torch.no_grad()
-def look(model: Classifier, source: Source, chosen: Indices, settings: Settings, device: str) -> dict[str, float]:
+def look(
+    model: Classifier, source: FinetuneSource, chosen: Indices, settings: FinetuneSettings, device: str
+) -> dict[str, float]:
     """`metrics.scores` of the model on utterances."""
     model.eval()
     found: NDArray[np.int64] = np.zeros(len(source.utterances), np.int64)
@@ -144,6 +146,6 @@ def look(model: Classifier, source: Source, chosen: Indices, settings: Settings,
     return scores(source.labels[chosen], found[chosen])
 
 
-def _computing(settings: Settings, device: str) -> torch.autocast:
+def _computing(settings: FinetuneSettings, device: str) -> torch.autocast:
     kind = getattr(torch, PRECISIONS[settings.precision])
     return torch.autocast(device.partition(":")[0], dtype=kind, enabled=settings.precision != "fp32")

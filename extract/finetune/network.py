@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from emofuse.extract.finetune.config import Settings, rates
+from emofuse.extract.finetune.config import FinetuneSettings, rates
 
 if TYPE_CHECKING:
-    from emofuse.common.tensorfile import State
-    from emofuse.extract.encoders._tuning import Tuning
+    from emofuse.common.disk.tensor_file import State
     from emofuse.extract.encoders.base import Array
+    from emofuse.extract.encoders.blocks.tuning import Tuning
 
 
 class Classifier(nn.Module):
     """Mean over the encoder's frames, dropout, one linear layer."""
 
-    def __init__(self, tuning: Tuning, classes: int, settings: Settings) -> None:
+    def __init__(self, tuning: Tuning, classes: int, settings: FinetuneSettings) -> None:
         super().__init__()
         self.encoder, self.tuning = tuning.module, tuning
         self.dropout = nn.Dropout(settings.dropout)
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
             for parameter in block.parameters:
                 parameter.requires_grad_(True)
 
-    def optimiser(self, settings: Settings) -> torch.optim.AdamW:
+    def optimiser(self, settings: FinetuneSettings) -> torch.optim.AdamW:
         """AdamW with a group for each block, whose key `highest` holds its highest rate, and one for the head."""
         highest = rates(settings, [block.name for block in self.tuning.blocks])
         groups = [

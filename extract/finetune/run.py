@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,30 +15,29 @@ import numpy as np
 import torch
 import xxhash
 
-from emofuse.common import folder
+from emofuse.common.console import Say
+from emofuse.common.disk import run_folder
+from emofuse.common.disk.files import put
 from emofuse.common.errors import UsageError
-from emofuse.common.files import put
 from emofuse.common.progress import Progress as Bar
 from emofuse.extract.encoders.base import EncoderOptions
 from emofuse.extract.encoders.registry import ENCODERS
-from emofuse.extract.finetune.config import Settings
+from emofuse.extract.finetune.config import FinetuneSettings
 from emofuse.extract.finetune.loop import Sides, fit_fold
 from emofuse.extract.finetune.network import Classifier
-from emofuse.extract.finetune.source import Source, sizes_of
-from emofuse.extract.finetune.state import Keeper
-from emofuse.extract.finetune.state import Progress as Fitted
-from emofuse.extract.finetuned import FORMAT, RESULT, refuse_run
-from emofuse.extract.heard import LISTING, heard, listing
+from emofuse.extract.finetune.source import FinetuneSource, sizes_of
+from emofuse.extract.finetune.state import FinetuneCheckpoint
+from emofuse.extract.finetune.state import FinetuneState as Fitted
+from emofuse.extract.plan.finetuned import FORMAT, RESULT, refuse_run
+from emofuse.extract.plan.pretraining_overlap import LISTING, listing, pretraining_overlap
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Manifest, Utterance
-from emofuse.store.fitted import declared
-
-Say = Callable[[str], None]
+from emofuse.store.core.fitted_on import declared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class FinetunePlan:
     """A call of `finetune`, resolved."""
 
     protocol: Protocol
@@ -50,7 +49,7 @@ class Plan:
     options: EncoderOptions
     fitted_on: tuple[Mapping[str, Any], ...] | None
     """What the weights were fitted on before, as the user says; none: as they say themselves."""
-    settings: Settings
+    settings: FinetuneSettings
     utterances: tuple[Utterance, ...]
     """Those of the task that the encoder can read."""
     folds: tuple[Fold, ...]
@@ -81,14 +80,14 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class FinetuneRun:
     """A finished run: where it lies, and its metrics.json."""
 
     out: Path
     metrics: dict[str, Any]
 
 
-def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
+def finetune(plan: FinetunePlan, out: Path | None, say: Say) -> FinetuneRun:
     """Fit what `out` still lacks.
 
     Raises:
@@ -106,21 +105,21 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
     run, stages = plan.identity(encoder.identity()), _stages(plan, len(encoder.tuning().blocks))
     del encoder  # each fold loads its own: two never lie in memory together
     # The names of `extract`'s folders and of `fit`'s: equal settings come to the same one.
-    out = out or folder.named(Path("runs"), f"finetune-{plan.protocol.name}-{plan.encoder}", run)
-    metrics = folder.finished(out, run)
+    out = out or run_folder.named(Path("runs"), f"finetune-{plan.protocol.name}-{plan.encoder}", run)
+    metrics = run_folder.finished(out, run)
     if metrics is not None:
         say(f"already done: {out} holds this very run")
-        return Finished(out=out, metrics=metrics)
-    with folder.held(out):
+        return FinetuneRun(out=out, metrics=metrics)
+    with run_folder.held(out):
         about = {"format": FORMAT, "run": run, "root": str(plan.root), "weights": plan.options.weights}
-        part = folder.claim(out, about, _call(plan))
+        part = run_folder.claim(out, about, _call(plan))
         carried = listing(plan.options.weights)
         if carried:
             put(part / LISTING, carried.read_bytes())
         todo = [f for f in plan.folds if not (part / f"fold_{f.number}" / RESULT).exists()]
         if len(todo) < len(plan.folds):
             say(f"{len(plan.folds) - len(todo)} of {len(plan.folds)} folds are done already; going on with the others")
-        keepers = {f.number: Keeper(_made(part / f"fold_{f.number}")) for f in todo}
+        keepers = {f.number: FinetuneCheckpoint(_made(part / f"fold_{f.number}")) for f in todo}
         for number, keeper in keepers.items():
             if keeper.update:
                 say(f"fold {number} goes on from update {keeper.update}")
@@ -131,12 +130,12 @@ def finetune(plan: Plan, out: Path | None, say: Say) -> Finished:
             for fold in todo:
                 _fit(plan, fold, part / f"fold_{fold.number}", keepers[fold.number], bar)
         metrics = _summary(plan, part)
-        folder.write_json(part / "metrics.json", metrics)
-        folder.finish(part, out)
-    return Finished(out=out, metrics=metrics)
+        run_folder.write_json(part / "metrics.json", metrics)
+        run_folder.finish(part, out)
+    return FinetuneRun(out=out, metrics=metrics)
 
 
-def _stages(plan: Plan, blocks: int) -> str:
+def _stages(plan: FinetunePlan, blocks: int) -> str:
     total = plan.settings.updates(len(plan.folds[0].train))[0]
     every = plan.settings.stage(total, blocks)
     if not every:
@@ -151,7 +150,7 @@ def _made(path: Path) -> Path:
     return path
 
 
-def _call(plan: Plan) -> dict[str, Any]:
+def _call(plan: FinetunePlan) -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": platform.node(),
@@ -161,11 +160,11 @@ def _call(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _fit(plan: Plan, fold: Fold, target: Path, keeper: Keeper, bar: Bar) -> None:
+def _fit(plan: FinetunePlan, fold: Fold, target: Path, keeper: FinetuneCheckpoint, bar: Bar) -> None:
     # Loaded anew: no fold may begin with what another one has learned.
     encoder: Any = ENCODERS[plan.encoder].build(plan.options)
     classes = {c: i for i, c in enumerate(plan.protocol.classes)}
-    source = Source(
+    source = FinetuneSource(
         utterances=plan.utterances,
         labels=np.array([classes[plan.protocol.class_of(u) or ""] for u in plan.utterances], np.int64),
         sizes=sizes_of(plan.utterances, encoder.modality),
@@ -191,14 +190,14 @@ def _fit(plan: Plan, fold: Fold, target: Path, keeper: Keeper, bar: Bar) -> None
     skipped = plan.settings.updates(len(train))[0] - fitted.update
     if skipped:
         bar.advance(skipped)
-    folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in fitted.history])
+    run_folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in fitted.history])
     model.tuning.save(target, card(plan, fold, encoder.provenance(), plan.alike(encoder.identity())))
     # Last: a fold is done where this lies.
-    folder.write_json(target / RESULT, _result(plan, fold, fitted))
+    run_folder.write_json(target / RESULT, _result(plan, fold, fitted))
     keeper.remove()
 
 
-def card(plan: Plan, fold: Fold, before: Mapping[str, Any], run: str) -> dict[str, Any]:
+def card(plan: FinetunePlan, fold: Fold, before: Mapping[str, Any], run: str) -> dict[str, Any]:
     """What a checkpoint says of itself: which utterances it was fitted on, and for which fold.
 
     The validation side chose when to stop, by its labels: it counts as fitted on, too.
@@ -211,7 +210,7 @@ def card(plan: Plan, fold: Fold, before: Mapping[str, Any], run: str) -> dict[st
     stated = before["fitted_on"]
     if plan.fitted_on is not None:
         stated = declared(stated, plan.fitted_on)
-    earlier = [*map(dict, stated), *heard(plan.options.weights, plan.manifest)]
+    earlier = [*map(dict, stated), *pretraining_overlap(plan.options.weights, plan.manifest)]
     return {
         "format": FORMAT,
         "encoder": plan.encoder,
@@ -228,7 +227,7 @@ def card(plan: Plan, fold: Fold, before: Mapping[str, Any], run: str) -> dict[st
     }
 
 
-def _class_weights(plan: Plan, labels: Any) -> torch.Tensor | None:
+def _class_weights(plan: FinetunePlan, labels: Any) -> torch.Tensor | None:
     """Balanced: n / (C n_c), as scikit-learn's; a class without a training utterance weighs nothing."""
     if plan.settings.class_weights == "none":
         return None
@@ -237,7 +236,7 @@ def _class_weights(plan: Plan, labels: Any) -> torch.Tensor | None:
     return torch.from_numpy(weights.astype(np.float32)).to(plan.options.device)
 
 
-def _result(plan: Plan, fold: Fold, fitted: Fitted) -> dict[str, Any]:
+def _result(plan: FinetunePlan, fold: Fold, fitted: Fitted) -> dict[str, Any]:
     return {
         "fold": fold.number,
         "name": fold.name,
@@ -250,8 +249,8 @@ def _result(plan: Plan, fold: Fold, fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _summary(plan: Plan, part: Path) -> dict[str, Any]:
-    results = [folder.read_json(part / f"fold_{f.number}" / RESULT) for f in plan.folds]
+def _summary(plan: FinetunePlan, part: Path) -> dict[str, Any]:
+    results = [run_folder.read_json(part / f"fold_{f.number}" / RESULT) for f in plan.folds]
     metric = plan.protocol.metrics[0]
     found = [r["validation"][metric] for r in results]
     return {

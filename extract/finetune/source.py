@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
-from emofuse.extract.audio import AudioError, load
+from emofuse.extract.corpus.audio import AudioError, load
 from emofuse.manifests.schema import Utterance
 
 Indices = NDArray[np.int64]
@@ -23,7 +23,7 @@ _WINDOW = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class FinetuneSource:
     """The utterances of a task and what an encoder reads of them."""
 
     utterances: tuple[Utterance, ...]

@@ -6,21 +6,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emofuse.common import tensorfile
-from emofuse.common.tensorfile import over, under
-from emofuse.common.trainingfile import TrainingFile
+from emofuse.common.disk import tensor_file
+from emofuse.common.disk.tensor_file import over, under
+from emofuse.common.disk.training_checkpoint import TrainingCheckpoint
 
 if TYPE_CHECKING:
     import torch
 
-    from emofuse.common.tensorfile import State
+    from emofuse.common.disk.tensor_file import State
     from emofuse.extract.finetune.network import Classifier
 
 FORMAT = "emofuse-finetuning-1"
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class FinetuneState:
     """How far a fold is."""
 
     update: int = 0
@@ -36,7 +36,7 @@ class Progress:
     """fp16 alone: what the loss is multiplied with, and for how long."""
 
 
-class Keeper(TrainingFile):
+class FinetuneCheckpoint(TrainingCheckpoint):
     """Keeps the state of one fold in its folder.
 
     Raises:
@@ -51,23 +51,23 @@ class Keeper(TrainingFile):
         """The update from which fitting will go on; 0: from the start."""
         return int(self.about["progress"]["update"]) if self.about else 0
 
-    def restore(self, model: Classifier, optimiser: torch.optim.Optimizer) -> tuple[Progress, State]:
+    def restore(self, model: Classifier, optimiser: torch.optim.Optimizer) -> tuple[FinetuneState, State]:
         """Put back what was kept; where it stands and the best weights so far."""
         if not self.about:
-            return Progress(), {}
-        at, best = Progress(**self.about["progress"]), under(self.tensors, "best")
+            return FinetuneState(), {}
+        at, best = FinetuneState(**self.about["progress"]), under(self.tensors, "best")
         model.load_state_dict(under(self.tensors, "model"), strict=False)
-        tensorfile.restore_optimiser(optimiser, under(self.tensors, "adam"))
+        tensor_file.restore_optimiser(optimiser, under(self.tensors, "adam"))
         self.forget()
         return at, best
 
-    def keep(self, at: Progress, best: State, model: Classifier, optimiser: torch.optim.Optimizer) -> None:
+    def keep(self, at: FinetuneState, best: State, model: Classifier, optimiser: torch.optim.Optimizer) -> None:
         """Write where fitting stands, unless that was done a moment ago."""
         self.write(
             lambda: (
                 over("model", model.fitted())
                 | over("best", best)
-                | over("adam", tensorfile.optimiser_state(optimiser)),
+                | over("adam", tensor_file.optimiser_state(optimiser)),
                 {"progress": asdict(at)},
             )
         )

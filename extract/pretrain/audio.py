@@ -15,10 +15,10 @@ import torch
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.progress import Progress
-from emofuse.extract.audio import AudioError, Clip, load, probe
-from emofuse.extract.encoders._audioset import PATCH, PATCH_SAMPLES, SAMPLE_RATE, SHIFT, log_mel
-from emofuse.extract.encoders._trillnet import FRONT_END
-from emofuse.extract.pretrain.config import Settings
+from emofuse.extract.corpus.audio import AudioError, Clip, load, probe
+from emofuse.extract.encoders.blocks.audioset import PATCH, PATCH_SAMPLES, SAMPLE_RATE, SHIFT, log_mel
+from emofuse.extract.encoders.blocks.trill_network import FRONT_END
+from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.manifests.schema import Excluded
 
 SUFFIXES = (
@@ -40,7 +40,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class TripletBatch:
     """What one step sees: N patches."""
 
     patches: torch.Tensor
@@ -117,20 +117,20 @@ class Patches:
         settings: How many patches a batch has, and how near they lie.
     """
 
-    def __init__(self, folder: Path, recordings: list[Recording], settings: Settings) -> None:
+    def __init__(self, folder: Path, recordings: list[Recording], settings: PretrainSettings) -> None:
         self.folder, self.recordings, self.settings = folder, recordings, settings
         self.pieces = [p for n, r in enumerate(recordings) for p in _pieces(n, r.clip.seconds, settings.tau)]
         self._kept: dict[int, torch.Tensor] = {}
         self._bytes = 0
 
-    def batches(self, first: int) -> Iterator[Batch]:
+    def batches(self, first: int) -> Iterator[TripletBatch]:
         """Batches without end, from the step of that number on.
 
         Raises:
             DataError: A recording cannot be decoded though it could be a moment ago.
         """
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            waiting: deque[Future[Batch]] = deque()
+            waiting: deque[Future[TripletBatch]] = deque()
             try:
                 for step in count(first):
                     waiting.append(pool.submit(self.batch, step))
@@ -139,7 +139,7 @@ class Patches:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TripletBatch:
         """The batch of one step: `batch` pieces, `patches` of each wherever they begin in it."""
         generator = np.random.default_rng([self.settings.seed, step])
         size = min(self.settings.batch, len(self.pieces))
@@ -152,7 +152,7 @@ class Patches:
                 patches.append(spectrum[begin : begin + PATCH])
                 recordings.append(piece.recording)
                 seconds.append(piece.start + begin * SHIFT / SAMPLE_RATE)
-        return Batch(
+        return TripletBatch(
             patches=torch.stack(patches),
             recordings=torch.tensor(recordings),
             seconds=torch.tensor(seconds, dtype=torch.float64),

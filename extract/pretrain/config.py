@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emofuse.common.errors import complain
-from emofuse.extract.encoders._trillnet import DIMENSIONS
+from emofuse.extract.encoders.blocks.trill_network import DIMENSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class PretrainSettings:
     """How the network is fitted."""
 
     dimension: int = 512

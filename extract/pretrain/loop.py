@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders import _trillnet
-from emofuse.extract.pretrain.audio import Batch, Patches
-from emofuse.extract.pretrain.config import Settings
-from emofuse.extract.pretrain.state import Keeper, Progress
+from emofuse.extract.encoders.blocks import trill_network
+from emofuse.extract.pretrain.audio import Patches, TripletBatch
+from emofuse.extract.pretrain.config import PretrainSettings
+from emofuse.extract.pretrain.state import PretrainCheckpoint, PretrainState
 from emofuse.extract.pretrain.triplets import proximity, triplet_loss
 
 if TYPE_CHECKING:
-    from emofuse.common.tensorfile import State
+    from emofuse.common.disk.tensor_file import State
 
 LOOK = 10
 """Steps of a row of the history."""
@@ -26,12 +26,12 @@ _PROJECTION = "projection"
 
 def fit(
     patches: Patches,
-    settings: Settings,
+    settings: PretrainSettings,
     *,
-    keeper: Keeper,
+    keeper: PretrainCheckpoint,
     device: str,
     on_step: Callable[[int, str], None] = lambda step, note: None,
-) -> tuple[State, Progress]:
+) -> tuple[State, PretrainState]:
     """Fit the network; its weights, and the history of the loss.
 
     Nothing in it is left to chance but what follows from the seed and the number of the step, so that a run that was
@@ -79,14 +79,14 @@ def fit(
     return {name: t.detach().cpu() for name, t in parameters.items() if name != _PROJECTION}, at
 
 
-def initial(settings: Settings) -> State:
+def initial(settings: PretrainSettings) -> State:
     """The network's random weights and the projection's [D, projection], both by the seed alone."""
     generator = torch.Generator().manual_seed(settings.seed)
     projection = torch.randn(settings.dimension, settings.projection, generator=generator) / settings.dimension**0.5
-    return {**_trillnet.random_weights(settings.dimension, settings.seed), _PROJECTION: projection}
+    return {**trill_network.random_weights(settings.dimension, settings.seed), _PROJECTION: projection}
 
 
-def _optimiser(parameters: State, settings: Settings) -> torch.optim.AdamW:
+def _optimiser(parameters: State, settings: PretrainSettings) -> torch.optim.AdamW:
     """AdamW, whose decay leaves the norms' scales and shifts alone."""
     norms = [t for t in parameters.values() if t.ndim == 1]
     others = [t for t in parameters.values() if t.ndim > 1]
@@ -95,11 +95,11 @@ def _optimiser(parameters: State, settings: Settings) -> torch.optim.AdamW:
 
 
 def _step(
-    parameters: State, optimiser: torch.optim.Optimizer, batch: Batch, settings: Settings, device: str
+    parameters: State, optimiser: torch.optim.Optimizer, batch: TripletBatch, settings: PretrainSettings, device: str
 ) -> torch.Tensor:
     """One step; the loss of its batch and the share of active triplets, [2]."""
     optimiser.zero_grad(set_to_none=True)
-    frames = _trillnet.forward(parameters, batch.patches.to(device), (_trillnet.LAYERS,))[:, 0]
+    frames = trill_network.forward(parameters, batch.patches.to(device), (trill_network.LAYERS,))[:, 0]
     near = proximity(batch.recordings.to(device), batch.seconds.to(device), settings.tau)
     loss, active = triplet_loss(projected(parameters, frames), near, settings.delta)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,31 +12,31 @@ from typing import Any
 import torch
 import xxhash
 
-from emofuse.common import folder, tensorfile
-from emofuse.common.files import put
+from emofuse.common.console import Say
+from emofuse.common.disk import run_folder, tensor_file
+from emofuse.common.disk.files import put
 from emofuse.common.progress import Progress as Bar
-from emofuse.extract.encoders._tuning import WEIGHTS
+from emofuse.extract.encoders.blocks.tuning import WEIGHTS
 from emofuse.extract.encoders.trill import FORMAT
-from emofuse.extract.heard import LISTING
+from emofuse.extract.plan.pretraining_overlap import LISTING
 from emofuse.extract.pretrain.audio import Patches, Recording
-from emofuse.extract.pretrain.config import Settings
+from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.extract.pretrain.loop import fit
-from emofuse.extract.pretrain.state import Keeper, Progress
+from emofuse.extract.pretrain.state import PretrainCheckpoint, PretrainState
 from emofuse.manifests.schema import Excluded
 
-Say = Callable[[str], None]
 RUN = "emofuse-pretrain-1"
 """What the config.json of a run calls itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class PretrainPlan:
     """A call of `pretrain`, resolved."""
 
     audio: Path
     recordings: tuple[Recording, ...]
     excluded: tuple[Excluded, ...]
-    settings: Settings
+    settings: PretrainSettings
     device: str = "cpu"
     quiet: bool = False
 
@@ -74,14 +73,14 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class PretrainRun:
     """A finished run: where it lies, and its metrics.json."""
 
     out: Path
     metrics: dict[str, Any]
 
 
-def pretrain(plan: Plan, out: Path | None, say: Say) -> Finished:
+def pretrain(plan: PretrainPlan, out: Path | None, say: Say) -> PretrainRun:
     """Fit the network, or what an earlier call left to do.
 
     Raises:
@@ -89,15 +88,15 @@ def pretrain(plan: Plan, out: Path | None, say: Say) -> Finished:
         DataError: A damaged state, or a recording that cannot be read any more.
     """
     run = plan.identity()
-    out = out or folder.named(Path("runs"), f"pretrain-trill-{plan.audio.resolve().name}", run)
-    metrics = folder.finished(out, run)
+    out = out or run_folder.named(Path("runs"), f"pretrain-trill-{plan.audio.resolve().name}", run)
+    metrics = run_folder.finished(out, run)
     if metrics is not None:
         say(f"already done: {out} holds this very run")
-        return Finished(out=out, metrics=metrics)
-    with folder.held(out):
-        part = folder.claim(out, {"format": RUN, "run": run, "root": str(plan.audio)}, _call(plan))
+        return PretrainRun(out=out, metrics=metrics)
+    with run_folder.held(out):
+        part = run_folder.claim(out, {"format": RUN, "run": run, "root": str(plan.audio)}, _call(plan))
         put(part / LISTING, plan.listing.encode())
-        keeper = Keeper(part)
+        keeper = PretrainCheckpoint(part)
         if keeper.step:
             say(f"going on from step {keeper.step}")
         with Bar(plan.settings.steps, "pretrain trill", "steps", keeper.step, quiet=plan.quiet) as bar:
@@ -108,16 +107,16 @@ def pretrain(plan: Plan, out: Path | None, say: Say) -> Finished:
                 device=plan.device,
                 on_step=lambda step, note: bar.advance(1, note),
             )
-        folder.write_csv(part / "losses.csv", at.history)
-        tensorfile.write(part / WEIGHTS, weights, plan.card())
+        run_folder.write_csv(part / "losses.csv", at.history)
+        tensor_file.write(part / WEIGHTS, weights, plan.card())
         keeper.remove()
         metrics = _metrics(plan, at)
-        folder.write_json(part / "metrics.json", metrics)
-        folder.finish(part, out)
-    return Finished(out=out, metrics=metrics)
+        run_folder.write_json(part / "metrics.json", metrics)
+        run_folder.finish(part, out)
+    return PretrainRun(out=out, metrics=metrics)
 
 
-def _call(plan: Plan) -> dict[str, Any]:
+def _call(plan: PretrainPlan) -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": platform.node(),
@@ -127,7 +126,7 @@ def _call(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _metrics(plan: Plan, at: Progress) -> dict[str, Any]:
+def _metrics(plan: PretrainPlan, at: PretrainState) -> dict[str, Any]:
     return {
         "first": at.history[0],
         "last": at.history[-1],

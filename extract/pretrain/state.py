@@ -6,20 +6,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emofuse.common import tensorfile
-from emofuse.common.tensorfile import over, under
-from emofuse.common.trainingfile import TrainingFile
+from emofuse.common.disk import tensor_file
+from emofuse.common.disk.tensor_file import over, under
+from emofuse.common.disk.training_checkpoint import TrainingCheckpoint
 
 if TYPE_CHECKING:
     import torch
 
-    from emofuse.common.tensorfile import State
+    from emofuse.common.disk.tensor_file import State
 
 FORMAT = "emofuse-pretraining-1"
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class PretrainState:
     """How far a pre-training is."""
 
     step: int = 0
@@ -29,7 +29,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Keeper(TrainingFile):
+class PretrainCheckpoint(TrainingCheckpoint):
     """Keeps the state of a pre-training in its folder.
 
     Raises:
@@ -44,25 +44,25 @@ class Keeper(TrainingFile):
         """The step from which fitting will go on; 0: from the start."""
         return int(self.about["progress"]["step"]) if self.about else 0
 
-    def restore(self, parameters: State, optimiser: torch.optim.Optimizer) -> Progress:
+    def restore(self, parameters: State, optimiser: torch.optim.Optimizer) -> PretrainState:
         """Put back what was kept into `parameters`; where it stands."""
         import torch
 
         if not self.about:
-            return Progress()
+            return PretrainState()
         with torch.no_grad():
             for name, held in under(self.tensors, "model").items():
                 parameters[name].copy_(held)
-        tensorfile.restore_optimiser(optimiser, under(self.tensors, "adam"))
-        at = Progress(**self.about["progress"])
+        tensor_file.restore_optimiser(optimiser, under(self.tensors, "adam"))
+        at = PretrainState(**self.about["progress"])
         self.forget()
         return at
 
-    def keep(self, at: Progress, parameters: State, optimiser: torch.optim.Optimizer) -> None:
+    def keep(self, at: PretrainState, parameters: State, optimiser: torch.optim.Optimizer) -> None:
         """Write where fitting stands, unless that was done a moment ago."""
         self.write(
             lambda: (
-                over("model", parameters) | over("adam", tensorfile.optimiser_state(optimiser)),
+                over("model", parameters) | over("adam", tensor_file.optimiser_state(optimiser)),
                 {"progress": asdict(at)},
             )
         )

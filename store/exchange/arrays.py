@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
-from emofuse.store.exchange.formats import Bad
+from emofuse.store.exchange.registry import Bad
 
 NUMERIC = "fiu"
 """The kinds of numpy type that are numbers."""

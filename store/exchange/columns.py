@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.store.exchange.formats import Bad, library
+from emofuse.store.exchange.registry import Bad, library
 
 
 def lists_of(arrays: Sequence[NDArray[Any]]) -> Any:

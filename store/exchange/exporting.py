@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.console import printable
+from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError, complain
 from emofuse.common.location import Location
-from emofuse.common.locking import lock
 from emofuse.common.progress import Progress
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
-from emofuse.store.describe import has
-from emofuse.store.exchange.formats import FORMATS, Format
-from emofuse.store.exchange.said import Origin, describe
-from emofuse.store.exchange.sides import sides_of
+from emofuse.store.exchange.feature_metadata import Origin, describe
+from emofuse.store.exchange.registry import FORMATS, Format
+from emofuse.store.exchange.splits import sides_of
+from emofuse.store.inspect.describe import has
 
 BLOCK = 32 << 20
 """Bytes of frames that are read at once."""

@@ -13,15 +13,16 @@ from emofuse.common.errors import DataError, UsageError, complain
 from emofuse.common.progress import Progress
 from emofuse.manifests.jsonl import read_manifest
 from emofuse.manifests.schema import Manifest, Utterance
-from emofuse.store import FeatureSpec, FeatureStore, PartWriter
-from emofuse.store.describe import has
-from emofuse.store.exchange.formats import FORMATS, Asked, Bad, Source
+from emofuse.store import FeatureSpec, FeatureStore, FeatureWriter
+from emofuse.store.core.fitted_on import UNKNOWN, in_words, normal, parse_fitted_on
+from emofuse.store.core.partial import partial_path
+from emofuse.store.core.spec import DTYPES, Modality
+from emofuse.store.exchange.existing_feature import IMPORTED, Words, continued, standing
+from emofuse.store.exchange.feature_metadata import FeatureMetadata
+from emofuse.store.exchange.registry import FORMATS, Asked, Bad, ForeignSource
 from emofuse.store.exchange.report import Report, join, refuse_duplicates
-from emofuse.store.exchange.said import Said
-from emofuse.store.exchange.standing import IMPORTED, Words, continued, part_of, standing
-from emofuse.store.exchange.survey import Survey, digest_of, frames_of, survey
-from emofuse.store.fitted import UNKNOWN, in_words, normal, parse_fitted_on
-from emofuse.store.spec import DTYPES, Modality
+from emofuse.store.exchange.scan import SourceScan, digest_of, frames_of, survey
+from emofuse.store.inspect.describe import has
 
 NOBODY = "nobody"
 _WIDER = {"int8": "float32"}
@@ -93,7 +94,7 @@ def import_feature(job: Import, quiet: bool = False) -> Imported:
     job.store.parent.mkdir(parents=True, exist_ok=True)
 
     def write() -> int:
-        with PartWriter(job.store, manifest, spec, lengths) as writer:
+        with FeatureWriter(job.store, manifest, spec, lengths) as writer:
             left = set(writer.pending)
             with Progress(len(left), "writing", "utterances", quiet=quiet) as progress:
                 for id, array in source.read() if left else ():
@@ -107,14 +108,14 @@ def import_feature(job: Import, quiet: bool = False) -> Imported:
             writer.commit()
         return len(left)
 
-    begun = part_of(job.store, job.name).exists()
+    begun = partial_path(job.store, job.name).exists()
     written = write()
     if news and begun:
         write()  # a part goes on as it was begun; once it is complete, its feature says the news too
     return Imported(report=report, spec=spec, written=written, news=news)
 
 
-def manifest_for(job: Import, source: Source) -> Manifest:
+def manifest_for(job: Import, source: ForeignSource) -> Manifest:
     """The manifest whose ids count: the store's, the one named, or one made from the source.
 
     Raises:
@@ -135,7 +136,7 @@ def manifest_for(job: Import, source: Source) -> Manifest:
             "source says it itself, with --corpus NAME" + ("; not with both" if options else "")
         )
     if job.manifest is not None:
-        begun, manifest = part_of(job.store, job.name), read_manifest(job.manifest)
+        begun, manifest = partial_path(job.store, job.name), read_manifest(job.manifest)
         if not begun.exists():
             return manifest
         with FeatureStore(begun) as part:  # who withdrew from it while it was under way does not come back
@@ -162,7 +163,7 @@ def _with_audio(u: Utterance) -> Utterance:
     return u if u.audio is not None else replace(u, audio=quote(u.id, safe="").replace(".", "%2E") + ".wav")
 
 
-def said_in(job: Import, said: Said) -> Words:
+def said_in(job: Import, said: FeatureMetadata) -> Words:
     """What is said of the feature now, by the user or the source: what its encoder was fitted on, above all.
 
     Raises:
@@ -180,7 +181,7 @@ def said_in(job: Import, said: Said) -> Words:
     return Words(encoder=job.encoder, frame_rate=job.frame_rate, fitted_on=fitted_on, said_by=said_by)
 
 
-def spec_for(job: Import, said: Said, seen: Survey, dtype: str, words: Words) -> FeatureSpec:
+def spec_for(job: Import, said: FeatureMetadata, seen: SourceScan, dtype: str, words: Words) -> FeatureSpec:
     """The feature that is written."""
     layers = seen.shape[0] if len(seen.shape) == 2 else 0
     view = "mean" if seen.vectors or (said.view == "mean" and set(seen.lengths.values()) == {1}) else "frames"

@@ -10,8 +10,8 @@ from itertools import islice
 from emofuse.common.console import printable
 from emofuse.common.errors import UsageError, complain
 from emofuse.manifests.schema import Manifest
-from emofuse.store.describe import has
-from emofuse.store.spec import Modality
+from emofuse.store.core.spec import Modality
+from emofuse.store.inspect.describe import has
 
 FIRST = 10
 """Ids that a line of the report names."""

@@ -40,8 +40,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.blocks.layers import TransformerEncoder, draw_keep, indivisible, sinusoids, time_mask
 from emofuse.train.models.config import SequenceConfig, setting
-from emofuse.train.models.layers import TransformerEncoder, draw_keep, indivisible, sinusoids, time_mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

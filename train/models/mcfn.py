@@ -49,16 +49,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emofuse.train.models._mcfn_parts import (
+from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.blocks.layers import masked_mean, time_mask
+from emofuse.train.models.blocks.mcfn_layers import (
     DualAttention,
     ModalityCollaboration,
     SpeechEncoder,
     time_frequency_masked,
     with_deltas,
 )
-from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import SequenceConfig, setting
-from emofuse.train.models.layers import masked_mean, time_mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,8 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from emofuse.train.models.base import OTHER, Ablation, FusionModel, Inputs, ModelSpec, Outputs
-from emofuse.train.models.config import SequenceConfig, setting
-from emofuse.train.models.layers import (
+from emofuse.train.models.blocks.layers import (
     TransformerEncoder,
     TransformerLayer,
     draw_keep,
@@ -51,6 +50,7 @@ from emofuse.train.models.layers import (
     sinusoids,
     time_mask,
 )
+from emofuse.train.models.config import SequenceConfig, setting
 
 SINGLE = ("AM_6", "TM_6")
 WITHOUT_RULE_1 = ("MMRBN_2", "MMRBN_4")

@@ -39,8 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
-from emofuse.train.models.config import SequenceConfig, setting
-from emofuse.train.models.layers import (
+from emofuse.train.models.blocks.layers import (
     AttentionPooling,
     MultiHeadAttention,
     TransformerEncoder,
@@ -53,6 +52,7 @@ from emofuse.train.models.layers import (
     sinusoids,
     time_mask,
 )
+from emofuse.train.models.config import SequenceConfig, setting
 
 MASKING_ENDS = 0.7
 TEXT_SHARE = 0.6

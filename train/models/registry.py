@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from emofuse.common.errors import UnknownNameError
 from emofuse.common.registry import Registry
-from emofuse.train.models import baselines, cme, coattention, ks_transformer, lmf, mcfn, mmrbn, msmser, mult, smcn, tfn
+from emofuse.train.models import coattention, mcfn, mmrbn, msmser, smcn
 from emofuse.train.models.base import ModelSpec
+from emofuse.train.models.baselines import cme, ks_transformer, lmf, mult, simple, tfn
 
 MODELS: Registry[ModelSpec] = Registry("model")
 
@@ -23,11 +24,11 @@ MODELS.add(
 MODELS.add("mult", "crossmodal transformers in both directions (Tsai et al., ACL 2019)", mult.SPEC)
 MODELS.add("lmf", "low-rank multimodal fusion (Liu et al., ACL 2018)", lmf.SPEC)
 MODELS.add("tfn", "tensor fusion network: the outer product of both (Zadeh et al., EMNLP 2017)", tfn.SPEC)
-MODELS.add("concat", "GRU and attention per modality, concatenated (SMCN's row Cat)", baselines.CONCAT)
-MODELS.add("audio", "GRU and attention on audio alone", baselines.AUDIO)
-MODELS.add("text", "GRU and attention on text alone", baselines.TEXT)
-MODELS.add("linear", "one linear layer on mean and deviation over time", baselines.LINEAR)
-MODELS.add("weighted-layers", "learned sum over an encoder's layers, mean, linear (SUPERB)", baselines.WEIGHTED_LAYERS)
+MODELS.add("concat", "GRU and attention per modality, concatenated (SMCN's row Cat)", simple.CONCAT)
+MODELS.add("audio", "GRU and attention on audio alone", simple.AUDIO)
+MODELS.add("text", "GRU and attention on text alone", simple.TEXT)
+MODELS.add("linear", "one linear layer on mean and deviation over time", simple.LINEAR)
+MODELS.add("weighted-layers", "learned sum over an encoder's layers, mean, linear (SUPERB)", simple.WEIGHTED_LAYERS)
 
 
 def variant(model: str, ablation: str | None) -> tuple[str, str | None, ModelSpec]:

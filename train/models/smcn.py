@@ -45,8 +45,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.blocks.layers import AttentionPooling, BiGRU, bigrus, head
 from emofuse.train.models.config import SequenceConfig, setting
-from emofuse.train.models.layers import AttentionPooling, BiGRU, bigrus, head
 
 FUSIONS: Mapping[str, Callable[..., Tensor]] = {
     "add": lambda *x: reduce(torch.add, x),

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emofuse.train.papers.grid import grid
-from emofuse.train.papers.jobs import Job
+from emofuse.train.papers.jobs import RowJob
 from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save
 from emofuse.train.papers.results import Sheet
 from emofuse.train.papers.table import Table
 from emofuse.train.papers.tsne import tsne
 
 
-def draw(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path, say: Callable[[str], None]) -> list[str]:
+def draw(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path, say: Callable[[str], None]) -> list[str]:
     """Draw a table's figure into `folder`; what is to be said under the table is returned."""
     assert table.figure is not None
     if sheet.diverged and table.figure.kind != "line":  # a line has a gap there
@@ -22,7 +22,7 @@ def draw(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path, say: Cal
     return {"line": line, "grid": grid, "tsne": tsne}[table.figure.kind](table, sheet, work, folder)
 
 
-def line(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[str]:
+def line(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path) -> list[str]:
     """Each column over the setting that the rows vary."""
     assert table.figure is not None
     ((setting, values),) = table.figure.over.items()

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.manifests.folds import Fold
-from emofuse.train import checkpoint
-from emofuse.train.load import Loader
-from emofuse.train.loop import collect
+from emofuse.train.data.loader import Loader
+from emofuse.train.data.ragged import Indices
+from emofuse.train.fitting import checkpoint
+from emofuse.train.fitting.loop import collect
 from emofuse.train.models.base import Outputs
-from emofuse.train.papers.jobs import Job
-from emofuse.train.plan import Plan
-from emofuse.train.resident import Indices
-from emofuse.train.run import fit, resolved
+from emofuse.train.papers.jobs import RowJob
+from emofuse.train.resolve.plan import FitPlan
+from emofuse.train.runs.run import fit, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class FinishedFold:
 
     seed: int
     fold: Fold
-    plan: Plan
+    plan: FitPlan
     validation: Indices
     test: Indices
     labels: Indices
@@ -44,7 +44,7 @@ class FinishedFold:
 
 
 @contextmanager
-def finished_folds(job: Job) -> Iterator[list[FinishedFold]]:
+def finished_folds(job: RowJob) -> Iterator[list[FinishedFold]]:
     """Every fold of every seed of a job that is done."""
     done = fit(job.config, say=lambda text: None)
     with resolved(job.config) as plan:

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emofuse.common.folder import write_csv, write_json
+from emofuse.common.disk.run_folder import write_csv, write_json
 from emofuse.manifests.metrics import scores
 from emofuse.manifests.protocol import METRICS
+from emofuse.train.data.ragged import Indices
 from emofuse.train.papers.finished import FinishedFold, finished_folds
-from emofuse.train.papers.jobs import Job
+from emofuse.train.papers.jobs import RowJob
 from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save
 from emofuse.train.papers.results import Sheet
 from emofuse.train.papers.table import Table
-from emofuse.train.resident import Indices
 
 Scores = Sequence[Mapping[str, float]]
 
 
-def grid(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[str]:
+def grid(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path) -> list[str]:
     """Score every point of the grid, from one training: alpha and beta act on the three classifiers' outputs alone.
 
     Each fold's point is chosen on its own validation side and written down (grid-selection.json); then its test side is

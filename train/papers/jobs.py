@@ -9,37 +9,37 @@ from dataclasses import dataclass, field, replace
 from emofuse.common.errors import SeveralProblemsError, UnknownNameError, UsageError
 from emofuse.manifests import protocol as protocols
 from emofuse.store import FeatureStore
-from emofuse.train.advice import usual_name
-from emofuse.train.config import FitConfig
 from emofuse.train.models.registry import variant
-from emofuse.train.papers.request import Request, features_of
-from emofuse.train.papers.table import Row, Task
-from emofuse.train.run import resolved
+from emofuse.train.papers.request import TableRequest, features_of
+from emofuse.train.papers.table import TableRow, TableTask
+from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.extract_hints import usual_name
+from emofuse.train.runs.run import resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RowJob:
     """One row on one task, as a call of `fit`."""
 
-    row: Row
-    task: Task
+    row: TableRow
+    task: TableTask
     config: FitConfig
     notes: tuple[str, ...] = ()
     """What must be said of it beside its figures."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
+class TableWork:
     """What is to run, in the table's order, and what is left out."""
 
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[RowJob] = field(default_factory=list)
     tasks_left: dict[str, str] = field(default_factory=dict)
     """Protocol -> why none of its rows is run."""
     rows_left: dict[tuple[str, str], str] = field(default_factory=dict)
     """(protocol, row) -> why it is not run."""
 
 
-def work_of(request: Request) -> Work:
+def work_of(request: TableRequest) -> TableWork:
     """Everything that a request comes to.
 
     Raises:
@@ -47,7 +47,7 @@ def work_of(request: Request) -> Work:
     """
     table, rows = request.table, request.rows()
     request.check_words(rows)
-    work = Work()
+    work = TableWork()
     with _opened(request) as stores:
         for task in table.tasks:
             lacking = sorted(set(_corpora(request.stand_in(task.protocol))) - set(stores))
@@ -68,7 +68,7 @@ def work_of(request: Request) -> Work:
 
 
 @contextmanager
-def _opened(request: Request) -> Iterator[dict[str, FeatureStore]]:
+def _opened(request: TableRequest) -> Iterator[dict[str, FeatureStore]]:
     with ExitStack() as stack:
         stores: dict[str, FeatureStore] = {}
         for path in request.stores:
@@ -84,7 +84,7 @@ def _corpora(protocol: str) -> tuple[str, ...]:
     return (*found.corpora, *((found.test_corpus,) if found.test_corpus else ()))
 
 
-def _refuse_idle(request: Request, work: Work, stores: Mapping[str, FeatureStore]) -> None:
+def _refuse_idle(request: TableRequest, work: TableWork, stores: Mapping[str, FeatureStore]) -> None:
     run = [t.protocol for t in request.table.tasks if t.protocol not in work.tasks_left]
     used = {corpus for protocol in run for corpus in _corpora(request.stand_in(protocol))}
     idle = [f"{s.path} ({corpus})" for corpus, s in stores.items() if corpus not in used]
@@ -92,7 +92,7 @@ def _refuse_idle(request: Request, work: Work, stores: Mapping[str, FeatureStore
         raise UsageError(f"{request.table.name} has no use for {', '.join(idle)}; leave it out")
 
 
-def _silent(request: Request, row: Row, task: Task, stores: Mapping[str, FeatureStore]) -> str:
+def _silent(request: TableRequest, row: TableRow, task: TableTask, stores: Mapping[str, FeatureStore]) -> str:
     corpora = _corpora(request.stand_in(task.protocol))
     lacking = [
         f"corpus {c} has no {m}" for m in features_of(row, task) for c in corpora if not stores[c].manifest.has(m)
@@ -100,7 +100,7 @@ def _silent(request: Request, row: Row, task: Task, stores: Mapping[str, Feature
     return "; ".join(lacking)
 
 
-def _job(request: Request, row: Row, task: Task, stores: Mapping[str, FeatureStore]) -> Job:
+def _job(request: TableRequest, row: TableRow, task: TableTask, stores: Mapping[str, FeatureStore]) -> RowJob:
     protocol = protocols.load(request.stand_in(task.protocol))
     training = [stores[c] for c in protocol.corpora]
     names, notes = {}, []
@@ -108,7 +108,7 @@ def _job(request: Request, row: Row, task: Task, stores: Mapping[str, FeatureSto
         name = names[modality] = _named(training, request.stand_in(wanted), replaced=wanted in request.substitute)
         if wanted in request.table.fine_tuned and not _fitted(training, name):
             notes.append(f"{name} is frozen, the paper's {wanted} was fine-tuned")
-    return Job(
+    return RowJob(
         row=row,
         task=task,
         notes=tuple(notes),
@@ -157,7 +157,7 @@ def _fitted(stores: Sequence[FeatureStore], name: str) -> bool:
     return any(name in s.features and bool(s.features[name].provenance.get("fitted_on")) for s in stores)
 
 
-def _nothing(request: Request, stores: Mapping[str, FeatureStore], work: Work) -> str:
+def _nothing(request: TableRequest, stores: Mapping[str, FeatureStore], work: TableWork) -> str:
     table = request.table
     told = [f"{protocol}: {reason}" for protocol, reason in work.tasks_left.items()]
     told += [f"{row} on {protocol}: {reason}" for (protocol, row), reason in work.rows_left.items()]
@@ -169,7 +169,7 @@ def _nothing(request: Request, stores: Mapping[str, FeatureStore], work: Work) -
     return f"nothing of {table.name} can be run ({given}):\n  - " + "\n  - ".join(told) + advice
 
 
-def _checked(jobs: Sequence[Job]) -> list[Job]:
+def _checked(jobs: Sequence[RowJob]) -> list[RowJob]:
     """Resolve every fit, so that all that is wrong is said before the first one is trained."""
     problems: dict[str, list[str]] = {}
     found = []
@@ -189,7 +189,7 @@ def _checked(jobs: Sequence[Job]) -> list[Job]:
     return found
 
 
-def _with_its_folds(job: Job) -> Job:
+def _with_its_folds(job: RowJob) -> RowJob:
     """The job on those of the folds asked for that its protocol has; an official split has one."""
     try:
         with resolved(job.config):

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.files import put
+from emofuse.common.disk.files import put
 from emofuse.train.papers.results import Sheet
 
 NO_PICTURE = "no picture: it needs pip install 'emofuse[report]'"

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofuse.common.console import printable, table
-from emofuse.common.files import put
+from emofuse.common.disk.files import put
 from emofuse.manifests.protocol import METRICS
 from emofuse.train.papers.results import Cell, Line, Sheet
-from emofuse.train.papers.table import Task
+from emofuse.train.papers.table import TableTask
 
 COLUMNS = (
     *("table", "task", "row", "column", "measure", "unit", "ours", "std", "folds_x_seeds", "paper", "difference"),
@@ -120,12 +120,12 @@ def comma_separated(sheet: Sheet) -> str:
     return text.getvalue()
 
 
-def _headline(sheet: Sheet, task: Task) -> str:
+def _headline(sheet: Sheet, task: TableTask) -> str:
     told = sheet.protocols.get(task.protocol)
     return f"{task.protocol}: {told}" if told else task.protocol
 
 
-def _cells(sheet: Sheet, task: Task, line: Line) -> list[str]:
+def _cells(sheet: Sheet, task: TableTask, line: Line) -> list[str]:
     return [text for column in task.metrics for text in _texts(line.cells[column], sheet.scale[1])]
 
 
@@ -138,7 +138,7 @@ def _texts(cell: Cell, decimals: int) -> Sequence[str]:
     return shown(cell.mean) + spread, printed, shown(cell.difference, "+")
 
 
-def _measure(task: Task, column: str, line: Line) -> str:
+def _measure(task: TableTask, column: str, line: Line) -> str:
     measure = task.metrics[column]
     return f"{measure} without {line.row.without}" if line.row.without else measure
 
@@ -151,7 +151,7 @@ def _told(line: Line) -> str:
     return "; ".join([*([] if line.state == "run" else [line.state]), *_notes(line)])
 
 
-def _footnotes(sheet: Sheet, task: Task) -> list[str]:
+def _footnotes(sheet: Sheet, task: TableTask) -> list[str]:
     return [f"{x.row.name}: {told}." for x in sheet.of(task) if (told := _told(x))]
 
 

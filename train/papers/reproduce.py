@@ -7,15 +7,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.train.fold import Say
+from emofuse.common.console import Say
 from emofuse.train.papers import figures, render
-from emofuse.train.papers.jobs import Job, work_of
-from emofuse.train.papers.request import Request
+from emofuse.train.papers.jobs import RowJob, work_of
+from emofuse.train.papers.request import TableRequest
 from emofuse.train.papers.results import Sheet, line
-from emofuse.train.run import Diverged, Outcome, fit_all
+from emofuse.train.runs.run import Diverged, FitOutcome, fit_all
 
 
-def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
+def reproduce(request: TableRequest, say: Say = print) -> tuple[Sheet, Path]:
     """Run what is still to run of a table; gives the filled sheet and the folder it was written to.
 
     A row whose run is finished already is only read, one that was interrupted goes on, and the files are written anew
@@ -37,7 +37,7 @@ def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
 
     says = _says(work.jobs, say)
 
-    def told(number: int, outcome: Outcome) -> None:
+    def told(number: int, outcome: FitOutcome) -> None:
         job = work.jobs[number]
         key = job.task.protocol, job.row.name
         if isinstance(outcome, Diverged):
@@ -55,7 +55,7 @@ def reproduce(request: Request, say: Say = print) -> tuple[Sheet, Path]:
     return sheet, folder
 
 
-def folder_of(request: Request) -> Path:
+def folder_of(request: TableRequest) -> Path:
     """`runs/tables/NAME-DIGEST`: what is asked otherwise never lands in the same folder."""
     about = {
         "marks": request.marks(),
@@ -68,7 +68,7 @@ def folder_of(request: Request) -> Path:
     return request.runs / "tables" / f"{request.table.name}-{digest}"
 
 
-def _conditions(request: Request, work: Sequence[Job]) -> dict[str, str]:
+def _conditions(request: TableRequest, work: Sequence[RowJob]) -> dict[str, str]:
     found: dict[str, str] = {}
     for task in request.table.tasks:
         mine = [job.config for job in work if job.task is task]
@@ -82,7 +82,7 @@ def _conditions(request: Request, work: Sequence[Job]) -> dict[str, str]:
     return found
 
 
-def _says(jobs: Sequence[Job], say: Say) -> list[Say]:
+def _says(jobs: Sequence[RowJob], say: Say) -> list[Say]:
     """For each row: of what its fit says, what a table's reader wants, remarks and warnings, below the row's name."""
     wanted = ("note ", "reduced ", "excluded ", "already done", "run: ")
     within = ("are done already", "goes on from step", "mapped into memory", "in a process of")

@@ -9,11 +9,11 @@ from pathlib import Path
 from emofuse.common.errors import UnknownNameError, UsageError, complain
 from emofuse.common.location import Location
 from emofuse.train.models.registry import variant
-from emofuse.train.papers.table import Row, Table, Task
+from emofuse.train.papers.table import Table, TableRow, TableTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class TableRequest:
     """What is asked."""
 
     table: Table
@@ -45,7 +45,7 @@ class Request:
         found += [] if self.folds == "all" else [f"folds {self.folds} alone"]
         return found + [f"{mine} stands in for {theirs}" for theirs, mine in sorted(self.substitute.items())]
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TableRow]:
         """The rows to run, in the table's order.
 
         Raises:
@@ -57,7 +57,7 @@ class Request:
             raise UsageError(f"{', '.join(cited)}: another system's figures, cited and not run")
         return [r for r in self.table.rows if not r.cited and (not asked or r.name in asked)]
 
-    def check_words(self, rows: Sequence[Row]) -> None:
+    def check_words(self, rows: Sequence[TableRow]) -> None:
         """Refuse what `--substitute` names in vain.
 
         Raises:
@@ -73,7 +73,7 @@ class Request:
         complain(told, "--substitute")
 
 
-def _used(table: Table, rows: Sequence[Row]) -> Iterable[str]:
+def _used(table: Table, rows: Sequence[TableRow]) -> Iterable[str]:
     for row in rows:
         for task in table.tasks:
             if task.protocol in row.tasks:
@@ -81,7 +81,7 @@ def _used(table: Table, rows: Sequence[Row]) -> Iterable[str]:
                 yield from features_of(row, task).values()
 
 
-def features_of(row: Row, task: Task) -> dict[str, str]:
+def features_of(row: TableRow, task: TableTask) -> dict[str, str]:
     """Modality -> the table's own feature, for what the row's model reads."""
     reads = variant(row.model, row.ablation)[2].modalities
     return {m: name for m, name in {**task.features, **row.features}.items() if m in reads}

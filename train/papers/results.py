@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.common.folder import read_json
-from emofuse.train.papers.table import UNITS, Row, Table, Task
-from emofuse.train.run import Finished
+from emofuse.common.disk.run_folder import read_json
+from emofuse.train.papers.table import UNITS, Table, TableRow, TableTask
+from emofuse.train.runs.run import Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,8 @@ class Cell:
 class Line:
     """A row on a task."""
 
-    row: Row
-    task: Task
+    row: TableRow
+    task: TableTask
     cells: Mapping[str, Cell]
     """Printed name of the column -> cell."""
     notes: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Sheet:
     remarks: list[str] = field(default_factory=list)
     """What a figure adds under the table."""
 
-    def of(self, task: Task) -> list[Line]:
+    def of(self, task: TableTask) -> list[Line]:
         """The lines of a task, cited and not yet run ones too."""
         return [
             self.lines.get((task.protocol, row.name)) or self._empty(row, task)
@@ -75,7 +75,7 @@ class Sheet:
             if task.protocol in row.tasks
         ]
 
-    def _empty(self, row: Row, task: Task) -> Line:
+    def _empty(self, row: TableRow, task: TableTask) -> Line:
         key = (task.protocol, row.name)
         if row.cited:
             reason = "cited"
@@ -86,7 +86,7 @@ class Sheet:
         return Line(row=row, task=task, cells=published(row, task), state=reason)
 
     @property
-    def run_tasks(self) -> list[Task]:
+    def run_tasks(self) -> list[TableTask]:
         """The tasks for which there are stores."""
         return [t for t in self.table.tasks if t.protocol not in self.left_out]
 
@@ -96,13 +96,13 @@ class Sheet:
         return UNITS[self.table.unit]
 
 
-def published(row: Row, task: Task) -> dict[str, Cell]:
+def published(row: TableRow, task: TableTask) -> dict[str, Cell]:
     """The cells of a row with the paper's figures alone."""
     figures = row.published.get(task.protocol, {})
     return {column: Cell(published=figures.get(column)) for column in task.metrics}
 
 
-def line(sheet: Sheet, row: Row, task: Task, finished: Finished, told: Sequence[str]) -> Line:
+def line(sheet: Sheet, row: TableRow, task: TableTask, finished: Finished, told: Sequence[str]) -> Line:
     """The line that a finished run gives.
 
     Args:

@@ -20,7 +20,7 @@ FIGURES = ("line", "grid", "tsne")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class TableTask:
     """One block of columns: a protocol, what is measured on it, and the features that it needs."""
 
     protocol: str
@@ -33,7 +33,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TableRow:
     """One line of the table: a variant that is run, or somebody else's system, which is `cited` with its figures."""
 
     name: str
@@ -70,8 +70,8 @@ class Table:
     where: str
     about: str
     unit: str
-    tasks: tuple[Task, ...]
-    rows: tuple[Row, ...]
+    tasks: tuple[TableTask, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     fine_tuned: tuple[str, ...]
     """Features that the paper fine-tuned."""
@@ -83,7 +83,7 @@ class Table:
         needed = [*(t.features for t in self.tasks), *(r.features for r in self.rows)]
         return tuple(dict.fromkeys(f for some in needed for f in some.values()))
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> TableRow:
         """A row by its printed name; an unknown one lists all."""
         for row in self.rows:
             if row.name == name:
@@ -137,7 +137,7 @@ def parse(name: str, raw: Mapping[str, Any]) -> Table:
     """
     complain([f"{k!r} is missing" for k in _NEEDED if k not in raw] + misshapen(dict(raw), _SHAPE), f"{name} is wrong")
     tasks = tuple(
-        Task(
+        TableTask(
             protocol=t["protocol"],
             metrics=t["metrics"],
             features=t.get("features", {}),
@@ -147,7 +147,7 @@ def parse(name: str, raw: Mapping[str, Any]) -> Table:
     )
     every = tuple(t.protocol for t in tasks)
     rows = tuple(
-        Row(
+        TableRow(
             name=r["name"],
             model=r.get("model", raw.get("model", "")),
             ablation=r.get("ablation"),

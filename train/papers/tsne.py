@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from emofuse.common.folder import write_csv
+from emofuse.common.disk.run_folder import write_csv
 from emofuse.train.papers.finished import finished_folds
-from emofuse.train.papers.jobs import Job
+from emofuse.train.papers.jobs import RowJob
 from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save
 from emofuse.train.papers.results import Sheet
 from emofuse.train.papers.table import Table
 
 
-def tsne(table: Table, sheet: Sheet, work: Sequence[Job], folder: Path) -> list[str]:
+def tsne(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path) -> list[str]:
     """What the last classifier sees of the first fold's test side, one panel per row (scikit-learn's t-SNE, seed 0)."""
     from sklearn.manifold import TSNE
 

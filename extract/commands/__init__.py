@@ -1,0 +1,1 @@
+"""The commands of stage 1: `extract`, `finetune`, `pretrain`, `manifest`, `demo`."""

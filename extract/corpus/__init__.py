@@ -1,0 +1,1 @@
+"""Audio files of a corpus: decoding, resampling, scanning every clip once."""

@@ -1,0 +1,1 @@
+"""What several encoders share: pretrained transformers, log-Mel patches, ONNX, frame counts."""

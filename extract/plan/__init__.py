@@ -1,0 +1,1 @@
+"""From options to jobs and batches, before anything is encoded."""

@@ -1,0 +1,1 @@
+"""The extraction loop: read, encode and write, each on threads of its own."""

@@ -1,0 +1,1 @@
+"""The command `emofuse store`, one module per group of verbs."""

@@ -1,0 +1,1 @@
+"""Differences between two stores, and the card that describes one without sharing it."""

@@ -1,0 +1,1 @@
+"""Operations that change stores: copy, remove, merge, repack."""

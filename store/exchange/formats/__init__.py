@@ -1,0 +1,1 @@
+"""One module per foreign format: how it is read and written."""

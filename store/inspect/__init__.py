@@ -1,0 +1,1 @@
+"""Operations that read stores for people: describe, list, show, verify, measure precision."""

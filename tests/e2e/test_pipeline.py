@@ -1,0 +1,98 @@
+"""The whole way as a user walks it: a corpus on disk, `extract`, `fit`, a run folder with a score."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emofuse.datasets.synthetic import best_scores, write_synthetic
+from emofuse.store import FeatureStore
+
+ROAD = {
+    "extract": "emofuse.extract.commands.extract",
+    "fit": "emofuse.train.commands.fit",
+    "emofuse": "emofuse.common.umbrella",
+}
+
+
+def command(folder: Path, *words: str, code: int = 0) -> str:
+    """Run one of the three scripts in `folder`; its output, both streams."""
+    call = f"import sys; sys.argv[0] = {words[0]!r}; from {ROAD[words[0]]} import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", call, *words[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    mean = json.loads((folder / "metrics.json").read_text())["mean"]
+    assert isinstance(mean, dict)
+    return mean
+
+
+def test_a_small_synthetic_corpus_all_the_way(tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "corpora" / "synthetic", utterances=80)
+    said = command(tmp_path, "extract", "--dataset", "synthetic", "--encoder", "logmel", "--encoder", "hashed")
+    assert "80 in cache/synthetic.h5" in said
+    said = command(
+        tmp_path, "fit", "--store", "cache/synthetic.h5", "--model", "smcn", "--text", "hashed", "--steps", "6",
+        "--allow-missing", "2000", "--out", "run",
+    )  # fmt: skip
+    assert "UA, mean of the per-class recalls" in said
+    files = {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"config.json", "metrics.json", "predictions.csv", "history.csv", "fold_1", "fold_4"} <= files
+    assert 0 <= metrics(tmp_path / "run")["ua"] <= 1
+    with FeatureStore(tmp_path / "cache" / "synthetic.h5") as store:
+        assert sorted(store.features) == ["hashed", "logmel"]
+    counts = command(tmp_path, "emofuse", "manifest", "synthetic")
+    assert "80 utterances with audio and text" in counts
+    assert "sound" in command(tmp_path, "emofuse", "store", "verify", "cache/synthetic.h5")
+
+
+def test_laid_out_meld_clips_are_decoded_and_the_broken_one_is_listed(shared: Path, tmp_path: Path) -> None:
+    if not (shutil.which("espeak-ng") and shutil.which("ffmpeg")):
+        pytest.skip("laying out MELD needs espeak-ng and ffmpeg")
+    tool = shared / "tools" / "make_corpus.py"
+    subprocess.run([sys.executable, str(tool), "meld", str(tmp_path / "meld"), "--limit", "12"], check=True)
+    said = command(tmp_path, "extract", "--dataset", "meld", "--root", "meld", "--encoder", "logmel", code=1)
+    assert "train_dia125_utt3: audio: cannot be decoded" in said
+    with FeatureStore(tmp_path / "cache" / "meld.h5") as store:
+        assert len(store.feature("logmel").ids) == 12
+        assert store.feature("logmel").frame_rate == 25.0
+        assert "train_dia125_utt3" in store.manifest.ids, "its text is still of use"
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_its_band(tmp_path: Path) -> None:
+    said = command(tmp_path, "emofuse", "demo", "--out", "demo")
+    (run,) = (tmp_path / "demo").glob("run-*")
+    assert best_scores()["audio"] + 0.1 < metrics(run)["ua"] <= best_scores()["both"]
+    assert "expected band" in said
+
+
+@pytest.mark.slow
+def test_real_speech_scores_above_what_was_promised(shared: Path, tmp_path: Path) -> None:
+    root = str(shared / "data" / "emodb")
+    command(tmp_path, "extract", "--dataset", "emodb", "--root", root, "--encoder", "logmel")
+    command(tmp_path, "fit", "--store", "cache/emodb.h5", "--model", "audio", "--allow-missing", "172",
+            "--steps", "600", "--seeds", "3", "--out", "run")  # fmt: skip
+    assert metrics(tmp_path / "run")["ua"] > 0.70
+
+
+@pytest.mark.slow
+def test_real_transcripts_score_above_a_logistic_regression(shared: Path, tmp_path: Path) -> None:
+    root = str(shared / "data" / "meld")
+    command(tmp_path, "extract", "--dataset", "meld", "--root", root, "--encoder", "minilm")
+    command(tmp_path, "fit", "--store", "cache/meld.h5", "--model", "text", "--protocol", "meld7", "--out", "run")
+    assert metrics(tmp_path / "run")["wf1"] > 0.556

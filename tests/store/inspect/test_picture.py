@@ -1,0 +1,175 @@
+"""The pictures of `emofuse store show`: a ramp looks like a ramp, in shades, in colours and as a PNG."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from inspect_samples import run, two_features
+from store_samples import manifest
+
+from emofuse.store import FeatureData, write_store
+from emofuse.store.inspect.picture import cells, colours_of, draw
+
+M = manifest()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return two_features(tmp_path / "s.h5")
+
+
+def ramp_store(tmp_path: Path) -> Path:
+    """`time` grows with time, `dimension` with the dimension; a huge value each, which must not darken the rest."""
+    over_time = np.tile(np.arange(200, dtype=np.float32)[:, None], (1, 40))
+    over_dimensions = np.tile(np.arange(40, dtype=np.float32), (200, 1))
+    over_time[0, 0] = over_dimensions[0, 0] = 30000
+    features = {"time": over_time, "dimension": over_dimensions}
+    one = replace(M, utterances=M.utterances[:1])
+    data = {k: FeatureData(modality="audio", arrays={"u000": v}, frame_rate=100.0) for k, v in features.items()}
+    write_store(tmp_path / "ramp.h5", one, data)
+    return tmp_path / "ramp.h5"
+
+
+def picture_in(result: Result) -> list[str]:
+    return [line[1:-1] for line in result.stdout.splitlines() if line.startswith("|")]
+
+
+def test_a_ramp_looks_like_a_ramp(tmp_path: Path) -> None:
+    path = ramp_store(tmp_path)
+    over_time = picture_in(run("show", path, "u000", "--feature", "time"))
+    assert (len(over_time), {len(line) for line in over_time}) == (16, {72})
+    levels = [" .:-=+*#%@".index(c) for c in over_time[0]]
+    assert levels == sorted(levels)
+    assert set(levels) == set(range(10)), "all shades, although one value is far out"
+    assert over_time[0] == over_time[7], "every dimension alike"
+    upwards = picture_in(run("show", path, "u000", "--feature", "dimension"))
+    levels = [" .:-=+*#%@".index(line[40]) for line in upwards]
+    assert levels == sorted(levels, reverse=True), "high dimensions are at the top"
+    told = run("show", path, "u000", "--feature", "time").stdout
+    assert "time: 0 to 2.00 s; dimensions 0 (bottom) to 39;" in told
+
+
+def colour_grid(lines: list[str]) -> np.ndarray:
+    """[rows, columns, 3]: the colours of half blocks, upper and lower row of each line."""
+    grid = []
+    for line in lines:
+        upper, lower, ink, paper = [], [], (0, 0, 0), (0, 0, 0)
+        for code, block in re.findall(r"\x1b\[([\d;]*)m|(.)", line):
+            numbers = [*map(int, code.split(";"))] if code else []
+            if numbers[:2] == [38, 2]:
+                ink, paper = tuple(numbers[2:5]), tuple(numbers[7:10]) or paper
+            if block:
+                upper.append(ink)
+                lower.append(paper)
+        grid += [upper, lower]
+    return np.array(grid)
+
+
+def test_colours_on_a_terminal_are_the_same_ramp(tmp_path: Path) -> None:
+    path = ramp_store(tmp_path)
+    shown = {}
+    for told in ("truecolor", ""):
+        master, slave = os.openpty()
+        environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": told, "PYTHONIOENCODING": "utf-8"}
+        environ.pop("NO_COLOR", None)
+        words = ["store", "show", str(path), "u000", "--feature", "time"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emofuse.common.umbrella", *words], stdout=slave, env=environ, stderr=slave
+        )
+        os.close(slave)
+        shown[told] = b""
+        try:
+            while more := os.read(master, 65536):
+                shown[told] += more
+        except OSError:  # the other side is closed
+            pass
+        os.close(master)
+        assert process.wait() == 0, shown[told]
+    drawn = [line for line in shown["truecolor"].decode().splitlines() if "▀" in line]
+    grid = colour_grid(drawn)
+    assert grid.shape == (32, 72, 3)
+    assert (grid[0, 0].tolist(), grid[5, -1].tolist()) == ([68, 1, 84], [253, 231, 37]), "viridis's ends"
+    assert (np.diff(grid[9, :, 1]) >= 0).all(), "viridis grows greener all the way"
+    few = [line for line in shown[""].decode().splitlines() if "▀" in line]
+    assert all("38;5;" in line and "38;2;" not in line for line in few)
+
+
+def test_shades_where_there_is_no_terminal_or_colours_are_not_wanted() -> None:
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    class Old(Terminal):
+        encoding = "ascii"
+
+    good = {"TERM": "xterm-256color"}
+    assert colours_of(Terminal(), good) == "256"
+    assert colours_of(Terminal(), {**good, "COLORTERM": "truecolor"}) == "24bit"
+    assert colours_of(Terminal(), {**good, "NO_COLOR": "1"}) == "shades"
+    assert colours_of(Terminal(), {"TERM": "dumb"}) == "shades"
+    assert colours_of(Old(), good) == "shades"
+    assert colours_of(io.StringIO(), good) == "shades"
+
+
+def test_cells_are_averages_of_all_values() -> None:
+    values = np.arange(7 * 3, dtype=np.float32).reshape(7, 3)
+    assert cells(values, 72, 16).T.tolist() == values.tolist()
+    coarse = cells(values, 3, 2)
+    assert coarse.shape == (2, 3)
+    assert coarse[0, 0] == values[:2, :1].mean()
+    assert coarse[1, 2] == values[4:, 1:].mean()
+
+
+def test_flat_tiny_odd_and_broken_values_are_drawn_all_the_same() -> None:
+    assert draw(np.full((3, 2), 7.0), "shades")[0] == ["===", "==="]
+    odd = draw(np.arange(3.0).reshape(1, 3), "24bit")[0]
+    assert [("▄" in line, "▀" in line) for line in odd] == [(True, False), (False, True)]
+    broken = np.array([[1.0, np.nan], [2.0, np.inf], [3.0, 4.0]])
+    assert draw(broken, "shades")[0][0] == "  @"
+    assert draw(np.full((2, 2), np.nan), "256")[1] == (0.0, 0.0)
+
+
+def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    picture = tmp_path / "p.png"
+    told = run("show", ramp_store(tmp_path), "u000", "--feature", "time", "--png", picture)
+    assert told.stdout.endswith(f"picture: {picture}\n")
+    pixels = image.imread(picture)
+    row = pixels[pixels.shape[0] // 2, :, :3]
+    first = np.abs(row - np.array([68, 1, 84]) / 255).sum(1).argmin()
+    last = len(row) - 1 - np.abs(row[::-1] - np.array([253, 231, 37]) / 255).sum(1).argmin()
+    middle = row[(first + last) // 2]
+    assert last - first > 500
+    assert middle[1] > middle[0], "the middle of viridis is green"
+    assert run("show", path, "u003", "--png", picture).exit_code == 0
+    assert image.imread(picture).shape[0] > pixels.shape[0], "two features, two pictures"
+
+
+def test_png_never_replaces_a_store(path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    before = path.read_bytes()
+    told = run("show", path, "u003", "--png", path)
+    assert (told.exit_code, path.read_bytes() == before) == (2, True)
+    assert "is an HDF5 file and stays" in told.stderr
+    assert "make it first" in run("show", path, "u003", "--png", path.parent / "no" / "p.png").stderr
+
+
+def test_without_matplotlib_png_says_what_to_install(path: Path) -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; sys.modules['matplotlib.figure'] = None\n"
+        "from emofuse.store.commands.store import store; store()"
+    )
+    words = ["show", str(path), "u003", "--png", str(path.with_name("p.png"))]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: --png needs matplotlib: pip install 'emofuse[report]'\n")

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Builds the wheel, installs it bare into an empty environment and proves what the project promises of it.
+
+Run by `make check`, not by pytest: it makes an environment of its own.
+1. The wheel holds every module of the tree and installs no top-level `datasets`, `extract` or `train`.
+2. `fit` works from a store alone where transformers, torchaudio, soundfile and av are absent.
+3. Beside the real Hugging Face `datasets`, `import datasets` finds that one, inside the checkout and outside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("common", "manifests", "datasets", "store", "extract", "train")
+ABSENT = ("transformers", "torchaudio", "soundfile", "av", "matplotlib", "datasets")
+
+MAKE_STORE = """
+import importlib.util, sys
+import numpy as np
+from pathlib import Path
+from emofuse.manifests.schema import Manifest, Utterance
+from emofuse.store import FeatureData, write_store
+present = [m for m in sys.argv[1:] if importlib.util.find_spec(m)]
+assert not present, f"the bare environment has {present}"
+rng = np.random.default_rng(0)
+utterances = tuple(
+    Utterance(id=f"u{i}", audio=f"u{i}.wav", text="x", label=("angry", "happy", "sad", "calm")[i % 4],
+              speaker=f"s{i // 4 % 4}", session=str(i // 4 % 4 + 1), dialogue=str(i)) for i in range(96))
+frames = lambda i: rng.standard_normal((int(rng.integers(3, 9)), 8)) + 2 * np.eye(8)[i % 4]
+m = Manifest(corpus="synthetic", reader="test-1", utterances=utterances)
+write_store(Path("tiny.h5"), m, {
+    "logmel": FeatureData(modality="audio", arrays={u.id: frames(i) for i, u in enumerate(utterances)}),
+    "hashed": FeatureData(modality="text", arrays={u.id: frames(i) for i, u in enumerate(utterances)})})
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--constraints", type=Path)
+    parser.add_argument("--torch-index")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        check(Path(folder), options.constraints.resolve() if options.constraints else None, options.torch_index)
+
+
+def check(folder: Path, constraints: Path | None, torch_index: str | None) -> None:
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT))
+    (wheel,) = folder.glob("*.whl")
+    check_contents(wheel)
+    run(sys.executable, "-m", "venv", str(folder / "env"))
+    python = str(folder / "env" / "bin" / "python")
+    pip = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        *(["-c", str(constraints)] if constraints else []),
+    ]
+    run(*pip, *(["--index-url", torch_index] if torch_index else []), "torch")
+    run(*pip, str(wheel))
+    run(python, "-c", MAKE_STORE, *ABSENT, cwd=folder)
+    fit = str(folder / "env" / "bin" / "fit")
+    run(fit, "--store", "tiny.h5", "--model", "smcn", "--text", "hashed", "--steps", "30", "--set", "lr=0.003",
+        "--allow-missing", "2000", "--out", "run", cwd=folder)  # fmt: skip
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    run(str(folder / "env" / "bin" / "emofuse"), "reproduce", "smcn-table1", "--store", "tiny.h5", "--steps", "5",
+        "--substitute", "iemocap4=synthetic4,bert=hashed", "--allow-missing", "2000", cwd=folder)  # fmt: skip
+    print("fit ran from the bare wheel:", {k: v for k, v in metrics.items() if k in ("mean", "std")})
+    run(*pip, "datasets")
+    find = "import datasets; print(datasets.__file__); assert hasattr(datasets, 'load_dataset')"
+    for place in (ROOT, folder):
+        run(python, "-c", find, cwd=place)
+    print("wheel: all as promised")
+
+
+def check_contents(wheel: Path) -> None:
+    """The wheel holds the tree's modules under `emofuse/`, and nothing at the top level beside it."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tree = {
+        f"emofuse/{path.relative_to(ROOT).as_posix()}"
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in (".py", ".toml", ".html", ".md")
+        and "__pycache__" not in path.parts
+        and path.name != "README.md"
+    }
+    missing, top = (
+        sorted(tree - names),
+        {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")},
+    )
+    assert not missing, f"the wheel lacks {missing}: list their folders in pyproject.toml"
+    assert top == {"emofuse"}, f"the wheel installs {top} at the top level"
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    subprocess.run(command, check=True, cwd=cwd, env=environment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Honest scores: the test side is touched once and last, and equal seeds give equal numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import train_samples as samples
+from train_samples import config, quietly, rows
+
+from emofuse.common.errors import DataError
+from emofuse.store import FeatureData, FeatureStore
+from emofuse.train.data.loader import Loader
+from emofuse.train.fitting import checkpoint, evaluate
+from emofuse.train.fitting.loop import predict
+from emofuse.train.resolve.plan import resolve
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("runs")
+    samples.store(made / "tiny.h5")
+    samples.protocol_file(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    return quietly(config(folder, "base", "smcn", optimism=True))
+
+
+def test_a_checkpoint_alone_gives_the_predictions_again(run: Path, folder: Path) -> None:
+    model, recipe, statistics = checkpoint.load(run / "fold_2" / "model.safetensors")
+    assert (recipe.model, recipe.classes, list(statistics)) == ("smcn", samples.CLASSES, ["audio"])
+    with FeatureStore(folder / "tiny.h5") as store:
+        plan = resolve(store, config(folder, "x", "smcn"))
+        corpus = Loader(plan).corpus(plan.folds[0]).using(statistics)
+    test = [i for i, u in enumerate(plan.utterances) if u.session == "2"]
+    probabilities, _ = predict(model, corpus, np.array(test))
+    written = [r for r in rows(run / "predictions.csv") if r["fold"] == "2"]
+    for row, p in zip(written, probabilities, strict=True):
+        assert [float(row[f"p_{c}"]) for c in samples.CLASSES] == pytest.approx(p.tolist(), abs=1e-6)
+
+
+def test_a_foreign_or_damaged_checkpoint_is_refused(tmp_path: Path, run: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(DataError, match="no emofuse checkpoint"):
+        checkpoint.load(tmp_path / "foreign.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((run / "fold_1" / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(DataError, match="no readable checkpoint"):
+        checkpoint.load(tmp_path / "cut.safetensors")
+
+
+def test_optimism_is_the_best_checkpoint_on_test_and_stands_beside_the_score(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["optimistic"]["mean"]["ua"] >= metrics["mean"]["ua"]
+    assert "never a score" in metrics["optimistic"]["warning"]
+    for fold in metrics["folds"]:
+        found = json.loads((run / f"fold_{fold['fold']}" / "optimism.json").read_text())
+        assert len(found["checkpoints"]) == 10
+        assert found["best"]["ua"] == max(row["ua"] for row in found["checkpoints"]) >= fold["test"]["ua"]
+        (selected,) = [row for row in found["checkpoints"] if row["step"] == fold["step"]]
+        assert {k: v for k, v in selected.items() if k != "step"} == pytest.approx(fold["test"])
+
+
+def test_optimism_changes_neither_weights_nor_score(run: Path, folder: Path) -> None:
+    without = quietly(config(folder, "without", "smcn", folds="1"))
+    assert weights(without) == weights(run)
+    assert not (without / "fold_1" / "checkpoints").exists()
+
+
+def weights(run: Path, fold: int = 1) -> bytes:
+    return (run / f"fold_{fold}" / "model.safetensors").read_bytes()
+
+
+def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
+    with FeatureStore(folder / "tiny.h5") as store:
+        plan = resolve(store, config(folder, "x"))
+        corpus = Loader(plan).corpus(plan.folds[0])
+    arguments = (corpus, np.arange(4), ["a", "b", "c", "d"], samples.CLASSES)
+    with pytest.raises(RuntimeError, match=r"before selection.json is written"):
+        evaluate.test(tmp_path, *arguments, {"fold": 1}, ())
+    with pytest.raises(RuntimeError, match=r"only after result.json is written"):
+        evaluate.optimistic(tmp_path, corpus, np.arange(4), "ua")
+
+
+def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
+    with FeatureStore(folder / "tiny.h5") as store:
+        plan = resolve(store, config(folder, "x"))
+        corpus = Loader(plan).corpus(plan.folds[0])
+    with pytest.raises(RuntimeError, match="scored already"):
+        evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1}, ())
+
+
+@pytest.mark.parametrize("select", ["validation", "last"])
+def test_test_labels_have_no_influence_on_training_and_selection(folder: Path, tmp_path: Path, select: Any) -> None:
+    turned = tuple(
+        replace(u, label=samples.CLASSES[(samples.CLASSES.index(str(u.label)) + 1) % 4]) if u.session == "1" else u
+        for u in samples.utterances()
+    )
+    arrays = {"logmel": samples.frames(samples.utterances(), 0), "bert": samples.frames(samples.utterances(), 1, 5)}
+    features = {
+        "logmel": FeatureData(modality="audio", arrays=arrays["logmel"], encoder="logmel-smcn"),
+        "bert": FeatureData(modality="text", arrays=arrays["bert"], encoder="bert"),
+    }
+    one = samples.store(tmp_path / "one.h5", features=features)
+    two = samples.store(tmp_path / "two.h5", turned, features=features)
+    runs = [quietly(config(folder, f"{select}-{s.stem}", store=s, folds="1", select=select)) for s in (one, two)]
+    assert weights(runs[0]) == weights(runs[1])
+    selections = [(r / "fold_1" / "selection.json").read_text() for r in runs]
+    assert selections[0] == selections[1]
+    scored = [json.loads((r / "metrics.json").read_text())["mean"]["ua"] for r in runs]
+    assert scored[0] > scored[1]
+
+
+@pytest.mark.parametrize("model", ["smcn", "linear"])
+def test_the_same_seed_gives_the_same_numbers(folder: Path, model: str) -> None:
+    extra = {"audio": "logmel", "text": "bert", "folds": "2,3"}
+    runs = [
+        quietly(config(folder, f"{model}-{name}", model, seed=seed, **extra))
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    ]
+    assert weights(runs[0], 3) == weights(runs[1], 3) != weights(runs[2], 3)
+    texts = [(r / "predictions.csv").read_bytes() for r in runs]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_fold_does_not_depend_on_which_other_folds_run(run: Path, folder: Path) -> None:
+    alone = quietly(config(folder, "alone", "smcn", folds="3"))
+    assert weights(alone, 3) == weights(run, 3)
+
+
+def test_a_lab_can_read_the_weights_of_a_run(run: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()  # whatever this user's files are like
+    assert (run / "fold_1" / "model.safetensors").stat().st_mode == plain.stat().st_mode

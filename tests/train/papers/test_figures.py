@@ -1,0 +1,94 @@
+"""The papers' figures from finished runs: a grid chosen on validation, t-SNE panels, a line over a setting."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import train_samples as samples
+
+from emofuse.manifests.metrics import scores
+from emofuse.train.papers.finished import finished_folds
+from emofuse.train.papers.jobs import work_of
+from emofuse.train.papers.reproduce import reproduce
+from emofuse.train.papers.request import TableRequest
+from emofuse.train.papers.table import parse
+
+SMALL = ["width=8", "heads=2", "units=8", "batch=16", "lr=0.01"]
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("figures")
+    samples.store(made / "tiny.h5")
+    samples.protocol_file(made)
+    return made
+
+
+def request(folder: Path, figure: dict[str, Any], rows: list[dict[str, Any]], model: str = "mcfn") -> TableRequest:
+    protocol = str(folder / "tiny4.toml")
+    features = {"audio": "logmel", "text": "bert"}
+    raw = {
+        **{"paper": "A Paper", "where": "Figure 9", "about": "a figure", "unit": "percent", "model": model},
+        "tasks": [{"protocol": protocol, "metrics": {"UA": "ua"}, "features": features}],
+        "rows": rows,
+        "figure": figure,
+    }
+    return TableRequest(
+        table=parse("tiny-figure9", raw), stores=(folder / "tiny.h5",), runs=folder, folds="1,2", steps=6, device="cpu"
+    )
+
+
+def test_the_grid_is_chosen_on_validation_and_mixes_the_three_classifiers(folder: Path) -> None:
+    over = {"alpha": [0.1, 0.5], "beta": [0.1, 0.5]}
+    asked = request(folder, {"kind": "grid", "over": over}, [{"name": "Proposed", "set": SMALL}])
+    sheet, where = reproduce(asked, lambda line: None)
+    (job,) = work_of(asked).jobs
+    points = [(a, b) for a in over["alpha"] for b in over["beta"]]
+    picked = json.loads((where / "grid-selection.json").read_text())["alpha and beta"]
+    honest, optimistic = [], []
+    with finished_folds(job) as folds:
+        for found in folds:
+            sides = {}
+            for side, indices in (("validation", found.validation), ("test", found.test)):
+                s, t, st = (found.outputs(indices, lambda o, k=k: o.aux[k]) for k in ("p_s", "p_t", "p_st"))
+                guesses = [(a * s + b * t + (1 - a - b) * st).argmax(1) for a, b in points]
+                sides[side] = [scores(found.labels[indices], g)["ua"] for g in guesses]
+            best = int(np.argmax(sides["validation"]))
+            assert tuple(picked[f"seed 0 fold {found.fold.number}"]) == points[best]
+            honest.append(100 * sides["test"][best])
+            optimistic.append(sides["test"])
+    top = 100 * np.mean(optimistic, axis=0).max()
+    told = next(r for r in sheet.remarks if "Weights chosen" in r)
+    assert f"UA {np.mean(honest):.1f} ± {np.std(honest, ddof=1):.1f}" in told
+    assert f"never a score: {top:.1f}" in told
+    rows = list(csv.DictReader((where / "grid.csv").open()))
+    assert [(float(r["alpha"]), float(r["beta"])) for r in rows] == points
+    assert (where / "figure.png").read_bytes().startswith(PNG)
+    assert told in (where / "table.md").read_text()
+
+
+def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> None:
+    rows = [{"name": "w/o DAB", "ablation": "w/o DAB", "set": SMALL}, {"name": "MCFN", "set": SMALL}]
+    _, where = reproduce(request(folder, {"kind": "tsne"}, rows), lambda line: None)
+    points = list(csv.DictReader((where / "tsne.csv").open()))
+    tested = {u.id for u in samples.utterances() if u.session == "1"}
+    for panel in ("w/o DAB", "MCFN"):
+        assert {p["id"] for p in points if p["panel"] == panel} == tested
+    labels = {u.id: u.label for u in samples.utterances()}
+    assert all(p["label"] == labels[p["id"]] for p in points)
+    assert len({(p["x"], p["y"]) for p in points}) > len(tested)
+    assert (where / "figure.png").read_bytes().startswith(PNG)
+
+
+def test_a_line_is_drawn_over_the_setting_that_the_rows_vary(folder: Path) -> None:
+    rows = [{"name": f"phi_1 {n}", "set": ["hidden=8", f"batch={n}"]} for n in (8, 16)]
+    asked = request(folder, {"kind": "line", "over": {"batch": [8, 16]}}, rows, model="smcn")
+    sheet, where = reproduce(asked, lambda line: None)
+    assert (where / "figure.png").read_bytes().startswith(PNG)
+    assert f"Picture: {where / 'figure.png'}" in sheet.remarks

@@ -1,0 +1,1 @@
+"""The commands of stage 2: `fit`, `models`, `reproduce`."""

@@ -1,0 +1,1 @@
+"""One fold: the training loop, its steps, checkpoints, and the test evaluation."""

@@ -1,0 +1,1 @@
+"""Architectures that the five papers compare with, and simple unimodal models."""

@@ -1,0 +1,92 @@
+"""report.html (one file that needs nothing else) and confusion.png; both need the extra `report`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emofuse.common.disk.files import put
+
+LEGEND = 12
+"""More lines than this are not told apart."""
+ADVICE = "no report.html and confusion.png: they need pip install 'emofuse[report]'"
+
+
+def write_report(
+    part: Path,
+    header: Sequence[str],
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    history: Sequence[Mapping[str, str]],
+) -> str | None:
+    """Write both files into a run folder; where a package is absent, nothing, and what to install is returned."""
+    try:
+        from jinja2 import Environment, FileSystemLoader
+        from matplotlib.figure import Figure
+    except ImportError:
+        return ADVICE
+    confusion = _confusion(Figure, metrics)
+    put(part / "confusion.png", confusion)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    page = environment.get_template("report.html").render(
+        header=[line.split(maxsplit=1) for line in header],
+        metrics=metrics,
+        names={n: metrics["definitions"][n].split(",")[0] for n in metrics["metrics"]},
+        config=json.dumps(config, indent=2, ensure_ascii=False),
+        confusion=_inline(confusion),
+        history=_inline(_history(Figure, history)),
+    )
+    put(part / "report.html", page.encode())
+    return None
+
+
+def _inline(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _confusion(figure_type: Any, metrics: Mapping[str, Any]) -> bytes:
+    counts, classes = np.array(metrics["confusion"]), metrics["classes"]
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = 1.5 + 0.8 * len(classes)
+    figure = figure_type(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, parse_math=False)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("label")
+    for (i, j), value in np.ndenumerate(share):
+        colour = "white" if value > 0.5 else "black"
+        axes.text(j, i, f"{counts[i, j]}\n{value:.0%}", ha="center", va="center", color=colour, fontsize=8)
+    return _png(figure)
+
+
+def _history(figure_type: Any, history: Sequence[Mapping[str, str]]) -> bytes:
+    figure = figure_type(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    lines: dict[str, list[Mapping[str, str]]] = {}
+    for row in history:
+        lines.setdefault(" ".join(f"{key} {row[key]}" for key in ("seed", "fold") if key in row), []).append(row)
+    for name, rows in lines.items():
+        steps = [int(row["step"]) for row in rows]
+        (line,) = axes.plot(steps, [float(row["train_loss"]) for row in rows], "--", linewidth=1)
+        if rows[0].get("validation_loss"):
+            losses = [float(row["validation_loss"]) for row in rows]
+            axes.plot(steps, losses, color=line.get_color(), label=name)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (dashed: training)")
+    if 0 < len(axes.get_legend_handles_labels()[0]) <= LEGEND:
+        axes.legend(fontsize=7)
+    return _png(figure)
