@@ -49,6 +49,7 @@ check: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy $(foreach room,$(ROOMS),-p emofuse.$(room))
+	$(BIN)/python -m mypy $(wildcard docs/examples/*.py)
 	PYTHONPATH=.dev $(BIN)/lint-imports
 	$(BIN)/python tests/support/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 

@@ -17,7 +17,7 @@ from emofuse.datasets.savee import SAVEE
 from emofuse.datasets.synthetic import SYNTHETIC
 from emofuse.manifests.schema import Manifest
 
-CORPORA: Registry[Corpus] = Registry("dataset")
+CORPORA: Registry[Corpus] = Registry("dataset", "emofuse.corpora", Corpus)
 for _corpus in (IEMOCAP, MELD, SAVEE, RAVDESS, EMODB, GOEMOTIONS, CUSTOM, SYNTHETIC):
     CORPORA.add(_corpus.name, _corpus.description, _corpus)
 

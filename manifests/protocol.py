@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import UnknownNameError, UsageError, complain
+from emofuse.common.registry import Registry
 from emofuse.common.shapes import misshapen
 from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
 from emofuse.manifests.task import GROUPINGS, HELD_OUT, METRICS, SPLITS, Expected, Joint, Protocol
@@ -25,9 +26,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+FILES: Registry[Path] = Registry("protocol", "emofuse.protocols", Path)
+"""Name -> TOML file; another package's entry point names a `pathlib.Path`."""
+for _path in sorted(Path(__file__).parent.glob("*.toml")):
+    FILES.add(_path.stem, "", _path)
+
+
 def names(corpus: str | None = None) -> list[str]:
     """The protocols there are, or those of one corpus."""
-    every = sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
+    every = FILES.names()
     return every if corpus is None else [n for n in every if load(n).corpus == corpus]
 
 
@@ -45,16 +52,16 @@ def load(name: str) -> Protocol:
         UnknownNameError: No such protocol; lists the valid ones.
         UsageError: The file is wrong; lists every mistake.
     """
-    path = Path(name) if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
-    if not path.is_file() and name.endswith(".toml"):
-        raise UsageError(f"no protocol file {path}; those that come with emofuse: {', '.join(names())}")
-    if not path.is_file():
+    if not name.endswith(".toml") and name not in FILES:
         raise UnknownNameError("protocol", name, names(), "A task of your own: --protocol PATH.toml.")
+    path = Path(name) if name.endswith(".toml") else FILES[name]
+    if not path.is_file():
+        raise UsageError(f"no protocol file {path}; those that come with emofuse: {', '.join(names())}")
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
-    return parse(path.stem, raw)
+    return parse(path.stem if name.endswith(".toml") else name, raw)
 
 
 def default_for(corpus: str) -> Protocol:

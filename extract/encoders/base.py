@@ -109,4 +109,4 @@ def refuse_pretrained_options(encoder: str, options: EncoderOptions) -> None:
     complain(problems, f"encoder {encoder} takes no such option")
 
 
-ENCODERS: Registry[EncoderSpec] = Registry("encoder")
+ENCODERS: Registry[EncoderSpec] = Registry("encoder", "emofuse.encoders", EncoderSpec)

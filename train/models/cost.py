@@ -22,6 +22,8 @@ USUAL = {
     "t5": (768, None),
 }
 """Feature -> its width, and frames per second (distilled TRILL: a patch every 167 ms)."""
+UNKNOWN = {"audio": (768, 50.0), "text": (768, None)}
+"""The same for a feature that only another package knows: that of a base-sized encoder."""
 LAYERS = 13
 """Of a base-sized encoder, its input included."""
 SECONDS, WORDS = 4.55, 17
@@ -41,7 +43,8 @@ def cost(spec: ModelSpec, config: Config, classes: int = 4, seconds: float = SEC
     """Count on PyTorch's meta device, where nothing is stored nor computed."""
     reads = spec.modalities[:1] if spec.needs == "one" else spec.modalities
     double = 2 if spec.pool == "mean+deviation" else 1
-    width = {m: USUAL[spec.features[m]][0] * double for m in reads}
+    usual = {m: USUAL.get(spec.features[m], UNKNOWN[m]) for m in reads}
+    width = {m: usual[m][0] * double for m in reads}
     layers = LAYERS if spec.layered else 0
     inputs = Inputs(audio=width.get("audio"), text=width.get("text"), layers=layers, classes=classes)
     with torch.device("meta"):
@@ -51,7 +54,7 @@ def cost(spec: ModelSpec, config: Config, classes: int = 4, seconds: float = SEC
         if modality not in reads:
             given += [None, None]
             continue
-        rate = USUAL[spec.features[modality]][1]
+        rate = usual[modality][1]
         time = 1 if spec.pool != "frames" else max(1, round(seconds * rate)) if rate else words
         if isinstance(config, SequenceConfig):
             time = min(time, config.max_frames if modality == "audio" else config.max_words)

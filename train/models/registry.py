@@ -10,7 +10,7 @@ from emofuse.train.models import coattention, mcfn, mmrbn, msmser, smcn
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.baselines import cme, ks_transformer, lmf, mult, simple, tfn
 
-MODELS: Registry[ModelSpec] = Registry("model")
+MODELS: Registry[ModelSpec] = Registry("model", "emofuse.models", ModelSpec)
 
 MODELS.add("smcn", "Self-guided Modality Calibration Network (Hou et al., ICASSP 2022)", smcn.SPEC)
 MODELS.add("mmrbn", "Rule-Based Network for Multimodal Emotion Recognition (Chen, ICASSP 2024)", mmrbn.SPEC)

@@ -1,0 +1,1 @@
+"""A corpus, an encoder and a fusion model outside emofuse, registered through entry points (see pyproject.toml)."""
