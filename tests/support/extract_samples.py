@@ -8,6 +8,7 @@ import sys
 import wave
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 
@@ -17,8 +18,11 @@ COMMAND = [sys.executable, "-c", "from emofuse.extract.commands.extract import m
 def extract(
     folder: Path, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """In this process, or in one of its own where its environment differs."""
+    if environment is None:
+        return commands.run("extract", arguments, folder)
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, **(environment or {})}
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
     )
 
 

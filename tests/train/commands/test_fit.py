@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import train_samples as samples
 
@@ -25,7 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(folder: Path, *arguments: str, without: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run `fit` in `folder`, with some packages made impossible to import."""
+    """Run `fit` in `folder`; with some packages made impossible to import, in a process of its own."""
+    if not without:
+        return commands.run("fit", arguments, folder)
     code = (
         f"import sys\nfor name in {without!r}: sys.modules[name] = None\n"
         "from emofuse.train.commands.fit import main\nsys.argv[0] = 'fit'\nmain()"

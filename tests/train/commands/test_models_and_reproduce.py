@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 import train_samples as samples
 
@@ -14,8 +13,7 @@ from emofuse.train.models.registry import MODELS
 
 
 def emofuse(*words: str, folder: Path | None = None, code: int = 0) -> str:
-    call = "import sys; sys.argv[0] = 'emofuse'; from emofuse.common.umbrella import main; main()"
-    done = subprocess.run([sys.executable, "-c", call, *words], cwd=folder, capture_output=True, text=True)
+    done = commands.run(words[0], words[1:], folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stderr
