@@ -36,7 +36,7 @@ from emofuse.train.resolve.config import FitConfig
 
 MODELS = ("smcn", "mmrbn", "mcfn", "msmser", "coattention")
 PEERS = ("mult", "lmf")
-LOOKS = 10
+EVALUATIONS = 10
 
 
 class Side:
@@ -82,10 +82,27 @@ def main() -> None:
 def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
     jobs = options.jobs or (1 if options.device.startswith("cuda") else cores())
     ours = [Side(config, max(1, cores() // jobs), "ours") for _ in range(jobs)]
-    plain = Side(config, cores(), "plain")
-    others = {"plain": plain}
+    others = {"plain": Side(config, cores(), "plain")}
     if config.model in PEERS and fit_peer.installed():
         others["peer"] = Side(config, cores(), "peer")
+    rates, floors = time_rounds(options, config, ours, others)
+    seconds = ours[0].ask(fit_case.evaluation_seconds).result()
+    result = summary(fit_case.work_of(options, config), rates, floors, jobs, seconds)
+    result |= {
+        "peak of a process of ours, MB": max(side.ask(fit_case.peak_megabytes).result() for side in ours),
+        "peak of the plain process, MB": others["plain"].ask(fit_case.peak_megabytes).result(),
+    }
+    if "peer" in others:
+        result |= beside_peer(rates, others["peer"])
+    for side in (*ours, *others.values()):
+        side.pool.shutdown()
+    return result
+
+
+def time_rounds(
+    options: argparse.Namespace, config: FitConfig, ours: list[Side], others: dict[str, Side]
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Steps per second of each way in each round, one after the other, and the rate of products."""
     mine = max(f.result() for f in [s.ask(fit_case.timed, 2) for s in ours])
     theirs = {kind: side.ask(fit_case.timed, 2).result() for kind, side in others.items()}
     steps = max(2, round(options.seconds / (mine / 2)))
@@ -93,27 +110,32 @@ def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
     floors = []
     for _ in range(options.rounds):
         took = [f.result() for f in [side.ask(fit_case.timed, steps) for side in ours]]
-        rates["ours"].append(jobs * steps / max(took))
+        rates["ours"].append(len(ours) * steps / max(took))
         for kind, side in others.items():
             count = max(2, round(options.seconds / (theirs[kind] / 2)))
             rates[kind].append(count / side.ask(fit_case.timed, count).result())
         floors.append(product_rate(options.device))
-        said = ", ".join(f"{kind} {each[-1]:.3f}" for kind, each in rates.items())
-        print(f"{config.model}: steps/s {said}", file=sys.stderr)
-    look = ours[0].ask(fit_case.look_seconds).result()
-    work = fit_case.work_of(options, config)
-    rate = statistics.median(rates["ours"])
-    plain_rate = statistics.median(rates["plain"])
-    gains = [o / p for o, p in zip(rates["ours"], rates["plain"], strict=True)]
+        line = ", ".join(f"{kind} {each[-1]:.3f}" for kind, each in rates.items())
+        print(f"{config.model}: steps/s {line}", file=sys.stderr)
+    return rates, floors
+
+
+def summary(
+    work: dict[str, Any], rates: dict[str, list[float]], floors: list[float], jobs: int, evaluation: float
+) -> dict[str, Any]:
+    """Ratios and shares; `evaluation`: seconds of one evaluation step."""
+    rate, plain_rate = statistics.median(rates["ours"]), statistics.median(rates["plain"])
+    gain = statistics.median(o / p for o, p in zip(rates["ours"], rates["plain"], strict=True))
     padding = work["padded"] / work["true"]
-    protocol = work["steps"] / rate + 5 * LOOKS * look / jobs
-    result = {
+    evaluations = 5 * EVALUATIONS * evaluation / jobs
+    protocol = work["steps"] / rate + evaluations
+    return {
         "processes of ours": jobs,
         "steps per second, ours": round(rate, 3),
         "steps per second, plain": round(plain_rate, 4),
-        "ours, times plain": round(statistics.median(gains), 2),
+        "ours, times plain": round(gain, 2),
         "padding alone would give": round(padding, 2),
-        "share of what padding would give": round(statistics.median(gains) / padding, 3),
+        "share of what padding would give": round(gain / padding, 3),
         "GFLOP of a step, true lengths": round(work["true"], 2),
         "floor, steps per second": round(max(floors) / work["true"], 2),
         "share of the floor": round(rate * work["true"] / max(floors), 3),
@@ -121,23 +143,20 @@ def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
         "steps of five folds": work["steps"],
         "five folds, minutes": round(protocol / 60, 2),
         "five folds, plain, minutes": round(work["steps"] / plain_rate / 60, 1),
-        "looks, share of a run": round(5 * LOOKS * look / jobs / protocol, 4),
-        "peak of a process of ours, MB": max(side.ask(fit_case.peak_megabytes).result() for side in ours),
-        "peak of the plain process, MB": plain.ask(fit_case.peak_megabytes).result(),
+        "evaluation steps, share of a run": round(evaluations / protocol, 4),
     }
-    if "peer" in others:
-        peer = [o / p for o, p in zip(rates["ours"], rates["peer"], strict=True)]
-        result |= {
-            "steps per second, peer": round(statistics.median(rates["peer"]), 4),
-            "ours, times the peer": round(statistics.median(peer), 2),
-            "peak of the peer's process, MB": others["peer"].ask(fit_case.peak_megabytes).result(),
-        }
-        network = others["peer"].ask(fit_case.peer_network).result()
-        if network:  # LSTMs are not counted
-            result["the peer's network, times ours"] = round(network, 2)
-    for side in (*ours, *others.values()):
-        side.pool.shutdown()
-    return result
+
+
+def beside_peer(rates: dict[str, list[float]], peer: Side) -> dict[str, Any]:
+    """The same against another project's trainer; LSTMs are not counted as operations."""
+    gain = statistics.median(o / p for o, p in zip(rates["ours"], rates["peer"], strict=True))
+    found: dict[str, Any] = {
+        "steps per second, peer": round(statistics.median(rates["peer"]), 4),
+        "ours, times the peer": round(gain, 2),
+        "peak of the peer's process, MB": peer.ask(fit_case.peak_megabytes).result(),
+    }
+    network = peer.ask(fit_case.peer_network).result()
+    return found | ({"the peer's network, times ours": round(network, 2)} if network else {})
 
 
 def compare(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:

@@ -188,8 +188,8 @@ def timed(steps: int) -> float:
     return (time.perf_counter() - started) * steps / way.done
 
 
-def look_seconds() -> float:
-    """Seconds of one look at validation."""
+def evaluation_seconds() -> float:
+    """Seconds of one evaluation step."""
     way = _HERE["way"]
     started = time.perf_counter()
     predict(way.stepper.model, way.corpus, way.validation)

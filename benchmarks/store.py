@@ -20,8 +20,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from store_rivals import WAYS, Ours, gathered
@@ -46,79 +48,125 @@ def main() -> None:
         options.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def measure(folder: Path, utterances: int, rounds: int, chosen: dict[str, type]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The arrays that every way writes and reads."""
+
+    folder: Path
+    arrays: dict[str, np.ndarray]
+    flat: np.ndarray
+    """All frames end to end."""
+    rounds: int
+    shuffled: list[str]
+    by_length: list[str]
+
+
+def make_case(folder: Path, utterances: int, rounds: int) -> Case:
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(5.2, 0.7, utterances), 30, 1700).astype(int)
     arrays = {f"u{i:05d}": rng.standard_normal((t, 768), "f4").astype("f2") for i, t in enumerate(lengths)}
-    flat = np.concatenate([*arrays.values()])
-    ways, absent, used = {}, [], {}
-    for name, way in chosen.items():
-        own = folder / name.replace(" ", "-")
-        own.mkdir()
-        ways[name] = way(own)
-        before = disk(folder)
-        try:
-            ways[name].write(arrays)
-        except ImportError as error:
-            absent.append(f"{name}: {error}")
-            del ways[name]
-            continue
-        used[name] = disk(folder) - before
+    return Case(
+        folder=folder,
+        arrays=arrays,
+        flat=np.concatenate([*arrays.values()]),
+        rounds=rounds,
+        shuffled=rng.permutation([*arrays]).tolist(),
+        by_length=[f"u{i:05d}" for i in np.argsort(lengths)],
+    )
 
-    def raw_write() -> None:
-        with (folder / "raw").open("wb") as file:
-            file.write(flat.data)
-            os.fsync(file.fileno())
 
-    def cast_and_write() -> None:
-        Ours(folder / "cast").write({i: a.astype("f4") for i, a in arrays.items()})
-
-    (folder / "cast").mkdir()
-    writing = {"raw write": raw_write, "emofuse, of float32": cast_and_write}
-    writing |= {n: (lambda w=w: w.write(arrays)) for n, w in ways.items() if n in once(ways)}
-    written = interleaved(writing, max(3, rounds // 2))
+def measure(folder: Path, utterances: int, rounds: int, chosen: dict[str, type]) -> dict[str, object]:
+    case = make_case(folder, utterances, rounds)
+    ways, absent, used = write_each(case, chosen)
+    written = time_writing(case, ways)
     opening = interleaved({n: (lambda w=w: enter(w)) for n, w in ways.items()}, rounds)
-    buffer, target = np.empty((32 * int(lengths.max()), 768), "f2"), np.empty_like(flat)
-    shuffled = rng.permutation([*arrays]).tolist()
-    by_length = [f"u{i:05d}" for i in np.argsort(lengths)]
-
-    # Of the store's own file: how a file was written decides how the kernel holds it, and how fast it copies it out.
-    own = next(w.path for w in ways.values() if isinstance(w, Ours))
-    with FeatureStore(own) as store:
-        first = store.feature("hubert").values_offset
-
-    def raw_read() -> None:
-        with own.open("rb", buffering=0) as file:
-            file.seek(first)
-            view, done = memoryview(target).cast("B"), 0
-            while done < len(view):
-                done += file.readinto(view[done:])
-
-    with ExitStack() as stack:
-        readers = {n: stack.enter_context(w.opened()) for n, w in ways.items()}
-        for name, read in readers.items():
-            count = read(by_length[-3:], buffer)
-            want = np.concatenate([arrays[i] for i in by_length[-3:]])
-            close = 0.3 if "lossy" in name else 0.0
-            assert np.allclose(buffer[:count], want, atol=close), f"{name} gives other values"
-        everything = {n: (lambda r=r: r([*arrays], target)) for n, r in readers.items()}
-        sequential = interleaved({"raw read": raw_read, **everything}, rounds)
-        readers = {"copy from memory": gathered(arrays.__getitem__), **readers}
-        random = interleaved({n: (lambda r=r: batches(r, shuffled, buffer)) for n, r in readers.items()}, rounds)
-        bucketed = interleaved({n: (lambda r=r: batches(r, by_length, buffer)) for n, r in readers.items()}, rounds)
+    sequential, random, bucketed = time_reading(case, ways)
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {p: found for p in PACKAGES if (found := installed(p))},
         "utterances": utterances,
-        "megabytes": round(flat.nbytes / 1e6),
+        "megabytes": round(case.flat.nbytes / 1e6),
         "absent": absent,
         "write, times a raw write and fsync": ratios(written, "raw write"),
         "open, milliseconds": {n: round(1000 * s, 2) for n, s in opening.items()},
         "read all, times a raw read": ratios(sequential, "raw read"),
         "random batches of 32, times a copy": ratios(random, "copy from memory"),
         "batches of like length, times a copy": ratios(bucketed, "copy from memory"),
-        "size, times the payload": {n: round(b / flat.nbytes, 4) for n, b in used.items() if n in once(ways)},
+        "size, times the payload": {n: round(b / case.flat.nbytes, 4) for n, b in used.items() if n in once(ways)},
     }
+
+
+def write_each(case: Case, chosen: dict[str, type]) -> tuple[dict[str, Any], list[str], dict[str, int]]:
+    """Every way with its file written, those that are not installed, and the bytes that each takes."""
+    ways, absent, used = {}, [], {}
+    for name, way in chosen.items():
+        own = case.folder / name.replace(" ", "-")
+        own.mkdir()
+        ways[name] = way(own)
+        before = disk(case.folder)
+        try:
+            ways[name].write(case.arrays)
+        except ImportError as error:
+            absent.append(f"{name}: {error}")
+            del ways[name]
+            continue
+        used[name] = disk(case.folder) - before
+    return ways, absent, used
+
+
+def time_writing(case: Case, ways: dict[str, Any]) -> dict[str, float]:
+    def raw_write() -> None:
+        with (case.folder / "raw").open("wb") as file:
+            file.write(case.flat.data)
+            os.fsync(file.fileno())
+
+    def cast_and_write() -> None:
+        Ours(case.folder / "cast").write({i: a.astype("f4") for i, a in case.arrays.items()})
+
+    (case.folder / "cast").mkdir()
+    writing = {"raw write": raw_write, "emofuse, of float32": cast_and_write}
+    writing |= {n: (lambda w=w: w.write(case.arrays)) for n, w in ways.items() if n in once(ways)}
+    return interleaved(writing, max(3, case.rounds // 2))
+
+
+def time_reading(case: Case, ways: dict[str, Any]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Seconds of reading everything, of random batches, and of batches of like length."""
+    longest = max(len(a) for a in case.arrays.values())
+    buffer, target = np.empty((32 * longest, 768), "f2"), np.empty_like(case.flat)
+    raw_read = raw_reader(next(w.path for w in ways.values() if isinstance(w, Ours)), target)
+    with ExitStack() as stack:
+        readers = {n: stack.enter_context(w.opened()) for n, w in ways.items()}
+        for name, read in readers.items():
+            check_values(name, read, case, buffer)
+        everything = {n: (lambda r=r: r([*case.arrays], target)) for n, r in readers.items()}
+        sequential = interleaved({"raw read": raw_read, **everything}, case.rounds)
+        readers = {"copy from memory": gathered(case.arrays.__getitem__), **readers}
+        random, bucketed = (
+            interleaved({n: (lambda r=r, o=order: batches(r, o, buffer)) for n, r in readers.items()}, case.rounds)
+            for order in (case.shuffled, case.by_length)
+        )
+    return sequential, random, bucketed
+
+
+def raw_reader(path: Path, target: np.ndarray) -> Callable[[], None]:
+    """Reads the payload of the store's own file: how a file was written decides how fast the kernel copies it out."""
+    with FeatureStore(path) as store:
+        first = store.feature("hubert").values_offset
+
+    def read() -> None:
+        with path.open("rb", buffering=0) as file:
+            file.seek(first)
+            view, done = memoryview(target).cast("B"), 0
+            while done < len(view):
+                done += file.readinto(view[done:])
+
+    return read
+
+
+def check_values(name: str, read: Callable[..., int], case: Case, buffer: np.ndarray) -> None:
+    count = read(case.by_length[-3:], buffer)
+    expected = np.concatenate([case.arrays[i] for i in case.by_length[-3:]])
+    assert np.allclose(buffer[:count], expected, atol=0.3 if "lossy" in name else 0.0), f"{name} gives other values"
 
 
 def once(ways: dict[str, object]) -> list[str]:

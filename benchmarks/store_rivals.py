@@ -65,7 +65,7 @@ class Ours:
 
 
 class OursUnverified(Ours):
-    """emofuse, checksums not looked at."""
+    """emofuse, checksums not verified."""
 
     verify = False
 
