@@ -4,24 +4,24 @@ VENV   ?= .venv
 # A package index for torch alone, such as https://download.pytorch.org/whl/cpu (its Linux builds without CUDA).
 TORCH_INDEX ?=
 
-BIN   := $(VENV)/bin
-ROOMS := common manifests datasets store extract train
+BIN      := $(VENV)/bin
+PACKAGES := common manifests datasets store extract train
 export PYTHONPATH :=
-# One test process per core, one thread each: more threads than cores wait for each other. A file's tests stay together,
-# so that what they share is made once.
+# One test process per core, one thread each: more threads than cores wait for each other. A file's tests stay in one
+# process, which makes their shared fixtures once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-all check format clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      the whole way on a small synthetic corpus (extract, fit), about 5 minutes"
+	@echo "make demo      the whole pipeline on a small synthetic corpus, 2 to 5 minutes, depending on the machine"
 	@echo "make test      the fast tests"
 	@echo "make test-all  the slow ones too, with coverage"
 	@echo "make check     format, lint, types, import rules, the built wheel in empty environments"
 	@echo "make format    format the code"
 
-# The installed environment; made again when what it holds is asked for differently.
+# The installed environment; rebuilt when requirements change.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('emofuse needs Python 3.11 or newer, this is ' + sys.version) if sys.version_info < (3, 11) else None"
 	$(PYTHON) -m venv $(VENV)
@@ -34,7 +34,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # Type checkers and import-linter cannot follow an editable install's import hook; they follow these links.
 .dev/emofuse:
 	mkdir -p $@
-	for room in $(ROOMS); do ln -sfn ../../$$room $@/$$room; done
+	for package in $(PACKAGES); do ln -sfn ../../$$package $@/$$package; done
 
 demo: $(VENV)/.installed
 	$(BIN)/emofuse demo
@@ -48,7 +48,7 @@ test-all: $(VENV)/.installed
 check: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m mypy $(foreach room,$(ROOMS),-p emofuse.$(room))
+	$(BIN)/python -m mypy $(foreach package,$(PACKAGES),-p emofuse.$(package))
 	$(BIN)/python -m mypy $(wildcard docs/examples/*.py)
 	PYTHONPATH=.dev $(BIN)/lint-imports
 	$(BIN)/python tests/support/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))

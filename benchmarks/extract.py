@@ -1,13 +1,13 @@
-"""Extraction beside the usual ways, interleaved in one run, as ratios; with the floors of computing and of the disk.
+"""Extraction beside the usual methods, interleaved in one run, as ratios; with the floors of compute and disk.
 
     python benchmarks/extract.py --root corpora/iemocap --encoder hubert [--utterances 48] [--out results.json]
     python benchmarks/extract.py --root corpora/iemocap --memory            # peak memory, 500 and all utterances
     python benchmarks/extract.py --root corpora/iemocap --device cuda --precision bf16 --utterances 5531
 
-`hubert` and `bert` are of the published sizes with random weights, which cost what the published ones do (--weights
-takes real ones); `logmel` has none. All ways keep the model in memory beforehand, ours and the floor in one process, as
-`extract` sets it up, the others in another. Every way decodes the same clips and writes what it usually writes; the
-sample is whole batches of the corpus's plan. The rivals need `pip install "emofuse[extract,exchange]"`.
+`hubert` and `bert` have the published sizes and random weights, which cost the same (--weights takes real ones);
+`logmel` has none. The model is in memory before the timing starts: for ours and the floor in one process, set up as by
+`extract`, for the others in another. Every method decodes the same clips and writes its usual files; the sample
+consists of whole batches of the corpus's plan. The rivals need `pip install "emofuse[extract,exchange]"`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from extract_case import Side, describe, flops_floor, timed
-from extract_rivals import FLOOR, WAYS
+from extract_rivals import FLOOR, METHODS
 
 from emofuse.common.system.allocator import LARGE_PAGES
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true", help="(a) and (e) with compiled layers")
     parser.add_argument("--budget", type=float)
-    parser.add_argument("--ways", default="abcdef", help="letters of the ways to run")
+    parser.add_argument("--ways", dest="methods", default="abcdef", help="letters of the methods to run")
     parser.add_argument("--memory", action="store_true", help="peak memory of the command on 500 and on all utterances")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
@@ -58,13 +58,13 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     sides = {True: Side(options, folder, LARGE_PAGES), False: Side(options, folder, {})}
-    said = sides[True].ask(describe)
-    letters = options.ways.replace("d", "") if options.encoder == "bert" else options.ways
-    names = [name for name in (*WAYS, FLOOR) if name[1] in letters]
+    case = sides[True].ask(describe)
+    letters = options.methods.replace("d", "") if options.encoder == "bert" else options.methods
+    names = [name for name in (*METHODS, FLOOR) if name[1] in letters]
     of = {name: sides[name[1] in "ae"] for name in names}
     written = {
         name: of[name].ask(timed, name)[1] for name in names if name[1] in "adef"
-    }  # what is made at the first call
+    }  # warm-up: the first call prepares the floor
     rounds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(options.rounds):
         first = turn % len(names)
@@ -76,12 +76,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {
         "machine": machine(options.device),
         "versions": {p: found for p in PACKAGES if (found := installed(p))},
-        "case": {**said, "rounds": options.rounds},
+        "case": {**case, "rounds": options.rounds},
         "seconds": {n: round(s, 3) for n, s in medians.items()},
         "bytes written": {n: b for n, b in written.items() if n != FLOOR},
     }
     if options.encoder != "bert":
-        result["times real time"] = {n: round(said["hours"] * 3600 / s, 1) for n, s in medians.items()}
+        result["times real time"] = {n: round(case["hours"] * 3600 / s, 1) for n, s in medians.items()}
     for base in (FLOOR, "(b) batch 1, fp32, .npy each"):
         if base in rounds:
             result[f"speed, times {base}"] = ratios(rounds, base)
@@ -93,7 +93,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
-    """How many times as fast as `base`: the median over the rounds, in which both met the same machine."""
+    """How many times as fast as `base`: the median over the rounds, so that both ran under the same load."""
     pairs = {name: zip(seconds[base], own, strict=True) for name, own in seconds.items()}
     return {name: round(statistics.median(b / o for b, o in each), 3) for name, each in pairs.items()}
 
@@ -122,10 +122,10 @@ def memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def small_weights(folder: Path) -> str:
-    """HuBERT's own front end, which decides the memory, and two narrow layers, so that a whole corpus takes minutes."""
+    """HuBERT's front end, which determines the memory, and two narrow layers, so that a whole corpus takes minutes."""
     import torch
 
-    from emofuse.extract.corpus.torchaudio_compat import import_transformers
+    from emofuse.extract.audio.torchaudio_compat import import_transformers
 
     transformers = import_transformers()
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What `benchmarks/extract.py` extracts, and the processes in which the ways are run and timed."""
+"""What `benchmarks/extract.py` extracts, and the processes in which the methods are run and timed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from extract_rivals import FLOOR, WAYS, Case, floor
+from extract_rivals import FLOOR, METHODS, Case, floor
 
-from emofuse.extract.commands.options import read, survey
+from emofuse.extract.audio.scan import read_dataset, scan_corpus
 from emofuse.extract.encoders.base import EncoderOptions
 from emofuse.extract.plan.batching import padding_share
-from emofuse.extract.plan.budget import settle
+from emofuse.extract.plan.budget import with_budgets
+from emofuse.extract.plan.build_jobs import build_encoders
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
-from emofuse.extract.plan.passes import plan
-from emofuse.extract.plan.request import build
+from emofuse.extract.plan.passes import plan_pass
 
-NO_OPTIONS = {"transcripts": None, "meld_clips": None, "manifest_file": None}
 _HERE: dict[str, Any] = {}
-"""Of a process: its case, its folder, and its prepared floor."""
+"""State of a process: its case, its folder, and its prepared floor."""
 
 
 class Side:
-    """A process with an environment of its own, which holds the case."""
+    """A process with its own environment, which holds the case."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, environment: Mapping[str, str]) -> None:
         own = folder / str(id(self))
@@ -43,7 +42,7 @@ class Side:
         os.environ.update(before)
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Have a function of this module called there."""
+        """Call a function of this module in that process."""
         return self._pool.submit(function, *arguments).result()
 
     def close(self) -> None:
@@ -57,7 +56,7 @@ def _begin(options: argparse.Namespace, folder: Path) -> None:
 
 def describe() -> dict[str, Any]:
     case, options = _HERE["case"], _HERE["options"]
-    one = plan([case.job])
+    one = plan_pass([case.job])
     return {
         "encoder": options.encoder,
         "weights": options.weights or "random, of the published size",
@@ -74,7 +73,7 @@ def describe() -> dict[str, Any]:
 
 
 def timed(name: str) -> tuple[float, int]:
-    """Seconds that a way takes here, and the bytes that it leaves."""
+    """Seconds that a method takes in this process, and the bytes that it writes."""
     case = _HERE["case"]
     if name == FLOOR:
         if "floor" not in _HERE:
@@ -87,7 +86,7 @@ def timed(name: str) -> tuple[float, int]:
     own = _HERE["folder"] / str(_HERE["calls"])
     own.mkdir()
     started = time.perf_counter()
-    WAYS[name](case, own)
+    METHODS[name](case, own)
     seconds = time.perf_counter() - started
     files = [p for p in own.rglob("*") if p.is_file()]
     written = sum(p.stat().st_size for p in files)
@@ -97,7 +96,7 @@ def timed(name: str) -> tuple[float, int]:
 
 
 def make_case(options: argparse.Namespace, folder: Path) -> Case:
-    manifest, root = read(options.dataset, options.root, None, **NO_OPTIONS)
+    manifest, root = read_dataset(options.dataset, options.root)
     weights = options.weights
     if options.encoder != "logmel" and weights is None:
         weights = str(random_weights(options.encoder, folder, [u.text or "" for u in manifest.utterances]))
@@ -108,8 +107,8 @@ def make_case(options: argparse.Namespace, folder: Path) -> Case:
         else replace(plain, weights=weights, precision=options.precision, compile=options.compile)
     )
     recipe = EncoderRecipe(encoder=options.encoder, options=chosen)
-    encoder, _ = build(recipe)
-    manifest, clips, _ = survey(manifest, root, {encoder.modality}, True)
+    encoder, _ = build_encoders(recipe)
+    manifest, clips, _ = scan_corpus(manifest, root, {encoder.modality}, True)
     job = FeatureJob(
         store=folder / "none.h5",
         manifest=manifest,
@@ -124,16 +123,17 @@ def make_case(options: argparse.Namespace, folder: Path) -> Case:
     )
     raw = None
     if options.encoder != "logmel":
-        raw = build(replace(recipe, options=replace(chosen, precision="fp32", compile=False)))[0].base.model  # type: ignore[attr-defined]
+        exact = replace(recipe, options=replace(chosen, precision="fp32", compile=False))
+        raw = build_encoders(exact)[0].pretrained.model  # type: ignore[attr-defined]
         if options.encoder == "hubert":
             unmask(raw)
-    return Case(job=some_of(settle([job], options.budget)[0], options.utterances), raw=raw)
+    return Case(job=some_of(with_budgets([job], options.budget)[0], options.utterances), raw=raw)
 
 
 def some_of(job: FeatureJob, utterances: int) -> FeatureJob:
-    """The job on whole batches of the corpus's plan, spread evenly: a sample with the padding that the whole has."""
-    batches = plan([job]).batches
-    count = max(1, round(len(batches) * utterances / len(plan([job]).lengths)))
+    """The job on evenly spread whole batches of the corpus's plan: a sample with the same padding as the whole."""
+    batches = plan_pass([job]).batches
+    count = max(1, round(len(batches) * utterances / len(plan_pass([job]).lengths)))
     chosen = {id for k in range(count) for id in batches[(2 * k + 1) * len(batches) // (2 * count)]}
     kept = tuple(u for u in job.manifest.utterances if u.id in chosen)
     return replace(
@@ -144,7 +144,7 @@ def some_of(job: FeatureJob, utterances: int) -> FeatureJob:
 
 
 def unmask(model: Any) -> None:
-    """Give a HuBERT its own group norm back."""
+    """Restore the original group norm of a HuBERT."""
     first = model.feature_extractor.conv_layers[0]
     masked = first.layer_norm
     norm = torch.nn.GroupNorm(len(masked.weight), len(masked.weight), eps=masked.eps)
@@ -153,8 +153,8 @@ def unmask(model: Any) -> None:
 
 
 def random_weights(encoder: str, folder: Path, texts: list[str]) -> Path:
-    """A checkpoint of the published size, drawn at random; BERT with a vocabulary of the corpus's own words."""
-    from emofuse.extract.corpus.torchaudio_compat import import_transformers
+    """A checkpoint of the published size, with random weights; BERT with a vocabulary of the corpus's words."""
+    from emofuse.extract.audio.torchaudio_compat import import_transformers
 
     transformers = import_transformers()
     torch.manual_seed(0)
@@ -180,14 +180,14 @@ def random_weights(encoder: str, folder: Path, texts: list[str]) -> Path:
 
 
 def flops_floor(seconds: float) -> dict[str, float]:
-    """FLOPs of the forward passes, and what share of the device's measured matrix-product rate they reach."""
+    """FLOPs of the forward passes, and their share of the device's measured matrix-product rate."""
     from torch.utils.flop_counter import FlopCounterMode
 
     case = _HERE["case"]
     forward = floor(case)
     with FlopCounterMode(display=False) as counter:
         forward()
-    kind = case.job.encoder.base.model.dtype  # type: ignore[attr-defined]
+    kind = case.job.encoder.pretrained.model.dtype  # type: ignore[attr-defined]
     rate = matrix_rate(case.job.device, kind)
     work = counter.get_total_flops()
     return {

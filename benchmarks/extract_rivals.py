@@ -1,4 +1,4 @@
-"""The ways in which features are extracted, as `benchmarks/extract.py` asks for them: a whole corpus into a folder."""
+"""The methods that `benchmarks/extract.py` compares: each extracts a whole corpus into a folder."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ import numpy as np
 import soundfile
 import torch
 
-from emofuse.extract.corpus.torchaudio_compat import import_torchaudio
+from emofuse.extract.audio.torchaudio_compat import import_torchaudio
 from emofuse.extract.encoders.hf_audio import HfAudio
 from emofuse.extract.encoders.hf_text import HfText
-from emofuse.extract.plan.budget import settle
+from emofuse.extract.encoding.loop import run_jobs
+from emofuse.extract.plan.budget import with_budgets
 from emofuse.extract.plan.job import FeatureJob
-from emofuse.extract.plan.passes import plan
-from emofuse.extract.run import runner
+from emofuse.extract.plan.passes import plan_pass
 
 RANDOM_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is extracted: a job of ours, whose encoder, clips and texts the other ways use too."""
+    """What is extracted: our job, whose encoder, clips and texts the other methods use too."""
 
     job: FeatureJob
     raw: Any
-    """The very model, unchanged: transformers' own, without our masked norm; none for log-Mel."""
+    """The unchanged model of transformers, without our masked norm; None for log-Mel."""
 
     @property
     def items(self) -> list[tuple[str, Path | str]]:
-        """Ids, and where the clip lies or what the text is, in the corpus's order."""
+        """Ids, each with the path of its clip or its text, in the corpus's order."""
         if self.job.encoder.modality == "text":
             return [(u.id, u.text) for u in self.job.manifest.utterances if u.text is not None]
         utterances = (u for u in self.job.manifest.utterances if u.id in self.job.clips)
         return [(u.id, self.job.root / str(u.audio)) for u in utterances]
 
 
-class Way(Protocol):
-    """One way of extracting a case into `folder`."""
+class Method(Protocol):
+    """Extracts a case into `folder`."""
 
     def __call__(self, case: Case, folder: Path) -> None: ...
 
 
 def ours(case: Case, folder: Path) -> None:
-    """emofuse: decoding, encoding, writing, the store committed and in its place."""
+    """emofuse: decoding, encoding, writing, the store committed."""
     from dataclasses import replace
 
     job = replace(case.job, store=folder / "ours.h5", budget=None)
-    runner.run(settle([job]), quiet=True)
+    run_jobs(with_budgets([job]), quiet=True)
 
 
 def one_by_one(case: Case, folder: Path) -> None:
@@ -72,7 +72,7 @@ def random_batches(case: Case, folder: Path) -> None:
 
 
 def lhotse_batches(case: Case, folder: Path) -> None:
-    """lhotse's batched extraction to its own HDF5 store, cuts of like length together."""
+    """lhotse's batched extraction to its own HDF5 store, cuts of similar length together."""
     from lhotse import CutSet, Fbank, FbankConfig, FeatureExtractor, MonoCut, NumpyHdf5Writer, Recording
     from lhotse.utils import compute_num_frames
 
@@ -93,7 +93,7 @@ def lhotse_batches(case: Case, folder: Path) -> None:
 
         def extract_batch(self, samples: Any, sampling_rate: int, lengths: Any = None) -> Any:
             waveforms = [np.asarray(s, np.float32).reshape(-1) for s in samples]
-            # It wants as many frames as the duration says, which HuBERT gives of clips that are a little longer.
+            # lhotse expects the frames of the duration; HuBERT gives that many only for slightly longer clips.
             wanted = [compute_num_frames(len(w) / sampling_rate, self.frame_shift, sampling_rate) for w in waveforms]
             sizes = [max(0, 400 + (n - 1) * 320 - len(w)) for n, w in zip(wanted, waveforms, strict=True)]
             padded = [np.pad(w, (0, size)) for w, size in zip(waveforms, sizes, strict=True)]
@@ -105,7 +105,7 @@ def lhotse_batches(case: Case, folder: Path) -> None:
         for recording in [Recording.from_file(path, recording_id=id)]
     ]
     budget = case.job.budget or 60.0
-    # Of log-Mel its own, 26 static bands every 10 ms.
+    # For log-Mel, lhotse's own: 26 static bands every 10 ms.
     extractor = Extractor() if isinstance(case.job.encoder, HfAudio) else Fbank(FbankConfig(num_mel_bins=26))
     CutSet.from_cuts(cuts).sort_by_duration().compute_and_store_features_batch(
         extractor, folder / "lhotse", batch_duration=budget, num_workers=0, storage_type=NumpyHdf5Writer
@@ -116,12 +116,12 @@ def _read(item: Path | str) -> Any:
     if isinstance(item, str):
         return item
     waveform, rate = soundfile.read(item, dtype="float32")
-    assert rate == 16000, f"{item} is of {rate} Hz; these loops do not resample"
+    assert rate == 16000, f"{item} has {rate} Hz; these loops do not resample"
     return waveform
 
 
 def _raw(case: Case, items: Sequence[Any]) -> list[np.ndarray]:
-    """What the library gives by itself: padded, with a mask, the last hidden state."""
+    """The library's output: padded, with a mask, the last hidden state."""
     encoder = case.job.encoder
     with torch.inference_mode():
         if isinstance(encoder, HfText):
@@ -143,9 +143,9 @@ def _raw(case: Case, items: Sequence[Any]) -> list[np.ndarray]:
 
 
 def floor(case: Case) -> Callable[[], None]:
-    """The bare forward passes over our batches, everything in memory and on the device beforehand."""
+    """The bare forward passes over our batches, with all inputs already in memory and on the device."""
     items = {id: _read(item) for id, item in case.items}
-    batches = [[items[id] for id in batch] for batch in plan([case.job]).batches]
+    batches = [[items[id] for id in batch] for batch in plan_pass([case.job]).batches]
     encoder = case.job.encoder
     if not isinstance(encoder, HfAudio | HfText):
         return lambda: [encoder.encode(batch) for batch in batches] and None
@@ -155,14 +155,14 @@ def floor(case: Case) -> Callable[[], None]:
         prepared = []
         for batch in batches:
             inputs = encoder._inputs([encoder._prepare(w) for w in batch])
-            prepared.append((None if encoder.norm is None else encoder.norm.lengths, inputs))
+            prepared.append((None if encoder.first_norm is None else encoder.first_norm.lengths, inputs))
 
     def forward() -> None:
         with torch.inference_mode():
             for lengths, inputs in prepared:
                 if lengths is not None:
-                    encoder.norm.lengths = lengths
-                states = encoder.base.model(**inputs).last_hidden_state
+                    encoder.first_norm.lengths = lengths
+                states = encoder.pretrained.model(**inputs).last_hidden_state
             if states.device.type == "cuda":
                 torch.cuda.synchronize()
 
@@ -170,8 +170,8 @@ def floor(case: Case) -> Callable[[], None]:
 
 
 def disk_floor(case: Case, folder: Path) -> None:
-    """Every clip's bytes read, as many bytes written as the feature has, and synced."""
-    count = sum(plan([case.job]).lengths.values()) * case.job.encoder.dimension * 2
+    """Read the bytes of every clip, write as many bytes as the feature has, and sync."""
+    count = sum(plan_pass([case.job]).lengths.values()) * case.job.encoder.dimension * 2
     for _, item in case.items:
         if isinstance(item, Path):
             item.read_bytes()
@@ -180,7 +180,7 @@ def disk_floor(case: Case, folder: Path) -> None:
         os.fsync(file.fileno())
 
 
-WAYS: dict[str, Way] = {
+METHODS: dict[str, Method] = {
     "(a) emofuse": ours,
     "(b) batch 1, fp32, .npy each": one_by_one,
     "(c) random batches of 16, padded": random_batches,
@@ -188,4 +188,4 @@ WAYS: dict[str, Way] = {
     "(f) disk": disk_floor,
 }
 FLOOR = "(e) bare forward passes"
-__all__ = ["FLOOR", "WAYS", "Case", "floor"]
+__all__ = ["FLOOR", "METHODS", "Case", "floor"]

@@ -1,14 +1,14 @@
-"""Fitting beside the plain loop, interleaved in one run, as ratios; with the floor of computing.
+"""Fitting beside the plain loop, interleaved in one run, as ratios; with the floor of compute.
 
     python benchmarks/fit.py --root corpora/iemocap [--model smcn --model mmrbn ...] [--out fit.json]
     python benchmarks/fit.py --root corpora/iemocap --model smcn --losses 200
     python benchmarks/fit.py --root corpora/iemocap --device cuda
 
-Features have the papers' widths and rates at IEMOCAP's real lengths; their values are by chance, which costs the same.
-(a) ours, as `fit --jobs auto` does it: a process for each core, one fold in each. (b) the plain loop of a paper's
+Features have the papers' widths and rates at IEMOCAP's real lengths; their values are random, which costs the same.
+(a) ours, as `fit --jobs auto`: a process for each core, one fold in each. (b) the plain loop of a paper's
 repository: a DataLoader over the store, fp32, one process with all cores, SMCN padded to 500 frames and 150 words, the
-others to the longest of a batch of chance. (c) where MMSA is installed (`fit_peer.py`), its MulT and LMF: `--model mult
---model lmf`. (d) the floor: the products of the true lengths at the measured rate.
+others to the longest of a random batch. (c) where MMSA is installed (`fit_peer.py`), its MulT and LMF: `--model mult
+--model lmf`. (d) the floor: the matrix products of the true lengths at the measured rate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import fit_peer
 import torch
 
 from emofuse.common.system.allocator import LARGE_PAGES
-from emofuse.common.system.machine import cores
+from emofuse.common.system.machine import usable_cores
 from emofuse.train.resolve.config import FitConfig
 
 MODELS = ("smcn", "mmrbn", "mcfn", "msmser", "coattention")
@@ -40,7 +40,7 @@ EVALUATIONS = 10
 
 
 class Side:
-    """A process that holds a way; ours has the environment that `fit` gives it."""
+    """A process that runs one method; ours has the environment that `fit` sets."""
 
     def __init__(self, config: FitConfig, threads: int, kind: str) -> None:
         context = multiprocessing.get_context("spawn")
@@ -57,11 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="a laid-out or real IEMOCAP")
     parser.add_argument("--model", action="append", dest="models", choices=(*MODELS, *PEERS))
-    parser.add_argument("--seconds", type=float, default=20.0, help="about, of each way in a round; two steps at least")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="about, for each method and round; at least 2 steps"
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, help="processes of ours [one for each core; one on a GPU]")
+    parser.add_argument("--jobs", type=int, help="our processes [one for each core; one on a GPU]")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--losses", type=int, metavar="STEPS", help="compare the losses over so many steps instead")
+    parser.add_argument("--losses", type=int, metavar="STEPS", help="instead compare the losses over this many steps")
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
     found: dict[str, Any] = {"machine": machine(options.device), "torch": torch.__version__, "models": {}}
@@ -80,11 +82,11 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
-    jobs = options.jobs or (1 if options.device.startswith("cuda") else cores())
-    ours = [Side(config, max(1, cores() // jobs), "ours") for _ in range(jobs)]
-    others = {"plain": Side(config, cores(), "plain")}
+    jobs = options.jobs or (1 if options.device.startswith("cuda") else usable_cores())
+    ours = [Side(config, max(1, usable_cores() // jobs), "ours") for _ in range(jobs)]
+    others = {"plain": Side(config, usable_cores(), "plain")}
     if config.model in PEERS and fit_peer.installed():
-        others["peer"] = Side(config, cores(), "peer")
+        others["peer"] = Side(config, usable_cores(), "peer")
     rates, floors = time_rounds(options, config, ours, others)
     seconds = ours[0].ask(fit_case.evaluation_seconds).result()
     result = summary(fit_case.work_of(options, config), rates, floors, jobs, seconds)
@@ -102,7 +104,7 @@ def measure(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
 def time_rounds(
     options: argparse.Namespace, config: FitConfig, ours: list[Side], others: dict[str, Side]
 ) -> tuple[dict[str, list[float]], list[float]]:
-    """Steps per second of each way in each round, one after the other, and the rate of products."""
+    """Steps per second of each method in each round, one after the other, and the rate of matrix products."""
     mine = max(f.result() for f in [s.ask(fit_case.timed, 2) for s in ours])
     theirs = {kind: side.ask(fit_case.timed, 2).result() for kind, side in others.items()}
     steps = max(2, round(options.seconds / (mine / 2)))
@@ -160,10 +162,10 @@ def beside_peer(rates: dict[str, list[float]], peer: Side) -> dict[str, Any]:
 
 
 def compare(options: argparse.Namespace, config: FitConfig) -> dict[str, Any]:
-    """The losses of both ways over the same batches, from the same weights."""
+    """The losses of both methods over the same batches, from the same weights."""
     found = {}
     for kind in ("ours", "plain"):
-        side = Side(config, cores(), kind)
+        side = Side(config, usable_cores(), kind)
         found[kind] = side.ask(fit_case.losses, options.losses, kind).result()
         side.pool.shutdown()
     pairs = list(zip(*found.values(), strict=True))

@@ -1,4 +1,4 @@
-"""What `benchmarks/fit.py` fits: stores of the papers' features at IEMOCAP's real lengths, and the ways to train."""
+"""What `benchmarks/fit.py` fits: stores of the papers' features at IEMOCAP's real lengths, and the training methods."""
 
 from __future__ import annotations
 
@@ -16,37 +16,36 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from emofuse.extract.commands.options import read, survey
+from emofuse.extract.audio.scan import read_dataset, scan_corpus
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
 from emofuse.train.data.loader import Loader
 from emofuse.train.dataset import UtteranceDataset
-from emofuse.train.fitting.fold import sides
+from emofuse.train.fitting.fold import side_indices
 from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.step import Stepper
 from emofuse.train.models.blocks import layers
 from emofuse.train.models.config import SequenceConfig
-from emofuse.train.models.cost import USUAL, cost
+from emofuse.train.models.cost import FEATURE_SIZES, cost
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.resolve.plan import FitPlan
-from emofuse.train.runs.run import recipe_of, resolved
+from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs.fit_context import model_recipe, resolved
 
-NO_OPTIONS = {"transcripts": None, "meld_clips": None, "manifest_file": None}
 FIXED = ("smcn",)
 """Models that their papers pad to fixed lengths; the others are padded to the longest of a batch."""
 
 
 def write_case(root: Path, model: str, path: Path) -> None:
-    """A store of `model`'s own features: real utterances, labels and lengths, values by chance."""
-    manifest, where = read("iemocap", root, None, **NO_OPTIONS)
-    manifest = survey(manifest, where, {"audio"}, quiet=True)[0]
+    """A store of `model`'s own features: real utterances, labels and lengths, random values."""
+    manifest, where = read_dataset("iemocap", root)
+    manifest = scan_corpus(manifest, where, {"audio"}, quiet=True)[0]
     features = {name: _chance(manifest, modality, name) for modality, name in MODELS[model].features.items()}
     write_store(path, manifest, features)
 
 
 def _chance(manifest: Manifest, modality: str, name: str) -> FeatureData:
-    width, rate = USUAL[name]
+    width, rate = FEATURE_SIZES[name]
     pool = np.random.default_rng(0).standard_normal((1 << 14, width)).astype(np.float16)
     spoken = [u for u in manifest.utterances if u.audio is not None and u.text]
     frames = {u.id: max(1, round((u.seconds or 0) * rate)) if rate else len(u.text.split()) + 2 for u in spoken}
@@ -59,37 +58,37 @@ def _chance(manifest: Manifest, modality: str, name: str) -> FeatureData:
 
 
 def _plain_recurrence(x: torch.Tensor, lengths: torch.Tensor, grus: Sequence[layers.BiGRU]) -> list[torch.Tensor]:
-    return [gru.plain(x, lengths) for gru in grus]
+    return [gru.forward_torch(x, lengths) for gru in grus]
 
 
-class Way:
-    """A way to train, ready to do so many steps; each lives in a process of its own."""
+class Method:
+    """One training method, ready to run steps; each has its own process."""
 
     def __init__(self, config: FitConfig, threads: int, kind: str) -> None:
         torch.set_num_threads(threads)
         self.done = 0.0
-        """Steps, each counted by the true lengths of its utterances: rounds are short, and some batches long."""
+        """Steps done, each weighted by the true lengths of its utterances: rounds are short, and some batches long."""
         self._opened = resolved(config)
         self.plan = self._opened.__enter__()
         self.fold = self.plan.folds[0]
-        self.train, self.validation, _ = sides(self.plan, self.fold).values()
-        self.stepper = Stepper(recipe_of(self.plan), self.plan.device, seed=0)
+        self.train, self.validation, _ = side_indices(self.plan, self.fold).values()
+        self.stepper = Stepper(model_recipe(self.plan), self.plan.device, seed=0)
         self.take = (
             self._ours(shared=threads == 1) if kind == "ours" else self._plain() if kind == "plain" else self._peer()
         )
         longest = {m: int(f.lengths.max()) for m, f in self.plan.features.items()}
         self.flops = _flops_of(self.plan, {m: min(n, limits_of(self.plan)[m] or n) for m, n in longest.items()})
-        sides_of = Loader(self.plan, shared=True).corpus(self.fold).modalities
+        sides_of = Loader(self.plan, shared=True).task_data(self.fold).modalities
         self.lengths = {m: side.lengths.numpy() for m, side in sides_of.items()}
         self.mean_work = float(self.work(self.train).mean())
 
     def work(self, indices: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """What the true lengths of some utterances cost, in operations."""
+        """Operations for the true lengths of some utterances."""
         found: np.ndarray[Any, Any] = self.flops(*(self.lengths[m][indices] for m in ("audio", "text")))
         return found
 
     def _ours(self, *, shared: bool) -> Callable[[int], list[float]]:
-        corpus = Loader(self.plan, shared=shared).corpus(self.fold).fitted(self.train)
+        corpus = Loader(self.plan, shared=shared).task_data(self.fold).with_statistics_of(self.train)
         batches = corpus.training_batches(self.train, self.plan.settings.batch, np.random.default_rng(0))
         self.corpus = corpus
 
@@ -103,10 +102,10 @@ class Way:
         return take
 
     def _plain(self) -> Callable[[int], list[float]]:
-        """A DataLoader over the store, padding, plain recurrences, Adam as it comes."""
+        """A DataLoader over the store, padding, plain recurrences, default Adam."""
         plan, stepper, rows = self.plan, self.stepper, self.train
-        layers.bigrus = _plain_recurrence
-        sys.modules[stepper.model.__module__].__dict__.update(bigrus=_plain_recurrence)
+        layers.run_bigrus = _plain_recurrence
+        sys.modules[stepper.model.__module__].__dict__.update(run_bigrus=_plain_recurrence)
         stepper.optimiser = torch.optim.Adam(stepper.model.parameters(), lr=plan.settings.lr)
         ids = [plan.utterances[i].id for i in rows]
         place = {u.id: i for i, u in enumerate(plan.utterances)}
@@ -126,7 +125,7 @@ class Way:
                 batch[modality] = torch.stack([torch.nn.functional.pad(v, (0, 0, 0, time - len(v))) for v in values])
             return batch
 
-        statistics = Loader(plan).corpus(self.fold).fitted(rows).statistics or {}
+        statistics = Loader(plan).task_data(self.fold).with_statistics_of(rows).statistics or {}
 
         def passes() -> Iterator[dict[str, Any]]:
             while True:
@@ -162,8 +161,8 @@ class Way:
         return take
 
     def same_batches(self, steps: int) -> list[float]:
-        """Losses of the plain way over the batches that ours takes from its start."""
-        corpus = Loader(self.plan).corpus(self.fold)
+        """Losses of the plain method over the first batches of ours."""
+        corpus = Loader(self.plan).task_data(self.fold)
         order = corpus.training_batches(self.train, self.plan.settings.batch, np.random.default_rng(0))
         place = {int(row): k for k, row in enumerate(self.train)}
         return [
@@ -172,56 +171,56 @@ class Way:
         ]
 
 
-_HERE: dict[str, Way] = {}
+_HERE: dict[str, Method] = {}
 
 
 def begin(config: FitConfig, threads: int, kind: str) -> None:
-    """In a process: make the way ready."""
-    _HERE["way"] = Way(config, threads, kind)
+    """Set the method up in this process."""
+    _HERE["method"] = Method(config, threads, kind)
 
 
 def timed(steps: int) -> float:
-    """Seconds that so many steps of mean length take."""
-    way = _HERE["way"]
-    way.done, started = 0.0, time.perf_counter()
-    way.take(steps)
-    return (time.perf_counter() - started) * steps / way.done
+    """Seconds for `steps` steps of mean length."""
+    method = _HERE["method"]
+    method.done, started = 0.0, time.perf_counter()
+    method.take(steps)
+    return (time.perf_counter() - started) * steps / method.done
 
 
 def evaluation_seconds() -> float:
     """Seconds of one evaluation step."""
-    way = _HERE["way"]
+    method = _HERE["method"]
     started = time.perf_counter()
-    predict(way.stepper.model, way.corpus, way.validation)
+    predict(method.stepper.model, method.corpus, method.validation)
     return time.perf_counter() - started
 
 
 def peer_network() -> float:
-    """Operations of the peer's network over those of ours, both padded as the peer pads."""
-    way = _HERE["way"]
-    return way.peer.flops() / float(way.flops(fit_peer.FRAMES, fit_peer.WORDS))
+    """Operations of the peer's network divided by those of ours, both padded as the peer pads."""
+    method = _HERE["method"]
+    return method.peer.flops() / float(method.flops(fit_peer.FRAMES, fit_peer.WORDS))
 
 
 def losses(steps: int, kind: str) -> list[float]:
-    """The losses of the first steps, the same batches either way; on a fresh process."""
-    way = _HERE["way"]
-    return way.take(steps) if kind == "ours" else way.same_batches(steps)
+    """The losses of the first steps, the same batches for both methods; in a fresh process."""
+    method = _HERE["method"]
+    return method.take(steps) if kind == "ours" else method.same_batches(steps)
 
 
 def peak_megabytes() -> int:
-    """Of this process, what it shares with others included."""
+    """Peak resident memory of this process, including shared memory."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def limits_of(plan: FitPlan) -> dict[str, int | None]:
-    """Frames and words that the model sees at most."""
+    """The largest number of frames and words that the model uses."""
     cut = plan.settings if isinstance(plan.settings, SequenceConfig) else None
     limits = {"audio": cut.max_frames if cut else None, "text": cut.max_words if cut else None}
     return {m: limits[m] for m in plan.features}
 
 
 def work_of(options: argparse.Namespace, config: FitConfig) -> dict[str, float]:
-    """GFLOP of a step: of the true lengths, and as the plain way pads them; three forward passes each."""
+    """GFLOP of a step, for the true lengths and for those padded by the plain method; three forward passes each."""
     del options
     with resolved(config) as plan, FeatureStore(config.store) as store:
         rng, limits = np.random.default_rng(0), limits_of(plan)
@@ -246,7 +245,7 @@ def _lengths(store: FeatureStore, name: str, ids: Sequence[str], limit: int | No
 
 def _flops_of(plan: FitPlan, most: dict[str, int]) -> Callable[[Any, Any], Any]:
     """An utterance's forward pass as a function of its frames and words: a polynomial, from counts at some lengths."""
-    rate = USUAL[plan.spec.features["audio"]][1] or 1.0
+    rate = FEATURE_SIZES[plan.spec.features["audio"]][1] or 1.0
     points = [(round(most["audio"] * a), max(2, round(most["text"] * t))) for a in (0.1, 0.4, 1) for t in (0.1, 0.5, 1)]
     counts = [cost(plan.spec, plan.settings, len(plan.protocol.classes), a / rate, t).flops for a, t in points]
 

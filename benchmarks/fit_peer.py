@@ -1,8 +1,8 @@
 """A peer's trainer on the same features: MMSA's MulT and LMF, for `benchmarks/fit.py`; `pip install MMSA`.
 
-Its own model, data set and training loop (MMSA 2.2.1), with the settings that it has for CMU-MOSI, classifying. As it
-wants: one pickle of arrays padded to one length (500 frames and 50 words, as its own features have) and three
-modalities, of which the third is here one frame of one zero.
+Its own model, data set and training loop (MMSA 2.2.1), with the settings that it has for CMU-MOSI, classifying. Its
+input format: one pickle of arrays padded to one length (500 frames and 50 words, as in its own features) and three
+modalities; here the third is one frame of one zero.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
+from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.store import FeatureStore
-from emofuse.train.resolve.plan import FitPlan
+from emofuse.train.resolve.fit_plan import FitPlan
 
 FRAMES, WORDS = 500, 50
 SAMPLE = 640
-"""Utterances that it trains on: its arrays of all 5531 would take 9 GB, and a step costs the same."""
+"""Utterances to train on: its arrays of all 5531 would take 9 GB, and a step costs the same."""
 
 SETTINGS = {
     "mult": ("width=50", "heads=10", "feedforward=200", "cross_layers=4", "self_layers=4", "kernel=5", "batch=16",
              f"max_frames={FRAMES}", f"max_words={WORDS}"),
     "lmf": ("hidden=128", "units=16", "rank=3", "batch=64", f"max_frames={FRAMES}", f"max_words={WORDS}"),
 }  # fmt: skip
-"""Ours as the peer has them, where both have a setting."""
+"""Our settings with the peer's values, where both have the setting."""
 
 
 def installed() -> bool:
@@ -43,11 +43,11 @@ def installed() -> bool:
 
 
 class _EnoughError(Exception):
-    """So many steps have been done."""
+    """The requested number of steps is done."""
 
 
 class _Some:
-    """Batches of a DataLoader, one pass after the other, until so many have been trained."""
+    """Batches of a DataLoader, one epoch after the other, until `steps` have been trained."""
 
     def __init__(self, loader: DataLoader[Any], steps: int) -> None:
         self.loader, self.steps = loader, steps
@@ -65,10 +65,10 @@ class _Some:
 
 
 class Peer:
-    """MMSA, ready to do so many steps."""
+    """MMSA, ready to run steps."""
 
     def __init__(self, plan: FitPlan, rows: Sequence[int]) -> None:
-        import_transformers()  # which it imports; where torchaudio does not suit torch, not without this
+        import_transformers()  # MMSA imports it, which fails without this where torchaudio does not match torch
         from easydict import EasyDict
         from MMSA.config import get_config_regression
         from MMSA.data_loader import MMDataset
@@ -76,7 +76,7 @@ class Peer:
         from MMSA.trains import ATIO
 
         mult: Any = import_module("MMSA.trains.singleTask.MULT")
-        # It says `verbose` to a scheduler that no longer takes it, in the torch that is installed here.
+        # MMSA passes `verbose` to a scheduler that no longer has this option in recent torch versions.
         usual = mult.ReduceLROnPlateau
         mult.ReduceLROnPlateau = lambda *given, verbose, **more: usual(*given, **more)
         rows = rows[:SAMPLE]
@@ -101,13 +101,13 @@ class Peer:
         self.model, self.trainer = AMIO(args), ATIO().getTrain(args)
 
     def take(self, steps: int) -> list[float]:
-        """Train so many batches with the peer's loop."""
+        """Train `steps` batches with the peer's loop."""
         with contextlib.suppress(_EnoughError):
             self.trainer.do_train(self.model, {"train": _Some(self.loader, steps)})
         return []
 
     def flops(self) -> float:
-        """Operations of one utterance's forward pass, padded as it pads."""
+        """Operations of one utterance's forward pass, padded as the peer pads."""
         batch = next(iter(self.loader))
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             self.model(batch["text"], batch["audio"], batch["vision"])

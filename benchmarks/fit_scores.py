@@ -3,7 +3,7 @@
     python benchmarks/fit_scores.py --store cache/emodb.h5 --model audio --audio logmel --steps 300 --seeds 3
     python benchmarks/fit_scores.py --store cache/meld.h5 --model text --text minilm --steps 1000 --seeds 3
 
-The plain loop: batches by chance, padded to a fixed length, `nn.GRU`, Adam unfused, one fold after the other. Both
+The plain loop: random batches, padded to a fixed length, `nn.GRU`, unfused Adam, one fold after the other. Both
 select on validation and score the test side once, by the same functions.
 """
 
@@ -26,15 +26,15 @@ from emofuse.train.data.batches import Batch, TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import loop
-from emofuse.train.fitting.fold import sides
+from emofuse.train.fitting.fold import side_indices
 from emofuse.train.fitting.step import Stepper
 from emofuse.train.models.blocks import layers
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.runs.run import recipe_of, resolved
+from emofuse.train.runs.fit_context import model_recipe, resolved
 
 
 class Padded(TaskData):
-    """The same corpus in batches by chance, each padded to the longest utterance of all."""
+    """The same corpus in random batches, each padded to the longest utterance of all."""
 
     def training_batches(self, indices: Indices, size: int, generator: np.random.Generator) -> Iterator[Indices]:
         size = min(size, len(indices))
@@ -53,7 +53,7 @@ class Padded(TaskData):
 
 
 class PlainStepper(Stepper):
-    """Adam as it comes."""
+    """Default Adam."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -62,7 +62,7 @@ class PlainStepper(Stepper):
 
 
 def plain_recurrence(x: torch.Tensor, lengths: torch.Tensor, grus: Sequence[layers.BiGRU]) -> list[torch.Tensor]:
-    return [gru.plain(x, lengths) for gru in grus]
+    return [gru.forward_torch(x, lengths) for gru in grus]
 
 
 def main() -> None:
@@ -101,17 +101,26 @@ def cross_validated(plan: Any, seed: int, *, plain: bool) -> dict[str, float]:
     """Scores of all folds' test predictions pooled."""
     if plain:
         loop.Stepper = PlainStepper  # type: ignore[misc]
-        layers.bigrus = plain_recurrence  # type: ignore[assignment]
-    recipe, loader = recipe_of(plan), Loader(plan)
+        layers.run_bigrus = plain_recurrence  # type: ignore[assignment]
+    recipe, loader = model_recipe(plan), Loader(plan)
     labels: list[int] = []
     guesses: list[int] = []
     for fold in plan.folds:
-        train, validation, test = sides(plan, fold).values()
-        corpus = loader.corpus(fold)
+        train, validation, test = side_indices(plan, fold).values()
+        corpus = loader.task_data(fold)
         if plain:
             corpus = Padded(modalities=corpus.modalities, labels=corpus.labels, standardised=corpus.standardised)
-        fitted = corpus.fitted(train)
-        done = loop.train(recipe, fitted, train, validation, metric=plan.protocol.metrics[0], seed=seed)
+        fitted = corpus.with_statistics_of(train)
+        done = loop.train(
+            loop.TrainingJob(
+                recipe=recipe,
+                data=fitted,
+                training=train,
+                validation=validation,
+                metric=plan.protocol.metrics[0],
+                seed=seed,
+            )
+        )
         guesses += loop.predict(done.model, fitted, test)[0].argmax(1).tolist()
         labels += plan.labels[test].tolist()
     return scores(np.array(labels), np.array(guesses))

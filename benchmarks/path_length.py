@@ -1,10 +1,10 @@
-"""How long the way through the code is: files and functions that one utterance, and one fit, pass.
+"""Length of the path through the code: the files and functions that one utterance, and one fit, use.
 
     python benchmarks/path_length.py
 
 Extracts log-Mel features of one clip and fits SMCN for a few steps on a small store, both in this process, and counts
 every call of a function of emofuse: files, functions, changes of file, and the files whose functions are given data
-(arrays, tensors or buffers of at least 1 kB). Figures of earlier versions are in NOTES.md.
+(arrays, tensors or buffers of at least 1 kB). Values of earlier versions are in NOTES.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DATA_BYTES = 1000
 
 
 class Trace:
-    """What was called."""
+    """The calls of emofuse's functions."""
 
     def __init__(self) -> None:
         self.files: Counter[str] = Counter()
@@ -80,15 +80,17 @@ def traced(title: str, work: Callable[[], None]) -> None:
         sys.setprofile(None)
         threading.setprofile(None)
     trace.report(title)
+    if "--files" in sys.argv:
+        print("  files:", ", ".join(sorted(trace.files)))
 
 
-def command(*words: str) -> None:
-    """A command of emofuse, in this process and in silence."""
-    from emofuse.common.umbrella import verb
+def command(*arguments: str) -> None:
+    """A command of emofuse, in this process, without output."""
+    from emofuse.common.umbrella import load_command
 
     silence = io.StringIO()
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
-        verb(words[0]).main(args=list(words[1:]), prog_name=words[0])
+        load_command(arguments[0]).main(args=list(arguments[1:]), prog_name=arguments[0])
 
 
 def main() -> None:
@@ -99,7 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         write_synthetic(Path("corpus"))
         corpus = ("--dataset", "synthetic", "--root", "corpus", "--encoder", "logmel")
-        command("extract", *corpus, "--limit", "2", "--store", "warm.h5")  # what is done once in a process
+        command("extract", *corpus, "--limit", "2", "--store", "warm.h5")  # work that is done once per process
         traced("extract, one utterance", lambda: command("extract", *corpus, "--limit", "1", "--store", "one.h5"))
         command("extract", *corpus, "--encoder", "hashed", "--limit", "160", "--store", "many.h5")
         fit = ("fit", "--store", "many.h5", "--model", "smcn", "--text", "hashed", "--allow-missing", "2000")

@@ -1,14 +1,14 @@
-"""Whether `emofuse pretrain trill` learns: its features on real speech beside those of the same network unfitted.
+"""Whether `emofuse pretrain trill` learns: its features on real speech compared with those of the untrained network.
 
     python benchmarks/pretrain.py [--seeds 3] [--held-out 0] [--steps 300] [--shuffled] [--out results.json]
 
 Emo-DB (`--root`, the folder of its wav files), four emotions, leave one speaker out: each clip's features are the mean
 over its frames, classified by logistic regression (standardised on the training speakers, C fixed beforehand), nothing
-chosen on a test speaker. Pre-training hears every speaker, without labels; with `--held-out 5` the speakers are dealt
-into five groups, and the features that a speaker is tested with come from a network that never heard its group.
-Both networks of a seed begin with the same random weights. `--shuffled` is the control: the patches of each batch are
-dealt to its recordings by chance, so that nearness in time tells nothing and only the fitting itself remains. WA is
-accuracy, UA the mean of per-class recalls, in %.
+selected on a test speaker. Pre-training uses every speaker, without labels; with `--held-out 5` the speakers are split
+into five groups, and a speaker is tested with features of a network that was not pre-trained on its group. Both
+networks of a seed start from the same random weights. `--shuffled` is the control: the patches of each batch are
+assigned to its recordings at random, so that proximity in time carries no information and only the training itself
+remains. WA is accuracy, UA the mean of per-class recalls, in %.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from sklearn.preprocessing import StandardScaler
 from emofuse.common.disk import tensor_file
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import read_corpus
-from emofuse.extract.corpus.audio import load
+from emofuse.extract.audio.clips import load
 from emofuse.extract.encoders import trill
 from emofuse.extract.encoders.blocks import trill_network
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
-from emofuse.extract.pretrain.audio import Patches, TripletBatch, survey
+from emofuse.extract.pretrain.checkpoint import open_checkpoint
 from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.extract.pretrain.loop import fit
+from emofuse.extract.pretrain.recordings import Patches, TripletBatch, find_recordings
 from emofuse.extract.pretrain.run import PretrainPlan, pretrain
-from emofuse.extract.pretrain.state import PretrainCheckpoint
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol_files
 from emofuse.manifests.metrics import scores
 
 EMODB = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "emodb"
@@ -53,7 +53,7 @@ class Speech:
     """The clips of Emo-DB's four emotions: waveforms, labels and speakers."""
 
     def __init__(self, root: Path) -> None:
-        task = protocol.load("emodb4")
+        task = protocol_files.load("emodb4")
         manifest, self.root = read_corpus("emodb", root, ReaderOptions())
         kept = [u for u in manifest.utterances if task.class_of(u) is not None]
         self.waveforms = [load(self.root / u.audio, 16000) for u in kept if u.audio]
@@ -67,7 +67,7 @@ class Speech:
         return np.stack([encoder.encode([waveform])[0].mean(0) for waveform in self.waveforms])
 
     def predictions(self, features: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
-        """The class of every clip of `speakers`, each told by a classifier of all others; -1 elsewhere."""
+        """Classes of the clips of `speakers`, each predicted by a classifier of all other speakers; -1 elsewhere."""
         found = np.full(len(self.labels), -1)
         for speaker in speakers:
             test = self.speakers == speaker
@@ -81,9 +81,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=EMODB)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--held-out", type=int, default=0, help="groups of speakers, each unheard in turn; 0: all heard"
+        "--held-out", type=int, default=0, help="groups of speakers, each held out from pre-training once; 0: none"
     )
-    parser.add_argument("--shuffled", action="store_true", help="the control: pairs by chance")
+    parser.add_argument("--shuffled", action="store_true", help="the control: random pairs")
     parser.add_argument("--layers", default="last,7", help="which layers, each by itself")
     for name in ("dimension", "steps", "batch", "patches", "projection", "tau", "delta", "lr"):
         usual = getattr(PretrainSettings(), name)
@@ -117,12 +117,13 @@ def measure(
             parts = fitted(speech, of_seed, groups, here, shuffled)
             seconds.append(time.monotonic() - began)
             for layer in layers:
-                for name, way in (("random", [(random, sorted(set(speech.speakers)))]), ("pretrained", parts)):
-                    told = np.full(len(speech.labels), -1)
-                    for weights, speakers in way:
+                for name, checkpoints in (("random", [(random, sorted(set(speech.speakers)))]), ("pretrained", parts)):
+                    predicted = np.full(len(speech.labels), -1)
+                    for weights, speakers in checkpoints:
                         own = speech.predictions(speech.features(weights, layer), speakers)
-                        told = np.where(own >= 0, own, told)
-                    score = {k: round(100 * v, 1) for k, v in scores(speech.labels, told).items() if k in ("wa", "ua")}
+                        predicted = np.where(own >= 0, own, predicted)
+                    both = scores(speech.labels, predicted)
+                    score = {k: round(100 * v, 1) for k, v in both.items() if k in ("wa", "ua")}
                     rows.append({"seed": seed, "layer": layer, "network": name, **score})
                     print(rows[-1], flush=True)
     return {
@@ -140,10 +141,10 @@ def measure(
 
 
 class Shuffled(Patches):
-    """Batches whose patches belong to their recordings by chance."""
+    """Batches whose patches are assigned to recordings at random."""
 
     def batch(self, step: int) -> TripletBatch:
-        """As `Patches.batch`, in another order than its recordings."""
+        """As `Patches.batch`, with the patches in random order."""
         found = super().batch(step)
         order = torch.randperm(len(found.recordings), generator=torch.Generator().manual_seed(step))
         return replace(found, patches=found.patches[order])
@@ -152,37 +153,37 @@ class Shuffled(Patches):
 def fitted(
     speech: Speech, settings: PretrainSettings, groups: int, folder: Path, shuffled: bool
 ) -> list[tuple[Path, list[str]]]:
-    """Checkpoints, each with the speakers that are to be tested with it."""
-    recordings, _ = survey(speech.root, quiet=True)
+    """Checkpoints, each with the speakers to test it on."""
+    recordings, _ = find_recordings(speech.root, quiet=True)
     speakers = sorted(set(speech.speakers))
     parts = []
     for number in range(max(1, groups)):
         tested = speakers[number::groups] if groups else speakers
-        heard = [r for r in recordings if r.name in speech.clips and not (groups and speech.clips[r.name] in tested)]
+        training = [r for r in recordings if r.name in speech.clips and not (groups and speech.clips[r.name] in tested)]
         if shuffled:
-            keeper = PretrainCheckpoint(folder)
-            weights, _ = fit(Shuffled(speech.root, heard, settings), settings, keeper=keeper, device="cpu")
+            checkpoint = open_checkpoint(folder)
+            weights, _ = fit(Shuffled(speech.root, training, settings), settings, checkpoint=checkpoint, device="cpu")
             tensor_file.write(folder / f"{number}.safetensors", weights, {"format": trill.FORMAT})
-            keeper.remove()
+            checkpoint.remove()
             parts.append((folder / f"{number}.safetensors", tested))
             continue
-        plan = PretrainPlan(audio=speech.root, recordings=tuple(heard), excluded=(), settings=settings)
+        plan = PretrainPlan(audio=speech.root, recordings=tuple(training), excluded=(), settings=settings)
         parts.append((pretrain(plan, folder / f"run{number}", print).out, tested))
     return parts
 
 
 def summary(rows: Sequence[dict[str, object]], layers: Sequence[str]) -> dict[str, str]:
     """Mean and standard deviation over seeds."""
-    told = {}
+    summaries = {}
     for layer in layers:
         for network in ("random", "pretrained"):
             own = [r for r in rows if (r["layer"], r["network"]) == (layer, network)]
             values = {k: np.array([r[k] for r in own], float) for k in ("wa", "ua")}
             spread = {k: v.std(ddof=1) if len(v) > 1 else float("nan") for k, v in values.items()}
-            told[f"layer {layer}, {network}"] = ", ".join(
+            summaries[f"layer {layer}, {network}"] = ", ".join(
                 f"{k.upper()} {v.mean():.1f} ± {spread[k]:.1f}" for k, v in values.items()
             )
-    return told
+    return summaries
 
 
 if __name__ == "__main__":

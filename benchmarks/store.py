@@ -1,12 +1,11 @@
-"""Writing, reading, opening and size of a store beside the usual ways, interleaved in one run, as ratios.
+"""Writing, reading, opening and size of a store beside the usual methods, interleaved in one run, as ratios.
 
     python benchmarks/store.py [--utterances 1000] [--out results.json]
 
-HuBERT-like frames (float16, 768 wide, 30 to 1700 frames an utterance), batches of 32 utterances copied into a reused
+HuBERT-like frames (float16, 768 dimensions, 30 to 1700 per utterance), batches of 32 utterances copied into a reused
 buffer, warm cache. Prints medians: writing as multiples of a raw write with fsync, reading everything as multiples of a
 raw read of the same bytes, batches as multiples of a copy from memory. The rivals need
-`pip install "emofuse[exchange]" zarr lilcom`;
-those that are absent are left out and named.
+`pip install "emofuse[exchange]" zarr lilcom`; missing ones are left out and listed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from store_rivals import WAYS, Ours, gathered
+from store_rivals import METHODS, Ours, gathered
 
 from emofuse.store import FeatureStore
 
@@ -37,10 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--ways", default=",".join(WAYS), help="which, separated by commas; names may be cut short")
+    parser.add_argument(
+        "--ways", dest="methods", default=",".join(METHODS), help="separated by commas; names may be abbreviated"
+    )
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     options = parser.parse_args()
-    chosen = {n: w for n, w in WAYS.items() if any(n.startswith(o) for o in options.ways.split(","))}
+    chosen = {n: w for n, w in METHODS.items() if any(n.startswith(o) for o in options.methods.split(","))}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         found = measure(Path(folder), options.utterances, options.rounds, chosen)
     print(json.dumps(found, indent=2))
@@ -50,7 +51,7 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The arrays that every way writes and reads."""
+    """The arrays that every method writes and reads."""
 
     folder: Path
     arrays: dict[str, np.ndarray]
@@ -77,10 +78,10 @@ def make_case(folder: Path, utterances: int, rounds: int) -> Case:
 
 def measure(folder: Path, utterances: int, rounds: int, chosen: dict[str, type]) -> dict[str, object]:
     case = make_case(folder, utterances, rounds)
-    ways, absent, used = write_each(case, chosen)
-    written = time_writing(case, ways)
-    opening = interleaved({n: (lambda w=w: enter(w)) for n, w in ways.items()}, rounds)
-    sequential, random, bucketed = time_reading(case, ways)
+    methods, absent, used = write_each(case, chosen)
+    written = time_writing(case, methods)
+    opening = interleaved({n: (lambda w=w: enter(w)) for n, w in methods.items()}, rounds)
+    sequential, random, bucketed = time_reading(case, methods)
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {p: found for p in PACKAGES if (found := installed(p))},
@@ -92,29 +93,29 @@ def measure(folder: Path, utterances: int, rounds: int, chosen: dict[str, type])
         "read all, times a raw read": ratios(sequential, "raw read"),
         "random batches of 32, times a copy": ratios(random, "copy from memory"),
         "batches of like length, times a copy": ratios(bucketed, "copy from memory"),
-        "size, times the payload": {n: round(b / case.flat.nbytes, 4) for n, b in used.items() if n in once(ways)},
+        "size, times the payload": {n: round(b / case.flat.nbytes, 4) for n, b in used.items() if n in once(methods)},
     }
 
 
 def write_each(case: Case, chosen: dict[str, type]) -> tuple[dict[str, Any], list[str], dict[str, int]]:
-    """Every way with its file written, those that are not installed, and the bytes that each takes."""
-    ways, absent, used = {}, [], {}
-    for name, way in chosen.items():
+    """Write the file of every method; returns the methods, those that are not installed, and the bytes of each."""
+    methods, absent, used = {}, [], {}
+    for name, method in chosen.items():
         own = case.folder / name.replace(" ", "-")
         own.mkdir()
-        ways[name] = way(own)
+        methods[name] = method(own)
         before = disk(case.folder)
         try:
-            ways[name].write(case.arrays)
+            methods[name].write(case.arrays)
         except ImportError as error:
             absent.append(f"{name}: {error}")
-            del ways[name]
+            del methods[name]
             continue
         used[name] = disk(case.folder) - before
-    return ways, absent, used
+    return methods, absent, used
 
 
-def time_writing(case: Case, ways: dict[str, Any]) -> dict[str, float]:
+def time_writing(case: Case, methods: dict[str, Any]) -> dict[str, float]:
     def raw_write() -> None:
         with (case.folder / "raw").open("wb") as file:
             file.write(case.flat.data)
@@ -125,17 +126,17 @@ def time_writing(case: Case, ways: dict[str, Any]) -> dict[str, float]:
 
     (case.folder / "cast").mkdir()
     writing = {"raw write": raw_write, "emofuse, of float32": cast_and_write}
-    writing |= {n: (lambda w=w: w.write(case.arrays)) for n, w in ways.items() if n in once(ways)}
+    writing |= {n: (lambda w=w: w.write(case.arrays)) for n, w in methods.items() if n in once(methods)}
     return interleaved(writing, max(3, case.rounds // 2))
 
 
-def time_reading(case: Case, ways: dict[str, Any]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Seconds of reading everything, of random batches, and of batches of like length."""
+def time_reading(case: Case, methods: dict[str, Any]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Seconds for reading everything, random batches, and batches of similar length."""
     longest = max(len(a) for a in case.arrays.values())
     buffer, target = np.empty((32 * longest, 768), "f2"), np.empty_like(case.flat)
-    raw_read = raw_reader(next(w.path for w in ways.values() if isinstance(w, Ours)), target)
+    raw_read = raw_reader(next(w.path for w in methods.values() if isinstance(w, Ours)), target)
     with ExitStack() as stack:
-        readers = {n: stack.enter_context(w.opened()) for n, w in ways.items()}
+        readers = {n: stack.enter_context(w.opened()) for n, w in methods.items()}
         for name, read in readers.items():
             check_values(name, read, case, buffer)
         everything = {n: (lambda r=r: r([*case.arrays], target)) for n, r in readers.items()}
@@ -149,7 +150,7 @@ def time_reading(case: Case, ways: dict[str, Any]) -> tuple[dict[str, float], di
 
 
 def raw_reader(path: Path, target: np.ndarray) -> Callable[[], None]:
-    """Reads the payload of the store's own file: how a file was written decides how fast the kernel copies it out."""
+    """Reads the payload of the store's own file: how a file was written affects how fast the kernel copies it."""
     with FeatureStore(path) as store:
         first = store.feature("hubert").values_offset
 
@@ -169,9 +170,9 @@ def check_values(name: str, read: Callable[..., int], case: Case, buffer: np.nda
     assert np.allclose(buffer[:count], expected, atol=0.3 if "lossy" in name else 0.0), f"{name} gives other values"
 
 
-def once(ways: dict[str, object]) -> list[str]:
-    """Ways that write a file of their own."""
-    return [n for n in ways if n not in ("emofuse, unverified", "the same file by h5py")]
+def once(methods: dict[str, object]) -> list[str]:
+    """Methods that write their own file."""
+    return [n for n in methods if n not in ("emofuse, unverified", "the same file by h5py")]
 
 
 def batches(read: Callable[..., int], order: list[str], buffer: np.ndarray) -> None:
@@ -179,8 +180,8 @@ def batches(read: Callable[..., int], order: list[str], buffer: np.ndarray) -> N
         read(order[first : first + 32], buffer)
 
 
-def enter(way: object) -> None:
-    with way.opened():
+def enter(method: object) -> None:
+    with method.opened():
         pass
 
 
@@ -195,15 +196,15 @@ def installed(package: str) -> str | None:
         return None
 
 
-def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way, one after the other in every round, each round beginning with another one."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = [*ways.items()]
+def interleaved(methods: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each method, one after the other in every round, each round starting with a different one."""
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    order = [*methods.items()]
     for turn in range(rounds):
         first = turn * 3 % len(order)
-        for name, way in order[first:] + order[:first]:
+        for name, method in order[first:] + order[:first]:
             started = time.perf_counter()
-            way()
+            method()
             seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(s) for name, s in seconds.items()}
 

@@ -1,4 +1,4 @@
-"""The ways in which labs keep ragged features, each as `benchmarks/store.py` asks for it: write, open, read, size."""
+"""Methods of storing ragged features that `benchmarks/store.py` compares: write, open, read, size."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from emofuse.store import FeatureData, FeatureStore, write_store
 
 Arrays = dict[str, NDArray[np.float16]]
 Read = Callable[[list[str], NDArray[np.float16]], int]
-"""Copies utterances end to end into a buffer and gives the number of frames."""
+"""Copies utterances end to end into a buffer and returns the number of frames."""
 
 
-class Way(Protocol):
-    """One way of keeping features in `folder`."""
+class Method(Protocol):
+    """Stores features in `folder`."""
 
     def __init__(self, folder: Path) -> None: ...
     def write(self, arrays: Arrays) -> None: ...
@@ -31,7 +31,7 @@ class Way(Protocol):
 
 
 def gathered(read: Callable[[str], NDArray[np.float16]]) -> Read:
-    """What a way that gives one array per utterance needs to fill a batch's buffer."""
+    """Fill a batch's buffer by a method that returns one array per utterance."""
 
     def batch(ids: list[str], buffer: NDArray[np.float16]) -> int:
         at = 0
@@ -206,7 +206,7 @@ class HuggingFace:
 
 
 class HuggingFaceFlat:
-    """Hugging Face datasets, saved to disk: flat lists, read as arrow, its fastest way."""
+    """Hugging Face datasets, saved to disk: flat lists, read as arrow, its fastest mode."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "huggingface"
@@ -267,7 +267,7 @@ class Zarr:
         yield gathered(lambda id: values[slice(*self.where[id])])
 
 
-WAYS: dict[str, type[Any]] = {
+METHODS: dict[str, type[Any]] = {
     "emofuse": Ours,
     "emofuse, unverified": OursUnverified,
     "the same file by h5py": PlainH5py,

@@ -1,1 +1,1 @@
-"""What every room may use and that imports nothing of ours: errors, registry, progress, console."""
+"""Shared by every package and dependent on none of them: errors, registry, progress, console."""

@@ -1,4 +1,4 @@
-"""Where a file lies: a path, or a URL such as `s3://bucket/iemocap.h5`."""
+"""The location of a file: a path, or a URL such as `s3://bucket/iemocap.h5`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Location = Path | str
 """A path, or a URL as text."""
 
 
-def location(words: Location) -> Location:
-    """A path, or a URL as it is."""
-    return words if isinstance(words, str) and "://" in words else Path(words)
+def parse_location(text: Location) -> Location:
+    """A `Path`, or a URL unchanged."""
+    return text if isinstance(text, str) and "://" in text else Path(text)
 
 
 class LocationType(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 on
-    """What a user types for a file that is only read."""
+    """The type of a command-line option that names a file to read."""
 
     name = "path"
 
     def convert(self, value: Location, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         """A path or a URL."""
-        return location(value)
+        return parse_location(value)

@@ -1,4 +1,4 @@
-"""Mistakes gathered, so that all of them are said in one message."""
+"""Collect several independent mistakes and report them in one message."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from emofuse.common.errors import EmofuseError, SeveralProblemsError, UsageError
 
 @dataclass(slots=True)
 class Problems:
-    """What is wrong so far."""
+    """The errors collected so far; a check of one thing alone uses `errors.raise_problems`."""
 
-    found: list[EmofuseError] = field(default_factory=list)
+    errors: list[EmofuseError] = field(default_factory=list)
 
     @contextmanager
-    def noting(self) -> Iterator[None]:
-        """Note a `UsageError` of the block and go on."""
+    def collecting(self) -> Iterator[None]:
+        """Collect a `UsageError` raised in the block, and continue after it."""
         try:
             yield
         except UsageError as error:
-            self.found.append(error)
+            self.errors.append(error)
 
-    def note(self, problem: str) -> None:
-        """Note one more."""
-        self.found.append(UsageError(problem))
+    def add(self, problem: str) -> None:
+        """Collect one more problem."""
+        self.errors.append(UsageError(problem))
 
-    def stop(self) -> None:
-        """Raise what was found, each once; nothing where there is nothing."""
-        distinct = {str(error): error for error in self.found}
+    def raise_all(self) -> None:
+        """Raise what was collected, without duplicates; do nothing when there is nothing.
+
+        Raises:
+            EmofuseError: The only error, as it was raised.
+            SeveralProblemsError: All of them, when there are several.
+        """
+        distinct = {str(error): error for error in self.errors}
         if len(distinct) == 1:
             raise next(iter(distinct.values()))
         if distinct:
-            raise SeveralProblemsError("several things are wrong:", distinct)
+            raise SeveralProblemsError(f"{len(distinct)} problems:", distinct)

@@ -1,4 +1,4 @@
-"""The one progress bar: a moving line on a terminal, plain lines now and then on a pipe."""
+"""Progress display: a bar on a terminal, a plain line every 10 seconds otherwise."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ PLAIN_LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Counts items done against a known total and says how long the rest will take.
+    """Counts finished items of a known total and estimates the remaining time.
 
     Args:
         total: Number of items.
-        title: Names the work at the start of the line.
-        unit: What an item is (utterances, steps).
-        done: Items that an earlier run already did; they do not count towards the speed.
-        work: What the items left cost in all, where they differ (seconds of audio); none: each costs the same.
+        title: The name of the work, at the start of the line.
+        unit: What is counted (utterances, steps).
+        done: Items finished by an earlier run; they do not count towards the speed.
+        work: The total cost of the remaining items, where costs differ (seconds of audio); None means equal costs.
+        quiet: Show no progress.
+        stream: Where to write; stderr by default.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Progress:
         )
 
     def advance(self, amount: int = 1, note: str = "", work: float | None = None) -> None:
-        """Add `amount` items that cost `work`; `note` replaces the text at the end of the line."""
+        """Add `amount` finished items that cost `work`; `note` replaces the note shown before the times."""
         self.done += amount
         self._worked += amount if work is None else work
         self._note = note or self._note
@@ -69,9 +71,9 @@ class Progress:
     def _tail(self) -> str:
         elapsed = time.monotonic() - self._started
         parts = [self._note] if self._note else []
-        parts.append(f"{clock(elapsed)} elapsed")
+        parts.append(f"{format_duration(elapsed)} elapsed")
         if self._worked and self.done < self.total:
-            parts.append(f"{clock(elapsed / self._worked * max(0.0, self._work - self._worked))} left")
+            parts.append(f"{format_duration(elapsed / self._worked * max(0.0, self._work - self._worked))} left")
         return ", ".join(parts)
 
     def _plain_line(self) -> None:
@@ -85,8 +87,8 @@ class Progress:
         else:
             print(line, file=self._stream, flush=True)
 
-    def aside(self) -> AbstractContextManager[None]:
-        """While this lasts, others may write lines where the bar stands."""
+    def other_output(self) -> AbstractContextManager[None]:
+        """A context in which other code may print lines to stdout without breaking the bar."""
         return nullcontext() if self._bar is None else tqdm.external_write_mode(file=sys.stdout)
 
     def __enter__(self) -> Progress:
@@ -101,8 +103,8 @@ class Progress:
             self._plain_line()
 
 
-def clock(seconds: float) -> str:
-    """Seconds as people read them: 8 s, 3:05, 1:02:07."""
+def format_duration(seconds: float) -> str:
+    """Seconds in a readable form: 8 s, 3:05, 1:02:07."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

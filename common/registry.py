@@ -1,11 +1,11 @@
-"""The one registry: names that a user types, each with its entry and a one-line description.
+"""A registry: names that a user types, each with a value and a one-line description.
 
-Other packages add entries through entry points, so that a lab's corpus, encoder or model needs no change here:
+Other packages add values through entry points, so that your own corpus, encoder or model needs no change here:
 
     [project.entry-points."emofuse.encoders"]
     energy = "our_package.energy:ENERGY"
 
-The name of the entry point is the name that a user types. Its module is imported when the name is first asked for.
+The name of the entry point is the name that a user types. Its module is imported when the name is first used.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.common.lazy import lazy
+from emofuse.common.lazy import lazy_property
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[T]):
-    """One registered thing."""
+    """One registered value."""
 
     name: str
     description: str
@@ -34,12 +34,12 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Names to things of one kind; a second registration of a name raises, an unknown name lists the valid ones.
+    """Maps names to values of one kind; a duplicate name raises, an unknown name lists the valid ones.
 
     Args:
-        kind: What the things are called in messages.
-        group: The group of entry points through which other packages add things.
-        expected: The type that each of these must have.
+        kind: What the values are called in messages.
+        group: The group of entry points through which other packages add values.
+        expected: The type that these must have.
     """
 
     def __init__(self, kind: str, group: str = "", expected: type[T] | None = None) -> None:
@@ -57,8 +57,8 @@ class Registry(Generic[T]):
         """The entry of a name.
 
         Raises:
-            UnknownNameError: No such name; lists the valid ones and the nearest.
-            UsageError: Two packages register the name, or the one that does cannot be loaded.
+            UnknownNameError: No such name; lists the valid ones and suggests the closest.
+            UsageError: Two packages register the name, or the plugin cannot be loaded.
         """
         plugins = self._plugins.get(name, [])
         own = self._entries.get(name)
@@ -70,7 +70,7 @@ class Registry(Generic[T]):
                 f"{self.kind} {name!r} is registered by {' and by '.join(packages)}: uninstall all but one of them"
             )
         if own is None:
-            own = self._entries[name] = self._loaded(plugins[0])
+            own = self._entries[name] = self._load(plugins[0])
         return own
 
     def __getitem__(self, name: str) -> T:
@@ -91,27 +91,27 @@ class Registry(Generic[T]):
         """Every name, sorted."""
         return sorted({*self._entries, *self._plugins})
 
-    @lazy
+    @lazy_property
     def _plugins(self) -> dict[str, list[EntryPoint]]:
-        """Name -> the entry points that register it; one that several folders on the path repeat counts once."""
-        found: dict[str, list[EntryPoint]] = {}
+        """The entry points of each name; one repeated by several folders on the path counts once."""
+        plugins: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group) if self.group else ():
-            same = found.setdefault(point.name, [])
-            if all((point.value, _package(point)) != (other.value, _package(other)) for other in same):
-                same.append(point)
-        return found
+            same_name = plugins.setdefault(point.name, [])
+            if all((point.value, _package(point)) != (other.value, _package(other)) for other in same_name):
+                same_name.append(point)
+        return plugins
 
-    def _loaded(self, point: EntryPoint) -> Entry[T]:
+    def _load(self, point: EntryPoint) -> Entry[T]:
         where = f"{self.kind} {point.name!r} of {_package(point)}"
         try:
             value = point.load()
-        except Exception as error:  # whatever a foreign module raises
+        except Exception as error:  # a plugin may raise anything
             raise UsageError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
         if self.expected is not None and not isinstance(value, self.expected):
             expected = f"{self.expected.__module__}.{self.expected.__qualname__}"
             raise UsageError(f"{where} is {point.value}, a {type(value).__name__}; expected a {expected}")
-        about = (sys.modules[point.module].__doc__ or "").strip().partition("\n")[0]
-        return Entry(point.name, about.rstrip("."), value, _package(point))
+        description = (sys.modules[point.module].__doc__ or "").strip().partition("\n")[0]
+        return Entry(point.name, description.rstrip("."), value, _package(point))
 
 
 def _package(point: EntryPoint) -> str:

@@ -1,4 +1,4 @@
-"""`emofuse`: every verb under one command. A verb's module is imported only when that verb is called."""
+"""`emofuse`: all commands under one name. The module of a command is imported only when that command runs."""
 
 from __future__ import annotations
 
@@ -6,38 +6,48 @@ import importlib
 
 import click
 
+from emofuse.common.console import HELP_OPTIONS
 from emofuse.common.errors import UnknownNameError, fail
 
-# Strings, not imports: this room imports nothing of ours, and `emofuse --help` must answer at once.
-VERBS = {
-    "extract": ("emofuse.extract.commands.extract:extract", "Run frozen encoders over a corpus, once, into a store."),
-    "pretrain": ("emofuse.extract.commands.pretrain:pretrain", "Fit an encoder to a folder of audio, without labels."),
-    "finetune": ("emofuse.extract.commands.finetune:finetune", "Fit an encoder's weights further, fold by fold."),
-    "fit": ("emofuse.train.commands.fit:fit", "Fit a fusion model from a store and cross-validate it."),
-    "models": ("emofuse.train.commands.models:models", "List the models that fit knows, with their size and cost."),
-    "reproduce": ("emofuse.train.commands.reproduce:reproduce", "Run a published table; print ours beside theirs."),
-    "store": ("emofuse.store.commands.store:store", "Look into a store and verify it."),
+# Strings, not imports: this package imports no other emofuse package, and `emofuse --help` must answer at once.
+COMMANDS = {
+    "extract": (
+        "emofuse.extract.commands.extract:extract",
+        "Run frozen encoders over a corpus and write a feature store.",
+    ),
+    "pretrain": (
+        "emofuse.extract.commands.pretrain:pretrain",
+        "Pretrain an encoder on a folder of audio, without labels.",
+    ),
+    "finetune": ("emofuse.extract.commands.finetune:finetune", "Fine-tune an encoder on labels, fold by fold."),
+    "fit": ("emofuse.train.commands.fit:fit", "Train a fusion model on a store and cross-validate it."),
+    "models": ("emofuse.train.commands.models:models", "List the models that `fit` trains, with size and cost."),
+    "reproduce": (
+        "emofuse.train.commands.reproduce:reproduce",
+        "Reproduce a published table: our values beside theirs.",
+    ),
+    "store": ("emofuse.store.commands.store:store", "Inspect, verify, edit, merge and convert stores."),
     "manifest": (
         "emofuse.extract.commands.manifest:manifest",
-        "Read a corpus: counts, hours, what is excluded and why.",
+        "Read a corpus: counts, hours, and excluded items with reasons.",
     ),
-    "demo": ("emofuse.extract.commands.demo:demo", "The whole way on a small corpus that emofuse makes itself."),
+    "demo": ("emofuse.extract.commands.demo:demo", "Run both stages on a small synthetic corpus."),
 }
 
 
 class LazyGroup(click.Group):
-    """A click group that imports a verb when it is called."""
+    """A click group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs, in the order of the work."""
-        return list(VERBS)
+        """The commands, in the order of a project."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb."""
-        if cmd_name not in VERBS:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
             return None
         try:
-            return verb(cmd_name)
+            return load_command(cmd_name)
         except ModuleNotFoundError as error:
             if error.name and error.name.startswith("emofuse"):
                 raise
@@ -48,30 +58,30 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; an unknown one lists all and the nearest."""
-        if args and not args[0].startswith("-") and args[0] not in VERBS:
-            error = UnknownNameError("verb", args[0], VERBS)
+        """Find the command; an unknown one lists the valid ones and the closest."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            error = UnknownNameError("command", args[0], COMMANDS)
             fail(str(error), error.exit_code)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing any."""
+        """List the commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-def verb(name: str) -> click.Command:
-    """The command behind a verb, imported now."""
-    module, attribute = VERBS[name][0].split(":")
-    found = getattr(importlib.import_module(module), attribute)
-    assert isinstance(found, click.Command)
-    return found
+def load_command(name: str) -> click.Command:
+    """Import a command by its name."""
+    module, attribute = COMMANDS[name][0].split(":")
+    command = getattr(importlib.import_module(module), attribute)
+    assert isinstance(command, click.Command)
+    return command
 
 
-@click.command(cls=LazyGroup)
+@click.command(cls=LazyGroup, context_settings=HELP_OPTIONS)
 @click.version_option(package_name="emofuse")
 def main() -> None:
-    """Multimodal speech emotion recognition: extract features once, fit many fusion models."""
+    """Multimodal speech emotion recognition: extract features once, train many fusion models."""
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A small formant synthesiser in numpy: the synthetic, speech-like audio of the synthetic corpus.
+"""A small formant synthesiser in numpy, for the speech-like audio of the synthetic corpus.
 
 A glottal pulse train (KLGLOTT88: Klatt and Klatt 1990) with jitter and breath noise goes through a cascade of four
-second-order resonators that move between vowels (Klatt 1980). High arousal is heard as higher and livelier pitch, more
-level, a flatter spectrum and a faster tempo; irony as a drawn-out, nasal last syllable whose pitch dips and rises. It
-says no words: syllables are drawn without looking at any sentence.
+second-order resonators that move between vowels (Klatt 1980). High arousal means a higher and livelier pitch, more
+level, a flatter spectrum and a faster tempo; irony means a drawn-out, nasal last syllable whose pitch dips and rises.
+There are no words: the syllables are random and independent of the sentence.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
 STEP = 80
-"""Samples between two settings of the resonators (5 ms)."""
-TOGETHER = 160
-"""Utterances that are filtered side by side."""
+"""Samples between two updates of the resonators (5 ms)."""
+BATCH = 160
+"""Utterances that are filtered in parallel."""
 
-# F1..F4 in Hz of a e i o u as a man says them (Peterson and Barney 1952), and of a nasal murmur
+# F1..F4 in Hz of a e i o u of male speakers (Peterson and Barney 1952), and of a nasal murmur
 VOWELS = np.array(
     [
         [730, 1090, 2440, 3400],
@@ -39,28 +39,28 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How one utterance is said."""
+    """How one utterance is spoken."""
 
     pitch: float
-    """The talker's usual pitch in Hz."""
+    """The speaker's usual pitch in Hz."""
     tract: float
-    """Formants as multiples of a man's."""
+    """Formant frequencies relative to those of male speakers."""
     high: bool
     """High arousal."""
     ironic: bool
     noise_db: float
-    """Level of the room's noise below full scale."""
+    """Level of the room noise in dB relative to full scale."""
     seed: tuple[int, ...]
 
 
 def speak(deliveries: Sequence[Delivery]) -> list[NDArray[np.int16]]:
-    """One 16 kHz mono clip [samples] per delivery, 0.8 to 1.8 s long; a clip does not depend on the others."""
+    """One 16 kHz mono clip [samples] per delivery, 0.8 to 1.8 s long, independent of the other clips."""
     clips: list[NDArray[np.int16]] = []
-    for first in range(0, len(deliveries), TOGETHER):
-        some = deliveries[first : first + TOGETHER]
-        sources, formants = zip(*(_articulate(d, np.random.default_rng(d.seed)) for d in some), strict=True)
+    for first in range(0, len(deliveries), BATCH):
+        batch = deliveries[first : first + BATCH]
+        sources, formants = zip(*(_articulate(d, np.random.default_rng(d.seed)) for d in batch), strict=True)
         voiced = _resonate(sources, formants)
-        clips += [_record(v, d) for v, d in zip(voiced, some, strict=True)]
+        clips += [_record(v, d) for v, d in zip(voiced, batch, strict=True)]
     return clips
 
 
@@ -79,7 +79,7 @@ def _articulate(how: Delivery, rng: np.random.Generator) -> tuple[Floats, Floats
     within = np.clip((at - edges[syllable]) / np.diff(edges)[syllable], 0, 1)
     ending = np.where(syllable == syllables - 1, within, 0.0)
 
-    # pitch in semitones from the talker's usual one
+    # pitch in semitones relative to the speaker's usual one
     range_ = 3.0 if how.high else 1.0
     accents = range_ * rng.uniform(0.3, 1.0, syllables)
     pitch = (5.0 if how.high else -1.0) + rng.normal(0, 0.7) - 2.5 * at + accents[syllable] * np.sin(np.pi * within)
@@ -100,10 +100,10 @@ def _articulate(how: Delivery, rng: np.random.Generator) -> tuple[Floats, Floats
     phase = (np.cumsum(hertz) / SAMPLE_RATE + rng.uniform()) % 1 / 0.6
     flow = np.where(phase < 1, 2 * phase - 3 * phase**2, 0.0)
     source = (flow + 0.03 * rng.standard_normal(len(samples))) * np.interp(samples, grid, envelope)
-    return _softened(source, 3000.0 if how.high else 900.0), formants * how.tract
+    return _low_pass(source, 3000.0 if how.high else 900.0), formants * how.tract
 
 
-def _softened(source: Floats, cutoff: float) -> Floats:
+def _low_pass(source: Floats, cutoff: float) -> Floats:
     """The excitation with the spectral tilt of vocal effort: a one-pole low pass at `cutoff` Hz."""
     keep = np.exp(-2 * np.pi * cutoff / SAMPLE_RATE)
     response = (1 - keep) * keep ** np.arange(64)
@@ -111,10 +111,10 @@ def _softened(source: Floats, cutoff: float) -> Floats:
 
 
 def _resonate(sources: Sequence[Floats], formants: Sequence[Floats]) -> list[Floats]:
-    """Filter utterances side by side, in one loop over samples.
+    """Filter utterances in parallel, in one loop over samples.
 
-    A resonator takes what the one before gave a sample earlier, so that all four advance in one operation; the cascade
-    is three samples late, and otherwise exact.
+    Each resonator takes the previous sample of the one before it, so that all four advance in one operation; the
+    cascade is three samples late, and otherwise exact.
     """
     steps, width = max(len(f) for f in formants), len(sources)
     excitation = np.zeros((steps * STEP, width))
@@ -145,7 +145,7 @@ def _resonate(sources: Sequence[Floats], formants: Sequence[Floats]) -> list[Flo
 
 
 def _record(voiced: Floats, how: Delivery) -> NDArray[np.int16]:
-    """The clip at its level, with the room's noise, as 16 bit samples."""
+    """The clip at its level, with room noise, as 16-bit samples."""
     rng = np.random.default_rng((*how.seed, 1))
     level = (-19.0 if how.high else -27.0) + rng.normal(0, 1.5)
     clip = voiced * 10 ** (level / 20) / np.sqrt(np.mean(voiced**2))

@@ -1,7 +1,7 @@
-"""What every corpus reader is, where a corpus is looked for, and the steps that all readers share.
+"""The record of a corpus, the folder it is read from, and the steps that readers share.
 
-A reader lists what the annotation names, in a fixed order, and never decodes audio: whether a clip can be read, and how
-long it is, is found out where audio is decoded.
+A reader lists what the annotation names, in a fixed order, and never decodes audio: whether a clip can be decoded, and
+its length, are found by a later scan.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.schema import Excluded, Manifest, Utterance, no_file
+from emofuse.manifests.schema import Excluded, Manifest, Utterance, missing_audio_reason
 
 CORPORA_VARIABLE = "EMOFUSE_CORPORA"
-DEEPEST = 4
-"""How far below its root a corpus's audio may lie, in folders."""
+MAX_DEPTH = 4
+"""The number of folder levels below the root that are searched for audio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderOptions:
-    """What a user may choose about a corpus; each reader names the options it accepts."""
+    """Options for reading a corpus; each corpus lists those that it accepts."""
 
     transcripts: Path | None = None
-    """CSV with columns id and text, for a corpus whose release has no transcripts."""
+    """A CSV with columns id and text, for a corpus whose release has no transcripts."""
     meld_clips: str | None = None
-    """`plain` (the default) or `recut`: the clips of MELD's test split that its release carries twice, as cut anew."""
+    """`plain` (the default) or `recut`: the second cut of those clips in MELD's test split that occur twice."""
     manifest: Path | None = None
-    """A user's own CSV or JSON Lines of utterances."""
+    """Your own CSV or JSON Lines of utterances."""
 
     def given(self) -> dict[str, str]:
-        """Each option in use, by name, as its command-line flag."""
+        """The command-line flag of each option in use, by the option's name."""
         return {
             name: "--" + name.replace("_", "-") for name in self.__dataclass_fields__ if getattr(self, name) is not None
         }
@@ -40,73 +40,74 @@ class ReaderOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """A registered corpus: where it comes from, how its folder is recognised, how it is read."""
+    """A corpus: where to get it, how its folder is recognised and how it is read."""
 
     name: str
     description: str
     page: str
-    """Where the corpus is requested or downloaded."""
+    """Where to request or download the corpus."""
     layout: str
-    """What its root holds, in words, for the error when it does not."""
+    """What its root contains, as text for an error message."""
     looks_like: Callable[[Path], bool]
-    """Whether a folder is laid out as this corpus."""
+    """Whether a folder has the layout of this corpus."""
     read: Callable[[Path, ReaderOptions], Manifest]
+    """Reads the corpus from its root."""
     options: tuple[str, ...] = ()
     """The fields of `ReaderOptions` that have an effect."""
     groups: tuple[str, ...] = ()
-    """The sessions, or speakers where there are none, of the whole release."""
+    """All sessions of the release, or all speakers where it has no sessions."""
 
-    def absent_groups(self, manifest: Manifest) -> list[str]:
-        """Groups of which there is nothing: a release may have been unpacked, or copied, in part."""
-        there = {of for u in manifest.utterances for of in (u.session, u.speaker)}
-        return [group for group in self.groups if group not in there]
+    def missing_groups(self, manifest: Manifest) -> list[str]:
+        """The groups without any utterance, as when a release was unpacked or copied only partly."""
+        present = {group for u in manifest.utterances for group in (u.session, u.speaker)}
+        return [group for group in self.groups if group not in present]
 
 
-def corpus_root(name: str, given: Path | None) -> Path:
-    """The folder of a corpus: the given one, else `$EMOFUSE_CORPORA/<name>`, else `corpora/<name>`.
+def corpus_root(corpus: Corpus, given: Path | None) -> Path:
+    """The folder of a corpus: the given one, else `$EMOFUSE_CORPORA/NAME`, else `corpora/NAME`.
 
     Raises:
-        UnknownNameError: No such corpus; lists the valid ones.
-        UsageError: The folder is missing; names all three places and the page where the corpus is requested.
+        UsageError: The folder is missing; names all three places and the page of the corpus.
     """
-    from emofuse.datasets.registry import CORPORA  # the registry imports the readers, and they import this module
-
-    corpus = CORPORA[name]
-    base = os.environ.get(CORPORA_VARIABLE)
+    name, base = corpus.name, os.environ.get(CORPORA_VARIABLE)
     root = given or (Path(base) / name if base else Path("corpora") / name)
     if root.is_dir():
         return root
-    what = f"{root} is a file, not a folder" if root.exists() else f"no folder {root}"
+    mistake = "is a file, not a folder" if root.exists() else "does not exist"
     variable = f"${CORPORA_VARIABLE}/{name} ({base + '/' + name if base else 'not set'})"
     raise UsageError(
-        f"{what} to read corpus {name} from. Places, of which the first given one counts: "
-        f"--root ({given or 'not given'}), {variable}, corpora/{name}. The corpus: {corpus.page}"
+        f"corpus {name}: {'--root ' if given else ''}{root} {mistake}. The first of these that is set is read: "
+        f"--root ({given or 'not given'}), {variable}, corpora/{name}. Get the corpus: {corpus.page}"
     )
 
 
-def listing(root: Path, most: int = 8) -> str:
+def folder_listing(root: Path, limit: int = 8) -> str:
     """The first names in a folder, for an error message."""
     names = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir() if not p.name.startswith("."))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "nothing"
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of an annotation file; a line that is not UTF-8 is taken as Windows-1252."""
+    """The lines of an annotation file; a line that is not UTF-8 is decoded as Windows-1252."""
 
-    def decoded(line: bytes) -> str:
+    def decode(line: bytes) -> str:
         try:
             return line.decode("utf-8-sig")
         except UnicodeDecodeError:
             return line.decode("cp1252", errors="replace")
 
-    return [decoded(line) for line in path.read_bytes().splitlines()]
+    return [decode(line) for line in path.read_bytes().splitlines()]
 
 
-def csv_rows(path: Path, needed: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV or TSV file with their numbers (the header is row 1); empty rows are passed by.
+def csv_rows(path: Path, required: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV or TSV file with their numbers (the header is row 1); empty rows are skipped.
+
+    Args:
+        path: The file; `.tsv` means tabs, any other name commas.
+        required: Columns that it must have.
 
     Raises:
-        UsageError: The file is absent, lacks a needed column, or a row is longer or shorter than the header.
+        UsageError: The file or a column is missing, or a row is longer or shorter than the header.
     """
     if not path.is_file():
         raise UsageError(f"no file {path}")
@@ -116,20 +117,20 @@ def csv_rows(path: Path, needed: Iterable[str]) -> list[tuple[int, dict[str, str
     except csv.Error as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}") from None
     header = [cell.strip() for cell in rows[0]] if rows else []
-    missing = [c for c in needed if c not in header]
+    missing = [c for c in required if c not in header]
     if missing:
-        raise UsageError(f"{path} lacks the column {', '.join(missing)}; it has: {', '.join(header) or 'none'}")
+        raise UsageError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}")
     body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(cell.strip() for cell in row)]
-    wrong = [f"row {number} has {len(row)}" for number, row in body if len(row) != len(header)]
-    if wrong:
+    uneven = [f"row {number} has {len(row)}" for number, row in body if len(row) != len(header)]
+    if uneven:
         raise UsageError(
-            f"{path}: {'; '.join(wrong[:5])} cells where the header has {len(header)}; quote cells with commas"
+            f"{path}: {'; '.join(uneven[:5])} cells where the header has {len(header)}; quote cells with commas"
         )
     return [(number, dict(zip(header, row, strict=True))) for number, row in body]
 
 
-def wav_files(root: Path, depth: int = DEEPEST) -> Iterator[Path]:
-    """Every wav file below `root`, each folder in order; links are followed, `._*` files and folders ignored."""
+def wav_files(root: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
+    """Every wav file below `root`, folder by folder in order; links are followed, hidden files and folders ignored."""
     entries = sorted(p for p in root.iterdir() if not p.name.startswith("."))
     yield from (p for p in entries if p.suffix.lower() == ".wav" and p.is_file())
     if depth > 0:
@@ -138,25 +139,36 @@ def wav_files(root: Path, depth: int = DEEPEST) -> Iterator[Path]:
                 yield from wav_files(folder, depth - 1)
 
 
-def first_of_each(found: Iterable[tuple[str, Path]], root: Path) -> tuple[dict[str, Path], list[Excluded]]:
-    """One file per id, the shallowest; further files of the same id are listed by their path.
+def clips_by_id(root: Path, id_of: Callable[[Path], str | None], title: str) -> tuple[dict[str, Path], list[Excluded]]:
+    """The wav files of a corpus whose file names are its annotation; one file per id, in the order of ids.
 
-    Some archives of RAVDESS and SAVEE that go round hold every clip twice.
+    Args:
+        root: The folder of the corpus.
+        id_of: The id of a clip by its path; None for a file that is not a clip of the corpus.
+        title: What the corpus is called in the reason of such a file.
+
+    Returns:
+        The files by id, and what is excluded: further files of an id, and files that are not clips.
     """
-    kept: dict[str, Path] = {}
+    candidates = [(id_of(path), path) for path in wav_files(root)]
+    clips: dict[str, Path] = {}
     copies = []
-    for key, path in sorted(found, key=lambda item: (item[0], len(item[1].parts), item[1])):
-        if kept.setdefault(key, path) != path:
-            copies.append(Excluded(id=relative(path, root), reason=f"a second file of {key}"))
-    return kept, copies
+    named = [(key, path) for key, path in candidates if key]
+    # The shallowest file first: some circulating archives of RAVDESS and SAVEE contain every clip twice.
+    for key, path in sorted(named, key=lambda item: (item[0], len(item[1].parts), item[1])):
+        if clips.setdefault(key, path) != path:
+            copies.append(Excluded(id=relative_path(path, root), reason=f"a second file of {key}"))
+    others = [path for key, path in candidates if not key]
+    reason = f"not named as a clip of {title}"
+    return clips, copies + [Excluded(id=relative_path(path, root), reason=reason) for path in others]
 
 
-def relative(path: Path, root: Path) -> str:
-    """The path as an utterance names it: from the corpus root, with forward slashes."""
+def relative_path(path: Path, root: Path) -> str:
+    """The path as an utterance stores it: relative to the corpus root, with forward slashes."""
     return path.relative_to(root).as_posix()
 
 
-def settled(
+def build_manifest(
     corpus: str,
     reader: str,
     root: Path,
@@ -164,27 +176,32 @@ def settled(
     excluded: Iterable[Excluded] = (),
     reasons: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """The manifest of what a reader found; an audio file that is not there is listed as excluded, with the reason.
+    """The manifest of what a reader found; a missing audio file is listed as excluded, with the reason.
 
-    An utterance that lacks its audio stays with its text, if it has one.
+    An utterance without its audio stays if it has a text.
 
     Args:
-        reasons: Why the audio of an utterance is known to be missing, by utterance id.
+        corpus: Name of the corpus.
+        reader: The reader and its version, for example `iemocap-1`.
+        root: The folder that audio paths are relative to.
+        utterances: What was read, in a fixed order.
+        excluded: What the reader left out.
+        reasons: Why an audio file is known to be missing, by utterance id.
 
     Raises:
-        UsageError: Nothing is left.
+        UsageError: No utterance is left.
     """
-    gone = list(excluded)
+    left_out = list(excluded)
     kept = []
     for u in utterances:
         if u.audio is None or (root / u.audio).is_file():
             kept.append(u)
             continue
-        reason = (reasons or {}).get(u.id, no_file(u.audio))
-        gone.append(Excluded(id=u.id, reason=reason, modality="audio"))
+        reason = (reasons or {}).get(u.id, missing_audio_reason(u.audio))
+        left_out.append(Excluded(id=u.id, reason=reason, modality="audio"))
         if u.text is not None:
             kept.append(replace(u, audio=None))
     if not kept:
-        why = f"; all are excluded, {len(gone)} of them, the first, {gone[0].id}: {gone[0].reason}" if gone else ""
-        raise UsageError(f"{root} gives no utterance of corpus {corpus}{why}")
-    return Manifest(corpus=corpus, reader=reader, utterances=tuple(kept), excluded=tuple(gone))
+        example = f"; {len(left_out)} excluded, such as {left_out[0].id}: {left_out[0].reason}" if left_out else ""
+        raise UsageError(f"{root} has no usable utterance of corpus {corpus}{example}")
+    return Manifest(corpus=corpus, reader=reader, utterances=tuple(kept), excluded=tuple(left_out))

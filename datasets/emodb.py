@@ -1,7 +1,7 @@
-"""Emo-DB: ten German actors say ten sentences in seven emotions (Burkhardt et al. 2005).
+"""Emo-DB: ten German actors, ten sentences, seven emotions (Burkhardt et al. 2005).
 
-A name such as `03a01Fa.wav` is speaker, sentence, emotion letter and version. The label is the letter: W anger (Wut),
-L boredom (Langeweile), E disgust (Ekel), A fear (Angst), F happiness (Freude), T sadness (Trauer), N neutral.
+A file name such as `03a01Fa.wav` is speaker, sentence, emotion letter and version. The label is the letter: W anger
+(Wut), L boredom (Langeweile), E disgust (Ekel), A fear (Angst), F happiness (Freude), T sadness (Trauer), N neutral.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emofuse.datasets.base import Corpus, ReaderOptions, first_of_each, relative, settled, wav_files
-from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, clips_by_id, relative_path, wav_files
+from emofuse.manifests.schema import Manifest, Utterance
 
 SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
@@ -27,29 +27,28 @@ SENTENCES = {
 _NAME = re.compile(rf"(\d\d)({'|'.join(SENTENCES)})([WLEAFTN])([a-z])")
 
 
+def clip_id(path: Path) -> str | None:
+    """`03a01Fa` for `03a01Fa.wav`; None for a file that is not a clip of Emo-DB."""
+    return path.stem if _NAME.fullmatch(path.stem) else None
+
+
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every clip, by name."""
-    files = list(wav_files(root))
-    clips, excluded = first_of_each([(p.stem, p) for p in files if _NAME.fullmatch(p.stem)], root)
-    excluded += [
-        Excluded(id=relative(p, root), reason="not named as a clip of Emo-DB")
-        for p in files
-        if not _NAME.fullmatch(p.stem)
-    ]
+    clips, excluded = clips_by_id(root, clip_id, "Emo-DB")
     utterances = []
     for key, path in clips.items():
         speaker, sentence, letter, version = key[:2], key[2:5], key[5], key[6]
         utterances.append(
             Utterance(
                 id=key,
-                audio=relative(path, root),
+                audio=relative_path(path, root),
                 text=SENTENCES[sentence],
                 label=letter,
                 speaker=speaker,
                 extra={"sentence": sentence, "version": version},
             )
         )
-    return settled("emodb", "emodb-1", root, utterances, excluded)
+    return build_manifest("emodb", "emodb-1", root, utterances, excluded)
 
 
 EMODB = Corpus(
@@ -57,6 +56,6 @@ EMODB = Corpus(
     description="Emo-DB: 10 German actors, 535 acted clips of ten sentences",
     page="http://emodb.bilderbar.info",
     layout="wav/03a01Fa.wav ... or 03a01Fa.wav ...",
-    looks_like=lambda root: any(_NAME.fullmatch(path.stem) for path in wav_files(root)),
+    looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
 )

@@ -1,19 +1,19 @@
 """GoEmotions: Reddit comments with 27 emotions and neutral, text only, official split (Demszky et al. 2020).
 
-`train.tsv`, `dev.tsv` and `test.tsv` hold text, comma-separated label numbers and comment id, without a header. A row
-with several emotions carries their names joined by commas, in the order of their numbers, so that a protocol over
-single emotions passes it by.
+`train.tsv`, `dev.tsv` and `test.tsv` hold text, comma-separated label numbers and comment id, without a header. The
+label of a row with several emotions is their names joined by commas, in the order of their numbers, so that a protocol
+over single emotions skips it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from emofuse.common.errors import complain
-from emofuse.datasets.base import Corpus, ReaderOptions, settled
+from emofuse.common.errors import raise_problems
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
+from emofuse.manifests.protocol import SPLITS
 from emofuse.manifests.schema import Manifest, Utterance
 
-SPLITS = ("train", "dev", "test")
 # fmt: off
 EMOTIONS = [
     "admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire",
@@ -24,20 +24,22 @@ EMOTIONS = [
 
 
 def folder(root: Path) -> Path | None:
-    """Where the three files lie: in the root, or in `data` as in the authors' repository."""
+    """The folder of the three files: the root, or `data` as in the authors' repository."""
     return next((p for p in (root, root / "data") if any((p / f"{s}.tsv").is_file() for s in SPLITS)), None)
 
 
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every row, in the files' order: train, dev, test."""
     data = folder(root) or root
-    complain([f"no {s}.tsv" for s in SPLITS if not (data / f"{s}.tsv").is_file()], f"{data} lacks files of GoEmotions")
-    own = data / "emotions.txt"
-    names = dict(enumerate(own.read_text(encoding="utf-8").split() if own.is_file() else EMOTIONS))
+    raise_problems(
+        [f"no {s}.tsv" for s in SPLITS if not (data / f"{s}.tsv").is_file()], f"{data} is missing files of GoEmotions"
+    )
+    listed = data / "emotions.txt"
+    names = dict(enumerate(listed.read_text(encoding="utf-8").split() if listed.is_file() else EMOTIONS))
     problems: list[str] = []
     utterances = []
     for split in SPLITS:
-        # not splitlines(): a comment may hold line separators of its own
+        # not splitlines(): a comment may contain other line separators
         rows = (data / f"{split}.tsv").read_bytes().decode(errors="replace").removesuffix("\n").split("\n")
         for number, row in enumerate(rows, 1):
             try:
@@ -49,8 +51,8 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
                 )
                 continue
             utterances.append(Utterance(id=key, text=text.strip(), label=label, split=split))
-    complain(problems, f"{data} cannot be read as GoEmotions")
-    return settled("goemotions", "goemotions-1", root, utterances)
+    raise_problems(problems, f"{data} cannot be read as GoEmotions")
+    return build_manifest("goemotions", "goemotions-1", root, utterances)
 
 
 GOEMOTIONS = Corpus(

@@ -2,17 +2,17 @@
 
 The three `*_sent_emo.csv` files lie in the root or in the folder of their split, and so do the clip folders
 `train_splits`, `dev_splits_complete` and `output_repeated_splits_test`. A clip is an mp4, or a wav of the same name
-where someone has extracted the audio already. A root that has the CSV files alone is a text-only corpus.
+where the audio was already extracted. A root with only the CSV files is a text-only corpus.
 
-Dialogue and utterance numbers start again in each split, so ids carry it: `train_dia0_utt0`.
+Dialogue and utterance numbers restart in each split, so ids start with it: `train_dia0_utt0`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from emofuse.common.errors import UsageError, complain
-from emofuse.datasets.base import Corpus, ReaderOptions, csv_rows, settled
+from emofuse.common.errors import UsageError, raise_problems
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, csv_rows, relative_path
 from emofuse.manifests.schema import Manifest, Utterance
 
 SPLITS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
@@ -31,6 +31,7 @@ COLUMNS = (
 KNOWN_GAPS = {"dev_dia110_utt7": "the release has no clip of this utterance"}
 CLIPS = ("plain", "recut")
 RECUT = "final_videos_test"
+"""The prefix of second cuts."""
 
 
 def annotation(root: Path, split: str) -> Path | None:
@@ -51,12 +52,12 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     tables = {split: annotation(root, split) for split in SPLITS}
     missing = [f"{split}_sent_emo.csv" for split, path in tables.items() if path is None]
     if missing:
-        raise UsageError(f"{root} lacks {', '.join(missing)} of MELD, in the root or in the folder of its split")
+        raise UsageError(f"{root} has no {', '.join(missing)} of MELD, in the root or in the folder of its split")
     folders = {split: _first(root, split, name) for split, name in SPLITS.items()}
-    spoken = any(folders.values())
+    has_audio = any(folders.values())
     utterances: list[Utterance] = []
     problems: list[str] = []
-    recut = 0
+    recut = False
     for split, table in tables.items():
         folder = folders[split] or root / SPLITS[split]
         names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
@@ -64,19 +65,19 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
             if not (row["Dialogue_ID"].isdecimal() and row["Utterance_ID"].isdecimal()):
                 problems.append(f"{table}, row {number}: Dialogue_ID and Utterance_ID must be numbers")
                 continue
-            clip = _clip(
-                f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}", names, clips == "recut" and split == "test"
-            )
-            recut += clip.startswith(RECUT)
-            utterances.append(_utterance(split, row, (folder / clip).relative_to(root).as_posix() if spoken else None))
-    complain(problems, "the annotation of MELD is damaged")
+            stem = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
+            clip = _clip(stem, names, recut=clips == "recut" and split == "test")
+            recut = recut or clip.startswith(RECUT)
+            utterances.append(_utterance(split, row, relative_path(folder / clip, root) if has_audio else None))
+    raise_problems(problems, "the annotation of MELD is damaged")
     if clips == "recut" and not recut:
-        raise UsageError(f"--meld-clips recut has no effect: {root} holds no {RECUT}* clip of the test split")
-    return settled("meld", "meld-1" if clips == "plain" else "meld-1-recut", root, utterances, reasons=KNOWN_GAPS)
+        raise UsageError(f"--meld-clips recut has no effect: {root} has no {RECUT}* clip of the test split")
+    reader = "meld-1" if clips == "plain" else "meld-1-recut"
+    return build_manifest("meld", reader, root, utterances, reasons=KNOWN_GAPS)
 
 
 def _clip(stem: str, names: set[str], recut: bool) -> str:
-    """The file that an utterance is taken from; where there is none, the one that should be there."""
+    """The file of an utterance; where none exists, the name that it should have."""
     stems = (RECUT + stem, stem) if recut else (stem,)
     return next((s + kind for s in stems for kind in (".mp4", ".wav") if s + kind in names), stem + ".mp4")
 

@@ -1,7 +1,7 @@
-"""RAVDESS: 24 North American actors say two sentences in eight emotions (Livingstone and Russo 2018).
+"""RAVDESS: 24 North American actors, two sentences, eight emotions (Livingstone and Russo 2018).
 
-Read is the speech part (`Audio_Speech_Actors_01-24`), with or without its outer folder. A name is seven numbers:
-modality, channel, emotion, intensity, statement, repetition, actor.
+Only the speech files are used (`Audio_Speech_Actors_01-24`), with or without the outer folder. A file name is seven
+numbers: modality, channel, emotion, intensity, statement, repetition, actor.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emofuse.datasets.base import Corpus, ReaderOptions, first_of_each, relative, settled, wav_files
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, clips_by_id, relative_path, wav_files
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -18,15 +18,14 @@ INTENSITIES = ("normal", "strong")
 _NAME = re.compile(r"0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-(0[1-9]|1\d|2[0-4])")
 
 
+def clip_id(path: Path) -> str | None:
+    """The name without suffix; None for a file that is not a clip of RAVDESS."""
+    return path.stem if _NAME.fullmatch(path.stem) else None
+
+
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every spoken clip, by actor and name; songs are excluded."""
-    files = list(wav_files(root))
-    clips, excluded = first_of_each([(p.stem, p) for p in files if _NAME.fullmatch(p.stem)], root)
-    excluded += [
-        Excluded(id=relative(p, root), reason="not named as a clip of RAVDESS")
-        for p in files
-        if not _NAME.fullmatch(p.stem)
-    ]
+    clips, excluded = clips_by_id(root, clip_id, "RAVDESS")
     utterances = []
     for key, path in sorted(clips.items(), key=lambda item: (item[0][-2:], item[0])):
         _, channel, emotion, intensity, statement, repetition, actor = (int(n) for n in key.split("-"))
@@ -36,7 +35,7 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
         utterances.append(
             Utterance(
                 id=key,
-                audio=relative(path, root),
+                audio=relative_path(path, root),
                 text=STATEMENTS[statement - 1],
                 label=EMOTIONS[emotion - 1],
                 speaker=f"Actor_{actor:02d}",
@@ -48,7 +47,7 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
                 },
             )
         )
-    return settled("ravdess", "ravdess-1", root, utterances, excluded)
+    return build_manifest("ravdess", "ravdess-1", root, utterances, excluded)
 
 
 RAVDESS = Corpus(
@@ -56,7 +55,7 @@ RAVDESS = Corpus(
     description="RAVDESS: 24 actors, 1440 acted clips of two English sentences",
     page="https://zenodo.org/records/1188976",
     layout="Actor_01/03-01-01-01-01-01-01.wav ..., with or without an outer folder",
-    looks_like=lambda root: any(_NAME.fullmatch(path.stem) for path in wav_files(root)),
+    looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
     groups=tuple(f"Actor_{n:02d}" for n in range(1, 25)),
 )

@@ -1,12 +1,12 @@
-"""Every corpus that `--dataset` knows, and the one way to read one."""
+"""The corpora of `--dataset`, and how to read one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from emofuse.common.errors import UsageError, complain
+from emofuse.common.errors import UsageError, raise_problems
 from emofuse.common.registry import Registry
-from emofuse.datasets.base import Corpus, ReaderOptions, corpus_root, listing
+from emofuse.datasets.base import Corpus, ReaderOptions, corpus_root, folder_listing
 from emofuse.datasets.custom import CUSTOM
 from emofuse.datasets.emodb import EMODB
 from emofuse.datasets.goemotions import GOEMOTIONS
@@ -23,20 +23,20 @@ for _corpus in (IEMOCAP, MELD, SAVEE, RAVDESS, EMODB, GOEMOTIONS, CUSTOM, SYNTHE
 
 
 def read_corpus(name: str, root: Path | None = None, options: ReaderOptions | None = None) -> tuple[Manifest, Path]:
-    """Read a corpus from disk; gives its manifest and the folder that audio paths are relative to.
+    """Read a corpus from disk; returns its manifest and the folder that audio paths are relative to.
 
     Args:
         name: One of `CORPORA`.
-        root: Its folder; none: `corpus_root` decides. For `custom`, none means the folder of the manifest.
-        options: What the reader accepts beyond the folder.
+        root: Its folder; None means the default of `corpus_root`, or for `custom` the folder of the manifest.
+        options: What the corpus accepts beyond the folder.
 
     Raises:
-        UnknownNameError: No such corpus.
-        UsageError: An option without effect, a missing folder, or a folder that is not laid out as this corpus.
+        UnknownNameError: No such corpus; lists the valid ones.
+        UsageError: An option has no effect, or the folder is missing or has another layout.
     """
     corpus, options = CORPORA[name], options or ReaderOptions()
     accepting = {option: [e.name for e in CORPORA if option in e.value.options] for option in options.given()}
-    complain(
+    raise_problems(
         [
             f"{flag} has no effect; it belongs to {', '.join(accepting[option])}"
             for option, flag in options.given().items()
@@ -46,13 +46,13 @@ def read_corpus(name: str, root: Path | None = None, options: ReaderOptions | No
     )
     if root is None and options.manifest is not None:
         root = options.manifest.parent
-    root = corpus_root(name, root)
+    root = corpus_root(corpus, root)
     if options.manifest is None and not corpus.looks_like(root):
-        raise UsageError(_not_this(corpus, root))
+        raise UsageError(_wrong_layout(corpus, root))
     return corpus.read(root, options), root
 
 
-def _not_this(corpus: Corpus, root: Path) -> str:
+def _wrong_layout(corpus: Corpus, root: Path) -> str:
     others = [e.name for e in CORPORA if e.name != corpus.name and e.value.looks_like(root)]
     guess = f" This looks like {others[0]}: --dataset {others[0]}." if others else ""
-    return f"{root} is not laid out as {corpus.name}: looked for {corpus.layout}; found {listing(root)}.{guess}"
+    return f"{root} is not laid out as {corpus.name}: looked for {corpus.layout}; found {folder_listing(root)}.{guess}"

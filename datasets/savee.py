@@ -1,7 +1,7 @@
 """SAVEE: four British men, 120 acted sentences each in seven emotions (Haq and Jackson 2010).
 
 Clips lie in a folder per speaker (`AudioData/DC/a01.wav`) or flat (`DC_a01.wav`): emotion code and sentence number.
-The release has no transcripts: they come from a CSV of one's own, with columns id (`DC_a01` or `DC-a01`) and text.
+The release has no transcripts: pass your own CSV with columns id (`DC_a01` or `DC-a01`) and text.
 There are no recording sessions, so a speaker is also a session.
 """
 
@@ -11,15 +11,23 @@ import re
 from pathlib import Path
 
 from emofuse.common.errors import UsageError
-from emofuse.datasets.base import Corpus, ReaderOptions, csv_rows, first_of_each, relative, settled, wav_files
-from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.datasets.base import (
+    Corpus,
+    ReaderOptions,
+    build_manifest,
+    clips_by_id,
+    csv_rows,
+    relative_path,
+    wav_files,
+)
+from emofuse.manifests.schema import Manifest, Utterance
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)[_-])?(sa|su|a|d|f|h|n)(\d\d)")
 
 
 def clip_id(path: Path) -> str | None:
-    """`DC_a01` for `DC_a01.wav` and for `DC/a01.wav`; none for a file that is no clip of SAVEE."""
+    """`DC_a01` for `DC_a01.wav` and for `DC/a01.wav`; None for a file that is not a clip of SAVEE."""
     match = _NAME.fullmatch(path.stem)
     speaker = (match[1] or path.parent.name) if match else None
     return f"{speaker}_{match[2]}{match[3]}" if match and speaker in SPEAKERS else None
@@ -27,9 +35,7 @@ def clip_id(path: Path) -> str | None:
 
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every clip, by speaker, emotion code and sentence number."""
-    named = [(clip_id(path), path) for path in wav_files(root)]
-    clips, excluded = first_of_each([(key, path) for key, path in named if key], root)
-    excluded += [Excluded(id=relative(p, root), reason="not named as a clip of SAVEE") for key, p in named if not key]
+    clips, excluded = clips_by_id(root, clip_id, "SAVEE")
     texts = _transcripts(options.transcripts, set(clips)) if options.transcripts else {}
     utterances = []
     for key, path in clips.items():
@@ -37,7 +43,7 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
         utterances.append(
             Utterance(
                 id=key,
-                audio=relative(path, root),
+                audio=relative_path(path, root),
                 text=texts.get(key),
                 label=code[:-2],
                 speaker=speaker,
@@ -45,7 +51,7 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
                 extra={"sentence": int(code[-2:])},
             )
         )
-    return settled("savee", "savee-1", root, utterances, excluded)
+    return build_manifest("savee", "savee-1", root, utterances, excluded)
 
 
 def _transcripts(path: Path, known: set[str]) -> dict[str, str]:
@@ -53,7 +59,7 @@ def _transcripts(path: Path, known: set[str]) -> dict[str, str]:
     texts = {row["id"].strip().replace("-", "_"): row["text"].strip() for _, row in rows}
     if not known & texts.keys():
         example = next(iter(texts), "no row")
-        raise UsageError(f"--transcripts {path} names no clip of SAVEE; ids look like DC_a01, the file has {example!r}")
+        raise UsageError(f"--transcripts {path} has no clip of SAVEE; ids look like DC_a01, the file has {example!r}")
     return texts
 
 

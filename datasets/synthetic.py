@@ -1,23 +1,23 @@
-"""The synthetic corpus: speech-like audio and template sentences that emofuse makes itself, with known best scores.
+"""The synthetic corpus: generated speech-like audio and template sentences, with known best scores.
 
-An utterance has four hidden variables, drawn independently of each other:
+An utterance has four independent hidden variables:
 
-    arousal  high or low, evenly      heard: pitch, level, tempo, spectrum
-    wording  good or bad, evenly      read: the words of the sentence
-    irony    with share q = 1/4       heard: a drawn-out, nasal ending that dips and rises; it turns the wording round
-    vague    with share e = 1/20      seen nowhere: the label is then drawn evenly from all four classes
+    arousal  high or low, 1/2 each    in the audio: pitch, level, tempo, spectrum
+    wording  good or bad, 1/2 each    in the text: the words of the sentence
+    irony    yes with share q = 1/4   in the audio: a drawn-out, nasal ending that dips and rises; inverts the wording
+    vague    yes with share e = 1/20  in neither: the label is uniform over all four classes
 
-Its polarity is the wording, turned round by irony, and its class: angry (high, bad), happy (high, good), sad (low,
-bad), calm (low, good). The best accuracy s on the clear utterances gives the best score s(1 - e) + e/4, since a vague
-label is hit one time in four; classes are even, so this is WA and UA alike:
+The polarity is the wording, inverted by irony. The class is angry (high, bad), happy (high, good), sad (low, bad) or
+calm (low, good). The best accuracy s on the clear utterances gives the best score s(1 - e) + e/4, since a vague label
+is guessed one time in four; the classes are balanced, so this is both WA and UA:
 
-    audio     hears arousal and irony, but irony without the wording says nothing of polarity    s = 1/2      0.4875
-    text      reads the wording, right in 1 - q of all cases, and knows no arousal               s = (1-q)/2  0.36875
-    both      arousal, and the wording turned round where irony is heard                         s = 1        0.9625
-    additive  a sum of one score from the audio and one from the text cannot express "turned round" (exclusive or):
+    audio     arousal and irony, but irony without the wording does not determine polarity       s = 1/2      0.4875
+    text      the wording, which is the polarity in 1 - q of all cases, and no arousal           s = (1-q)/2  0.36875
+    both      arousal, and the wording inverted by irony                                         s = 1        0.9625
+    additive  a sum of one score from the audio and one from the text cannot express an inversion (exclusive or):
               of the four cases wording x irony it misses one, at best a rare one of share q/2   s = 1-q/2    0.84375
 
-The shares hold exactly, not only on average, in a corpus of 640 utterances or a multiple of it.
+These shares hold exactly, not only on average, in a corpus of 640 utterances or a multiple of it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
 from emofuse.datasets._voice import SAMPLE_RATE, Delivery, speak
-from emofuse.datasets.base import Corpus, ReaderOptions, csv_rows, settled
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, csv_rows
 from emofuse.manifests.schema import Manifest, Utterance
 
 UTTERANCES = 1920
@@ -55,7 +55,7 @@ COLUMNS = (
     "vague",
 )
 TURNS = 16
-"""Turns of a dialogue; its two talkers alternate."""
+"""Turns of a dialogue; its two speakers alternate."""
 
 _TEMPLATES = (
     "the {thing} was {word}",
@@ -80,32 +80,32 @@ _WORDS = {
 
 
 def best_scores() -> dict[str, float]:
-    """The best possible UA (and WA) from the audio alone, the text alone, and both."""
+    """The best possible UA (and WA) of audio alone, text alone, and both."""
     return {"audio": _score(1 / 2), "text": _score((1 - IRONIC) / 2), "both": _score(1.0)}
 
 
-def best_additive_score() -> float:
-    """The best possible UA of a fusion that adds a score from the audio and one from the text, without interaction."""
-    return _score(1 - IRONIC / 2)
-
-
 def _score(clear: float) -> float:
+    """The best score, from the best accuracy on the clear utterances."""
     return clear * (1 - VAGUE) + VAGUE / len(CLASSES)
 
 
 def design(seed: int = 0, utterances: int = UTTERANCES) -> list[dict[str, str]]:
-    """The rows of the annotation: who says what how, in the order of sessions, dialogues and turns."""
+    """The rows of the annotation, in the order of sessions, dialogues and turns.
+
+    Raises:
+        UsageError: Fewer than 1 utterance.
+    """
     if utterances < 1:
-        raise UsageError(f"a synthetic corpus of {utterances} utterances cannot be made; ask for 1 or more")
+        raise UsageError(f"a synthetic corpus of {utterances} utterances cannot be made; expected 1 or more")
     rows = []
-    for who, speaker in enumerate(SPEAKERS):
-        count = len(range(who, utterances, len(SPEAKERS)))
-        rng = np.random.default_rng((seed, who))
+    for index, speaker in enumerate(SPEAKERS):
+        count = len(range(index, utterances, len(SPEAKERS)))
+        rng = np.random.default_rng((seed, index))
         for turn, j in enumerate(rng.permutation(count)):
-            latent = _latent(who, int(j))
-            word = str(rng.choice(_WORDS[latent["wording"]]))
+            hidden = _hidden(index, int(j))
+            word = str(rng.choice(_WORDS[hidden["wording"]]))
             text = str(rng.choice(_TEMPLATES)).format(thing=rng.choice(_THINGS), word=word)
-            place = 2 * turn + who % 2
+            place = 2 * turn + index % 2
             dialogue = f"s{speaker[1]}_d{place // TURNS + 1:02d}"
             key = f"{dialogue}_t{place % TURNS:02d}"
             rows.append(
@@ -117,26 +117,26 @@ def design(seed: int = 0, utterances: int = UTTERANCES) -> list[dict[str, str]]:
                     "session": speaker[1],
                     "dialogue": dialogue,
                     "turn": str(place % TURNS),
-                    **latent,
+                    **hidden,
                 }
             )
     return sorted(rows, key=lambda row: row["id"])
 
 
-def _latent(who: int, j: int) -> dict[str, str]:
+def _hidden(speaker: int, j: int) -> dict[str, str]:
     """The hidden variables and the label of a speaker's j-th utterance; shares are exact over 80 of each speaker."""
     keys = list(CLASSES)
     arousal, wording = keys[j % 4]
     block = j // 4 % 20
     ironic = block % 4 == 0
-    # a quarter of the speakers are vague where they are ironic, so that vagueness does not depend on irony
-    vague = block == (0 if who % 4 == 0 else 1)
+    # for a quarter of the speakers, vague utterances are ironic ones, so that vagueness does not depend on irony
+    vague = block == (0 if speaker % 4 == 0 else 1)
     polarity = wording if not ironic else {"good": "bad", "bad": "good"}[wording]
     label = keys.index((arousal, polarity))
     if vague:
-        # One class keeps its label, the other three pass theirs on in a ring: whatever the class, arousal and polarity
-        # are then each hit half the time and both a quarter of the time, as by an even draw.
-        ring = [k for k in range(4) if k != who % 4]
+        # One class keeps its label, the other three exchange theirs in a ring: for every class, arousal and polarity
+        # are then each right half the time and both a quarter of the time, as in a uniform draw.
+        ring = [k for k in range(4) if k != speaker % 4]
         label = ring[ring.index(label) - 1] if label in ring else label
     return {
         "arousal": arousal,
@@ -148,31 +148,31 @@ def _latent(who: int, j: int) -> dict[str, str]:
 
 
 def write_synthetic(root: Path, seed: int = 0, utterances: int = UTTERANCES) -> None:
-    """Write the corpus: `wav/*.wav` (16 kHz, 16 bit, mono), then `synthetic.csv`, which makes it complete.
+    """Write the corpus: `wav/*.wav` (16 kHz, 16 bit, mono), then `synthetic.csv`, which marks it as complete.
 
     Args:
-        root: The folder to write to; it is made where it is absent.
-        seed: Another seed is another corpus of the same design.
-        utterances: The expected counts of protocol synthetic4 hold for 1920.
+        root: The folder to write to; created when it is missing.
+        seed: Another seed gives another corpus of the same design.
+        utterances: Their number; the expected counts of protocol synthetic4 are for 1920.
     """
     rows = design(seed, utterances)
     (root / "wav").mkdir(parents=True, exist_ok=True)
     for row, clip in zip(rows, speak([_delivery(row, seed) for row in rows]), strict=True):
         _write_wav(root / row["audio"], clip)
-    part = root / (ANNOTATION + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    partial = root / (ANNOTATION + ".part")
+    with partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(root / ANNOTATION)
+    partial.replace(root / ANNOTATION)
 
 
 def _delivery(row: dict[str, str], seed: int) -> Delivery:
-    who = SPEAKERS.index(row["speaker"])
-    woman = row["speaker"].endswith("a")
+    speaker = SPEAKERS.index(row["speaker"])
+    female = row["speaker"].endswith("a")
     return Delivery(
-        pitch=(190.0 if woman else 110.0) * (0.94 + 0.04 * (who // 2)),
-        tract=(1.15 if woman else 1.0) * (0.97 + 0.02 * (who // 2)),
+        pitch=(190.0 if female else 110.0) * (0.94 + 0.04 * (speaker // 2)),
+        tract=(1.15 if female else 1.0) * (0.97 + 0.02 * (speaker // 2)),
         high=row["arousal"] == "high",
         ironic=row["irony"] == "yes",
         noise_db=-58.0 + 2 * int(row["session"]),
@@ -190,7 +190,7 @@ def _write_wav(path: Path, clip: NDArray[np.int16]) -> None:
 
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every row of `synthetic.csv`, in its order."""
-    fields: list[dict[str, Any]] = [row for _, row in csv_rows(root / ANNOTATION, COLUMNS)]
+    rows: list[dict[str, Any]] = [row for _, row in csv_rows(root / ANNOTATION, COLUMNS)]
     hidden = ("arousal", "wording", "irony", "vague")
     utterances = [
         Utterance(
@@ -198,15 +198,15 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
             turn=int(row["turn"]),
             extra={k: row[k] for k in hidden},
         )
-        for row in fields
+        for row in rows
     ]
-    return settled("synthetic", "synthetic-1", root, utterances)
+    return build_manifest("synthetic", "synthetic-1", root, utterances)
 
 
 SYNTHETIC = Corpus(
     name="synthetic",
-    description="Synthetic speech-like audio and template sentences with known best scores, made by emofuse",
-    page="made on the spot by `emofuse demo`",
+    description="Synthetic speech-like audio and template sentences with known best scores, generated by emofuse",
+    page="generated by `emofuse demo`",
     layout=f"{ANNOTATION} and wav/, as `emofuse demo` writes them",
     looks_like=lambda root: (root / ANNOTATION).is_file(),
     read=read,

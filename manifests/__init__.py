@@ -1,1 +1,1 @@
-"""What an utterance is (`schema`) and what a task is (`protocol`, with one TOML file per task)."""
+"""Utterances and manifests (`schema`), tasks (`protocol`, one TOML file per task), folds and scores."""

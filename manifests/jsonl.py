@@ -1,6 +1,6 @@
-"""A manifest as a file, written whole, read with every mistake named.
+"""Manifest files: written atomically, and read with every mistake reported.
 
-JSON Lines: one header row (corpus, reader version, counts), then one row per utterance, then one per excluded item.
+JSON Lines: a header row (corpus, reader version, counts), then one row per utterance, then one per excluded item.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emofuse.common.disk.files import put
-from emofuse.common.errors import UsageError, complain
-from emofuse.manifests.schema import Excluded, Manifest, Utterance, line_of, record_of
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.errors import UsageError, raise_problems
+from emofuse.manifests.schema import Excluded, Manifest, Utterance, json_line, to_record
 
 SCHEMA_VERSION = 1
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest as JSON Lines; the file appears whole or not at all."""
+    """Write a manifest as JSON Lines, atomically."""
     header = {
         "emofuse-manifest": SCHEMA_VERSION,
         "corpus": manifest.corpus,
@@ -27,34 +27,62 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "utterances": len(manifest.utterances),
         "excluded": len(manifest.excluded),
     }
-    rows = [record_of(u) for u in manifest.utterances] + [{"excluded": True, **record_of(e)} for e in manifest.excluded]
+    rows = [to_record(u) for u in manifest.utterances] + [{"excluded": True, **to_record(e)} for e in manifest.excluded]
     path.parent.mkdir(parents=True, exist_ok=True)
-    put(path, "".join(line_of(r) + "\n" for r in [header, *rows]).encode())
+    write_atomically(path, "".join(json_line(r) + "\n" for r in [header, *rows]).encode())
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read what `write_manifest` wrote.
 
     Raises:
-        UsageError: The file is absent, is no manifest, is too new, or its rows are wrong (all named).
+        UsageError: The file is missing, is not a manifest, has a newer version, or has wrong rows (all are listed).
     """
+    rows = _json_rows(path)
+    header = rows.pop(0) if rows else {}
+    _check_header(path, header)
+    problems: list[str] = []
+    utterances = [parse_record(Utterance, r, problems) for r in rows if not r.get("excluded")]
+    excluded_rows = [{k: v for k, v in r.items() if k != "excluded"} for r in rows if r.get("excluded")]
+    excluded = [parse_record(Excluded, r, problems) for r in excluded_rows]
+    raise_problems(problems, f"{path} has wrong rows")
+    manifest = Manifest(
+        corpus=str(header.get("corpus")),
+        reader=str(header.get("reader")),
+        utterances=tuple(u for u in utterances if u),
+        excluded=tuple(e for e in excluded if e),
+    )
+    counts = (len(manifest.utterances), len(manifest.excluded))
+    declared = (header.get("utterances"), header.get("excluded"))
+    if counts != declared:
+        raise UsageError(
+            f"{path} declares {declared} utterances and excluded items but holds {counts}: it was cut or edited"
+        )
+    return manifest
+
+
+def _json_rows(path: Path) -> list[dict[str, Any]]:
+    """The JSON object of each line."""
     if not path.is_file():
         raise UsageError(f"no manifest at {path}")
-    rows: list[dict[str, Any]] = []
     try:
-        # not splitlines(): a text may hold line separators other than \n
+        # not splitlines(): a text may contain line separators other than \n
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # also a number of 5000 digits
+        except (ValueError, RecursionError) as error:  # ValueError also for a number of 5000 digits
             raise UsageError(f"{path}:{number} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise UsageError(f"{path}:{number} holds {type(row).__name__}, expected one JSON object per line")
         rows.append(row)
-    header = rows.pop(0) if rows else {}
+    return rows
+
+
+def _check_header(path: Path, header: Mapping[str, Any]) -> None:
     version = header.get("emofuse-manifest")
     if version is None:
         raise UsageError(f"{path} has no header row; a manifest's first line names corpus, reader and counts")
@@ -63,36 +91,26 @@ def read_manifest(path: Path) -> Manifest:
     if version > SCHEMA_VERSION:
         raise UsageError(f"{path} has manifest version {version}, newer than {SCHEMA_VERSION}: update emofuse")
     for key in ("corpus", "reader"):
-        said = str(header.get(key))
-        if any("\ud800" <= c <= "\udfff" for c in said):  # half a character
-            raise UsageError(f"{path} has {key} {said!r:.200}, expected text")
-    problems: list[str] = []
-    utterances = [parse(Utterance, r, problems) for r in rows if not r.get("excluded")]
-    excluded = [
-        parse(Excluded, {k: v for k, v in r.items() if k != "excluded"}, problems) for r in rows if r.get("excluded")
-    ]
-    complain(problems, f"{path} has wrong rows")
-    manifest = Manifest(
-        corpus=str(header.get("corpus")),
-        reader=str(header.get("reader")),
-        utterances=tuple(u for u in utterances if u),
-        excluded=tuple(e for e in excluded if e),
-    )
-    found = (len(manifest.utterances), len(manifest.excluded))
-    declared = (header.get("utterances"), header.get("excluded"))
-    if found != declared:
-        raise UsageError(
-            f"{path} declares {declared} utterances and excluded items but holds {found}: it was cut or edited"
-        )
-    return manifest
+        value = str(header.get(key))
+        if any("\ud800" <= c <= "\udfff" for c in value):  # half a surrogate pair
+            raise UsageError(f"{path} has {key} {value!r:.200}, expected text")
 
 
 T = TypeVar("T", Utterance, Excluded)
 _CASTS: dict[str, Callable[[Any], Any]] = {"start": float, "end": float, "seconds": float, "turn": int}
 
 
-def parse(kind: type[T], record: Mapping[str, Any], problems: list[str]) -> T | None:
-    """Build a record from untrusted values; what is wrong with it is appended to `problems`."""
+def parse_record(kind: type[T], record: Mapping[str, Any], problems: list[str]) -> T | None:
+    """Build an utterance or excluded item from untrusted values.
+
+    Args:
+        kind: `Utterance` or `Excluded`.
+        record: The values by field name.
+        problems: A line is appended for a wrong record.
+
+    Returns:
+        The item; None for a wrong record.
+    """
     known = {f.name for f in fields(kind)}
     where = str(record.get("id", "row without id"))
     unknown = sorted(set(record) - known)
@@ -102,21 +120,31 @@ def parse(kind: type[T], record: Mapping[str, Any], problems: list[str]) -> T | 
     values: dict[str, Any] = {}
     for key, value in record.items():
         try:
-            if key == "extra":
-                if not isinstance(value, Mapping):
-                    raise TypeError
-                values[key] = {str(k): v if isinstance(v, int | float) else str(v) for k, v in value.items()}
-            elif key in _CASTS:
-                values[key] = _CASTS[key](value)
-            elif isinstance(value, str):
-                values[key] = value
-            else:
-                raise TypeError
-            json.dumps(value, ensure_ascii=False).encode()
-        except (TypeError, ValueError, OverflowError):  # half a surrogate pair among them, which no file can hold
+            values[key] = _parse_value(key, value)
+        except (TypeError, ValueError, OverflowError):
             problems.append(f"{where}: {key} is {value!r:.200}")
             return None
     if "id" not in values or (kind is Excluded and "reason" not in values):
         problems.append(f"{where}: incomplete row")
         return None
     return kind(**values)
+
+
+def _parse_value(key: str, value: Any) -> Any:
+    """The value of one field.
+
+    Raises:
+        TypeError, ValueError, OverflowError: It is of a wrong type, or holds half a surrogate pair, which no file can.
+    """
+    if key == "extra":
+        if not isinstance(value, Mapping):
+            raise TypeError
+        parsed: Any = {str(k): v if isinstance(v, int | float) else str(v) for k, v in value.items()}
+    elif key in _CASTS:
+        parsed = _CASTS[key](value)
+    elif isinstance(value, str):
+        parsed = value
+    else:
+        raise TypeError
+    json.dumps(value, ensure_ascii=False).encode()
+    return parsed

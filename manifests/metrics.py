@@ -1,4 +1,4 @@
-"""Scores: WA, UA and F1 by scikit-learn, and what their confidence interval is by a bootstrap over dialogues."""
+"""Scores: WA, UA and F1 from scikit-learn, and their confidence intervals from a bootstrap over dialogues."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+METRICS = {
+    "wa": "WA, accuracy over all utterances",
+    "ua": "UA, mean of the per-class recalls",
+    "wf1": "W-F1, F1 per class weighted by its number of utterances",
+    "macro_f1": "macro F1, unweighted mean of F1 per class",
+    "micro_f1": "micro F1, equal to accuracy where each utterance has one label",
+}
+"""Metric -> its definition; `scores` computes them."""
 
 Labels = NDArray[np.int64]
 Confusion = NDArray[np.int64]
@@ -17,7 +26,11 @@ LEVEL = 0.95
 def scores(labels: Labels, predictions: Labels) -> dict[str, float]:
     """wa, ua, wf1, macro_f1 and micro_f1, each in 0..1.
 
-    UA is the mean recall over the classes that occur among `labels`; the F1 means run over those that occur at all.
+    UA averages recall over the classes among `labels`; the F1 scores average over those among labels or predictions.
+
+    Args:
+        labels: True class numbers [n].
+        predictions: Predicted class numbers [n].
     """
     from sklearn.metrics import accuracy_score, f1_score, recall_score
 
@@ -40,23 +53,23 @@ def confusion(labels: Labels, predictions: Labels, classes: int) -> Confusion:
 
 
 def recalls(matrix: Confusion) -> list[float | None]:
-    """Recall of each class; none for a class that does not occur."""
+    """Recall of each class; None for a class without utterances."""
     return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
 
 
 def scores_of(matrices: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     """`scores` from confusion matrices [R, C, C], for many resamples at once."""
     hit = np.diagonal(matrices, axis1=1, axis2=2).astype(np.float64)
-    true, said = matrices.sum(2), matrices.sum(1)
+    true, predicted = matrices.sum(2), matrices.sum(1)
     total = np.maximum(true.sum(1), 1)
     recall = np.divide(hit, true, out=np.zeros_like(hit), where=true > 0)
-    f1 = np.divide(2 * hit, true + said, out=np.zeros_like(hit), where=true + said > 0)
+    f1 = np.divide(2 * hit, true + predicted, out=np.zeros_like(hit), where=true + predicted > 0)
     accuracy = hit.sum(1) / total
     return {
         "wa": accuracy,
         "ua": recall.sum(1) / np.maximum((true > 0).sum(1), 1),
         "wf1": (f1 * true).sum(1) / total,
-        "macro_f1": f1.sum(1) / np.maximum((true + said > 0).sum(1), 1),
+        "macro_f1": f1.sum(1) / np.maximum((true + predicted > 0).sum(1), 1),
         "micro_f1": accuracy,
     }
 
@@ -64,19 +77,22 @@ def scores_of(matrices: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
 def intervals(
     labels: Labels, predictions: Labels, classes: int, units: Sequence[str], seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap intervals at 95 %: whole units (dialogues) are drawn with replacement, 2000 times.
+    """95 % percentile bootstrap intervals: whole units (dialogues) are drawn with replacement, 2000 times.
 
     Args:
-        predictions: [n], or [S, n] of S seeds, whose scores are averaged in each resample.
+        labels: True class numbers [n].
+        predictions: Predicted class numbers [n], or [S, n] of S seeds, whose scores are averaged in each resample.
+        classes: The number of classes.
         units: The unit of each utterance; utterances of one dialogue are not independent, so they are drawn together.
+        seed: Seed of the draws.
     """
     _, unit = np.unique(np.asarray(units), return_inverse=True)
     count = int(unit.max()) + 1
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     resampled = []
-    for found in np.atleast_2d(predictions):
+    for predicted in np.atleast_2d(predictions):
         cells = np.zeros((count, classes**2), np.int64)
-        np.add.at(cells, (unit, labels * classes + found), 1)
+        np.add.at(cells, (unit, labels * classes + predicted), 1)
         resampled.append(scores_of((draws @ cells).reshape(RESAMPLES, classes, classes)))
     edges = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     mean = {name: np.mean([r[name] for r in resampled], axis=0) for name in resampled[0]}
@@ -88,7 +104,7 @@ def _quantiles(values: Mapping[str, NDArray[np.float64]], edges: list[float]) ->
 
 
 def mean_and_deviation(rows: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Per score: mean over rows (folds, seeds) and sample deviation (n - 1), none for a single row."""
+    """Per score: mean over rows (folds, seeds) and sample standard deviation (n - 1), None for a single row."""
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     mean = {name: float(v.mean()) for name, v in table.items()}
     return mean, {name: float(v.std(ddof=1)) if len(v) > 1 else None for name, v in table.items()}

@@ -1,233 +1,187 @@
-"""Tasks: everything that a paper's sentence "we use ..." says, as one TOML file per task beside this module.
-
-A protocol names the corpus (or several, which are trained on together and may be tested on another one), the classes,
-which labels map to them, what forms a fold (session, speaker, official split), the metrics, and the counts that must
-come out.
-"""
+"""A task: the record of a protocol file, and the class and the group that it gives an utterance."""
 
 from __future__ import annotations
 
-import tomllib
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from emofuse.common.errors import UnknownNameError, UsageError, complain
-from emofuse.common.registry import Registry
-from emofuse.common.shapes import misshapen
-from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
-from emofuse.manifests.task import GROUPINGS, HELD_OUT, METRICS, SPLITS, Expected, Joint, Protocol
+from emofuse.common.errors import UsageError
+from emofuse.manifests.joint import corpus_of
+from emofuse.manifests.schema import Utterance
 
-__all__ = [
-    "GROUPINGS", "METRICS", "SPLITS", "Expected", "Joint", "Protocol",
-    "default_for", "load", "names", "names_for", "parse",
-]  # fmt: skip
+HOLD_OUT_KEYS = ("session", "speaker", "dialogue", "sentence")
+"""The attributes of an utterance that train, validation and test may be kept disjoint by."""
+GROUPINGS = (*HOLD_OUT_KEYS, "split")
+"""The attributes that folds may be formed by."""
+SPLITS = ("train", "dev", "test")
 
 
-FILES: Registry[Path] = Registry("protocol", "emofuse.protocols", Path)
-"""Name -> TOML file; another package's entry point names a `pathlib.Path`."""
-for _path in sorted(Path(__file__).parent.glob("*.toml")):
-    FILES.add(_path.stem, "", _path)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedCounts:
+    """The counts that the corpus must have."""
+
+    total: int
+    classes: Mapping[str, int]
+    folds: Mapping[str, int]
+    """Utterances tested by each fold, or in each split, or, with a test corpus, in train, validation and test."""
+    without_audio: tuple[str, ...] = ()
+    """Ids known to have no usable audio in the release."""
+    corpora: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Corpus -> class -> utterances, of a protocol over several corpora."""
 
 
-def names(corpus: str | None = None) -> list[str]:
-    """The protocols there are, or those of one corpus."""
-    every = FILES.names()
-    return every if corpus is None else [n for n in every if load(n).corpus == corpus]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointCorpora:
+    """The settings of a protocol over several corpora; names carry their corpus: `iemocap:1`."""
+
+    by: Mapping[str, str]
+    """Training corpus -> what its folds hold out: session, speaker or dialogue."""
+    disjoint: Mapping[str, tuple[str, ...]]
+    """Corpus -> the attributes by which train, validation and test must be disjoint."""
+    test_corpus: str | None = None
+    """The corpus that alone is tested; None means that the folds test the training corpora."""
+    test_split: str | None = None
+    """The official split of it that is tested; None means all of it."""
+    validation: tuple[str, ...] = ()
+    """The groups of the training corpora that select the checkpoint, where another corpus is tested."""
 
 
-def names_for(corpora: Sequence[str], test_corpus: str | None) -> list[str]:
-    """The protocols that are trained on just these corpora and tested on that one (none: on the same)."""
-    every = {n: load(n) for n in names()}
-    return [n for n, p in every.items() if sorted(p.corpora) == sorted(corpora) and p.test_corpus == test_corpus]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """One task on one corpus or on several joined corpora."""
 
+    name: str
+    corpus: str
+    """The corpus, or the training corpora joined by `+`."""
+    source: str
+    """The paper of the task. Part of a run's identity like every field: changing it changes the default run folder."""
+    classes: tuple[str, ...]
+    """The classes, in the order of the logits."""
+    labels: Mapping[str, str]
+    """The corpus's own label -> class; other labels are not part of the task."""
+    label_field: str
+    """Where the label is: `label`, or a key of `Utterance.extra` such as `sentiment`."""
+    fold_by: str
+    """What a fold holds out: session, speaker, dialogue or sentence; `split` means the official train, dev and test,
+    `group` is for several corpora."""
+    fold_groups: tuple[tuple[str, ...], ...]
+    """Values of `fold_by` that are held out together; empty means each value alone."""
+    disjoint: tuple[str, ...]
+    """The attributes by which train, validation and test must be disjoint."""
+    metrics: tuple[str, ...]
+    """In the order of tables; the first one selects the checkpoint on validation."""
+    expected: ExpectedCounts | None
+    joint: JointCorpora | None = None
+    """Only of a protocol over several corpora."""
+    fold_parts: int = 0
+    """The number of groups that a hash distributes the values over; 0 means groups by `fold_groups` or by value."""
 
-@cache
-def load(name: str) -> Protocol:
-    """A protocol by name, or from a TOML file of one's own by its path.
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The training corpora."""
+        return tuple(self.joint.by) if self.joint else (self.corpus,)
 
-    Raises:
-        UnknownNameError: No such protocol; lists the valid ones.
-        UsageError: The file is wrong; lists every mistake.
-    """
-    if not name.endswith(".toml") and name not in FILES:
-        raise UnknownNameError("protocol", name, names(), "A task of your own: --protocol PATH.toml.")
-    path = Path(name) if name.endswith(".toml") else FILES[name]
-    if not path.is_file():
-        raise UsageError(f"no protocol file {path}; those that come with emofuse: {', '.join(names())}")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-    return parse(path.stem if name.endswith(".toml") else name, raw)
+    @property
+    def test_corpus(self) -> str | None:
+        """The corpus that is tested but not trained on, if any."""
+        return self.joint.test_corpus if self.joint else None
 
+    @property
+    def grouping(self) -> str:
+        """What forms the folds, as text (also the `by` of fine-tuned checkpoints)."""
+        if self.joint is None:
+            return f"{self.fold_by}, in {self.fold_parts} parts" if self.fold_parts else self.fold_by
+        return " and ".join(f"{by} of {corpus}" for corpus, by in self.joint.by.items())
 
-def default_for(corpus: str) -> Protocol:
-    """The protocol that a corpus is fitted with when none is named."""
-    of_corpus = [load(n) for n in names(corpus)]
-    if not of_corpus:
-        raise UsageError(
-            f"no protocol for corpus {corpus!r} comes with emofuse; write one: --protocol PATH.toml (docs/protocols.md)"
+    @property
+    def validated_on(self) -> str:
+        """What selects the checkpoint, as text."""
+        if self.test_corpus:
+            assert self.joint is not None
+            return ", ".join(self.joint.validation)
+        if self.fold_by == "split":
+            return "the official dev split"
+        return f"the next {f'part of {self.fold_by}s' if self.fold_parts else self.fold_by} in turn"
+
+    def class_of(self, utterance: Utterance) -> str | None:
+        """The utterance's class in this task; None where it is not part of the task."""
+        label = utterance.label if self.label_field == "label" else utterance.extra.get(self.label_field)
+        if self.joint and self.joint.test_split and self.is_test_only(utterance):
+            label = label if utterance.split == self.joint.test_split else None
+        return self.labels.get(str(label)) if label is not None else None
+
+    def is_test_only(self, utterance: Utterance) -> bool:
+        """Whether an utterance belongs to a corpus that is never trained on."""
+        return self.test_corpus is not None and corpus_of(utterance.id) == self.test_corpus
+
+    def fold_value(self, utterance: Utterance) -> str | None:
+        """The session, speaker, dialogue, sentence or split that decides an utterance's group."""
+        by = self.joint.by.get(corpus_of(utterance.id)) if self.joint else self.fold_by
+        value: str | None = getattr(utterance, by) if by else None
+        return value
+
+    def group_of(self, utterance: Utterance) -> str:
+        """The group of an utterance: the fold that tests it, or its split, or its side.
+
+        Raises:
+            UsageError: The utterance has no value for what forms the folds, or one of no group.
+        """
+        if self.is_test_only(utterance):
+            return "test"
+        value = self.fold_value(utterance)
+        if value is None:
+            raise UsageError(
+                f"{utterance.id} has no {self.fold_by}, but protocol {self.name} forms its folds by {self.grouping}"
+            )
+        if self.joint and self.joint.test_corpus:
+            return "validation" if value in self.joint.validation else "train"
+        if self.fold_parts:
+            return str(1 + int(hashlib.sha256(value.encode()).hexdigest(), 16) % self.fold_parts)
+        for group in self.fold_groups:
+            if value in group:
+                return "+".join(group)
+        if self.fold_groups:
+            raise UsageError(f"{utterance.id}: {self.fold_by} {value!r} is in none of protocol {self.name}'s groups")
+        return value
+
+    def counts(self, utterances: Sequence[Utterance]) -> list[tuple[str, Mapping[str, int], Mapping[str, int]]]:
+        """The counts of the task's utterances: what is counted, the counts found, and the expected ones."""
+        if self.expected is None:
+            return []
+        counted: list[tuple[str, Mapping[str, int], Mapping[str, int]]] = [
+            ("utterances", {"in all": len(utterances)}, {"in all": self.expected.total})
+        ]
+        for corpus, classes in self.expected.corpora.items():
+            present = Counter(str(self.class_of(u)) for u in utterances if corpus_of(u.id) == corpus)
+            counted.append((f"{corpus} class", present, classes))
+        if not self.expected.corpora:
+            counted.append(("class", Counter(str(self.class_of(u)) for u in utterances), self.expected.classes))
+        counted.append((self.fold_by, Counter(self.group_of(u) for u in utterances), self.expected.folds))
+        return [(kind, present, expected) for kind, present, expected in counted if expected]
+
+    def differences(self, utterances: Sequence[Utterance], available: set[str] | None = None) -> list[str]:
+        """Where the counts of the task differ from the expected ones, one line with both numbers each.
+
+        Args:
+            utterances: The utterances of the task (those with a class).
+            available: The ids that have every feature in use; None means all. Known gaps of the release count too.
+        """
+        return [
+            f"{kind} {key}: found {have.get(key, 0)}, expected {want.get(key, 0)}"
+            for kind, have, want in self.counts(self._utterances_to_count(utterances, available))
+            for key in sorted({*have, *want})
+            if have.get(key, 0) != want.get(key, 0)
+        ]
+
+    def largest_difference(self, utterances: Sequence[Utterance], available: set[str] | None = None) -> int:
+        """The largest difference of any count from the expected one (the total, a class, a fold); as `differences`."""
+        counted = self.counts(self._utterances_to_count(utterances, available))
+        return max(
+            (abs(have.get(k, 0) - want.get(k, 0)) for _, have, want in counted for k in {*have, *want}), default=0
         )
-    preferred = {"iemocap": "iemocap4", "meld": "meld7", "ravdess": "ravdess8", "savee": "savee7"}.get(corpus)
-    return load(preferred) if preferred else of_corpus[0]
 
-
-# What a protocol's tables hold: [str] is a list of texts, [[str]] a list of such lists, {str: str} a table of texts.
-_SHAPE: dict[str, Any] = {
-    "corpus": str,
-    "source": str,
-    "classes": [str],
-    "label_field": str,
-    "labels": {str: str},
-    "metrics": [str],
-    "folds": {"by": str, "groups": [[str]], "parts": int, "disjoint": [str]},
-    "expected": {"total": int, "classes": {str: int}, "folds": {str: int}, "without_audio": [str]},
-}
-_JOINT: dict[str, Any] = {
-    "corpora": [str],
-    "test_corpus": str,
-    "test_split": str,
-    "source": str,
-    "classes": [str],
-    "labels": {str: {str: str}},
-    "metrics": [str],
-    "folds": {"by": {str: str}, "groups": [[str]], "validation": [str], "disjoint": {str: [str]}},
-    "expected": {"total": int, "classes": {str: {str: int}}, "folds": {str: int}, "without_audio": [str]},
-}
-_NEEDED = ("source", "classes", "metrics", "folds")
-
-
-def parse(name: str, raw: Mapping[str, Any]) -> Protocol:
-    """Build a protocol from its TOML tables.
-
-    Raises:
-        UsageError: Lists what has the wrong shape; where all have the right one, what does not fit together.
-    """
-    several = "corpora" in raw
-    needed = ("corpora" if several else "corpus", *_NEEDED)
-    complain(
-        [f"{key!r} is missing" for key in needed if key not in raw]
-        + misshapen(dict(raw), _JOINT if several else _SHAPE),
-        f"protocol {name} is wrong",
-    )
-    joint, problems = _joint(raw) if several else (None, [])
-    classes, folds, expected = tuple(raw["classes"]), raw["folds"], raw.get("expected")
-    labels = _joined_labels(raw) if several else raw.get("labels") or {c: c for c in classes}
-    groups, by = folds.get("groups", []), "group" if several else folds.get("by")
-    disjoint = () if several else tuple(folds.get("disjoint", (by,) if by in HELD_OUT else ()))
-    problems += [f"{key} is empty" for key in ("classes", "metrics") if not raw[key]]
-    problems += _twice(classes, "class") + _twice([v for g in groups for v in g], "folds.groups:")
-    problems += [f"label {k!r} maps to {v!r}, which is no class" for k, v in labels.items() if v not in classes]
-    problems += [f"class {c!r} has no label" for c in classes if c not in labels.values()]
-    problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in raw["metrics"] if m not in METRICS]
-    if not several and by not in GROUPINGS:
-        problems.append(f"folds.by is {by!r}; valid: {', '.join(GROUPINGS)}")
-    if "parts" in folds and (folds["parts"] < 2 or "groups" in folds or by == "split"):
-        problems.append(f"folds.parts is {folds['parts']}; expected at least 2, no groups beside it, no official split")
-    apart = dict.fromkeys(k for keys in (joint.disjoint.values() if joint else [disjoint]) for k in keys)
-    problems += [f"folds.disjoint names {d!r}; valid: {', '.join(HELD_OUT)}" for d in apart if d not in HELD_OUT]
-    counts = None if expected is None else _counts(expected, several)
-    if expected is not None and counts is not None:
-        problems += [] if "total" in expected else ["'expected.total' is missing"]
-        problems += [f"expected.classes names {c!r}, no class" for c in counts.classes if c not in classes]
-    complain(problems, f"protocol {name} is wrong")
-    return Protocol(
-        name=name,
-        corpus="+".join(raw["corpora"]) if several else raw["corpus"],
-        source=raw["source"],
-        classes=classes,
-        labels=labels,
-        label_field=raw.get("label_field", "label"),
-        fold_by=by,
-        fold_groups=tuple(tuple(g) for g in groups),
-        disjoint=disjoint,
-        metrics=tuple(raw["metrics"]),
-        expected=counts,
-        joint=joint,
-        fold_parts=folds.get("parts", 0),
-    )
-
-
-def _counts(expected: Mapping[str, Any], several: bool) -> Expected:
-    classes = expected.get("classes", {})
-    total: Counter[str] = Counter()
-    for own in classes.values() if several else [classes]:
-        total.update(own)
-    return Expected(
-        total=expected.get("total", 0),
-        classes=dict(total),
-        folds=expected.get("folds", {}),
-        without_audio=tuple(expected.get("without_audio", ())),
-        corpora=classes if several else {},
-    )
-
-
-def _joined_labels(raw: Mapping[str, Any]) -> dict[str, str]:
-    """Each corpus's labels under joined names; a corpus without a table has the classes themselves."""
-    own, same = raw.get("labels", {}), {c: c for c in raw["classes"]}
-    return {joined_name(corpus, k): v for corpus in _every(raw) for k, v in own.get(corpus, same).items()}
-
-
-def _every(raw: Mapping[str, Any]) -> list[str]:
-    return [*raw["corpora"], *([raw["test_corpus"]] if "test_corpus" in raw else [])]
-
-
-def _joint(raw: Mapping[str, Any]) -> tuple[Joint, list[str]]:
-    """What only a protocol over several corpora says, and what is wrong with it."""
-    corpora, test, folds, every = raw["corpora"], raw.get("test_corpus"), raw["folds"], _every(raw)
-    by, disjoint, validation = folds.get("by", {}), folds.get("disjoint", {}), folds.get("validation", [])
-    problems = _twice(every, "corpus")
-    problems += [f"corpus {c!r}: '{SEPARATOR}' and '+' join names" for c in every if SEPARATOR in c or "+" in c]
-    if len(corpora) < (1 if test else 2):
-        problems.append("corpora names fewer than two, and there is no test_corpus; one alone is `corpus = ...`")
-    tables = {
-        "labels": (raw.get("labels", {}), every),
-        "folds.by": (by, corpora),
-        "folds.disjoint": (disjoint, corpora),
-        "expected.classes": (raw.get("expected", {}).get("classes", {}), every),
-    }
-    problems += [
-        f"{key} names corpus {c!r}; valid: {', '.join(valid)}"
-        for key, (table, valid) in tables.items()
-        for c in table
-        if c not in valid
-    ]
-    problems += [
-        f"folds.by.{c} is {by.get(c)!r}; valid: {', '.join(HELD_OUT[:3])}"
-        for c in corpora
-        if by.get(c) not in HELD_OUT[:3]
-    ]
-    held = {"folds.groups": [v for g in folds.get("groups", []) for v in g], "folds.validation": validation}
-    problems += [
-        f"{key} names {v!r}, which is no CORPUS{SEPARATOR}VALUE of {' or '.join(corpora)}"
-        for key, values in held.items()
-        for v in values
-        if SEPARATOR not in v or corpus_of(v) not in corpora
-    ]
-    if test is None:
-        alone = {"test_split": "test_split" in raw, "folds.validation": "validation" in folds}
-        problems += [f"{key} needs a test_corpus" for key, given in alone.items() if given]
-    else:
-        problems += [] if validation else ["folds.validation is missing: what of the training corpora selects"]
-        problems += ["folds.groups has no effect where another corpus is tested"] if "groups" in folds else []
-        labels = _joined_labels(raw)
-        trained = {v for k, v in labels.items() if corpus_of(k) != test}
-        tested = dict.fromkeys(v for k, v in labels.items() if corpus_of(k) == test)
-        problems += [f"class {c!r} is tested but never trained" for c in tested if c not in trained]
-    if raw.get("test_split", "test") not in SPLITS:
-        problems.append(f"test_split is {raw['test_split']!r}; valid: {', '.join(SPLITS)}")
-    usual = {c: (by[c],) if by.get(c) in HELD_OUT[:3] else () for c in corpora}
-    return Joint(
-        by={c: by.get(c, "") for c in corpora},
-        disjoint={c: tuple(disjoint.get(c, usual[c])) for c in corpora} | ({test: ()} if test else {}),
-        test_corpus=test,
-        test_split=raw.get("test_split"),
-        validation=tuple(validation),
-    ), problems
-
-
-def _twice(values: Sequence[str], what: str) -> list[str]:
-    return [f"{what} {v!r} is named {n} times" for v, n in Counter(values).items() if n > 1]
+    def _utterances_to_count(self, utterances: Sequence[Utterance], available: set[str] | None) -> list[Utterance]:
+        gaps = set(self.expected.without_audio) if self.expected else set()
+        return [u for u in utterances if available is None or u.id in available or u.id in gaps]

@@ -1,6 +1,6 @@
-"""Utterances and manifests: what a corpus reader yields and what a store carries (as a file: `manifests/jsonl.py`).
+"""Utterances and manifests: the result of a corpus reader, kept in every store (as a file: `manifests/jsonl.py`).
 
-Whatever is left out of a corpus is listed with its reason, never dropped silently.
+Every item that is left out of a corpus is listed with its reason.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 import xxhash
 
-from emofuse.common.errors import complain
+from emofuse.common.errors import raise_problems
 
+Modality = Literal["audio", "text"]
+"""What an encoder reads and a feature is computed from."""
 ASR = "asr"
-"""The kind of a text that a speech recogniser wrote."""
+"""The `text_kind` of a text written by a speech recogniser."""
 WITHDRAWN = "withdrawn"
-"""Why an utterance is excluded whose speaker took back the consent; no later reading of the corpus adds it again."""
-OF_TEXT = ("text_digest", "sentence_digest", "text_kind", "text_source")
-"""What an utterance says of its text; gone with it."""
+"""The reason of an utterance whose speaker withdrew consent; reading the corpus again does not restore it."""
+TEXT_FIELDS = ("text_digest", "sentence_digest", "text_kind", "text_source")
+"""The fields that describe the text of an utterance; removed together with it."""
 Extra = Mapping[str, str | float]
 
 
@@ -35,27 +37,27 @@ class Utterance:
     audio: str | None = None
     """Path of the audio file, relative to the corpus root, with forward slashes."""
     start: float | None = None
-    """Where the utterance begins in the file, in seconds; none: at its beginning."""
+    """Start in the file, in seconds; None means its beginning."""
     end: float | None = None
-    """Where it ends, in seconds; none: at the end of the file."""
+    """End in the file, in seconds; None means its end."""
     seconds: float | None = None
-    """Its length in seconds, once the audio has been looked at."""
+    """Length in seconds, known once the audio was scanned."""
     audio_digest: str | None = None
-    """xxh3-128 of the audio file's bytes and the cut, once the audio has been looked at."""
+    """xxh3-128 of the audio file's bytes, start and end, known once the audio was scanned."""
     text: str | None = None
-    """What is said."""
+    """The transcript."""
     text_digest: str | None = None
     """xxh3-128 of the text, where the text itself was left out (`--no-text`)."""
     sentence_digest: str | None = None
-    """xxh3-128 of its sentence, likewise."""
+    """xxh3-128 of `sentence`, where the text was left out."""
     text_kind: str | None = None
-    """`asr` where a speech recogniser wrote the text; none: it is the corpus's own."""
+    """`asr` where a speech recogniser wrote the text; None means the corpus's own text."""
     text_source: str | None = None
-    """Which recogniser: its model, revision and weights."""
+    """The recogniser: its model, revision and weights."""
     label: str | None = None
     """The corpus's own label."""
     speaker: str | None = None
-    """The talker (IEMOCAP: session and the letter at the end of the utterance id, never the recording prefix)."""
+    """For IEMOCAP the session and the last letter of the utterance id, not the prefix of the recording."""
     session: str | None = None
     dialogue: str | None = None
     turn: int | None = None
@@ -66,7 +68,7 @@ class Utterance:
 
     @property
     def sentence(self) -> str | None:
-        """The words of the text alone (or their digest), by which the same sentence said twice is known again."""
+        """The words of the text in lower case without punctuation (or their digest): equal for equal sentences."""
         words = "".join(c if c.isalnum() else " " for c in (self.text or "").casefold())
         return " ".join(words.split()) or self.sentence_digest
 
@@ -78,17 +80,21 @@ def text_digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """An item of the corpus, or one modality of it, that no stage uses, and why."""
+    """An item of the corpus, or one modality of it, that is not used, and the reason."""
 
     id: str
     reason: str
     modality: str | None = None
-    """The one that cannot be used (`audio`, `text`); the utterance stays if it has the other one."""
+    """The unusable modality, `audio` or `text`: the utterance stays if it has the other. None means the whole item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A corpus as one reader saw it, in the reader's fixed order."""
+    """The utterances of a corpus in the fixed order of its reader, and what was excluded.
+
+    Raises:
+        UsageError: An utterance is invalid; lists every problem.
+    """
 
     corpus: str
     reader: str
@@ -97,7 +103,7 @@ class Manifest:
     excluded: tuple[Excluded, ...] = ()
 
     def __post_init__(self) -> None:
-        complain(mistakes(self.utterances), f"the manifest of {self.corpus} cannot be used")
+        raise_problems(utterance_problems(self.utterances), f"the manifest of {self.corpus} cannot be used")
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -109,138 +115,150 @@ class Manifest:
 
     @property
     def hours(self) -> float:
-        """Hours of audio among the utterances whose length is known."""
+        """Hours of audio of the utterances whose length is known."""
         return sum(u.seconds or 0.0 for u in self.utterances) / 3600
 
     def has(self, modality: str) -> bool:
-        """Whether any utterance has `modality` (audio or text), be the text itself left out."""
+        """Whether any utterance has `modality` (audio or text); a text that was left out counts."""
         return any(getattr(u, modality) is not None for u in self.utterances) or (
             modality == "text" and self.withholds_text
         )
 
     def digest(self) -> str:
-        """32 hex digits that change with any utterance, in whatever order of keys it was written."""
+        """32 hex digits that change with any utterance, independent of the order of keys in a file."""
         state = xxhash.xxh3_128(self.corpus.encode())
         for u in self.utterances:
-            state.update(line_of(record_of(u)).encode())
+            state.update(json_line(to_record(u)).encode())
         return state.hexdigest()
 
     def counts(self, attribute: str) -> dict[str, int]:
-        """How many utterances have each value of an attribute (label, session, speaker, split, ...)."""
-        found = Counter(getattr(u, attribute) for u in self.utterances)
-        return {str(k): n for k, n in sorted(found.items(), key=lambda item: str(item[0])) if k is not None}
+        """The number of utterances for each value of an attribute (label, session, speaker, split, ...)."""
+        values = Counter(getattr(u, attribute) for u in self.utterances)
+        return {str(k): n for k, n in sorted(values.items(), key=lambda item: str(item[0])) if k is not None}
 
     def excluding(self, more: Iterable[Excluded]) -> Manifest:
-        """The manifest without the items of `more`, which join its excluded list.
+        """The manifest without the items of `more`, which are added to its excluded list.
 
-        An item excluded in one modality stays with the other one, if it has it.
+        An item excluded in one modality stays if it has the other one.
         """
-        gone = {(e.id, e.modality): e for e in more}
+        dropped = {(e.id, e.modality): e for e in more}
         kept = []
         for u in self.utterances:
-            without: dict[str, Any] = {m: None for m in ("audio", "text") if (u.id, m) in gone}
-            if "text" in without:
-                without |= dict.fromkeys(OF_TEXT)
-            left = replace(u, **without) if without else u
-            if (u.id, None) not in gone and (left.audio, left.text, left.text_digest) != (None, None, None):
-                kept.append(left)
-        known = [e for e in self.excluded if (e.id, e.modality) not in gone]
-        return replace(self, utterances=tuple(kept), excluded=(*known, *gone.values()))
+            cleared: dict[str, Any] = {m: None for m in ("audio", "text") if (u.id, m) in dropped}
+            if "text" in cleared:
+                cleared |= dict.fromkeys(TEXT_FIELDS)
+            rest = replace(u, **cleared) if cleared else u
+            if (u.id, None) not in dropped and (rest.audio, rest.text, rest.text_digest) != (None, None, None):
+                kept.append(rest)
+        earlier = [e for e in self.excluded if (e.id, e.modality) not in dropped]
+        return replace(self, utterances=tuple(kept), excluded=(*earlier, *dropped.values()))
 
     def merged_into(self, older: Manifest | None) -> Manifest:
-        """This manifest and what only `older` holds: its rows win, and a corpus read in part keeps the older order."""
+        """The union with an older manifest: rows of this one win, except scan results that only the older one has.
+
+        A corpus that was read in part keeps the older order. Withdrawn utterances stay out.
+        """
         if older is None:
             return self
-        silent = {e.id for e in older.excluded if e.modality == "audio"}
         withdrawn = {e.id for e in older.excluded if e.reason == WITHDRAWN}
         known = {u.id: u for u in older.utterances}
-        asked = [u for u in self.utterances if u.id not in withdrawn]
-        absent = {e.id: e.reason for e in self.excluded if e.modality == "audio"}
-        fresh = {
-            u.id: _surveyed(_heard_before(u, known.get(u.id), absent.get(u.id)), known.get(u.id), u.id in silent)
-            for u in asked
-        }
+        audio_excluded_before = {e.id for e in older.excluded if e.modality == "audio"}
+        audio_excluded_now = {e.id: e.reason for e in self.excluded if e.modality == "audio"}
+        fresh = {}
+        for u in self.utterances:
+            if u.id not in withdrawn:
+                present = _keep_missing_audio(u, known.get(u.id), audio_excluded_now.get(u.id))
+                fresh[u.id] = _keep_scan(present, known.get(u.id), u.id in audio_excluded_before)
         complete = set(known) <= set(fresh)
         order = [*fresh] if complete else [*known, *(i for i in fresh if i not in known)]
         utterances = {i: fresh.get(i) or known[i] for i in order}
         excluded = {(e.id, e.modality): e for e in (*older.excluded, *self.excluded)}
-        left_out = [e for e in excluded.values() if _still_excluded(e, utterances.get(e.id))]
-        merged = replace(self, utterances=tuple(utterances.values()), excluded=tuple(left_out))
+        still_excluded = [e for e in excluded.values() if _is_excluded(e, utterances.get(e.id))]
+        merged = replace(self, utterances=tuple(utterances.values()), excluded=tuple(still_excluded))
         return merged.without_text() if older.withholds_text or self.withholds_text else merged
 
     @property
     def withholds_text(self) -> bool:
-        """Whether texts were left out and stand as digests."""
+        """Whether texts were left out and replaced by digests."""
         return any(u.text_digest is not None for u in self.utterances)
 
     def without_text(self) -> Manifest:
         """The manifest with a digest in place of every text."""
-        return replace(self, utterances=tuple(_withheld(u) for u in self.utterances))
+        return replace(self, utterances=tuple(_withhold_text(u) for u in self.utterances))
 
     def sample(self, limit: int) -> Manifest:
-        """At most `limit` utterances, spread evenly, so that every session and label stays."""
+        """At most `limit` utterances, evenly spaced in the order of the manifest."""
         n = len(self.utterances)
         if limit >= n:
             return self
         return replace(self, utterances=tuple(self.utterances[i * n // limit] for i in range(limit)))
 
 
-def _withheld(utterance: Utterance) -> Utterance:
+def _withhold_text(utterance: Utterance) -> Utterance:
     if utterance.text is None:
         return utterance
-    said = None if utterance.sentence is None else text_digest(utterance.sentence)
-    return replace(utterance, text=None, text_digest=text_digest(utterance.text), sentence_digest=said)
+    sentence_digest = None if utterance.sentence is None else text_digest(utterance.sentence)
+    return replace(utterance, text=None, text_digest=text_digest(utterance.text), sentence_digest=sentence_digest)
 
 
-def _heard_before(fresh: Utterance, older: Utterance | None, excluded: str | None) -> Utterance:
-    """`fresh` with the audio of `older`, whose file is only not there now: a disk that is away makes nothing untrue.
+def _keep_missing_audio(fresh: Utterance, older: Utterance | None, excluded: str | None) -> Utterance:
+    """`fresh` with the scanned audio of `older` where only the file is missing now, as on an unmounted disk.
 
     Args:
-        excluded: Why its audio was excluded, if it was.
+        fresh: As read now.
+        older: As read before.
+        excluded: The reason why its audio is excluded now.
     """
     if older is None or older.audio_digest is None or fresh.audio is not None:
         return fresh
-    if excluded != no_file(older.audio) or (fresh.start, fresh.end) != (older.start, older.end):
+    if excluded != missing_audio_reason(older.audio) or (fresh.start, fresh.end) != (older.start, older.end):
         return fresh
     return replace(fresh, audio=older.audio, seconds=older.seconds, audio_digest=older.audio_digest)
 
 
-def no_file(audio: str | None) -> str:
-    """Why an utterance is excluded whose file is not there."""
+def missing_audio_reason(audio: str | None) -> str:
+    """The reason of an utterance whose audio file does not exist."""
     return f"no audio file {audio}"
 
 
-def _surveyed(fresh: Utterance, older: Utterance | None, silent: bool) -> Utterance:
-    """`fresh` with what an older look at its audio found, where nobody has looked this time, and what was heard."""
+def _keep_scan(fresh: Utterance, older: Utterance | None, audio_excluded: bool) -> Utterance:
+    """`fresh` with the scan results and the recognised text of `older`, where it has none itself.
+
+    Args:
+        fresh: As read now.
+        older: As read before.
+        audio_excluded: Whether its audio was excluded before.
+    """
     if older is None:
         return fresh
     if older.text_kind == ASR:
-        fresh = with_text_of(fresh, older)
+        fresh = copy_text(fresh, older)
     if fresh.audio_digest is not None:
         return fresh
     if older.audio == fresh.audio:
         return replace(fresh, seconds=older.seconds, audio_digest=older.audio_digest)
     has_text = fresh.text is not None or fresh.text_digest is not None
-    return replace(fresh, audio=None) if silent and older.audio is None and has_text else fresh
+    return replace(fresh, audio=None) if audio_excluded and older.audio is None and has_text else fresh
 
 
-def with_text_of(fresh: Utterance, older: Utterance) -> Utterance:
-    """`fresh` with the text that `older` has of the very same audio, where it has none itself."""
+def copy_text(fresh: Utterance, older: Utterance) -> Utterance:
+    """`fresh` with the text of `older`, where it has none and both have the same audio."""
     textless = fresh.text is None and fresh.text_digest is None
-    same = fresh.audio == older.audio and fresh.audio_digest in (None, older.audio_digest)
-    if not textless or not same or fresh.audio is None:
+    same_audio = fresh.audio == older.audio and fresh.audio_digest in (None, older.audio_digest)
+    if not textless or not same_audio or fresh.audio is None:
         return fresh
-    return replace(fresh, text=older.text, **{name: getattr(older, name) for name in OF_TEXT})
+    return replace(fresh, text=older.text, **{name: getattr(older, name) for name in TEXT_FIELDS})
 
 
-def _still_excluded(item: Excluded, utterance: Utterance | None) -> bool:
+def _is_excluded(item: Excluded, utterance: Utterance | None) -> bool:
+    """Whether an exclusion still holds for the merged utterance of its id."""
     if utterance is None:
         return True
     return item.modality is not None and getattr(utterance, item.modality) is None
 
 
-def mistakes(utterances: Iterable[Utterance]) -> list[str]:
-    """What is wrong with utterances that stand together in a manifest, one line each."""
+def utterance_problems(utterances: Iterable[Utterance]) -> list[str]:
+    """What is wrong with the utterances of one manifest, one line each."""
     problems = []
     seen: set[str] = set()
     for u in utterances:
@@ -249,7 +267,7 @@ def mistakes(utterances: Iterable[Utterance]) -> list[str]:
         if u.id in seen:
             problems.append(f"utterance id {u.id!r} occurs twice")
         seen.add(u.id)
-        if u.audio is not None and _leaves(u.audio):
+        if u.audio is not None and _leaves_folder(u.audio):
             problems.append(f"{u.id}: audio path {u.audio!r} leaves the corpus root; paths are relative to it")
         times = [t for t in (u.start, u.end, u.seconds) if t is not None]
         if any(not math.isfinite(t) or t < 0 for t in times):
@@ -261,18 +279,18 @@ def mistakes(utterances: Iterable[Utterance]) -> list[str]:
     return problems
 
 
-def _leaves(path: str) -> bool:
-    """Whether a path would lead out of the folder that it is joined to, on any system, or be no path at all."""
-    there = PureWindowsPath(path)  # which knows both kinds of slashes
-    return bool(there.anchor) or ".." in there.parts or "\0" in path
+def _leaves_folder(path: str) -> bool:
+    """Whether a relative path would lead out of its folder on any operating system, or is not a path at all."""
+    parsed = PureWindowsPath(path)  # understands both kinds of slashes
+    return bool(parsed.anchor) or ".." in parsed.parts or "\0" in path
 
 
-def record_of(item: Utterance | Excluded) -> dict[str, Any]:
-    """What is said of an item, JSON-ready, without what is none."""
+def to_record(item: Utterance | Excluded) -> dict[str, Any]:
+    """The fields of an item as JSON-ready values, without those that are None or empty."""
     values = ((f.name, getattr(item, f.name)) for f in fields(item))
     return {k: dict(v) if k == "extra" else v for k, v in values if v is not None and v != {}}
 
 
-def line_of(record: Mapping[str, Any]) -> str:
+def json_line(record: Mapping[str, Any]) -> str:
     """One line of JSON with sorted keys."""
     return json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -1,1 +1,20 @@
-"""Stage 2: a store in, a cross-validated run out. Needs no transformers and no torchaudio."""
+"""Stage 2: fits fusion models from feature stores and cross-validates them; needs no transformers and no torchaudio.
+
+From Python: `from emofuse.train import fit`, then `fit(store="cache/iemocap.h5", model="smcn")`.
+"""
+
+from typing import TYPE_CHECKING
+
+from emofuse.common.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from emofuse.train.api import fit
+    from emofuse.train.resolve.config import FitConfig, FitOptions
+    from emofuse.train.runs.finished_run import Run
+else:
+    __getattr__ = lazy_exports(
+        __name__,
+        {"FitConfig": "resolve.config", "FitOptions": "resolve.config", "Run": "runs.finished_run", "fit": "api"},
+    )
+
+__all__ = ["FitConfig", "FitOptions", "Run", "fit"]

@@ -1,4 +1,4 @@
-"""A store as a torch dataset, for a lab's own training loop; `fit` itself keeps whole corpora in memory.
+"""A store as a torch dataset, for your own training loop; `fit` itself keeps all features in memory.
 
 from torch.utils.data import DataLoader
 from emofuse.train.dataset import UtteranceDataset, padded
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from emofuse.common.errors import UsageError
-from emofuse.common.lazy import lazy
+from emofuse.common.lazy import lazy_property
 from emofuse.common.location import Location
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
@@ -28,23 +28,23 @@ Item = dict[str, Any]
 
 
 class UtteranceDataset(Dataset[Item]):
-    """Utterances with their features, each read from the file when it is asked for, its checksum verified.
+    """Utterances with their features; each is read from the file on access, and its checksum is verified.
 
-    Forked and spawned workers may share one: what is copied to a spawned one is the path and the ids, and it refuses a
-    file that has been put in the place of the one that was opened.
+    Works in forked and spawned `DataLoader` workers: a spawned worker receives the path and the ids, and refuses a file
+    that has replaced the opened one.
 
     An item is `{"id": str, "label": str or None, NAME: [T, D] or [T, L, D] float32, ...}`.
 
     Args:
         store: A path or a URL.
         features: Names of features.
-        ids: Which utterances, in this order; none: all that have every feature, in the store's order. Stale ones, whose
-            values are of an older audio or text, do not have it.
-        transform: Applied to each item's utterance; what it gives is the item's `target` (a class, say).
+        ids: Which utterances, in this order; None means all that have every feature, in the store's order. A stale
+            value, whose audio or text has changed since it was extracted, counts as missing.
+        transform: Called with each item's utterance; its result is the item's `target` (the class, for example).
 
     Raises:
-        UsageError: No such feature, or utterances that lack one of them.
-        DataError: The store is damaged; when an item is read, its values are.
+        UsageError: A feature does not exist, or some of `ids` have no value of it.
+        DataError: The store is damaged; on access to an item: its values are damaged.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class UtteranceDataset(Dataset[Item]):
     ) -> None:
         self.store = FeatureStore(store)
         self.features = tuple(features)
-        held = [_usable(self.store.feature(name)) for name in self.features]
-        common = set.intersection(*held) if held else set(self.store.manifest.ids)
-        absent = [i for i in ids or () if i not in common]
-        if absent:
+        usable = [_usable_ids(self.store.feature(name)) for name in self.features]
+        common = set.intersection(*usable) if usable else set(self.store.manifest.ids)
+        missing = [i for i in ids or () if i not in common]
+        if missing:
             raise UsageError(
-                f"{store} lacks {', '.join(self.features)}, or has it of an older audio or text, for {len(absent)} of "
-                f"the utterances, {absent[0]!r} first"
+                f"{store} has no up-to-date {', '.join(self.features)} of {len(missing)} of the utterances, "
+                f"{missing[0]!r} first: leave them out of ids, or extract them again"
             )
         self.ids = [i for i in self.store.manifest.ids if i in common] if ids is None else list(ids)
         self.transform = transform
@@ -70,7 +70,7 @@ class UtteranceDataset(Dataset[Item]):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_utterances"}
 
-    @lazy
+    @lazy_property
     def _utterances(self) -> dict[str, Utterance]:
         return {u.id: u for u in self.store.manifest.utterances}
 
@@ -81,7 +81,7 @@ class UtteranceDataset(Dataset[Item]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
-        """Several items at once, as a `DataLoader` asks for them: one read of each feature."""
+        """Several items, as a `DataLoader` requests them; reads each feature once."""
         ids = [self.ids[i] for i in indices]
         items: list[Item] = []
         for id in ids:
@@ -96,14 +96,14 @@ class UtteranceDataset(Dataset[Item]):
         return items
 
 
-def _usable(feature: Feature) -> set[str]:
-    """Ids whose values are written, and of the present audio or text."""
-    there = feature.marks().astype(bool).tolist()
-    return {id for id, written in zip(feature.ids, there, strict=True) if written} - set(feature.stale)
+def _usable_ids(feature: Feature) -> set[str]:
+    """The utterances whose values are complete and not stale."""
+    complete = feature.marks().astype(bool).tolist()
+    return {id for id, written in zip(feature.ids, complete, strict=True) if written} - set(feature.stale)
 
 
 def padded(items: Sequence[Item]) -> Item:
-    """One batch: features [B, T, ...] with zeros at the end, `NAME_lengths` [B], and lists of everything else."""
+    """Collate items into a batch: features [B, T, ...] padded with zeros, `NAME_lengths` [B], all else as lists."""
     batch: Item = {}
     for key in items[0]:
         column = [item[key] for item in items]

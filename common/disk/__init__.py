@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all: atomic writes, locks, run folders, tensor files, training checkpoints."""
+"""Files on disk: atomic writes, locks, run folders, tensor files, training checkpoints."""

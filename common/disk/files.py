@@ -1,4 +1,4 @@
-"""Small files that appear whole or not at all, and folders that a power cut does not take away again."""
+"""Atomic writes of small files, and folders that survive a power cut."""
 
 from __future__ import annotations
 
@@ -11,66 +11,70 @@ from pathlib import Path
 from emofuse.common.errors import UsageError
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write a file, which appears whole or not at all, power cut or not; a full disk is an `OSError` that names it."""
-    part = path.with_name(path.name + ".part")
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears completely or not at all, even after a power cut.
+
+    Raises:
+        OSError: For example a full disk; names `path`.
+    """
+    partial = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        partial.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         error.filename = str(path)
         raise
 
 
-def behind_link(path: Path) -> Path:
-    """The file that a symbolic link leads to: whoever replaces the link would leave the file as it was."""
+def resolve_link(path: Path) -> Path:
+    """The target of a symbolic link, or the path itself: replacing the link would leave its target unchanged."""
     return path.resolve() if path.is_symlink() else path
 
 
-def take_mode(path: Path, fresh: Path) -> None:
-    """Give a new file the permissions, and where that is allowed the group, of the one whose place it takes."""
+def copy_permissions(path: Path, fresh: Path) -> None:
+    """Give the file `fresh` the permissions, and where allowed the group, of the file at `path` that it replaces."""
     if path.exists():
-        held = path.stat()
+        status = path.stat()
         with contextlib.suppress(PermissionError):
-            os.chown(fresh, -1, held.st_gid)
-        fresh.chmod(stat.S_IMODE(held.st_mode))
+            os.chown(fresh, -1, status.st_gid)
+        fresh.chmod(stat.S_IMODE(status.st_mode))
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each pushed to the disk: what is synced later shall be found by its path.
+    """Create a folder and its parents, each synced to the disk, so that files synced later can be found by path.
 
     Raises:
-        UsageError: It cannot be.
+        UsageError: The folder cannot be created.
     """
     if folder.is_dir():
         return
     make_folder(folder.parent)
     try:
         folder.mkdir(exist_ok=True)
-    except (FileExistsError, FileNotFoundError) as error:  # a file lies there, or nothing can (/proc)
-        raise UsageError(f"{folder} cannot be a folder ({error.strerror}): name another place") from None
+    except (FileExistsError, FileNotFoundError) as error:  # a file has this name, or the place takes none (/proc)
+        raise UsageError(f"{folder} cannot be a folder ({error.strerror}): choose another path") from None
     sync_folder(folder.parent)
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Refuse a file that cannot be made, before any work is done for it.
+    """Refuse a path at which no file can be created, before any work is done for it.
 
     Raises:
-        UsageError: Its folder, or the one above that it would be made in, is none or must not be written into.
+        UsageError: Its folder, or the nearest existing one above, is a file or not writable.
     """
-    folder = next(above for above in behind_link(path).absolute().parents if above.exists())
+    folder = next(above for above in resolve_link(path).absolute().parents if above.exists())
     if not folder.is_dir():
-        raise UsageError(f"{path} cannot be written: {folder} is a file; name another place")
+        raise UsageError(f"{path} cannot be written: {folder} is a file; choose another path")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path} cannot be written: nothing may be written into {folder}; name another place")
+        raise UsageError(f"{path} cannot be written: {folder} is not writable; choose another path")
 
 
 def sync_folder(folder: Path) -> None:
-    """Push renames in `folder` to the disk, so that none is lost that a later deletion relies on."""
+    """Sync renames in `folder` to the disk, before a deletion that relies on them."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""One holder at a time: locks that the operating system frees when their process ends, however it ends.
+"""Lock files, which the operating system releases when their process ends, however it ends.
 
-Where the file system has no such locks (some cluster mounts), a file that names its holder stands in: it is taken over
-from a process of this host that has ended; of another host's, nobody here can know.
+On a file system without locks (some cluster mounts), a substitute file names the holder. It is taken over from an ended
+process of this host; whether a process of another host has ended cannot be known.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from types import TracebackType
 
 from emofuse.common.console import printable
 from emofuse.common.disk.files import make_folder
-from emofuse.common.errors import FULL, UsageError
+from emofuse.common.errors import DISK_FULL, UsageError
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-AGAIN_SECONDS = 0.2
+RETRY_SECONDS = 0.2
 
 
 @dataclass(slots=True)
 class Lock:
-    """A lock that is held; also a context manager."""
+    """A lock held by this process; also a context manager."""
 
     path: Path
     descriptor: int
-    stand_in: Path | None = None
+    substitute: Path | None = None
+    """The file that replaces the lock where the file system has none."""
 
     def release(self, *, remove: bool = False) -> None:
-        """Let go; `remove` takes the lock file away, which is safe while it is held."""
+        """Release the lock; `remove` deletes the lock file first, which is safe while it is held."""
         if self.descriptor < 0:
             return
         if remove:
             self.path.unlink(missing_ok=True)
-        if self.stand_in:
-            self.stand_in.unlink(missing_ok=True)
+        if self.substitute:
+            self.substitute.unlink(missing_ok=True)
         os.close(self.descriptor)
         self.descriptor = -1
 
@@ -52,30 +53,30 @@ class Lock:
 
 
 def lock(path: Path, refusal: str, *, wait: float = 0.0) -> Lock:
-    """Hold the lock file `path` and write into it who holds it, and since when.
+    """Acquire the lock file `path` and write into it who holds it, and since when.
 
     Args:
-        path: The lock file; made where it is absent.
-        refusal: What to say when another process holds it, with `{holder}` in it.
-        wait: Seconds to wait for another holder.
+        path: The lock file; created when it is missing.
+        refusal: The message when another process holds it, with `{holder}` in it.
+        wait: How long to wait for another process, in seconds.
 
     Raises:
         UsageError: Another process holds it.
     """
     make_folder(path.parent)
-    # Not at once: whoever asks `holder` has the lock for an instant.
-    until = time.monotonic() + max(wait, AGAIN_SECONDS)
+    # At least one retry: `lock_holder` takes the lock for an instant.
+    deadline = time.monotonic() + max(wait, RETRY_SECONDS)
     while True:
-        held = _attempt(path)
-        if isinstance(held, Lock):
-            return held
-        if time.monotonic() >= until:
-            raise UsageError(refusal.replace("{holder}", held or "unknown"))
-        time.sleep(AGAIN_SECONDS)
+        result = _try_lock(path)
+        if isinstance(result, Lock):
+            return result
+        if time.monotonic() >= deadline:
+            raise UsageError(refusal.replace("{holder}", result or "unknown"))
+        time.sleep(RETRY_SECONDS)
 
 
-def holder(path: Path) -> str | None:
-    """Who holds the lock file `path` now, in words; none: nobody does."""
+def lock_holder(path: Path) -> str | None:
+    """A text that names the process that holds the lock file `path`; None when it is free."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -83,50 +84,56 @@ def holder(path: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _said(descriptor) or "unknown"
+        return _holder_text(descriptor) or "unknown"
     except OSError:
-        stand_in = _stand_in(path)
-        return _said(descriptor) if stand_in.exists() and not _ended(stand_in) else None
+        substitute = _substitute_path(path)
+        return _holder_text(descriptor) if substitute.exists() and not _has_ended(substitute) else None
     finally:
         os.close(descriptor)
     return None
 
 
-def _attempt(path: Path) -> Lock | str:
-    """The lock, or who has it."""
+def _try_lock(path: Path) -> Lock | str:
+    """The lock, or a text that names its holder."""
     try:
-        descriptor, stand_in = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), None
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except FileNotFoundError as error:
-        raise UsageError(f"no file can be written in {path.parent} ({error.strerror}): name another place") from None
+        raise UsageError(f"no file can be written in {path.parent} ({error.strerror}): choose another path") from None
+    substitute = None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        said = _said(descriptor)
+        holder = _holder_text(descriptor)
         os.close(descriptor)
-        return said
+        return holder
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             os.close(descriptor)
             raise
-        stand_in = _stand_in(path)
-        if not _taken(stand_in):
-            said = f"{_said(descriptor)}; if it has ended, delete {stand_in}"
+        substitute = _substitute_path(path)
+        if not _take_substitute(substitute):
+            holder = f"{_holder_text(descriptor)}; if it has ended, delete {substitute}"
             os.close(descriptor)
-            return said
-    # Between opening and locking, the holder may have ended and unlinked the file: then the lock holds nothing.
+            return holder
+    acquired = Lock(path, descriptor, substitute)
+    # Between opening and locking, the holder may have ended and deleted the file: then the lock protects nothing.
     if not _is_at(descriptor, path):
-        Lock(path, descriptor, stand_in).release()
-        return _attempt(path)
+        acquired.release()
+        return _try_lock(path)
+    _write_holder(acquired)
+    return acquired
+
+
+def _write_holder(acquired: Lock) -> None:
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"host {os.uname().nodename}, process {os.getpid()}, since {since}".encode(), 0)
+        os.ftruncate(acquired.descriptor, 0)
+        os.pwrite(acquired.descriptor, f"host {os.uname().nodename}, process {os.getpid()}, since {since}".encode(), 0)
     except OSError as error:
-        # The lock holds without the words, and renaming a finished file needs no room.
-        if error.errno not in FULL:
-            Lock(path, descriptor, stand_in).release(remove=True)
+        # The lock works without this text, and renaming a finished file needs no space.
+        if error.errno not in DISK_FULL:
+            acquired.release(remove=True)
             raise
-    return Lock(path, descriptor, stand_in)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -136,33 +143,28 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _said(descriptor: int) -> str:
+def _holder_text(descriptor: int) -> str:
     return printable(os.pread(descriptor, 200, 0).decode(errors="replace").strip())
 
 
-def _stand_in(path: Path) -> Path:
+def _substitute_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.held")
 
 
-def _taken(stand_in: Path) -> bool:
-    """Whether this process now holds `stand_in`, made by nobody else or left by a process that has ended."""
+def _take_substitute(substitute: Path) -> bool:
+    """Create `substitute`, also in place of one whose process has ended; False where another process has it."""
     for _ in range(2):
         try:
-            descriptor = os.open(stand_in, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            descriptor = os.open(substitute, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
-            if not _ended(stand_in):
+            if not _has_ended(substitute):
                 return False
-            aside = stand_in.with_name(f"{stand_in.name}.{os.getpid()}")
-            with contextlib.suppress(FileNotFoundError):  # of two that find it dead, one renames it
-                stand_in.rename(aside)
-                if not _ended(aside):  # another one has just taken it over: give it back
-                    os.link(aside, stand_in)
-                aside.unlink()
+            _remove_ended(substitute)
             continue
         try:
-            os.write(descriptor, f"{os.uname().nodename} {os.getpid()} {_birth(os.getpid())}".encode())
+            os.write(descriptor, f"{os.uname().nodename} {os.getpid()} {_start_time(os.getpid())}".encode())
         except OSError:
-            stand_in.unlink(missing_ok=True)
+            substitute.unlink(missing_ok=True)
             raise
         finally:
             os.close(descriptor)
@@ -170,17 +172,27 @@ def _taken(stand_in: Path) -> bool:
     return False
 
 
-def _ended(stand_in: Path) -> bool:
-    """Whether the process that made `stand_in` was one of this host and is no more."""
+def _remove_ended(substitute: Path) -> None:
+    """Remove the substitute file of an ended process; of two processes that try, only one renames it."""
+    aside = substitute.with_name(f"{substitute.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        substitute.rename(aside)
+        if not _has_ended(aside):  # another process has just taken it over: give it back
+            os.link(aside, substitute)
+        aside.unlink()
+
+
+def _has_ended(substitute: Path) -> bool:
+    """Whether the process that created `substitute` ran on this host and has ended."""
     try:
-        host, process, birth = stand_in.read_text().split(" ", 2)
-        return host == os.uname().nodename and _birth(int(process)) != birth
+        host, process, start = substitute.read_text().split(" ", 2)
+        return host == os.uname().nodename and _start_time(int(process)) != start
     except (OSError, ValueError):
         return False
 
 
-def _birth(process: int) -> str:
-    """What tells a process from a later one with its number: when it started, where the system says so."""
+def _start_time(process: int) -> str:
+    """When a process started, where the system tells: it distinguishes the process from a later one of its number."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

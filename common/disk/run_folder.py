@@ -1,4 +1,4 @@
-"""The run folder: written as `NAME.part`, fold by fold, and renamed to `NAME` when all of it is there."""
+"""Run folders: written as `NAME.part`, fold by fold, and renamed to `NAME` when complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.disk.files import put
+from emofuse.common.disk.files import write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
 
@@ -19,12 +19,16 @@ CsvRow = Mapping[str, Any]
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON."""
-    put(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a damaged file is a `DataError`."""
+    """Read JSON.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -32,13 +36,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, rows: Sequence[CsvRow]) -> None:
-    """Write rows of equal or growing keys as CSV, empty where a row lacks a column."""
+    """Write rows as CSV, with a column for every key of any row; a missing value is an empty cell."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    put(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -47,18 +51,24 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def named(runs: Path, name: str, identity: Mapping[str, Any]) -> Path:
-    """`RUNS/NAME-DIGEST`: equal settings come to the same folder, so the same command resumes."""
+def run_path(runs: Path, name: str, identity: Mapping[str, Any]) -> Path:
+    """`RUNS/NAME-DIGEST`, the default folder of a run: equal settings give the same path, so equal commands resume.
+
+    Args:
+        runs: The folder of all runs.
+        name: What the run is called.
+        identity: Everything that decides its results, JSON-ready.
+    """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return runs / f"{name}-{digest}"
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
-    """Keep a run to this process; the system lets go of it when the process ends, however it ends.
+def run_lock(out: Path) -> Iterator[None]:
+    """Lock a run for this process; the system releases the lock when the process ends, however it ends.
 
     Raises:
-        UsageError: Another process has it; names host and process.
+        UsageError: Another process has the lock; names its host and number.
     """
     path = out.with_name(f"{out.name}.part.lock")
     busy = f"another process works in {path.with_suffix('')} ({{holder}})"
@@ -66,28 +76,33 @@ def held(out: Path) -> Iterator[None]:
         yield
 
 
-def finished(out: Path, run: Mapping[str, Any]) -> Any | None:
-    """The metrics of a finished run of the same settings; none where nothing lies at `out`.
+def finished_metrics(out: Path, run: Mapping[str, Any]) -> Any | None:
+    """The metrics of a finished run of the same settings; None when `out` does not exist.
+
+    Args:
+        out: The run folder.
+        run: The settings, as under the key `run` of config.json.
 
     Raises:
-        UsageError: Something else lies there; says in which settings another run differs.
+        UsageError: `out` is something else; names the settings in which another run differs.
     """
     if not out.exists():
         return None
-    differing = "" if not (out / "metrics.json").is_file() else _differing(out, run)
-    if differing or not (out / "metrics.json").is_file():
-        said = f" and is a run with other {differing}" if differing else ""
-        raise UsageError(f"{out} exists already{said}; read it, delete it, or give another --out")
+    is_run = (out / "metrics.json").is_file()
+    differing = _differing_settings(out, run) if is_run else ""
+    if differing or not is_run:
+        remark = f" and is a run with different {differing}" if differing else ""
+        raise UsageError(f"{out} already exists{remark}; read it, delete it, or give another --out")
     return read_json(out / "metrics.json")
 
 
-def _differing(folder: Path, run: Mapping[str, Any]) -> str:
+def _differing_settings(folder: Path, run: Mapping[str, Any]) -> str:
     before, now = read_json(folder / "config.json")["run"], json.loads(json.dumps(run))
-    return ", ".join(name for k in sorted({*before, *now}) for name in _unlike(k, before.get(k), now.get(k)))
+    return ", ".join(name for k in sorted({*before, *now}) for name in _differing_names(k, before.get(k), now.get(k)))
 
 
-def _unlike(name: str, before: Any, now: Any) -> list[str]:
-    """The names of what differs, one level into mappings: `settings (lr, seed)`."""
+def _differing_names(name: str, before: Any, now: Any) -> list[str]:
+    """The names of settings that differ, one level into mappings: `settings (lr, seed)`."""
     if before == now:
         return []
     if not (isinstance(before, dict) and isinstance(now, dict)):
@@ -95,42 +110,46 @@ def _unlike(name: str, before: Any, now: Any) -> list[str]:
     return [f"{name} ({', '.join(k for k in sorted({*before, *now}) if before.get(k) != now.get(k))})"]
 
 
-def refuse_other(folder: Path, run: Mapping[str, Any]) -> None:
-    """Refuse a folder whose config.json is of another run.
+def refuse_other_settings(folder: Path, run: Mapping[str, Any]) -> None:
+    """Refuse an unfinished run folder whose config.json has other settings.
 
     Raises:
-        UsageError: Says in which settings it differs.
+        UsageError: Names the settings that differ.
     """
-    differing = _differing(folder, run)
+    differing = _differing_settings(folder, run)
     if differing:
         raise UsageError(
-            f"{folder} holds a half-done run with other {differing}; "
-            "repeat its options to go on with it, delete it, or give another --out"
+            f"{folder} holds an unfinished run with different {differing}; "
+            "repeat its options to resume it, delete it, or give another --out"
         )
 
 
-def claim(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> Path:
-    """Make or take up the `.part` folder of a run and write its config.json.
+def claim_run(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> Path:
+    """Create or resume the `.part` folder of a run, and write its config.json.
 
     Args:
-        config: Its key `run` must equal that of a half-done run that is to be continued.
-        call: What may change from call to call (device, threads, versions); joins the list `calls` of config.json.
+        out: The folder of the finished run.
+        config: Its key `run` must equal that of an unfinished run that is resumed.
+        call: What may change from call to call (device, threads, versions); appended to the list `calls`.
+
+    Returns:
+        The `.part` folder.
 
     Raises:
-        UsageError: The run is finished, or the half-done one there had other settings; says which.
+        UsageError: The run is finished, or an unfinished one has different settings; names them.
     """
-    part = out.with_name(out.name + ".part")
+    partial = out.with_name(out.name + ".part")
     if out.exists():
-        raise UsageError(f"{out} exists already; read it, delete it, or give another --out")
+        raise UsageError(f"{out} already exists; read it, delete it, or give another --out")
     calls = []
-    if (part / "config.json").exists():
-        refuse_other(part, config["run"])
-        calls = read_json(part / "config.json")["calls"]
-    part.mkdir(parents=True, exist_ok=True)
-    write_json(part / "config.json", {**config, "calls": [*calls, call]})
-    return part
+    if (partial / "config.json").exists():
+        refuse_other_settings(partial, config["run"])
+        calls = read_json(partial / "config.json")["calls"]
+    partial.mkdir(parents=True, exist_ok=True)
+    write_json(partial / "config.json", {**config, "calls": [*calls, call]})
+    return partial
 
 
-def finish(part: Path, out: Path) -> None:
-    """Give a complete run its name."""
-    part.replace(out)
+def finish_run(partial: Path, out: Path) -> None:
+    """Rename a complete run from its `.part` folder to its final name."""
+    partial.replace(out)

@@ -1,4 +1,4 @@
-"""Named tensors with a few words about them, in one safetensors file: checkpoints, and where a training stands."""
+"""Named tensors with JSON metadata in one safetensors file: model checkpoints and training checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emofuse.common.disk.files import put
+from emofuse.common.disk.files import write_atomically
 from emofuse.common.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,36 +17,37 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 _KEY = "emofuse"
+"""The metadata entry that holds ours, as JSON."""
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and what is said about them, JSON-ready; the file appears whole or not at all."""
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and their JSON-ready metadata atomically."""
     from safetensors.torch import save
 
-    held = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    # One key: safetensors writes several in an order of chance, and equal runs shall give equal files.
-    # Bytes, not save_file: that one makes files that only their owner can read, and a lab shares its runs.
-    put(path, save(held, {_KEY: json.dumps(about)}))
+    on_cpu = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    # One key: safetensors writes several in random order, and equal runs must give equal files.
+    # `save` and not `save_file`: that one creates files that only their owner can read, and a lab shares its runs.
+    write_atomically(path, save(on_cpu, {_KEY: json.dumps(metadata)}))
 
 
 def read(path: Path) -> tuple[State, dict[str, Any]]:
-    """The tensors of a file, and what is said about them.
+    """The tensors of a file and their metadata.
 
     Raises:
-        DataError: The file cannot be read, or its words are no JSON object.
+        DataError: The file cannot be read, or its metadata is not a JSON object.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    return tensors, about(path)
+    return tensors, read_metadata(path)
 
 
-def about(path: Path) -> dict[str, Any]:
-    """What is said about the tensors of a file; nothing where another program wrote it.
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a file; empty where another program wrote it.
 
     Raises:
         DataError: As `read`.
@@ -55,34 +56,34 @@ def about(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            found = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path} cannot be read: what it says about itself is no JSON object")
-    return found
+    if not isinstance(metadata, dict):
+        raise DataError(f"{path} cannot be read: its metadata is not a JSON object")
+    return metadata
 
 
-def over(prefix: str, state: Mapping[str, Tensor]) -> State:
-    """The tensors of `state` under `prefix/`."""
+def add_prefix(prefix: str, state: Mapping[str, Tensor]) -> State:
+    """The tensors of `state`, each renamed to `PREFIX/NAME`."""
     return {f"{prefix}/{name}": tensor for name, tensor in state.items()}
 
 
-def under(tensors: Mapping[str, Tensor], prefix: str) -> State:
-    """What lies under `prefix/`, without it."""
+def strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> State:
+    """The tensors named `PREFIX/NAME`, each renamed to `NAME`; the others are left out."""
     return {n.removeprefix(f"{prefix}/"): t for n, t in tensors.items() if n.startswith(f"{prefix}/")}
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
-    """The tensors that an optimiser keeps, as `INDEX/NAME`."""
-    found: State = {}
+    """The state tensors of an optimiser, as `INDEX/NAME` of each parameter."""
+    tensors: State = {}
     for index, state in optimiser.state_dict()["state"].items():
-        found |= over(str(index), state)
-    return found
+        tensors |= add_prefix(str(index), state)
+    return tensors
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimiser_state` gave; rates stay as they are."""
+    """Load what `optimiser_state` returned; parameter groups and learning rates stay unchanged."""
     states: dict[int, State] = {}
     for name, tensor in tensors.items():
         index, key = name.split("/")

@@ -1,4 +1,4 @@
-"""Where a training stands, kept in one file now and then, so that a killed one goes on from there."""
+"""Periodic training checkpoints: the state of a training in one file, so that a killed one resumes."""
 
 from __future__ import annotations
 
@@ -16,72 +16,73 @@ if TYPE_CHECKING:
 
 NAME = "training.safetensors"
 SECONDS = 2.0
-"""Nothing is kept more often than this,"""
+"""The shortest time between two checkpoints."""
 SHARE = 20
-"""nor so often that it costs more than one part in so many of the time."""
+"""Checkpoints also take at most one part in this many of the training time."""
 
 
 _WRITING: dict[Path, threading.Thread] = {}
+"""The threads of this process that write a checkpoint now."""
 
 
 class TrainingCheckpoint:
-    """The file in a training's folder; what it held when it was opened stands in `tensors` and `about`.
+    """The checkpoint file of one training; `tensors` and `metadata` hold what it contained when it was opened.
 
     Args:
-        folder: Where it lies.
-        form: What its words call themselves under `format`.
-        thing: What starts anew without it.
+        folder: The folder of the file.
+        form: The value of `format` in its metadata.
+        thing: What restarts when the file is deleted, in messages.
 
     Raises:
-        DataError: What lies there is damaged, or is something else.
+        DataError: The file is damaged or of another format.
     """
 
     def __init__(self, folder: Path, form: str, thing: str) -> None:
         self.path, self._form = folder / NAME, form
         self.tensors: State = {}
-        self.about: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
         self._cost, self._last = 0.0, time.monotonic()
         self._error: BaseException | None = None
-        if self.path in _WRITING:  # by this process, for a training that has ended
+        if self.path in _WRITING:  # by an earlier training of this process
             _WRITING[self.path].join()
         if not self.path.exists():
             return
         try:
-            self.tensors, self.about = tensor_file.read(self.path)
+            self.tensors, self.metadata = tensor_file.read(self.path)
         except DataError as error:
-            raise DataError(f"{error}; delete it, and {thing} starts anew") from None
-        if self.about.get("format") != form:
-            raise DataError(f"{self.path} is not where this training stands; delete it, and {thing} starts anew")
+            raise DataError(f"{error}; delete it, and {thing} restarts") from None
+        if self.metadata.get("format") != form:
+            raise DataError(f"{self.path} is not a checkpoint of this training; delete it, and {thing} restarts")
 
-    def forget(self) -> None:
-        """What the file held is of no use here."""
-        self.tensors, self.about = {}, {}
+    def discard(self) -> None:
+        """Drop what was read from the file; the file itself stays."""
+        self.tensors, self.metadata = {}, {}
 
     def write(self, collect: Callable[[], tuple[State, Mapping[str, Any]]]) -> None:
-        """Keep the tensors and words that `collect` gives, unless some were kept a moment ago.
+        """Write the tensors and metadata that `collect` returns, unless the last checkpoint is too recent.
 
-        They are copied; a thread brings them to the disk, and what goes wrong there is raised by the next call.
+        They are copied to the CPU and written by a thread; an error of the thread is raised by the next call.
         """
-        began = time.monotonic()
-        if began - self._last < max(SECONDS, SHARE * self._cost):
+        started = time.monotonic()
+        if started - self._last < max(SECONDS, SHARE * self._cost):
             return
-        self.settle()
-        tensors, about = collect()
-        still = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        thread = threading.Thread(target=self._put, args=(still, {"format": self._form, **about}, began))
+        self.flush()
+        tensors, metadata = collect()
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        thread = threading.Thread(target=self._write, args=(copies, {"format": self._form, **metadata}, started))
         _WRITING[self.path] = thread
         thread.start()
         self._last = time.monotonic()
 
-    def _put(self, tensors: State, about: Mapping[str, Any], began: float) -> None:
+    def _write(self, tensors: State, metadata: Mapping[str, Any], started: float) -> None:
         try:
-            tensor_file.write(self.path, tensors, about)
+            tensor_file.write(self.path, tensors, metadata)
         except BaseException as error:
             self._error = error
-        self._cost = time.monotonic() - began
+        self._cost = time.monotonic() - started
 
-    def settle(self) -> None:
-        """Wait until what was kept is on the disk; raises what went wrong."""
+    def flush(self) -> None:
+        """Wait until the last checkpoint is on the disk, and raise the error of its thread."""
         thread = _WRITING.pop(self.path, None)
         if thread is not None:
             thread.join()
@@ -90,6 +91,6 @@ class TrainingCheckpoint:
             raise error
 
     def remove(self) -> None:
-        """The training is at its end: nothing is kept any more."""
-        self.settle()
+        """Delete the file at the end of the training."""
+        self.flush()
         self.path.unlink(missing_ok=True)

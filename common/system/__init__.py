@@ -1,1 +1,1 @@
-"""The machine: cores, free memory, allocator, signals, and the workers of a Dask cluster."""
+"""The machine: cores, free memory, allocator, signals, and Dask clusters."""

@@ -1,4 +1,4 @@
-"""Ctrl-C at a better moment: HDF5 swallows it where it calls back into Python, and tells of a damaged file instead."""
+"""Delays Ctrl-C around HDF5 calls: in a callback from HDF5 into Python it is lost, and reported as a damaged file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from types import FrameType
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the context ends; for work of moments alone. Other threads than the main one never get it."""
+    """Delay Ctrl-C until the context ends; for short work only. Threads other than the main one never receive it."""
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    received: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-        if came:
-            usual(*came[-1])
+        if received:
+            usual(*received[-1])

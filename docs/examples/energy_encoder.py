@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
-from emofuse.extract.encoders.base import Array, EncoderOptions, EncoderSpec, Modality, refuse_pretrained_options
+from emofuse.extract.encoders.base import Array, EncoderDefaults, EncoderOptions, EncoderSpec, refuse_pretrained_options
 
 RATE, WINDOW, HOP = 16_000, 400, 160
 
 
-class Energy:
+class Energy(EncoderDefaults):
     """Needs no weights; an encoder with weights loads them in `build` and gives their digest in `identity`."""
 
-    modality: Modality = "audio"
+    modality: Literal["audio"] = "audio"
     dimension = 2
     layers: tuple[int, ...] = ()
     frame_rate = RATE / HOP

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emofuse.datasets.base import Corpus, ReaderOptions, relative, settled, wav_files
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path, wav_files
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 NAME = re.compile(r"(?P<label>low|high)_(?P<number>\d+)")
@@ -14,26 +14,26 @@ NAME = re.compile(r"(?P<label>low|high)_(?P<number>\d+)")
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """One utterance per clip, in a fixed order. No audio is decoded here; emofuse scans it later.
 
-    Whatever is left out is listed with its reason. `settled` excludes files that are missing and refuses a corpus
+    Whatever is left out is listed with its reason. `build_manifest` excludes missing files and refuses a corpus
     without utterances.
     """
     utterances, excluded = [], []
     for path in wav_files(root):
         found = NAME.fullmatch(path.stem)
         if found is None:
-            excluded.append(Excluded(id=relative(path, root), reason="not named LABEL_NUMBER.wav"))
+            excluded.append(Excluded(id=relative_path(path, root), reason="not named LABEL_NUMBER.wav"))
             continue
         speaker = path.parent.name
         utterances.append(
             Utterance(
                 id=f"{speaker}_{path.stem}",  # unique in the corpus
-                audio=relative(path, root),
+                audio=relative_path(path, root),
                 label=found["label"],  # the corpus's own word; a protocol maps it to a class
                 speaker=speaker,  # what folds must keep apart
             )
         )
     # The second name is the reader's version: raise it whenever the same folder gives another manifest.
-    return settled("tones", "tones-1", root, utterances, excluded)
+    return build_manifest("tones", "tones-1", root, utterances, excluded)
 
 
 TONES = Corpus(

@@ -1,1 +1,1 @@
-"""Speech recognition for corpora without transcripts."""
+"""Speech recognition for utterances without a text (`extract --transcribe`)."""

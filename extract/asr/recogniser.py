@@ -1,7 +1,7 @@
-"""A speech recogniser of transformers: waveforms in, words out, the same ones whatever stands beside them in a batch.
+"""A speech recogniser of transformers: waveforms in, texts out. A text does not depend on its batch.
 
-Two kinds are known by their architecture: models that write (Whisper, Speech2Text, ...), decoded greedily, and models
-that label frames (`...ForCTC`), whose best labels are joined.
+Two kinds of models work, known by their architecture: sequence-to-sequence models (Whisper, Speech2Text, ...), decoded
+greedily, and CTC models (`...ForCTC`), whose best labels are joined.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from typing import Any
 import numpy as np
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
+from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.base import Array
 from emofuse.extract.encoders.blocks.pretrained import load_model
 from emofuse.extract.encoders.weights.locate import Weights, WeightsSource, resolve
 
-WRITES, LABELS = "AutoModelForSpeechSeq2Seq", "AutoModelForCTC"
-SHORTEST = 0.1
-"""Seconds."""
-BATCH = 8
-"""Pieces at once, where every piece has the same length."""
+SEQ2SEQ_CLASS, CTC_CLASS = "AutoModelForSpeechSeq2Seq", "AutoModelForCTC"
+SHORTEST_SECONDS = 0.1
+"""Shorter clips are padded to this."""
+BATCH_SIZE = 8
+"""Segments of a batch, for models whose segments all have one length."""
 SOURCE = WeightsSource(repository=None, pretrained_on="not stated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recogniser:
-    """A recogniser on its device."""
+    """A loaded recogniser on its device."""
 
     model: Any
     processor: Any
     weights: Weights
     digest: str
+    """Of the weights."""
     device: str
-    writes: bool
-    """Whether it writes words; else it labels frames."""
+    generates: bool
+    """Whether it is a sequence-to-sequence model; else a CTC model."""
 
     @property
     def source(self) -> str:
-        """Model, revision and weights, as the manifest keeps them."""
+        """Model, revision and digest of the weights, as the manifest records them."""
         name = self.weights.repository or self.weights.folder.resolve().name
         revision = f"@{self.weights.revision}" if self.weights.revision else ""
         return f"{name}{revision}, weights {self.digest}"
@@ -52,92 +53,98 @@ class Recogniser:
         return int(self.processor.feature_extractor.sampling_rate)
 
     @property
-    def piece(self) -> int | None:
-        """Samples of the pieces that longer clips are cut into, to which shorter ones are filled up; none: any."""
+    def segment_length(self) -> int | None:
+        """Samples of the segments that a clip is cut into, or padded to; None for a model that takes any length."""
         samples = getattr(self.processor.feature_extractor, "n_samples", None)
         return None if samples is None else int(samples)
 
     def transcribe(self, waveforms: Sequence[Array]) -> list[str]:
-        """The words of each waveform [samples]; empty where none were heard."""
-        pieces = [(n, part) for n, waveform in enumerate(waveforms) for part in self._cut(waveform)]
-        # Only pieces of one length stand in a batch: no model sees another one's padding.
-        step = BATCH if self.piece else 1
-        heard = [
-            words
-            for first in range(0, len(pieces), step)
-            for words in self._words([part for _, part in pieces[first : first + step]])
-        ]
-        joined: list[list[str]] = [[] for _ in waveforms]
-        for (n, _), words in zip(pieces, heard, strict=True):
-            joined[n].append(words)
-        return [" ".join(" ".join(words).split()) for words in joined]
+        """The text of each waveform [samples]; empty where no words were recognised."""
+        segments = [(n, segment) for n, waveform in enumerate(waveforms) for segment in self._segments(waveform)]
+        # Only segments of one length share a batch: no model sees padding.
+        step = BATCH_SIZE if self.segment_length else 1
+        texts: list[list[str]] = [[] for _ in waveforms]
+        for first in range(0, len(segments), step):
+            batch = segments[first : first + step]
+            for (n, _), text in zip(batch, self._recognise([segment for _, segment in batch]), strict=True):
+                texts[n].append(text)
+        return [" ".join(" ".join(of_clip).split()) for of_clip in texts]
 
-    def _cut(self, waveform: Array) -> list[Array]:
-        """The clip in pieces; a very short one is filled up with silence to what any model's front end needs."""
-        waveform = np.pad(waveform, (0, max(0, round(SHORTEST * self.sample_rate) - len(waveform))))
-        if self.piece is None:
+    def _segments(self, waveform: Array) -> list[Array]:
+        """The clip in segments; a very short one is padded with silence to what any model's front end needs."""
+        missing = max(0, round(SHORTEST_SECONDS * self.sample_rate) - len(waveform))
+        waveform = np.pad(waveform, (0, missing))
+        if self.segment_length is None:
             return [waveform]
-        return [waveform[at : at + self.piece] for at in range(0, max(1, len(waveform)), self.piece)]
+        starts = range(0, max(1, len(waveform)), self.segment_length)
+        return [waveform[start : start + self.segment_length] for start in starts]
 
-    def _words(self, pieces: Sequence[Array]) -> list[str]:
+    def _recognise(self, segments: Sequence[Array]) -> list[str]:
         import torch
 
-        inputs = self.processor.feature_extractor(list(pieces), sampling_rate=self.sample_rate, return_tensors="pt")
+        inputs = self.processor.feature_extractor(list(segments), sampling_rate=self.sample_rate, return_tensors="pt")
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if self.writes:
+            if self.generates:
                 ids = self.model.generate(**inputs, do_sample=False, num_beams=1)
             else:
                 ids = self.model(**inputs).logits.argmax(-1)
-        found: list[str] = self.processor.batch_decode(ids.cpu().numpy(), skip_special_tokens=True)
-        return found
+        texts: list[str] = self.processor.batch_decode(ids.cpu().numpy(), skip_special_tokens=True)
+        return texts
 
 
-def load(given: str, device: str) -> Recogniser:
+def load_recogniser(name: str, device: str) -> Recogniser:
     """Load a recogniser.
 
     Args:
-        given: A folder, or `ORG/NAME[@revision]` on the hub.
+        name: A folder, or `ORG/NAME[@revision]` on the hub.
 
     Raises:
-        UsageError: No such weights, or a model that recognises no speech.
+        UsageError: No such weights, or a model that is not a speech recogniser.
         DataError: Damaged weights.
     """
-    weights = resolve("--transcribe", given, SOURCE)
+    weights = resolve("--transcribe", name, SOURCE)
     transformers = import_transformers()
     import torch
 
-    heads = weights.settings("config.json").get("architectures") or ["no named head"]
+    head = (weights.settings("config.json").get("architectures") or ["no named head"])[0]
     try:
         config = transformers.AutoConfig.from_pretrained(weights.folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, OSError) as error:
         raise UsageError(f"{weights.folder}: transformers {transformers.__version__} cannot read it: {error}") from None
-    writes = type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING
-    labels = type(config) in transformers.MODEL_FOR_CTC_MAPPING and str(heads[0]).endswith("ForCTC")
-    if not (writes or labels):
+    generates = type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING
+    is_ctc = type(config) in transformers.MODEL_FOR_CTC_MAPPING and str(head).endswith("ForCTC")
+    if not (generates or is_ctc):
         raise UsageError(
-            f"--transcribe {given}: its head is {heads[0]}, which recognises no speech; expected a model such as "
+            f"--transcribe {name}: its head is {head}, which does not recognise speech; expected a model such as "
             "openai/whisper-small, or one for CTC such as facebook/wav2vec2-base-960h"
         )
-    try:
-        processor = transformers.AutoProcessor.from_pretrained(
-            weights.folder, trust_remote_code=False, local_files_only=True
-        )
-        processor.feature_extractor, processor.tokenizer  # noqa: B018
-    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
-        words = str(error).strip().splitlines()[:1]
-        raise UsageError(
-            f"{weights.folder} lacks what turns sound into its input, or its output into words "
-            f"({' '.join(words)}): download the repository whole"
-        ) from None
-    model = load_model(getattr(transformers, WRITES if writes else LABELS), weights, config, torch.float32)
+    processor = _load_processor(weights)
+    model_class = getattr(transformers, SEQ2SEQ_CLASS if generates else CTC_CLASS)
+    model = load_model(model_class, weights, config, torch.float32)
     return Recogniser(
         model=model.eval().requires_grad_(False).to(device),
         processor=processor,
         weights=weights,
         digest=weights.digest(),
         device=device,
-        writes=writes,
+        generates=generates,
     )
+
+
+def _load_processor(weights: Weights) -> Any:
+    """The feature extractor and the tokenizer of a checkpoint."""
+    transformers = import_transformers()
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(
+            weights.folder, trust_remote_code=False, local_files_only=True
+        )
+        processor.feature_extractor, processor.tokenizer  # noqa: B018
+    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).strip().splitlines()[:1])
+        raise UsageError(
+            f"{weights.folder} has no feature extractor or no tokenizer ({reason}): download the repository whole"
+        ) from None
+    return processor

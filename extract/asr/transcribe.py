@@ -1,7 +1,7 @@
-"""`extract --transcribe`: a text for every utterance that has none, from a speech recogniser, and marked as such.
+"""`extract --transcribe`: transcribes every utterance without a text, and marks its text as recognised.
 
-A text of the corpus's own is never touched. What was recognised before stands in the store and is taken from there, for
-as long as the audio is the same; while recognition goes on, it lies line by line beside the store.
+The corpus's own texts are never changed. Texts recognised by an earlier call are taken from the store as long as the
+audio is the same; while recognition runs, its texts are kept line by line in a file beside the store.
 """
 
 from __future__ import annotations
@@ -10,115 +10,118 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
-from emofuse.extract.corpus.audio import AudioError, load
-from emofuse.manifests.schema import ASR, Excluded, Manifest, Utterance, with_text_of
+from emofuse.extract.asr.recogniser import Recogniser, load_recogniser
+from emofuse.extract.audio.clips import AudioError, load
+from emofuse.manifests.schema import ASR, Excluded, Manifest, Utterance, copy_text
 from emofuse.store import FeatureStore
-from emofuse.store.core.spec import TRANSCRIPTS
+from emofuse.store.core.spec import TRANSCRIPTS_SUFFIX
 
-if TYPE_CHECKING:
-    from emofuse.extract.asr.recogniser import Recogniser
-
-AT_ONCE = 8
+BATCH_SIZE = 8
+"""Clips that are loaded, transcribed and written to the side file together."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Transcripts:
-    """The texts of a corpus that a recogniser wrote, and those that it still has to."""
+    """The recognised texts of a corpus: those that the store has, and the recogniser for the missing ones."""
 
     store: Path
-    held: Mapping[str, Utterance] = field(default_factory=dict)
-    """By id, what the store has of them; with a recogniser also what people wrote and the corpus no longer brings."""
-    silent: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, Utterance] = field(default_factory=dict)
+    """Utterance id -> its row in the store, where that has a recognised text; with a recogniser also rows with a text
+    of the corpus's own that the corpus no longer has."""
+    wordless: Mapping[str, str] = field(default_factory=dict)
     """Audio digest -> why the store has no text of it."""
     recogniser: Recogniser | None = None
 
     @property
     def source(self) -> str | None:
-        """What the texts of this call come from; several where stores were merged; none: all are the corpus's own."""
+        """The recogniser of this call's texts, or several after a merge; None where all are the corpus's own."""
         if self.recogniser:
             return self.recogniser.source
-        return " and ".join(sorted({str(u.text_source) for u in self.held.values() if u.text_kind == ASR})) or None
+        return " and ".join(sorted({str(u.text_source) for u in self.stored.values() if u.text_kind == ASR})) or None
 
     @property
     def side_file(self) -> Path:
-        """Where texts lie until the store has them."""
-        return self.store.with_name(self.store.name + TRANSCRIPTS)
+        """Where recognised texts are kept until the store has them."""
+        return self.store.with_name(self.store.name + TRANSCRIPTS_SUFFIX)
 
-    def known(self, manifest: Manifest) -> Manifest:
-        """A surveyed manifest with the texts that the store has of the same audio, by the same recogniser if any."""
+    def with_stored_texts(self, manifest: Manifest) -> Manifest:
+        """A scanned manifest with the store's texts of the same audio, by the same recogniser if there is one."""
         usable = {
-            i: u
-            for i, u in self.held.items()
-            # Of a text that was left out, nothing can be encoded: it is recognised again.
+            id: u
+            for id, u in self.stored.items()
+            # A text for which the store keeps only a digest cannot be encoded: it is transcribed again.
             if not self.recogniser or u.text_kind != ASR or (u.text_source == self.source and u.text is not None)
         }
-        found = (with_text_of(u, usable[u.id]) if u.id in usable else u for u in manifest.utterances)
-        return replace(manifest, utterances=tuple(found))
+        rows = (copy_text(u, usable[u.id]) if u.id in usable else u for u in manifest.utterances)
+        return replace(manifest, utterances=tuple(rows))
 
-    def lacking(self, manifest: Manifest) -> list[Utterance]:
+    def without_text(self, manifest: Manifest) -> list[Utterance]:
         """The utterances that have audio and no text."""
-        return [u for u in manifest.utterances if u.audio is not None and _textless(u)]
+        return [u for u in manifest.utterances if u.audio is not None and _has_no_text(u)]
 
-    def left_out(self, manifest: Manifest) -> list[Excluded]:
-        """The recognised texts that only their digests stand for in the store: a text encoder cannot have them."""
-        why = "text: the recognised text was left out of the store; --transcribe recognises it again"
+    def withheld(self, manifest: Manifest) -> list[Excluded]:
+        """The recognised texts for which the store keeps only a digest: no text encoder can read them."""
+        reason = "text: the store keeps only a digest of the recognised text; --transcribe restores it"
         return [
-            Excluded(id=u.id, reason=why, modality="text")
+            Excluded(id=u.id, reason=reason, modality="text")
             for u in manifest.utterances
             if u.text_kind == ASR and u.text is None
         ]
 
-    def fill(self, manifest: Manifest, root: Path, quiet: bool) -> tuple[Manifest, list[Excluded], int]:
-        """The manifest with a text for each utterance in which words are heard.
+    def transcribe(self, manifest: Manifest, root: Path, quiet: bool) -> tuple[Manifest, list[Excluded], int]:
+        """The manifest with a text for each utterance in which words were recognised.
 
         Returns:
-            The manifest, where what was silent is excluded; that list; and how many texts were written anew.
+            The manifest without the utterances without recognised words, those utterances, and how many this call
+            transcribed.
 
         Raises:
-            UsageError: The clip cannot be read any more, or no place for the side file.
+            UsageError: A clip can no longer be read, or the side file cannot be written.
         """
         assert self.recogniser is not None
-        todo, reason = self.lacking(manifest), f"text: no words were recognised by {self.source}"
+        missing, reason = self.without_text(manifest), f"text: no words were recognised by {self.source}"
         self.side_file.parent.mkdir(parents=True, exist_ok=True)
-        refusal = f"another process is transcribing for {self.store} ({{holder}}); wait for it or stop it"
-        with lock(self.side_file.with_name(self.side_file.name + ".lock"), refusal):
-            known = {digest: "" for digest, why in self.silent.items() if why == reason}
-            texts, written = self._recognised(todo, known | self._begun(), root, quiet)
-        heard = {u.id: texts[str(u.audio_digest)] for u in todo}
-        silent = [Excluded(id=i, reason=reason, modality="text") for i in heard if not heard[i]]
-        filled = (
-            replace(u, text=heard[u.id], text_kind=ASR, text_source=self.source) if heard.get(u.id) else u
+        busy = f"another process is transcribing for {self.store} ({{holder}}); wait for it or stop it"
+        with lock(self.side_file.with_name(self.side_file.name + ".lock"), busy):
+            known = {digest: "" for digest, why in self.wordless.items() if why == reason}
+            by_digest, count = self._transcribe_missing(missing, known | self._noted_texts(), root, quiet)
+        texts = {u.id: by_digest[str(u.audio_digest)] for u in missing}
+        wordless = [Excluded(id=id, reason=reason, modality="text") for id, text in texts.items() if not text]
+        rows = (
+            replace(u, text=texts[u.id], text_kind=ASR, text_source=self.source) if texts.get(u.id) else u
             for u in manifest.utterances
         )
-        return replace(manifest, utterances=tuple(filled)).excluding(silent), silent, written
+        return replace(manifest, utterances=tuple(rows)).excluding(wordless), wordless, count
 
-    def _recognised(
-        self, todo: list[Utterance], texts: dict[str, str], root: Path, quiet: bool
+    def _transcribe_missing(
+        self, missing: list[Utterance], known: dict[str, str], root: Path, quiet: bool
     ) -> tuple[dict[str, str], int]:
-        """Audio digest -> text of all that is to be done, `texts` of which are known; and how many were not."""
-        # Of like length together; the longest first shows soonest whether memory suffices.
-        left = sorted((u for u in todo if u.audio_digest not in texts), key=lambda u: -(u.seconds or 0.0))
-        if not left:
+        """Audio digest -> text of all `missing` utterances, and how many of them were not `known`."""
+        # Clips of similar length together; the longest first, which shows at once whether memory suffices.
+        todo = sorted((u for u in missing if u.audio_digest not in known), key=lambda u: -(u.seconds or 0.0))
+        texts = dict(known)
+        if not todo:
             return texts, 0
-        _end_line(self.side_file)
+        _end_last_line(self.side_file)
+        done = len(missing) - len(todo)
         with (
             self.side_file.open("a", encoding="utf-8") as side,
-            Progress(len(todo), "transcribing", "utterances", done=len(todo) - len(left), quiet=quiet) as progress,
+            Progress(len(missing), "transcribing", "utterances", done=done, quiet=quiet) as progress,
         ):
-            for first in range(0, len(left), AT_ONCE):
-                some = left[first : first + AT_ONCE]
-                for utterance, words in zip(some, self._hear(some, root), strict=True):
-                    texts[str(utterance.audio_digest)] = words
-                    self._note(side, str(utterance.audio_digest), words)
-                progress.advance(len(some))
-        return texts, len(left)
+            for first in range(0, len(todo), BATCH_SIZE):
+                batch = todo[first : first + BATCH_SIZE]
+                for utterance, text in zip(batch, self._recognise(batch, root), strict=True):
+                    texts[str(utterance.audio_digest)] = text
+                    self._note(side, str(utterance.audio_digest), text)
+                progress.advance(len(batch))
+        return texts, len(todo)
 
-    def _hear(self, utterances: list[Utterance], root: Path) -> list[str]:
+    def _recognise(self, utterances: list[Utterance], root: Path) -> list[str]:
         assert self.recogniser is not None
         waveforms = []
         for u in utterances:
@@ -129,72 +132,73 @@ class Transcripts:
                 raise UsageError(f"{root / u.audio} {error}, though it could be read a moment ago") from None
         return self.recogniser.transcribe(waveforms)
 
-    def _note(self, side: TextIO, digest: str, words: str) -> None:
-        side.write(json.dumps({"source": self.source, "audio": digest, "text": words}, ensure_ascii=False) + "\n")
+    def _note(self, side: TextIO, digest: str, text: str) -> None:
+        side.write(json.dumps({"source": self.source, "audio": digest, "text": text}, ensure_ascii=False) + "\n")
         side.flush()
 
-    def _begun(self) -> dict[str, str]:
-        """Audio digest -> text, of an earlier call with the same recogniser that did not come to its end."""
+    def _noted_texts(self) -> dict[str, str]:
+        """Audio digest -> text from the side file of an interrupted call with the same recogniser."""
         if not self.side_file.is_file():
             return {}
-        found = {}
+        texts = {}
         for line in self.side_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                row = json.loads(line)
-                same, digest, words = row["source"] == self.source, row["audio"], row["text"]
+                record = json.loads(line)
+                same_source, digest, text = record["source"] == self.source, record["audio"], record["text"]
             except (ValueError, TypeError, KeyError):
-                continue  # the line that was being written when the call was killed
-            if same:
-                found[str(digest)] = str(words)
-        return found
+                continue  # an incomplete line: the call was killed while it wrote it
+            if same_source:
+                texts[str(digest)] = str(text)
+        return texts
 
-    def finish(self) -> None:
-        """The store has every text: nothing lies beside it any more."""
+    def delete_side_file(self) -> None:
+        """Call it once the store has every recognised text."""
         if self.recogniser:
             self.side_file.unlink(missing_ok=True)
 
 
-def _end_line(path: Path) -> None:
-    """End the line that was being written when a call was killed, so that the next one begins anew."""
+def _end_last_line(path: Path) -> None:
+    """End the line that a killed call left incomplete, so that the next text starts on a new line."""
     if path.is_file() and not path.read_bytes().endswith(b"\n"):
         with path.open("ab") as file:
             file.write(b"\n")
 
 
-def without_blanks(manifest: Manifest) -> Manifest:
-    """A corpus's manifest in which a blank text counts as none, where there is audio to be recognised instead."""
+def without_blank_texts(manifest: Manifest) -> Manifest:
+    """The manifest in which a blank text counts as missing, where there is audio to transcribe."""
     blank = {u.id for u in manifest.utterances if u.audio and u.text is not None and not u.text.strip()}
-    kept = (replace(u, text=None) if u.id in blank else u for u in manifest.utterances)
-    return replace(manifest, utterances=tuple(kept)) if blank else manifest
+    rows = (replace(u, text=None) if u.id in blank else u for u in manifest.utterances)
+    return replace(manifest, utterances=tuple(rows)) if blank else manifest
 
 
-def _textless(utterance: Utterance) -> bool:
+def _has_no_text(utterance: Utterance) -> bool:
     return utterance.text is None and utterance.text_digest is None
 
 
-def transcripts(store: Path, model: str | None, manifest: Manifest, device: str) -> Transcripts:
-    """What a call of `extract` has to do with recognised texts, before any clip is looked at.
+def prepare_transcripts(store: Path, model: str | None, manifest: Manifest, device: str) -> Transcripts:
+    """The recognised texts of the store, and the recogniser if one is needed; before any clip is scanned.
 
     Args:
+        store: Where the texts go; it need not exist yet.
         model: `--transcribe`, if given; loaded only where an utterance has no text of the corpus's own.
-        manifest: As the corpus was read, `without_blanks`.
+        manifest: The corpus as it was read, `without_blank_texts`.
+        device: Where the recogniser computes.
 
     Raises:
-        UsageError: The corpus has no audio to recognise, or the model cannot be had or used.
+        UsageError: The corpus has no audio to transcribe, or the model is missing or is not a speech recogniser.
         DataError: Damaged weights, or a damaged store.
     """
-    found = Transcripts(store=store)
+    transcripts = Transcripts(store=store)
     if store.is_file():
-        with FeatureStore(store) as there:
-            own = {u.id for u in manifest.utterances if not _textless(u)}
-            rows = [u for u in there.manifest.utterances if u.id not in own]
-            found.held = {u.id: u for u in rows if u.text_kind == ASR or (model is not None and not _textless(u))}
-            why = {e.id: e.reason for e in there.manifest.excluded if e.modality == "text"}
-            found.silent = {u.audio_digest: why[u.id] for u in rows if u.audio_digest and u.id in why}
+        with FeatureStore(store) as opened:
+            with_own_text = {u.id for u in manifest.utterances if not _has_no_text(u)}
+            rows = [u for u in opened.manifest.utterances if u.id not in with_own_text]
+            kept = [u for u in rows if u.text_kind == ASR or (model is not None and not _has_no_text(u))]
+            reasons = {e.id: e.reason for e in opened.manifest.excluded if e.modality == "text"}
+            transcripts.stored = {u.id: u for u in kept}
+            transcripts.wordless = {u.audio_digest: reasons[u.id] for u in rows if u.audio_digest and u.id in reasons}
     if model is not None and not manifest.has("audio"):
-        raise UsageError(f"--transcribe {model}: {manifest.corpus} has no audio here that could be recognised")
-    if model is not None and found.lacking(manifest):
-        from emofuse.extract.asr.recogniser import load as load_recogniser
-
-        found.recogniser = load_recogniser(model, device)
-    return found
+        raise UsageError(f"--transcribe {model}: {manifest.corpus} has no audio here to transcribe")
+    if model is not None and transcripts.without_text(manifest):
+        transcripts.recogniser = load_recogniser(model, device)
+    return transcripts

@@ -1,1 +1,1 @@
-"""The commands of stage 1: `extract`, `finetune`, `pretrain`, `manifest`, `demo`."""
+"""The commands of stage 1: each turns its options into one call of the library."""

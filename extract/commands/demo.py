@@ -1,4 +1,4 @@
-"""`emofuse demo`: the whole way on a small corpus that emofuse makes itself, beside its best possible score."""
+"""`emofuse demo`: both stages on a small synthetic corpus, compared with the best scores that are possible on it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 import click
 
-from emofuse.common.console import say, table
+from emofuse.common.console import HELP_OPTIONS, format_table, say
 from emofuse.common.errors import command
-from emofuse.common.progress import clock
-from emofuse.common.umbrella import verb
+from emofuse.common.progress import format_duration
+from emofuse.common.umbrella import load_command
 
 STEPS = 250
 LEARNING_RATE = 1e-3
 
 
-@click.command()
+@click.command(context_settings=HELP_OPTIONS)
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Where all of it lands."
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="The folder for everything."
 )
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True, help="Training steps per fold.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-3
 def demo(out: Path, steps: int, seed: int) -> None:
     """Make a synthetic corpus, extract two features, fit SMCN and compare with the best possible scores.
 
-    Nothing is downloaded. The voices are synthetic: the score says that the pipeline works, not how good a model is.
+    Nothing is downloaded. The voices are synthetic: the score shows that the pipeline works, not how good a model is.
     """
     from emofuse.datasets.synthetic import best_scores, write_synthetic
 
@@ -41,30 +41,30 @@ def demo(out: Path, steps: int, seed: int) -> None:
          "--store", str(store))  # fmt: skip
     _run("fit", "--store", str(store), "--model", "smcn", "--text", "hashed", "--steps", str(steps),
          "--seed", str(seed), "--threads", "1", "--set", f"lr={LEARNING_RATE}", "--out", str(run))  # fmt: skip
-    reached = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["mean"]["ua"]
+    score = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["mean"]["ua"]
     best = best_scores()
-    say("\nUA, leave one session out, beside the best that is possible on this corpus (by construction):")
+    say("\nUA, leave one session out, and the best that is possible on this corpus (by construction):")
     say(
-        table(
+        format_table(
             ("", "UA"),
             [
                 ("audio alone, at best", f"{best['audio']:.3f}"),
                 ("text alone, at best", f"{best['text']:.3f}"),
                 ("both, at best", f"{best['both']:.3f}"),
-                ("SMCN, here", f"{reached:.3f}"),
+                ("SMCN, here", f"{score:.3f}"),
             ],
         )
     )
-    alone = max(best["audio"], best["text"])
-    say(f"expected band: {alone:.3f} to {best['both']:.3f}; done in {clock(time.monotonic() - started)}")
-    if not alone < reached <= best["both"] + 0.02:
-        sys.exit("error: the score lies outside the expected band: something does not work as it should")
+    best_alone = max(best["audio"], best["text"])
+    say(f"expected band: {best_alone:.3f} to {best['both']:.3f}; done in {format_duration(time.monotonic() - started)}")
+    if not best_alone < score <= best["both"] + 0.02:
+        sys.exit("error: the score is outside the expected band: something does not work as it should")
 
 
 def _run(name: str, *arguments: str) -> None:
     say(f"\n$ {name} {' '.join(arguments)}")
     try:
-        verb(name).main(args=list(arguments), prog_name=name, standalone_mode=False)
-    except SystemExit as done:
-        if done.code:
+        load_command(name).main(args=list(arguments), prog_name=name, standalone_mode=False)
+    except SystemExit as exit:
+        if exit.code:
             raise

@@ -1,4 +1,4 @@
-"""`emofuse manifest`: read a corpus and say what is in it, what is not, and why."""
+"""`emofuse manifest`: reads a corpus and prints what is in it, what is not, and why."""
 
 from __future__ import annotations
 
@@ -9,58 +9,75 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import printable, say, table
+from emofuse.common.console import HELP_OPTIONS, format_table, plural, printable, say
 from emofuse.common.errors import DONE, EXCLUDED, command
-from emofuse.extract.commands.options import corpus_options, read
+from emofuse.extract.commands.options import corpus_options
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Manifest
 
+_MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 
-@click.command()
+
+@click.command(context_settings=HELP_OPTIONS)
 @click.argument("dataset")
 @corpus_options
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write it [cache/DATASET.manifest.jsonl].")
-@click.option("--quick", is_flag=True, help="Do not look at the audio: no hours, and unreadable clips stay unseen.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where to write it.  [default: cache/DATASET.manifest.jsonl]"
+)
+@click.option("--quick", is_flag=True, help="Do not scan the audio: no hours, and unreadable clips are not noticed.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @command
-def manifest(dataset: str, out: Path | None, quick: bool, quiet: bool, **options: Any) -> None:
+def manifest(
+    dataset: str, root: Path | None, limit: int | None, out: Path | None, quick: bool, quiet: bool, **options: Any
+) -> None:
     """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why."""
-    from emofuse.extract.corpus.scan import scan_audio, scan_text
+    from emofuse.datasets.base import ReaderOptions
+    from emofuse.extract.audio.scan import read_dataset, scan_audio, scan_text
     from emofuse.manifests.jsonl import write_manifest
 
-    found, root = read(dataset, options.pop("root"), options.pop("limit"), **options)
-    missing = [item for item in found.excluded if item.modality is not None]
-    found, unusable = scan_text(found)
-    if not quick and found.has("audio"):
-        survey = scan_audio(found, root, quiet)
-        found, unusable = survey.manifest, (*unusable, *survey.unusable)
-    describe(found, root)
+    corpus, root = read_dataset(dataset, root, limit, ReaderOptions(**options))
+    missing = [item for item in corpus.excluded if item.modality is not None]
+    corpus, unusable = scan_text(corpus)
+    if not quick and corpus.has("audio"):
+        scan = scan_audio(corpus, root, quiet)
+        corpus, unusable = scan.manifest, (*unusable, *scan.unusable)
+    _print_summary(corpus, root)
     out = out or Path("cache") / f"{dataset}.manifest.jsonl"
-    write_manifest(found, out)
+    write_manifest(corpus, out)
     say(f"written to {out}")
     sys.exit(EXCLUDED if unusable or missing else DONE)
 
 
-def describe(found: Manifest, root: Path) -> None:
-    """Print what a manifest holds."""
-    from emofuse.manifests import protocol
-
-    modalities = " and ".join(m for m in ("audio", "text") if found.has(m)) or "nothing"
-    hours = f", {found.hours:.2f} h" if found.hours else ""
-    say(f"{found.corpus} in {root}: {len(found)} utterances with {modalities}{hours}, read by {found.reader}")
+def _print_summary(corpus: Manifest, root: Path) -> None:
+    modalities = " and ".join(m for m in ("audio", "text") if corpus.has(m)) or "nothing"
+    size = plural(len(corpus), "utterance")
+    hours = f", {corpus.hours:.2f} h" if corpus.hours else ""
+    say(f"{corpus.corpus} in {root}: {size} with {modalities}{hours}, read by {corpus.reader}")
     for attribute in ("label", "session", "speaker", "split"):
-        counts = found.counts(attribute)
-        if counts and len(counts) <= 40:
-            say(f"\n{table((attribute, 'utterances'), [(printable(k, 40), n) for k, n in counts.items()])}")
+        counts = corpus.counts(attribute)
+        if counts and len(counts) <= _MOST_VALUES:
+            say(f"\n{format_table((attribute, 'utterances'), [(printable(k, 40), n) for k, n in counts.items()])}")
         elif counts:
             say(f"\n{attribute}: {len(counts)} values")
-    reasons = Counter(e.reason for e in found.excluded)
-    say(f"\nexcluded: {len(found.excluded)}")
-    for reason, count in reasons.most_common(20):
-        first = next(e.id for e in found.excluded if e.reason == reason)
+    _print_excluded(corpus)
+    _print_protocols(corpus)
+
+
+def _print_excluded(corpus: Manifest) -> None:
+    reasons = Counter(e.reason for e in corpus.excluded)
+    say(f"\nexcluded: {len(corpus.excluded)}")
+    for reason, count in reasons.most_common(_MOST_REASONS):
+        first = next(e.id for e in corpus.excluded if e.reason == reason)
         say(f"  {count} x {printable(reason)} ({printable(first)}{', ...' if count > 1 else ''})")
-    for name in protocol.names(found.corpus):
-        task = protocol.load(name)
-        differences = task.differences([u for u in found.utterances if task.class_of(u) is not None])
-        say(f"\nprotocol {name}: " + ("counts as expected" if not differences else "; ".join(differences[:6])))
+
+
+def _print_protocols(corpus: Manifest) -> None:
+    """Whether the counts of each protocol's task match its publication."""
+    from emofuse.manifests import protocol_files
+
+    for name in protocol_files.names(corpus.corpus):
+        protocol = protocol_files.load(name)
+        differences = protocol.differences([u for u in corpus.utterances if protocol.class_of(u) is not None])
+        counts = "counts as expected" if not differences else "; ".join(differences[:_MOST_DIFFERENCES])
+        say(f"\nprotocol {name}: {counts}")

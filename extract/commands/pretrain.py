@@ -1,4 +1,4 @@
-"""`emofuse pretrain`: fit an encoder to a folder of audio, without labels."""
+"""`emofuse pretrain`: pre-train an encoder on a folder of audio, without labels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import say
+from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import UnknownNameError, command
-from emofuse.extract.commands.options import report
+from emofuse.extract.audio.exclusions import report_excluded
 from emofuse.extract.encoders.blocks.trill_network import DIMENSIONS
 from emofuse.extract.plan.device import device_of
 from emofuse.extract.pretrain.config import PretrainSettings
@@ -18,35 +18,37 @@ from emofuse.extract.pretrain.config import PretrainSettings
 if TYPE_CHECKING:
     from emofuse.extract.pretrain.run import PretrainPlan
 
-_USUAL = PretrainSettings()
+_DEFAULTS = PretrainSettings()
 
 
-def _choice(name: str, kind: Any, text: str) -> Callable[[Any], Any]:
-    usual = getattr(_USUAL, name)
-    return click.option(f"--{name.replace('_', '-')}", type=kind, default=usual, help=f"{text}  [{usual}]")
+def _setting(name: str, kind: Any, text: str) -> Callable[[Any], Any]:
+    """An option for a field of `PretrainSettings`."""
+    return click.option(f"--{name.replace('_', '-')}", type=kind, default=getattr(_DEFAULTS, name), help=text)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
 @click.argument("encoder")
-@click.option("--audio", required=True, type=click.Path(path_type=Path), help="Any folder of audio, and those in it.")
-@_choice("dimension", int, f"Width of the last layer: {' or '.join(map(str, DIMENSIONS))}.")
-@_choice("steps", int, "Steps of fitting.")
-@_choice("batch", int, "Pieces of recordings in a step,")
-@_choice("patches", int, "and patches of 0.96 s of each.")
-@_choice("tau", float, "Seconds up to which two patches are near each other.")
-@_choice("delta", float, "The margin of the triplet loss, in squared distances from 0 to 4.")
-@_choice("lr", float, "The highest rate.")
-@_choice("weight_decay", float, "AdamW's.")
-@_choice("seed", int, "Same seed, same machine: same weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [runs/pretrain-trill-FOLDER-DIGEST]")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--audio", required=True, type=click.Path(path_type=Path), help="A folder of audio; subfolders included.")
+@_setting("dimension", int, f"Dimension of the last layer: {' or '.join(map(str, DIMENSIONS))}.")
+@_setting("steps", int, "Number of steps.")
+@_setting("batch", int, "Pieces of recordings per step.")
+@_setting("patches", int, "Patches of 0.96 s per piece.")
+@_setting("tau", float, "Maximum seconds between the two patches of a positive pair.")
+@_setting("delta", float, "Margin of the triplet loss, in squared distances from 0 to 4.")
+@_setting("lr", float, "Peak learning rate.")
+@_setting("weight_decay", float, "Weight decay of AdamW.")
+@_setting("seed", int, "Same seed, same machine: same weights.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/pretrain-trill-FOLDER-DIGEST]"
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
 @command
 def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bool, **options: Any) -> None:
-    """Fit an encoder (trill) to a folder of audio, without labels.
+    """Pre-train an encoder (trill) on a folder of audio, without labels.
 
-    Patches of one recording that lie near each other in time come to lie near each other in the embedding, patches of
-    different recordings farther apart. `extract --encoder trill --weights OUT` then takes the run folder.
+    Patches of one recording that are close in time become close in the embedding, and patches of different recordings
+    become distant. `extract --encoder trill --weights OUT` then reads the run folder.
 
     Example: emofuse pretrain trill --audio corpora/emodb/wav
 
@@ -56,12 +58,12 @@ def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bo
     if encoder != "trill":
         raise UnknownNameError("encoder that can be pre-trained", encoder, ["trill"])
     settings = PretrainSettings(**options)
-    from emofuse.extract.pretrain.audio import survey
+    from emofuse.extract.pretrain.recordings import find_recordings
     from emofuse.extract.pretrain.run import PretrainPlan
     from emofuse.extract.pretrain.run import pretrain as run
 
     device = device_of(device)
-    recordings, excluded = survey(audio, quiet)
+    recordings, excluded = find_recordings(audio, quiet)
     plan = PretrainPlan(
         audio=audio,
         recordings=tuple(recordings),
@@ -75,16 +77,16 @@ def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bo
     first, last = finished.metrics["first"], finished.metrics["last"]
     say(
         f"loss {first['loss']:.3f} by step {first['step']}, {last['loss']:.3f} by step {last['step']} "
-        f"({100 * last['active']:.0f} % of triplets active); all of it in {finished.out / 'losses.csv'}"
+        f"({100 * last['active']:.0f} % of triplets active); the history is in {finished.out / 'losses.csv'}"
     )
     say(f"next: extract --dataset NAME --encoder trill --weights {finished.out}")
-    click.get_current_context().exit(report(excluded, "files", "metrics.json of the run lists them"))
+    click.get_current_context().exit(report_excluded(excluded, "files", "the run's metrics.json lists them"))
 
 
 def _header(plan: PretrainPlan) -> str:
     settings = plan.settings
+    batch = f"{settings.batch} x {settings.patches} patches, {settings.dimension}-dimensional"
     return (
         f"pretrain trill on {len(plan.recordings)} files, {plan.hours:.2f} h, without labels: {settings.steps} steps "
-        f"of {settings.batch} x {settings.patches} patches, {settings.dimension} wide, margin {settings.delta:g}, "
-        f"{plan.device}, seed {settings.seed}"
+        f"of {batch}, margin {settings.delta:g}, {plan.device}, seed {settings.seed}"
     )

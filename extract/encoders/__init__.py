@@ -1,1 +1,1 @@
-"""One file per family of frozen encoders; `registry.ENCODERS` names them all."""
+"""Frozen audio and text encoders, one module per family; `registry.ENCODERS` lists them all."""

@@ -1,112 +1,165 @@
-"""What every encoder is: the contract between the encoders and the one extraction loop."""
+"""The contract between the encoders and the extraction loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import complain
+from emofuse.common.problems import Problems
 from emofuse.common.registry import Registry
+from emofuse.manifests.schema import Modality
 
-Modality = Literal["audio", "text"]
+__all__ = [
+    "ENCODERS",
+    "Array",
+    "Encoder",
+    "EncoderDefaults",
+    "EncoderOptions",
+    "EncoderSpec",
+    "Modality",
+    "refuse_pretrained_options",
+]
+
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderOptions:
-    """What a user may choose about an encoder."""
+    """The user's choices for an encoder."""
 
     corpus: str = ""
-    """Name of the corpus, where a paper's settings depend on it."""
+    """Name of the corpus, for encoders whose published settings depend on it."""
     weights: str | None = None
-    """A local folder or file, or `ORG/NAME[@revision]` in the hub's cache; none: the encoder's own default."""
+    """A local folder or file, or `ORG/NAME[@revision]` on the hub; None means the encoder's default weights."""
     layers: str = "last"
-    """`last`, `all`, `mean` (over all) or numbers such as `6,9,12`; 0 is the input of the first transformer layer."""
+    """`last`, `all`, `mean` (over all layers) or numbers such as `6,9,12`; 0 is the input of the first layer."""
     device: str = "cpu"
     precision: str = "fp32"
-    """What the encoder computes in: fp32, bf16 or fp16."""
+    """Floating-point type of the computation: fp32, bf16 or fp16."""
     compile: bool = False
-    """Whether a transformer's layers go through `torch.compile`."""
+    """Whether a transformer's layers are compiled with `torch.compile`."""
 
 
 class Encoder(Protocol):
-    """A frozen encoder, ready to run.
+    """A frozen encoder on its device.
 
-    Features never depend on the batch: an utterance alone and the same one among strangers give the same array (fp32:
-    max|difference| / max|value| at most 1e-5), and padding is never returned.
+    Features do not depend on the batch: an utterance encoded alone and the same utterance in any batch give the same
+    array (fp32: max|difference| / max|value| at most 1e-5), and padding is never returned.
+
+    Your own encoder can inherit `EncoderDefaults`, which implements `begin`, `with_all_layers` and `select_layers`.
     """
 
     @property
     def modality(self) -> Modality:
-        """What it reads: waveforms or texts."""
+        """Whether it reads waveforms (`audio`) or texts (`text`)."""
 
     @property
     def dimension(self) -> int:
-        """D, the width of a frame."""
+        """D, the number of values per frame and layer."""
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers along the layer axis; empty where frames have none (one layer, or a mean over layers)."""
+        """The L layer numbers along the layer axis; empty where frames have no such axis (one layer, or a mean)."""
 
     @property
     def frame_rate(self) -> float | None:
-        """Frames per second; none for text."""
+        """Frames per second; None for text."""
 
     @property
     def sample_rate(self) -> int | None:
-        """Hz of the waveforms it wants (mono, float32 in -1..1); none for text."""
+        """Sampling rate in Hz of the waveforms it reads (mono, float32 in -1..1); None for text."""
 
     def identity(self) -> dict[str, Any]:
-        """Everything that changes the output, JSON-ready; compared as the feature's fingerprint."""
+        """Everything that changes the output, JSON-ready; part of the feature's fingerprint, which is compared."""
 
     def provenance(self) -> dict[str, Any]:
-        """What is recorded but not compared: library versions, revision, what it was pre-trained or fitted on."""
+        """What is recorded but not compared: library versions, revision, pre-training and fine-tuning data."""
 
     def length(self, item: int | str) -> int:
-        """T, the number of frames that `encode` will return: from samples at `sample_rate` (audio) or from a text."""
+        """T, the number of frames that `encode` returns for a waveform of `item` samples or for a text."""
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
-        """One float32 array [T_i, D], or [T_i, L, D] where `layers` is not empty, per waveform [samples] or text.
+        """Encode a batch.
 
-        An encoder may also have `begin(items)`, which sets a GPU to work and returns a function that waits for these
-        arrays; the loop then goes on to the next batch, and another thread waits.
+        Args:
+            items: Waveforms [samples] at `sample_rate`, or texts.
+
+        Returns:
+            One float32 array per item: [T_i, D], or [T_i, L, D] where `layers` is not empty.
         """
+
+    def begin(self, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
+        """Start to encode a batch.
+
+        On a GPU this only queues the computation, so that the caller can prepare the next batch meanwhile.
+
+        Returns:
+            A function that waits for the arrays that `encode(items)` returns; any thread may call it.
+        """
+
+    def with_all_layers(self) -> Encoder:
+        """This model, on the same weights, with every layer on the layer axis; itself where that is impossible."""
+
+    def select_layers(self, values: Array) -> Array:
+        """This encoder's own layers, [T, D] or [T, L, D], from the output of `with_all_layers()`, [T, all layers, D].
+
+        Where `with_all_layers()` returned the encoder itself, these are the values themselves.
+        """
+
+
+class EncoderDefaults:
+    """The optional methods of `Encoder` for encoders that compute at once and whose layers cannot be stacked."""
+
+    __slots__ = ()
+
+    def begin(self: Encoder, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
+        """Encode the batch at once; the returned function hands over the arrays."""
+        values = self.encode(items)
+        return lambda: values
+
+    def with_all_layers(self: Encoder) -> Encoder:
+        """The encoder itself."""
+        return self
+
+    def select_layers(self, values: Array) -> Array:
+        """The values themselves."""
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
-    """A registered encoder: what it reads, what its feature is called by default, and how to build it."""
+    """A registered encoder."""
 
     modality: Modality
     feature: str
+    """Default name of its feature in a store."""
     pretrained: bool
-    """Whether it has weights, and with them a choice of layers and of precision; others refuse such options."""
+    """Whether it has weights, and so a choice of layers and precision; other encoders refuse these options."""
     build: Callable[[EncoderOptions], Encoder]
     tunable: bool = False
-    """Whether `finetune` can fit its weights further: what it builds has a method `tuning`."""
+    """Whether `finetune` can train it: the built encoder is a `blocks.tuning.Tunable`."""
 
 
 def refuse_pretrained_options(encoder: str, options: EncoderOptions) -> None:
-    """Refuse the options that an encoder without weights cannot honour.
+    """Refuse the options that have no effect on an encoder without weights.
 
     Raises:
-        UsageError: Weights, layers or another precision than fp32 was asked for; names every one.
+        UsageError: Weights, layers, compilation or a precision other than fp32 was asked for; lists each of them.
     """
-    problems = [
-        f"{option} was {value!r}, but {encoder} has {lack}"
-        for option, value, default, lack in (
-            ("weights", options.weights, None, "no weights"),
-            ("layers", options.layers, "last", "no layers"),
-            ("precision", options.precision, "fp32", "fp32 alone"),
-            ("compile", options.compile, False, "nothing to compile"),
-        )
-        if value != default
-    ]
-    complain(problems, f"encoder {encoder} takes no such option")
+    problems = Problems()
+    for option, value, default, reason in (
+        (f"--weights {options.weights}", options.weights, None, "has no weights"),
+        (f"--layers {options.layers}", options.layers, "last", "has no layers"),
+        (f"--precision {options.precision}", options.precision, "fp32", "computes in fp32 only"),
+        ("--compile", options.compile, False, "has nothing to compile"),
+    ):
+        if value != default:
+            problems.add(f"encoder {encoder} {reason}: leave out {option}")
+    problems.raise_all()
 
 
 ENCODERS: Registry[EncoderSpec] = Registry("encoder", "emofuse.encoders", EncoderSpec)

@@ -1,9 +1,9 @@
-"""A fixed vector per word by hashing: text features without weights or download, the same on every machine.
+"""One fixed vector per word, made by hashing: text features without weights, equal on every machine.
 
-A text is lower-cased and split into words and marks. A word's vector is the sum of the vectors of its keys, the word
-itself and its character n-grams between boundary marks, as fastText composes them (Bojanowski et al. 2017, eq. 3 in
-spirit), so words that share a stem lie near each other. A key's vector is its xxh3 digests read as bytes: integers,
-then one exact division, so no library's random numbers and no platform's rounding enter.
+A text is lower-cased and split into words and punctuation marks. A word's vector is the sum of the vectors of its
+keys: the word itself and its character n-grams between boundary marks, as in fastText (Bojanowski et al. 2017,
+https://arxiv.org/abs/1607.04606, section 3.2). Words that share a stem are therefore similar. A key's vector consists
+of the bytes of its xxh3 digests; sums of integers and one division keep the result independent of platform and library.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import xxhash
 from emofuse.extract.encoders.base import (
     ENCODERS,
     Array,
+    EncoderDefaults,
     EncoderOptions,
     EncoderSpec,
     Modality,
@@ -29,13 +30,13 @@ from emofuse.extract.encoders.base import (
 DIMENSION = 128
 NGRAMS = (3, 4)
 _DIGEST_BYTES = 16
-# Mean and variance of a byte drawn evenly from 0..255.
+# Mean and variance of a byte that is uniform over 0..255.
 _BYTE_MEAN, _BYTE_VARIANCE = 127.5, (256**2 - 1) / 12
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
 
-class Hashed:
-    """One vector of unit variance per word or mark of a text."""
+class Hashed(EncoderDefaults):
+    """One vector of unit variance per word or punctuation mark."""
 
     @property
     def modality(self) -> Modality:
@@ -44,12 +45,12 @@ class Hashed:
 
     @property
     def dimension(self) -> int:
-        """D."""
+        """128."""
         return DIMENSION
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """None."""
+        """No layer axis."""
         return ()
 
     @property
@@ -73,11 +74,11 @@ class Hashed:
         }
 
     def provenance(self) -> dict[str, Any]:
-        """Nothing is learned."""
+        """The version of xxhash; nothing is learned."""
         return {"libraries": {"xxhash": xxhash.VERSION}, "pretrained_on": None, "fitted_on": []}
 
     def length(self, item: int | str) -> int:
-        """Words and marks of a text, at least one."""
+        """Number of words and punctuation marks of a text, at least 1."""
         return len(words(cast(str, item)))
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
@@ -86,26 +87,27 @@ class Hashed:
 
 
 def words(text: str) -> list[str]:
-    """The words and marks of a text in lower case; a text without any has one empty word."""
+    """The lower-cased words and punctuation marks of a text; an empty text gives one empty word."""
     return _WORD.findall(unicodedata.normalize("NFC", text).lower()) or [""]
 
 
 @lru_cache(maxsize=65536)
 def word_vector(word: str) -> Array:
-    """The vector [128] of a word: sum over its keys, scaled to unit variance."""
+    """The vector [128] of a word: the sum over its keys, scaled to unit variance."""
     bounded = f"<{word}>"
-    grams = {bounded[i : i + n] for n in NGRAMS for i in range(len(bounded) - n + 1)} - {bounded}
-    keys = [f"word {word}", *(f"gram {g}" for g in sorted(grams))]
+    ngrams = {bounded[i : i + n] for n in NGRAMS for i in range(len(bounded) - n + 1)} - {bounded}
+    keys = [f"word {word}", *(f"gram {ngram}" for ngram in sorted(ngrams))]
     total = np.zeros(DIMENSION, dtype=np.int64)
     for key in keys:
         total += _key_bytes(key)
     centred = total.astype(np.float64) - _BYTE_MEAN * len(keys)
     vector: Array = (centred / np.sqrt(_BYTE_VARIANCE * len(keys))).astype(np.float32)
-    vector.setflags(write=False)  # shared by every use of the word
+    vector.setflags(write=False)  # the cache shares it between all occurrences of the word
     return vector
 
 
 def _key_bytes(key: str) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """The 128 digest bytes of a key."""
     encoded = key.encode("utf-8", "surrogatepass")
     digests = (xxhash.xxh3_128_digest(encoded, seed=seed) for seed in range(DIMENSION // _DIGEST_BYTES))
     return np.frombuffer(b"".join(digests), dtype=np.uint8)

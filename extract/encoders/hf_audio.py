@@ -1,12 +1,16 @@
-"""Speech transformers that read raw waveforms: HuBERT, wav2vec 2.0, WavLM, and others on the hub.
+"""Speech transformers that read raw waveforms: HuBERT, wav2vec 2.0, WavLM and similar models on the hub.
 
-Waveforms are normalised as the checkpoint's preprocessor_config.json says (zero mean, unit variance over the
-utterance's own samples, or not at all). Frames are counted by the convolutions' arithmetic. A clip shorter than one
-frame's receptive field (25 ms) is filled up with zeros to it.
+Waveforms are normalised as the checkpoint's preprocessor_config.json says: to zero mean and unit variance over the
+samples of the utterance, or not at all. The number of frames follows from the kernel sizes and strides of the
+convolutions. A clip shorter than the receptive field of one frame (25 ms) is zero-padded to it.
 
-HuBERT, wav2vec 2.0 and WavLM are batched: the attention mask is always passed, the library zeroes what lies beyond an
-utterance before the positional convolution, and where the first convolution is normalised over time that norm is
-masked (see `_groupnorm.py`). Of any other model that is not known, so only utterances of equal length share a batch.
+HuBERT, wav2vec 2.0 and WavLM run in padded batches with an attention mask; transformers zeroes the padding before the
+positional convolution, and a first convolution that is normalised over time gets a masked norm
+(`blocks/group_norm.py`). Other models may let padding change the features, so their batches contain utterances of one
+length.
+
+Papers: Hsu et al. 2021, https://arxiv.org/abs/2106.07447; Baevski et al. 2020, https://arxiv.org/abs/2006.11477;
+Chen et al. 2022, https://arxiv.org/abs/2110.13900
 """
 
 from __future__ import annotations
@@ -20,26 +24,30 @@ import numpy as np
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
-from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
-from emofuse.extract.encoders.blocks.tuning import Tuning, of_pretrained
+from emofuse.extract.encoders.blocks.pretrained import load
+from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
+from emofuse.extract.encoders.blocks.tuning import Tuning, tune_transformer
 from emofuse.extract.encoders.weights.locate import WeightsSource
 
 if TYPE_CHECKING:
     import torch
 
+
 _MASKED = ("hubert", "wav2vec2", "wavlm")
+"""Model types that can run in padded batches."""
 _VARIANCE_FLOOR = 1e-7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HfAudio:
-    """A raw-waveform model with a convolutional front end."""
+class HfAudio(HubTransformer):
+    """A speech transformer with a convolutional front end."""
 
-    base: Pretrained
     normalise: bool
+    """Whether waveforms are brought to zero mean and unit variance."""
     sample_rate: int
-    norm: Any
-    """The masked group norm of the first convolution; none where the model has no norm over time."""
+    """Hz."""
+    first_norm: Any
+    """The `MaskedGroupNorm` of the first convolution; None where that is not normalised over time."""
     batched: bool
     """Whether utterances of different lengths may share a batch."""
 
@@ -49,86 +57,72 @@ class HfAudio:
         return "audio"
 
     @property
-    def dimension(self) -> int:
-        """The hidden size."""
-        return int(self.base.config.hidden_size)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """As chosen."""
-        return self.base.layers.axis
-
-    @property
     def frame_rate(self) -> float:
-        """50 Hz for the models named here."""
-        return self.sample_rate / float(math.prod(self.base.config.conv_stride))
+        """Frames per second; 50 for the models registered here."""
+        return self.sample_rate / float(math.prod(self.pretrained.config.conv_stride))
 
     def identity(self) -> dict[str, Any]:
         """Weights, settings, layers, precision and the normalisation of waveforms."""
         return {
             "encoder": "hf_audio",
             "version": 1,
-            **self.base.identity(),
+            **self.pretrained.identity(),
             "sample_rate": self.sample_rate,
             "normalise": "zero mean, unit variance" if self.normalise else "none",
             "short_clips": "zeros up to one frame",
         }
 
-    def provenance(self) -> dict[str, Any]:
-        """Versions, where the weights came from, and what they saw."""
-        return self.base.provenance()
-
     def length(self, item: int | str) -> int:
-        """Frames of a clip of `item` samples."""
-        return self._frames(self._filled(cast(int, item)), len(self.base.config.conv_kernel))
+        """Number of frames of a waveform of `item` samples."""
+        return self._frames(self._padded_length(cast(int, item)), len(self.pretrained.config.conv_kernel))
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
-        """One array [T_i, D] or [T_i, L, D] per waveform [samples at 16 kHz, -1..1]."""
+        """One array [T_i, D] or [T_i, L, D] per waveform [samples at `sample_rate`, -1..1]."""
         return self.begin(items)()
 
     def begin(self, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
-        """As `encode`, but a GPU is only set to work; what is returned waits for it."""
+        """Start to encode waveforms; the returned function waits for the result of `encode`."""
         waveforms = [self._prepare(cast(Array, item)) for item in items]
         if self.batched:
-            return self._start(waveforms)
+            return self._begin_padded(waveforms)
         lengths = {len(w) for w in waveforms}
         groups = [[i for i, w in enumerate(waveforms) if len(w) == length] for length in lengths]
-        started = [(which, self._start([waveforms[i] for i in which])) for which in groups]
+        started = [(indices, self._begin_padded([waveforms[i] for i in indices])) for indices in groups]
 
         def finish() -> list[Array]:
-            found = {i: v for which, fetch in started for i, v in zip(which, fetch(), strict=True)}
-            return [found[i] for i in range(len(waveforms))]
+            frames = {i: v for indices, fetch in started for i, v in zip(indices, fetch(), strict=True)}
+            return [frames[i] for i in range(len(waveforms))]
 
         return finish
 
     def tuning(self) -> Tuning:
-        """For `finetune`."""
-        return of_pretrained(self.base, self._pooled, "front end")
+        """The model as `finetune` fits it."""
+        return tune_transformer(self.pretrained, self._pooled, "front end")
 
     def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
+        """The mean [B, D] over the frames of each waveform."""
         import torch
 
+        model = self.pretrained.model
         waveforms = [self._prepare(cast(Array, item)) for item in items]
         if not self.batched:
-            return torch.cat(
-                [self.base.model(**self._inputs([w])).last_hidden_state.float().mean(1) for w in waveforms]
-            )
-        hidden = self.base.model(**self._inputs(waveforms)).last_hidden_state.float()
-        counts = self.base.tensor(np.array([self.length(len(w)) for w in waveforms]))[:, None]
-        real = torch.arange(hidden.shape[1], device=hidden.device) < counts
-        pooled: torch.Tensor = (hidden * real[:, :, None]).sum(1) / counts
+            return torch.cat([model(**self._inputs([w])).last_hidden_state.float().mean(1) for w in waveforms])
+        hidden = model(**self._inputs(waveforms)).last_hidden_state.float()
+        counts = self.pretrained.tensor(np.array([self.length(len(w)) for w in waveforms]))[:, None]
+        valid = torch.arange(hidden.shape[1], device=hidden.device) < counts
+        pooled: torch.Tensor = (hidden * valid[:, :, None]).sum(1) / counts
         return pooled
 
     def _prepare(self, waveform: Array) -> Array:
         if self.normalise:
             mean, variance = waveform.mean(dtype=np.float64), waveform.var(dtype=np.float64)
             waveform = ((waveform - mean) / np.sqrt(variance + _VARIANCE_FLOOR)).astype(np.float32)
-        return np.pad(waveform, (0, self._filled(len(waveform)) - len(waveform)))
+        return np.pad(waveform, (0, self._padded_length(len(waveform)) - len(waveform)))
 
-    def _start(self, waveforms: list[Array]) -> Callable[[], list[Array]]:
+    def _begin_padded(self, waveforms: list[Array]) -> Callable[[], list[Array]]:
         if not waveforms:
             return list
-        fetch = self.base.start(**self._inputs(waveforms))
+        fetch = self.pretrained.start(**self._inputs(waveforms))
         counts = [self.length(len(w)) for w in waveforms]
         return lambda: [row[:count] for row, count in zip(fetch(), counts, strict=True)]
 
@@ -139,45 +133,47 @@ class HfAudio:
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
         mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
-        if self.norm is not None:
-            self.norm.lengths = self.base.tensor(np.array([self._frames(n, 1) for n in lengths]))
-        return {"input_values": self.base.tensor(padded), "attention_mask": self.base.tensor(mask.astype(np.int64))}
+        tensor = self.pretrained.tensor
+        if self.first_norm is not None:
+            self.first_norm.lengths = tensor(np.array([self._frames(n, 1) for n in lengths]))
+        return {"input_values": tensor(padded), "attention_mask": tensor(mask.astype(np.int64))}
 
-    def _filled(self, samples: int) -> int:
-        """Samples after filling up to the receptive field of one frame."""
+    def _padded_length(self, samples: int) -> int:
+        """Samples after zero-padding to the receptive field of one frame."""
+        config = self.pretrained.config
         field = 1
-        for kernel, stride in zip(
-            reversed(self.base.config.conv_kernel), reversed(self.base.config.conv_stride), strict=True
-        ):
+        for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
             field = (field - 1) * stride + kernel
         return max(samples, field)
 
     def _frames(self, samples: int, convolutions: int) -> int:
-        config = self.base.config
+        """Frames after the first `convolutions` convolutions."""
+        config = self.pretrained.config
         for kernel, stride in list(zip(config.conv_kernel, config.conv_stride, strict=True))[:convolutions]:
             samples = (samples - kernel) // stride + 1
         return samples
 
 
 def build(encoder: str, source: WeightsSource, model_type: str | None, options: EncoderOptions) -> HfAudio:
-    """Load a checkpoint as a raw-waveform encoder.
+    """Load a checkpoint as a speech encoder.
 
     Raises:
-        UsageError: It reads something else than raw waveforms, or lacks its preprocessor_config.json.
+        UsageError: The model does not read raw waveforms, or its preprocessor_config.json is missing.
     """
-    base = load(encoder, source, options, model_type, "AutoModel")
-    if not hasattr(base.config, "conv_kernel") or not hasattr(base.config, "conv_stride"):
+    pretrained = load(encoder, source, options, model_type, "AutoModel")
+    config = pretrained.config
+    if not hasattr(config, "conv_kernel") or not hasattr(config, "conv_stride"):
         raise UsageError(
-            f"{base.weights.folder} holds a model of type {base.config.model_type!r}, which reads no raw waveforms; "
-            f"encoder {encoder} expects one such as {', '.join(_MASKED)}"
+            f"{pretrained.weights.folder} holds a model of type {config.model_type!r}, which reads no raw waveforms; "
+            f"encoder {encoder} expects a model such as {', '.join(_MASKED)}"
         )
-    preprocessor = base.weights.settings("preprocessor_config.json")
-    masked = base.config.model_type in _MASKED and not getattr(base.config, "conv_pos_batch_norm", False)
+    preprocessor = pretrained.weights.settings("preprocessor_config.json")
+    masked = config.model_type in _MASKED and not getattr(config, "conv_pos_batch_norm", False)
     return HfAudio(
-        base=base,
+        pretrained=pretrained,
         normalise=bool(preprocessor.get("do_normalize", True)),
         sample_rate=int(preprocessor.get("sampling_rate", 16000)),
-        norm=_mask_first_norm(base.model) if masked and base.config.feat_extract_norm == "group" else None,
+        first_norm=_mask_first_norm(pretrained.model) if masked and config.feat_extract_norm == "group" else None,
         batched=masked,
     )
 
@@ -191,11 +187,11 @@ def _mask_first_norm(model: Any) -> Any:
 
 
 def _register(name: str, description: str, source: WeightsSource, model_type: str | None) -> None:
-    def of(options: EncoderOptions) -> HfAudio:
+    def build_with(options: EncoderOptions) -> HfAudio:
         return build(name, source, model_type, options)
 
     ENCODERS.add(
-        name, description, EncoderSpec(modality="audio", feature=name, pretrained=True, tunable=True, build=of)
+        name, description, EncoderSpec(modality="audio", feature=name, pretrained=True, tunable=True, build=build_with)
     )
 
 

@@ -1,8 +1,8 @@
-"""Text transformers, one frame per token: BERT, RoBERTa, MPNet, T5's encoder half, MiniLM, and others on the hub.
+"""Text transformers, one frame per token: BERT, RoBERTa, MPNet, T5's encoder, MiniLM and similar models on the hub.
 
-Special tokens ([CLS], [SEP], <s>, </s>, ...) are there while a text is encoded and left out of what is stored; a text
-that has no other token keeps the first of them, so that T >= 1. A text with more tokens than the model takes is
-encoded in consecutive windows, each with its own special tokens, and the windows are joined: nothing is cut off.
+Special tokens ([CLS], [SEP], <s>, </s>, ...) are encoded with a text but not stored; a text that has no other token
+keeps the first of them, so that T >= 1. A text with more tokens than the model accepts is encoded in consecutive
+windows, each with its own special tokens, and the windows are concatenated: no token is truncated.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import numpy as np
 import xxhash
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
+from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
 from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
-from emofuse.extract.encoders.blocks.tuning import Tuning, of_pretrained
+from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
+from emofuse.extract.encoders.blocks.tuning import Tuning, tune_transformer
 from emofuse.extract.encoders.weights.locate import Weights, WeightsSource
 
 if TYPE_CHECKING:
     import torch
 
-# In the order of precedence: what a tokenizer is built from.
+
+# The files that a tokenizer can be built from, by precedence.
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "spiece.model",
@@ -34,44 +36,33 @@ _TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
 )
-# Tokenizers without a maximum say so with 10^30; T5, whose positions are relative, was trained on 512.
+# A tokenizer without a maximum length reports 10^30; T5 has relative positions and was trained on 512 tokens.
 _NO_MAXIMUM, _DEFAULT_MAXIMUM = 100_000, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Tokens that are encoded together: a text, or a part of a long one."""
+class TokenWindow:
+    """Tokens that are encoded together: a text, or a section of a long text."""
 
     text: int
     """Index of the text in its batch."""
     tokens: list[int]
-    kept: list[int]
+    stored: list[int]
     """Positions of the tokens whose frames are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HfText:
-    """A text model and its tokenizer."""
+class HfText(HubTransformer):
+    """A text transformer and its tokenizer."""
 
-    base: Pretrained
     tokenizer: Any
     window: int
-    """Tokens that the model takes at once, special ones among them."""
+    """Maximum number of tokens per window, including special tokens."""
 
     @property
     def modality(self) -> Modality:
         """Texts."""
         return "text"
-
-    @property
-    def dimension(self) -> int:
-        """The hidden size."""
-        return int(self.base.config.hidden_size)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """As chosen."""
-        return self.base.layers.axis
 
     @property
     def frame_rate(self) -> None:
@@ -86,99 +77,98 @@ class HfText:
         return {
             "encoder": "hf_text",
             "version": 1,
-            **self.base.identity(),
-            "tokenizer": _tokenizer_digest(self.base.weights),
+            **self.pretrained.identity(),
+            "tokenizer": _tokenizer_digest(self.pretrained.weights),
             "special_tokens": "encoded, not stored; the first one where there is no other token",
             "long_text": f"consecutive windows of {self.window} tokens",
         }
 
-    def provenance(self) -> dict[str, Any]:
-        """Versions, where the weights came from, and what they saw."""
-        return self.base.provenance()
-
     def length(self, item: int | str) -> int:
-        """Tokens of a text that are not special, at least one."""
-        return sum(len(window.kept) for window in self._windows([cast(str, item)]))
+        """Number of tokens of a text without special tokens, at least 1."""
+        return sum(len(window.stored) for window in self._windows([cast(str, item)]))
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
         """One array [T_i, D] or [T_i, L, D] per text."""
         return self.begin(items)()
 
     def begin(self, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
-        """As `encode`, but a GPU is only set to work; what is returned waits for it."""
+        """Start to encode texts; the returned function waits for the result of `encode`."""
         windows = self._windows([cast(str, item) for item in items])
         if not windows:
             return list
-        fetch = self.base.start(**self._inputs(windows))
+        fetch = self.pretrained.start(**self._inputs(windows))
 
         def finish() -> list[Array]:
             values = fetch()
-            frames = ((w.text, values[row, w.kept]) for row, w in enumerate(windows))
-            texts = groupby(frames, key=lambda pair: pair[0])
-            return [np.concatenate([part for _, part in parts]) for _, parts in texts]
+            frames = ((window.text, values[row, window.stored]) for row, window in enumerate(windows))
+            by_text = groupby(frames, key=lambda pair: pair[0])
+            return [np.concatenate([section for _, section in sections]) for _, sections in by_text]
 
         return finish
 
     def tuning(self) -> Tuning:
-        """For `finetune`."""
-        return of_pretrained(self.base, self._pooled, "embeddings")
+        """The model as `finetune` fits it."""
+        return tune_transformer(self.pretrained, self._pooled, "embeddings")
 
     def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
+        """The mean [B, D] over the stored tokens of each text."""
         windows = self._windows([cast(str, item) for item in items])
-        hidden = self.base.model(**self._inputs(windows)).last_hidden_state
-        # What of each token counts for its text: its share among all tokens of it that are stored.
+        hidden = self.pretrained.model(**self._inputs(windows)).last_hidden_state
+        # Weight [texts, windows, tokens] of every token in the mean of its text.
         share = np.zeros((len(items), len(windows), hidden.shape[1]), dtype=np.float32)
         for row, window in enumerate(windows):
-            share[window.text, row, window.kept] = 1
+            share[window.text, row, window.stored] = 1
         share /= share.sum(axis=(1, 2), keepdims=True)
-        pooled: torch.Tensor = self.base.tensor(share.reshape(len(items), -1)) @ hidden.flatten(0, 1).float()
+        pooled: torch.Tensor = self.pretrained.tensor(share.reshape(len(items), -1)) @ hidden.flatten(0, 1).float()
         return pooled
 
-    def _inputs(self, windows: list[Window]) -> dict[str, torch.Tensor]:
-        """Padded tokens [W, T] and their mask, on the device."""
+    def _inputs(self, windows: list[TokenWindow]) -> dict[str, torch.Tensor]:
+        """Padded tokens [windows, T] and their mask, on the device."""
         longest = max(len(w.tokens) for w in windows)
         ids = np.full((len(windows), longest), self.tokenizer.pad_token_id or 0, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, window in enumerate(windows):
             ids[row, : len(window.tokens)] = window.tokens
             mask[row, : len(window.tokens)] = 1
-        return {"input_ids": self.base.tensor(ids), "attention_mask": self.base.tensor(mask)}
+        return {"input_ids": self.pretrained.tensor(ids), "attention_mask": self.pretrained.tensor(mask)}
 
-    def _windows(self, texts: list[str]) -> list[Window]:
-        """The windows of all texts, in order; every text has at least one kept token."""
-        windows: list[Window] = []
+    def _windows(self, texts: list[str]) -> list[TokenWindow]:
+        """The windows of all texts, in order; every text has at least one stored token."""
+        windows: list[TokenWindow] = []
         for number, text in enumerate(texts):
-            parts = self.tokenizer(
+            encoded = self.tokenizer(
                 text,
                 truncation=True,
                 max_length=self.window,
                 return_overflowing_tokens=True,
                 return_special_tokens_mask=True,
             )
-            tokens = [list(ids) or [self._filler] for ids in parts["input_ids"]]
-            kept = [[i for i, special in enumerate(mask) if not special] for mask in parts["special_tokens_mask"]]
-            if not any(kept):
-                kept[0] = [0]
-            windows += [Window(text=number, tokens=t, kept=k) for t, k in zip(tokens, kept, strict=True)]
+            tokens = [list(ids) or [self._filler] for ids in encoded["input_ids"]]
+            stored = [[i for i, special in enumerate(mask) if not special] for mask in encoded["special_tokens_mask"]]
+            if not any(stored):
+                stored[0] = [0]
+            windows += [TokenWindow(text=number, tokens=t, stored=s) for t, s in zip(tokens, stored, strict=True)]
         return windows
 
     @property
     def _filler(self) -> int:
-        """A token for an empty text where the tokenizer adds no special ones."""
-        known = (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, self.tokenizer.unk_token_id, 0)
-        return next(int(token) for token in known if token is not None)
+        """The token of an empty text where the tokenizer adds no special tokens."""
+        candidates = (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, self.tokenizer.unk_token_id, 0)
+        return next(int(token) for token in candidates if token is not None)
 
 
 def build(encoder: str, source: WeightsSource, model_type: str | None, options: EncoderOptions) -> HfText:
     """Load a checkpoint as a text encoder.
 
     Raises:
-        UsageError: The folder has no tokenizer, or one that cannot be read without code of its own.
+        UsageError: The folder has no tokenizer, or a tokenizer that cannot be read without custom code.
     """
-    base = load(encoder, source, options, model_type, "AutoModelForTextEncoding")
-    folder = base.weights.folder
-    if not _tokenizer_files(base.weights):
-        raise UsageError(f"{folder} has no tokenizer: expected one of {', '.join(_TOKENIZER_FILES)}; download it whole")
+    pretrained = load(encoder, source, options, model_type, "AutoModelForTextEncoding")
+    folder = pretrained.weights.folder
+    if not _tokenizer_files(pretrained.weights):
+        raise UsageError(
+            f"{folder} has no tokenizer: expected one of {', '.join(_TOKENIZER_FILES)}; download the whole folder"
+        )
     try:
         tokenizer = import_transformers().AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -187,27 +177,29 @@ def build(encoder: str, source: WeightsSource, model_type: str | None, options: 
         raise UsageError(f"the tokenizer in {folder} cannot be read: {str(error).strip().splitlines()[0]}") from None
     if not tokenizer.is_fast:
         raise UsageError(
-            f"the tokenizer in {folder} has no tokenizer.json and cannot be turned into one; expected a fast one"
+            f"the tokenizer in {folder} has no tokenizer.json and cannot be converted to one; expected a fast tokenizer"
         )
-    return HfText(base=base, tokenizer=tokenizer, window=_window(base, tokenizer))
+    return HfText(pretrained=pretrained, tokenizer=tokenizer, window=_window(pretrained, tokenizer))
 
 
-def _window(base: Pretrained, tokenizer: Any) -> int:
-    positions = getattr(getattr(base.model, "embeddings", None), "position_embeddings", None)
+def _window(pretrained: Pretrained, tokenizer: Any) -> int:
+    """Maximum number of tokens that the model accepts, including special tokens."""
+    positions = getattr(getattr(pretrained.model, "embeddings", None), "position_embeddings", None)
     limits = [int(tokenizer.model_max_length)]
     if positions is not None:
-        # RoBERTa and MPNet count positions from behind the padding token's.
+        # RoBERTa and MPNet count positions from the one after the padding token's.
         first = 0 if positions.padding_idx is None else positions.padding_idx + 1
         limits.append(positions.num_embeddings - first)
-    elif getattr(base.config, "max_position_embeddings", None):
-        limits.append(int(base.config.max_position_embeddings))
+    elif getattr(pretrained.config, "max_position_embeddings", None):
+        limits.append(int(pretrained.config.max_position_embeddings))
     limit = min(limits)
     return limit if limit < _NO_MAXIMUM else _DEFAULT_MAXIMUM
 
 
 def _tokenizer_files(weights: Weights) -> list[str]:
-    found = [name for name in _TOKENIZER_FILES if (weights.folder / name).is_file()]
-    return found[:1] if found[:1] == ["tokenizer.json"] else found
+    """The files that the tokenizer is built from; tokenizer.json alone where it exists."""
+    existing = [name for name in _TOKENIZER_FILES if (weights.folder / name).is_file()]
+    return existing[:1] if existing[:1] == ["tokenizer.json"] else existing
 
 
 def _tokenizer_digest(weights: Weights) -> str:
@@ -220,10 +212,12 @@ def _tokenizer_digest(weights: Weights) -> str:
 
 
 def _register(name: str, description: str, source: WeightsSource, model_type: str | None) -> None:
-    def of(options: EncoderOptions) -> HfText:
+    def build_with(options: EncoderOptions) -> HfText:
         return build(name, source, model_type, options)
 
-    ENCODERS.add(name, description, EncoderSpec(modality="text", feature=name, pretrained=True, tunable=True, build=of))
+    ENCODERS.add(
+        name, description, EncoderSpec(modality="text", feature=name, pretrained=True, tunable=True, build=build_with)
+    )
 
 
 _BOOKS = "BooksCorpus and English Wikipedia"
@@ -259,6 +253,9 @@ _register("t5", "T5 base, encoder half; never in fp16", _T5, "t5")
 _register("minilm", "all-MiniLM-L6-v2, a small sentence encoder", _MINILM, "bert")
 _register("bert-goemotions", "BERT base fitted on GoEmotions", _BERT_GOEMOTIONS, "bert")
 _register(
-    "distilbert-goemotions", "DistilBERT, taught GoEmotions by a zero-shot model", _DISTILBERT_GOEMOTIONS, "distilbert"
+    "distilbert-goemotions",
+    "DistilBERT, distilled from a zero-shot model on GoEmotions",
+    _DISTILBERT_GOEMOTIONS,
+    "distilbert",
 )
 _register("hf-text", "any text encoder; needs --weights", WeightsSource(repository=None, pretrained_on=""), None)

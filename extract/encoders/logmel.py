@@ -1,35 +1,36 @@
-"""Log-Mel filter banks, as the fusion papers without a pre-trained audio encoder use them.
+"""Log-Mel filter banks, the audio features of fusion papers without a pre-trained audio encoder.
 
-`logmel-smcn` (also `logmel`): 26 bands, their deltas and delta-deltas over time, averaged over 5 frames (IEMOCAP and
-others) or 4 (MELD): 78 values every 50 or 40 ms. `logmel-mcfn`: 40 static bands every 10 ms; MCFN masks before it
-takes deltas, which `fit` then does. The last, incomplete pooling window averages what it has.
+`logmel-smcn` (also `logmel`): 26 bands with deltas and delta-deltas over time, averaged over 5 frames (MELD: 4 frames),
+that is 78 values every 50 ms (MELD: 40 ms). `logmel-mcfn`: 40 static bands every 10 ms; MCFN masks the bands before it
+takes deltas, so `fit` takes them. A last, incomplete pooling window averages the frames that it contains.
 
-The banks are Kaldi's (compute-fbank-feats): windows of 25 ms every 10 ms that fit wholly into the clip, Povey window,
-pre-emphasis 0.97, offset removed per window, no dither, 20 Hz to 8 kHz, power, natural logarithm with a floor of
-1.19e-7, samples in the 16-bit range. A clip shorter than one window is filled up with zeros to one.
+The filter banks are Kaldi's (compute-fbank-feats): windows of 25 ms every 10 ms that lie completely inside the clip,
+Povey window, pre-emphasis 0.97, DC offset removed per window, no dither, 20 Hz to 8 kHz, power, natural logarithm with
+a floor of 1.19e-7, samples in the 16-bit range. A clip shorter than one window is zero-padded to one.
 
-A batch's clips stand behind one another in one waveform, whose windows are transformed in blocks of one size: an
-utterance's values do not depend on its company, and memory beyond the waveform stays small however long it is.
+The clips of a batch are concatenated into one waveform, whose windows are transformed in blocks of one size. The values
+of an utterance therefore do not depend on its batch, and memory beyond the waveform stays small.
 
 Source: https://github.com/kaldi-asr/kaldi/blob/master/src/feat/feature-fbank.cc, and torchaudio.compliance.kaldi.fbank,
-which computes the same but takes clip by clip, with magnitudes by square roots where their squares are wanted.
+which computes the same values clip by clip and takes square roots of powers that are squared again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.extract.corpus.torchaudio_compat import import_torchaudio
+from emofuse.extract.audio.torchaudio_compat import import_torchaudio
 from emofuse.extract.encoders.base import (
     ENCODERS,
     Array,
+    EncoderDefaults,
     EncoderOptions,
     EncoderSpec,
     Modality,
@@ -39,9 +40,11 @@ from emofuse.extract.encoders.base import (
 if TYPE_CHECKING:
     import torch
 
+
 SAMPLE_RATE = 16000
+"""Hz."""
 WINDOW, SHIFT, FFT = 400, 160, 512
-"""Samples: 25 ms, 10 ms, and what a window is filled up to for the Fourier transform."""
+"""Samples: a window (25 ms), the step between windows (10 ms), and a window zero-padded for the FFT."""
 _FBANK: dict[str, Any] = {
     "sample_frequency": float(SAMPLE_RATE),
     "frame_length": 25.0,
@@ -58,15 +61,20 @@ _FBANK: dict[str, Any] = {
 _INT16 = 32768.0
 _DELTA_WINDOW = 5
 _BLOCK = 256
-"""Windows transformed at once: half a megabyte each of samples and spectra, which stays in a core's cache."""
+"""Windows transformed at once: half a megabyte of samples and half of spectra, which fit in a core's cache."""
+
+Indices = NDArray[np.int64]
+"""Window numbers, one per utterance of a batch: [B]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogMel:
+class LogMel(EncoderDefaults):
     """Log-Mel filter banks, with or without deltas and pooling over time."""
 
     bands: int
+    """Number of Mel bands."""
     deltas: bool
+    """Whether deltas and delta-deltas are appended."""
     pool: int
     """Frames of 10 ms that one stored frame averages."""
 
@@ -77,12 +85,12 @@ class LogMel:
 
     @property
     def dimension(self) -> int:
-        """The bands, three times where deltas are taken."""
+        """The number of bands, times 3 with deltas."""
         return self.bands * (3 if self.deltas else 1)
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """None."""
+        """No layer axis."""
         return ()
 
     @property
@@ -92,7 +100,7 @@ class LogMel:
 
     @property
     def sample_rate(self) -> int:
-        """16 kHz."""
+        """16000 Hz."""
         return SAMPLE_RATE
 
     def identity(self) -> dict[str, Any]:
@@ -109,12 +117,12 @@ class LogMel:
         }
 
     def provenance(self) -> dict[str, Any]:
-        """Library versions; nothing is learned."""
+        """Versions of torch and torchaudio; nothing is learned."""
         libraries = {name: version(name) for name in ("torch", "torchaudio")}
         return {"libraries": libraries, "pretrained_on": None, "fitted_on": []}
 
     def length(self, item: int | str) -> int:
-        """Frames of a clip of `item` samples at 16 kHz."""
+        """Number of frames of a waveform of `item` samples at 16 kHz."""
         windows = 1 + (max(cast(int, item), WINDOW) - WINDOW) // SHIFT
         return -(-windows // self.pool)
 
@@ -126,7 +134,7 @@ class LogMel:
         if not waveforms:
             return []
         with torch.inference_mode():
-            whole, first, last = _in_one(waveforms, self.pool)
+            whole, first, last = _concatenate(waveforms, self.pool)
             frames = _banks(whole, self.bands)
             if self.deltas:
                 delta = _deltas(frames, first, last)
@@ -135,15 +143,12 @@ class LogMel:
         return [means[a : b + 1].copy() for a, b in zip(first // self.pool, last // self.pool, strict=True)]
 
 
-Rows = NDArray[np.int64]
+def _concatenate(waveforms: Sequence[Array], pool: int) -> tuple[torch.Tensor, Indices, Indices]:
+    """All waveforms in one [samples], and the numbers of the first and last window of each utterance [B].
 
-
-def _in_one(waveforms: Sequence[Array], pool: int) -> tuple[torch.Tensor, Rows, Rows]:
-    """Waveforms behind one another in one [samples]; of its windows, each utterance's first and last.
-
-    The first is a multiple of `pool`, so that pooling windows begin with it. At least four windows before, between and
-    after utterances belong to none: no utterance reaches into another's, and what `_deltas` and `_means` write there
-    meets nothing.
+    The first window is a multiple of `pool`, so that a pooling window begins with it. At least four windows before,
+    between and after utterances belong to no utterance: no window overlaps two utterances, and `_deltas` and `_means`
+    may overwrite the windows next to an utterance.
     """
     import torch
 
@@ -162,29 +167,29 @@ def _in_one(waveforms: Sequence[Array], pool: int) -> tuple[torch.Tensor, Rows, 
 def _banks(waveform: torch.Tensor, bands: int) -> torch.Tensor:
     """Static bands [T, bands] of the T windows of a waveform [samples], T a multiple of `_BLOCK`.
 
-    Every block is whole because a matrix product of another shape may round otherwise.
+    All blocks have one size, because matrix products of different shapes may round differently.
     """
     import torch
 
     windows = waveform.unfold(0, WINDOW, SHIFT)
     window, mel = _povey(), _mel(bands)
     energies = torch.empty(len(windows), bands)
-    # Written again by every block: fresh memory would cost a tenth more.
-    centred, before, filled = torch.empty(_BLOCK, WINDOW), torch.empty(_BLOCK, WINDOW), torch.zeros(_BLOCK, FFT)
-    inner = filled[:, 1:WINDOW]  # the Povey window begins with zero, as the first sample stays
+    # Buffers that every block reuses: fresh memory would cost a tenth more.
+    centred, scaled, padded = torch.empty(_BLOCK, WINDOW), torch.empty(_BLOCK, WINDOW), torch.zeros(_BLOCK, FFT)
+    inner = padded[:, 1:WINDOW]  # the Povey window is zero at the first sample
     for block, out in zip(torch.split(windows, _BLOCK), torch.split(energies, _BLOCK), strict=True):
         torch.sub(block, block.mean(dim=1, keepdim=True), out=centred)
-        torch.mul(centred, _FBANK["preemphasis_coefficient"], out=before)  # a step of its own, rounded as Kaldi's is
-        torch.sub(centred[:, 1:], before[:, :-1], out=inner).mul_(window)
-        # Real and imaginary parts in turn: the Mel matrix adds their squares.
-        parts = torch.view_as_real(torch.fft.rfft(filled)).flatten(1)
-        torch.mm(parts.square_(), mel, out=out)
+        torch.mul(centred, _FBANK["preemphasis_coefficient"], out=scaled)  # a separate step, rounded as in Kaldi
+        torch.sub(centred[:, 1:], scaled[:, :-1], out=inner).mul_(window)
+        # Real and imaginary parts alternate; the Mel matrix sums their squares.
+        spectrum = torch.view_as_real(torch.fft.rfft(padded)).flatten(1)
+        torch.mm(spectrum.square_(), mel, out=out)
     return energies.clamp_min_(torch.finfo(torch.float32).eps).log_()
 
 
 @lru_cache(maxsize=1)
 def _povey() -> torch.Tensor:
-    """The window without its first value, and the step to the 16-bit range (a power of two, exact), [399]."""
+    """The Povey window [399] without its first value, times the factor to the 16-bit range (an exact power of two)."""
     import torch
 
     return torch.hann_window(WINDOW, periodic=False).pow(0.85)[1:] * _INT16
@@ -192,7 +197,7 @@ def _povey() -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def _mel(bands: int) -> torch.Tensor:
-    """What weighs the square of each bin's real and of its imaginary part into each band, [514, bands]."""
+    """The weights [514, bands] of the squared real and imaginary part of each bin in each band."""
     import_torchaudio()
     import torch
     from torchaudio.compliance import kaldi
@@ -204,8 +209,11 @@ def _mel(bands: int) -> torch.Tensor:
     return with_nyquist.repeat_interleave(2, dim=1).T.contiguous()
 
 
-def _deltas(frames: torch.Tensor, first: Rows, last: Rows) -> torch.Tensor:
-    """Regression over two frames of [T, D] to either side, utterances' edges repeated (into the frames around them)."""
+def _deltas(frames: torch.Tensor, first: Indices, last: Indices) -> torch.Tensor:
+    """Deltas [T, D] of frames [T, D]: regression over two frames to either side (HTK book, eq. 5.16).
+
+    The first and last frame of each utterance are repeated into the unused frames next to it.
+    """
     import torch
 
     for n in (1, 2):
@@ -217,8 +225,8 @@ def _deltas(frames: torch.Tensor, first: Rows, last: Rows) -> torch.Tensor:
     return deltas
 
 
-def _means(frames: torch.Tensor, last: Rows, width: int) -> torch.Tensor:
-    """Means [T // width, D] over windows of `width` frames of [T, D]; an utterance's last averages what it has."""
+def _means(frames: torch.Tensor, last: Indices, width: int) -> torch.Tensor:
+    """Means [T // width, D] over each `width` frames of [T, D]; an utterance's last one over its own frames only."""
     import torch
 
     frames = frames[: len(frames) // width * width]
@@ -229,8 +237,8 @@ def _means(frames: torch.Tensor, last: Rows, width: int) -> torch.Tensor:
     return frames.reshape(-1, width, frames.shape[1]).sum(dim=1).div_(counts)
 
 
-def _smcn(options: EncoderOptions) -> LogMel:
-    refuse_pretrained_options("logmel-smcn", options)
+def _smcn(name: str, options: EncoderOptions) -> LogMel:
+    refuse_pretrained_options(name, options)
     return LogMel(bands=26, deltas=True, pool=4 if options.corpus == "meld" else 5)
 
 
@@ -239,9 +247,12 @@ def _mcfn(options: EncoderOptions) -> LogMel:
     return LogMel(bands=40, deltas=False, pool=1)
 
 
-_SMCN = EncoderSpec(modality="audio", feature="logmel", pretrained=False, build=_smcn)
-ENCODERS.add("logmel-smcn", "26 log-Mel bands with deltas and delta-deltas, pooled to 50 ms (MELD: 40 ms); 78-d", _SMCN)
-ENCODERS.add("logmel", "the same as logmel-smcn", _SMCN)
+for _name, _description in (
+    ("logmel-smcn", "26 log-Mel bands with deltas and delta-deltas, pooled to 50 ms (MELD: 40 ms); 78-d"),
+    ("logmel", "the same as logmel-smcn"),
+):
+    _spec = EncoderSpec(modality="audio", feature="logmel", pretrained=False, build=partial(_smcn, _name))
+    ENCODERS.add(_name, _description, _spec)
 ENCODERS.add(
     "logmel-mcfn",
     "40 static log-Mel bands every 10 ms",

@@ -1,4 +1,4 @@
-"""Every encoder, by an explicit list of the modules that register them."""
+"""All encoders, registered by an explicit list of modules."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, Enc
 __all__ = ["ENCODERS", "FAMILIES", "Encoder", "EncoderOptions", "EncoderSpec"]
 
 FAMILIES = (logmel, hf_audio, whisper, yamnet, vggish, trill, hf_text, hashed)
-"""The modules whose import fills `ENCODERS`."""
+"""The modules that fill `ENCODERS` when they are imported."""

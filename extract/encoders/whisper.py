@@ -1,8 +1,10 @@
-"""The encoder half of Whisper, without the silence that it is padded with.
+"""The encoder half of Whisper, without the frames of its padding.
 
-Whisper reads log-Mel pictures of exactly 30 s. Each clip is filled up to that with zeros, encoded, and the frames (20
-ms each) that begin within the clip are kept. A clip longer than 30 s is encoded in pieces of 30 s, one after the
-other, and the pieces are joined. As every piece has the same length, no utterance sees another's padding.
+Whisper reads log-Mel spectrograms of exactly 30 s. Each clip is zero-padded to that length and encoded, and the frames
+(20 ms each) that begin within the clip are kept. A longer clip is encoded in consecutive pieces of 30 s whose frames
+are concatenated. All pieces have one length, so no utterance depends on another one's padding.
+
+Paper: Radford et al. 2022, https://arxiv.org/abs/2212.04356
 """
 
 from __future__ import annotations
@@ -13,18 +15,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
-from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
-from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
+from emofuse.extract.audio.torchaudio_compat import import_transformers
+from emofuse.extract.encoders.base import ENCODERS, Array, EncoderDefaults, EncoderOptions, EncoderSpec, Modality
+from emofuse.extract.encoders.blocks.pretrained import load
+from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
 from emofuse.extract.encoders.weights.locate import WeightsSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whisper:
-    """Whisper's encoder and the extractor of its log-Mel pictures."""
+class Whisper(HubTransformer, EncoderDefaults):
+    """Whisper's encoder and its log-Mel feature extractor."""
 
-    base: Pretrained
     extractor: Any
+    """The `WhisperFeatureExtractor`."""
 
     @property
     def modality(self) -> Modality:
@@ -33,49 +36,42 @@ class Whisper:
 
     @property
     def dimension(self) -> int:
-        """The model's width."""
-        return int(self.base.config.d_model)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """As chosen."""
-        return self.base.layers.axis
+        """The hidden size."""
+        return int(self.pretrained.config.d_model)
 
     @property
     def frame_rate(self) -> float:
-        """50 Hz."""
+        """50 frames per second."""
         return self.sample_rate / self._frame_samples
 
     @property
     def sample_rate(self) -> int:
-        """16 kHz."""
+        """16000 Hz."""
         return int(self.extractor.sampling_rate)
 
     @property
-    def _piece(self) -> int:
+    def _piece_samples(self) -> int:
+        """Samples of 30 s."""
         return int(self.extractor.n_samples)
 
     @property
     def _frame_samples(self) -> int:
-        return self._piece // int(self.base.config.max_source_positions)
+        """Samples of one frame."""
+        return self._piece_samples // int(self.pretrained.config.max_source_positions)
 
     def identity(self) -> dict[str, Any]:
-        """Weights, settings, layers, precision, the log-Mel settings and the rule for lengths."""
+        """Weights, settings, layers, precision, the log-Mel settings and the rule for long clips."""
         return {
             "encoder": "whisper",
             "version": 1,
-            **self.base.identity(),
-            "preprocessor": self.base.weights.settings_digest("preprocessor_config.json"),
+            **self.pretrained.identity(),
+            "preprocessor": self.pretrained.weights.settings_digest("preprocessor_config.json"),
             "sample_rate": self.sample_rate,
-            "long_clips": f"pieces of {self._piece} samples",
+            "long_clips": f"pieces of {self._piece_samples} samples",
         }
 
-    def provenance(self) -> dict[str, Any]:
-        """Versions, where the weights came from, and what they saw."""
-        return self.base.provenance()
-
     def length(self, item: int | str) -> int:
-        """Frames of a clip of `item` samples: ceil(samples / 320)."""
+        """Number of frames of a waveform of `item` samples: ceil(samples / 320), at least 1."""
         return max(1, -(-cast(int, item) // self._frame_samples))
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
@@ -83,12 +79,19 @@ class Whisper:
         waveforms = [cast(Array, item) for item in items]
         if not waveforms:
             return []
-        pieces = [[w[i : i + self._piece] for i in range(0, max(1, len(w)), self._piece)] for w in waveforms]
-        pictures = self.extractor(
-            [piece for parts in pieces for piece in parts], sampling_rate=self.sample_rate, return_tensors="np"
+        size = self._piece_samples
+        pieces = [[w[start : start + size] for start in range(0, max(1, len(w)), size)] for w in waveforms]
+        spectrograms = self.extractor(
+            [piece for pieces_of_clip in pieces for piece in pieces_of_clip],
+            sampling_rate=self.sample_rate,
+            return_tensors="np",
         )["input_features"]
-        values = iter(self.base.run(input_features=self.base.tensor(np.asarray(pictures, dtype=np.float32))))
-        return [np.concatenate([next(values)[: self.length(len(part))] for part in parts]) for parts in pieces]
+        inputs = self.pretrained.tensor(np.asarray(spectrograms, dtype=np.float32))
+        values = iter(self.pretrained.run(input_features=inputs))
+        return [
+            np.concatenate([next(values)[: self.length(len(piece))] for piece in pieces_of_clip])
+            for pieces_of_clip in pieces
+        ]
 
 
 _SOURCE = WeightsSource(
@@ -98,12 +101,12 @@ _SOURCE = WeightsSource(
 
 
 def _build(options: EncoderOptions) -> Whisper:
-    base = load("whisper", _SOURCE, options, "whisper", "WhisperModel")
-    base.weights.settings("preprocessor_config.json")  # a clear refusal where it is absent
+    pretrained = load("whisper", _SOURCE, options, "whisper", "WhisperModel")
+    pretrained.weights.settings("preprocessor_config.json")  # refuses a missing file with our own message
     extractor = import_transformers().WhisperFeatureExtractor.from_pretrained(
-        base.weights.folder, local_files_only=True
+        pretrained.weights.folder, local_files_only=True
     )
-    return Whisper(base=base, extractor=extractor)
+    return Whisper(pretrained=pretrained, extractor=extractor)
 
 
 ENCODERS.add(

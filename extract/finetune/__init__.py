@@ -1,1 +1,1 @@
-"""Fits an encoder's weights further, fold by fold, on labels that its fold may see."""
+"""`finetune`: fine-tunes an encoder, one checkpoint per fold, on the labels that the fold may use."""

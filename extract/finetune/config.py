@@ -1,4 +1,4 @@
-"""What a call of `finetune` may choose, and what follows from it."""
+"""The settings of `finetune`, and the schedules that follow from them."""
 
 from __future__ import annotations
 
@@ -7,44 +7,45 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emofuse.common.errors import complain
+from emofuse.common.errors import raise_problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings:
-    """How an encoder is fitted."""
+    """How an encoder is fine-tuned."""
 
     epochs: float = 5.0
-    """Passes over the training side at most."""
+    """Maximum number of passes over the training side."""
     batch: int = 32
-    """Utterances of an update, in `accumulate` parts."""
+    """Utterances per update."""
     accumulate: int = 1
-    """Parts of a batch that lie in memory one after the other."""
+    """Sub-batches per update, computed one after the other to save memory."""
     lr: float = 3e-5
-    """Of the highest layer."""
+    """Peak learning rate of the highest layer."""
     head_lr: float = 1e-3
-    """Of the classifier on top."""
+    """Peak learning rate of the classifier."""
     layer_decay: float = 0.9
-    """What the rate of each layer is to that of the layer above it."""
+    """Ratio of the learning rate of a layer to that of the layer above it."""
     weight_decay: float = 0.01
     warmup: float = 0.1
-    """The share of all updates during which rates rise from 0; then they fall to 0, both linearly."""
+    """Fraction of all updates in which learning rates rise linearly from 0; they then fall linearly to 0."""
     unfreeze_every: int | None = None
-    """Updates after which one more layer is set free, from the last down; 0: all at once; none: so that all are free
-    after a third of the updates."""
+    """Updates after which one more layer is unfrozen, from the last one down; 0 unfreezes all layers at once; None
+    spreads the stages over the first third of the updates."""
     looks: int = 2
-    """Looks at validation per epoch."""
+    """Evaluations on the validation side per epoch."""
     patience: int = 4
-    """Looks without a better score, once all layers are free, after which a fold ends."""
+    """Evaluations without a better score, once all layers are unfrozen, after which a fold ends."""
     dropout: float = 0.1
     """Before the classifier."""
     clip: float = 1.0
-    """The largest norm of all gradients together."""
+    """Maximum norm of all gradients together."""
     class_weights: str = "none"
+    """Weights of the classes in the loss: none or balanced."""
     max_seconds: float = 20.0
-    """What a longer clip is cut to, while fitting."""
+    """Length in seconds to which longer clips are cut during training."""
     precision: str = "fp32"
-    """fp32, or what products are computed in while weights stay fp32: bf16, fp16."""
+    """fp32, or mixed precision with float32 weights: bf16 or fp16."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,50 +64,50 @@ class FinetuneSettings:
         if self.unfreeze_every is not None and self.unfreeze_every < 0:
             problems.append(f"unfreeze_every is {self.unfreeze_every}, expected 0 (all at once) or more")
         if self._above("accumulate") and self.batch % self.accumulate:
-            problems.append(f"a batch of {self.batch} cannot be taken in {self.accumulate} equal parts")
-        complain(problems, "these settings cannot work")
+            problems.append(f"a batch of {self.batch} cannot be divided into {self.accumulate} equal micro-batches")
+        raise_problems(problems, "these settings cannot work")
 
     def _above(self, name: str) -> bool:
         return bool(0 < getattr(self, name) < math.inf)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the weights, JSON-ready; in how many parts a batch is taken changes its rounding."""
+        """Everything that determines the weights, JSON-ready; `accumulate` changes only their rounding."""
         return {key: value for key, value in asdict(self).items() if key != "accumulate"}
 
-    def advice(self) -> str:
-        """What takes less memory."""
-        several = self.batch // self.accumulate
-        if several == 1:
-            return f"one utterance at once is too much: cut clips, --max-seconds {self.max_seconds / 2:g}"
-        parts = next(n for n in range(self.accumulate + 1, self.batch + 1) if self.batch % n == 0)
+    def memory_hint(self) -> str:
+        """How to use less memory, as the end of a message."""
+        together = self.batch // self.accumulate
+        if together == 1:
+            return f"a single utterance is too large: cut clips, --max-seconds {self.max_seconds / 2:g}"
+        accumulate = next(n for n in range(self.accumulate + 1, self.batch + 1) if self.batch % n == 0)
         return (
-            f"{several} utterances lay in it at once: the same command with --accumulate {parts} takes "
-            f"{self.batch // parts}, and goes on where this one stopped"
+            f"it held {together} utterances at once: the same command with --accumulate {accumulate} holds "
+            f"{self.batch // accumulate}, and resumes where this one stopped"
         )
 
     def updates(self, utterances: int) -> tuple[int, int]:
-        """Updates in all, and from one look at validation to the next, for so many training utterances."""
+        """The total number of updates, and the updates between evaluations, for this number of training utterances."""
         per_epoch = max(1, utterances // self.batch)
         total = max(1, round(self.epochs * per_epoch))
         return total, max(1, min(total, per_epoch // self.looks))
 
-    def stage(self, total: int, blocks: int) -> int:
-        """Updates after which one more block is set free; 0: all are from the start."""
+    def unfreezing_interval(self, total: int, blocks: int) -> int:
+        """Updates after which one more block is unfrozen; 0 where all are unfrozen from the start."""
         return max(1, total // (3 * blocks)) if self.unfreeze_every is None else self.unfreeze_every
 
-    def freed(self, update: int, total: int, blocks: int) -> int:
-        """How many blocks are free in the update of that number (from 0); the last block is from the start."""
-        every = self.stage(total, blocks)
-        return blocks if not every else min(blocks, 1 + update // every)
+    def unfrozen(self, update: int, total: int, blocks: int) -> int:
+        """Number of unfrozen blocks in an update (counted from 0); the last block is unfrozen from the start."""
+        interval = self.unfreezing_interval(total, blocks)
+        return blocks if not interval else min(blocks, 1 + update // interval)
 
-    def factor(self, update: int, total: int) -> float:
-        """What rates are multiplied with in the update of that number (from 0)."""
+    def rate_factor(self, update: int, total: int) -> float:
+        """Fraction of the peak learning rates in an update (counted from 0)."""
         rising = round(self.warmup * total)
         if update < rising:
             return (update + 1) / (rising + 1)
         return max(0.0, (total - update) / max(1, total - rising))
 
 
-def rates(settings: FinetuneSettings, blocks: Sequence[str]) -> list[float]:
-    """The highest rate of each block, from the input to the output: falling by `layer_decay` from the last one down."""
+def peak_rates(settings: FinetuneSettings, blocks: Sequence[str]) -> list[float]:
+    """The peak learning rate of each block, from the input to the output."""
     return [settings.lr * settings.layer_decay ** (len(blocks) - 1 - k) for k in range(len(blocks))]

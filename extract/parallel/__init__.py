@@ -1,1 +1,1 @@
-"""The same work on several processes, job-array shards or a Dask cluster."""
+"""The same work on several processes: local workers, a Dask cluster, or the shards of a job array."""

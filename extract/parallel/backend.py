@@ -1,16 +1,21 @@
-"""How many processes do the work: this one alone, a share of it, or the workers of a cluster."""
+"""Where jobs run: in this process (all of them, or one shard), or on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emofuse.common.errors import UsageError
-from emofuse.common.problems import Problems
+from emofuse.common.system.dask_cluster import connect_client, local_cluster
+from emofuse.extract.encoding.loop import run_jobs
+from emofuse.extract.parallel import shards
+from emofuse.extract.parallel.cluster import gpu_count, inspect_workers
+from emofuse.extract.plan.budget import with_budgets
+from emofuse.extract.plan.config import ExtractConfig
 from emofuse.extract.plan.device import device_of
 from emofuse.extract.plan.job import FeatureJob, JobOutcome
 
@@ -18,128 +23,83 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-@dataclass(slots=True, kw_only=True)
 class ExecutionBackend:
-    """Who encodes."""
+    """The processes of one call of `extract`."""
 
-    device: str
-    """As the user asked for it."""
-    shard: str | None
-    """The number of this process, from 1, and of how many: 3/16."""
-    workers: int | None
-    """Processes to start on this machine."""
-    scheduler: str | None
-    """Address of a Dask scheduler."""
-    client: Client | None = None
-    """Of the cluster, once it is ready."""
+    def __init__(self, config: ExtractConfig) -> None:
+        self._config = config
+        self._client: Client | None = None
 
     @property
-    def elsewhere(self) -> bool:
+    def uses_workers(self) -> bool:
         """Whether other processes than this one encode."""
-        return self.scheduler is not None or (self.workers or 1) > 1
+        return self._config.scheduler is not None or (self._config.workers or 1) > 1
 
-    @property
-    def share(self) -> tuple[int, int] | None:
-        """The number and the count of the shard.
-
-        Raises:
-            UsageError: It is none.
-        """
-        if self.shard is None:
-            return None
-        found = re.fullmatch(r"([0-9]+)/([0-9]+)", self.shard.strip())
-        number, of = (int(n) for n in found.groups()) if found else (0, 0)
-        if not 1 <= number <= of:
-            count = of or 16
-            raise UsageError(
-                f"--shard is {self.shard!r}, expected a number, from 1 on, and a count: 1/{count} to {count}/{count}"
-            )
-        return number, of
-
-    def check(self, transcribe: str | None, problems: Problems) -> None:
-        """Note every wrong word, and what does not go together."""
-        with problems.noting():
-            _ = self.share
-        given = [("--shard", self.shard), ("--workers", self.workers), ("--scheduler", self.scheduler)]
-        asked = [name for name, value in given if value is not None]
-        if len(asked) > 1:
-            problems.note(f"{' and '.join(asked)} exclude each other: pass one")
-        if self.shard and transcribe:
-            problems.note("--transcribe with --shard would recognise everything in every shard: transcribe first")
-
-    def device_here(self, transcribe: str | None) -> str:
-        """Where this process computes.
+    def local_device(self) -> str:
+        """The device on which this process computes.
 
         Raises:
-            UsageError: There is no such device here, or no machine has one of that name.
+            UsageError: Unknown device, or not available here.
         """
-        if self.elsewhere and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise UsageError(f"no device {self.device!r}; valid: auto, cpu, cuda")
-        return "cpu" if self.elsewhere and not transcribe else device_of(self.device)
+        requested = self._config.device
+        if self.uses_workers and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", requested):
+            raise UsageError(f"no device {requested!r}; valid: auto, cpu, cuda")
+        return "cpu" if self.uses_workers and not self._config.transcribe else device_of(requested)
 
     @contextmanager
-    def ready(self, dry_run: bool) -> Iterator[None]:
-        """Find or start the other processes, before any work, where there will be any.
+    def ready(self) -> Iterator[None]:
+        """Find or start the workers, before any work; a dry run needs none.
 
         Raises:
             UsageError: Dask is not installed, or no scheduler or worker answers.
         """
-        if not self.elsewhere or dry_run:
+        config = self._config
+        if not self.uses_workers or config.dry_run:
             yield
             return
-        from emofuse.common.system.cluster import connected, local
-        from emofuse.extract.parallel.cluster import gpus
-
         with ExitStack() as stack:
-            address = self.scheduler
+            address = config.scheduler
             if address is None:
-                address = stack.enter_context(local(self.workers or 1, gpus() if self.device != "cpu" else 0))
-            self.client = stack.enter_context(connected(address, self.workers))
+                gpus = gpu_count() if config.device != "cpu" else 0
+                address = stack.enter_context(local_cluster(config.workers or 1, gpus))
+            self._client = stack.enter_context(connect_client(address, config.workers))
             yield
 
-    def settle(self, jobs: Sequence[FeatureJob], budget: float | None) -> list[FeatureJob]:
-        """The jobs as they will be done: on the device of whoever does them, with a budget, the share of this process.
-
-        Args:
-            jobs: Surveyed.
-            budget: Seconds of audio, or tokens, of a batch, where the user has said it.
-        """
-        from emofuse.extract.parallel.shards import share_of_work
-        from emofuse.extract.plan.budget import settle
-
-        settled = settle(jobs, budget, shared=self.elsewhere or self.shard is not None)
-        return share_of_work(settled, *self.share) if self.share else settled
-
-    def inspected(self, jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
-        """The jobs on the workers' device, after a look at each worker.
+    def on_workers_device(self, jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
+        """The jobs on the workers' device, after an inspection of each worker; without workers, as they are.
 
         Raises:
-            UsageError: As `cluster.inspect`.
+            UsageError: As `inspect_workers`.
         """
-        if self.client is None:
+        if self._client is None:
             return list(jobs)
-        from emofuse.extract.parallel.cluster import inspect
+        device = inspect_workers(self._client, jobs, self._config.device)
+        return [_on_device(job, device) for job in jobs]
 
-        device = inspect(self.client, jobs, self.device)
-        return [_on(job, device) for job in jobs]
+    def with_budgets(self, jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
+        """The jobs with batch budgets; for a shard, only jobs with work in it.
 
-    def run(self, jobs: Sequence[FeatureJob], quiet: bool) -> list[JobOutcome]:
+        Args:
+            jobs: Scanned.
+        """
+        shard = self._config.shard_number
+        jobs = with_budgets(jobs, self._config.budget, shared=self.uses_workers or shard is not None)
+        return shards.jobs_of_shard(jobs, *shard) if shard else jobs
+
+    def run(self, jobs: Sequence[FeatureJob]) -> list[JobOutcome]:
         """Encode.
 
         Raises:
-            UsageError, DataError: As `runner.run` and `shards.run` do.
+            UsageError, DataError: As `run_jobs` and `run_on_workers`.
         """
-        from emofuse.extract.parallel import shards
-        from emofuse.extract.run import runner
-
-        if self.client is not None:
-            return shards.run(self.client, jobs, quiet)
-        return runner.run(jobs, quiet)
+        if self._client is not None:
+            return shards.run_on_workers(self._client, jobs, self._config.quiet)
+        return run_jobs(jobs, self._config.quiet)
 
 
-def _on(job: FeatureJob, device: str) -> FeatureJob:
+def _on_device(job: FeatureJob, device: str) -> FeatureJob:
     weights = job.recipe.options.weights
-    if weights and Path(weights).exists():  # a worker stands in another folder
+    if weights and Path(weights).exists():  # a worker has another working directory
         weights = str(Path(weights).resolve())
     recipe = replace(job.recipe, options=replace(job.recipe.options, device=device, weights=weights))
     return replace(job, device=device, recipe=recipe)

@@ -1,1 +1,1 @@
-"""From options to jobs and batches, before anything is encoded."""
+"""From the options of `extract` to jobs and batches, before anything is encoded."""

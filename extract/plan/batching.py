@@ -1,4 +1,4 @@
-"""Plans batches from lengths alone, so that the same corpus and budget always give the same batches."""
+"""Plans batches from lengths alone: the same corpus and budget always give the same batches."""
 
 from __future__ import annotations
 
@@ -6,51 +6,52 @@ import heapq
 from collections.abc import Mapping, Sequence
 
 BatchIds = list[str]
-PADDING = 0.05
+MAX_PADDING = 0.05
 """The share of a batch that may be padding."""
 
 
-def plan_batches(sizes: Mapping[str, int], budget: int, most: int = 64) -> list[BatchIds]:
-    """Utterances of like length together, longest first: what does not fit in memory shows at once.
+def plan_batches(sizes: Mapping[str, int], budget: int, max_utterances: int = 64) -> list[BatchIds]:
+    """Batches of utterances of similar length, longest first: a batch that does not fit in memory fails at the start.
 
-    A batch ends where the next utterance would bring it over `budget`, or its padding over `PADDING`: of a large corpus
-    the budget decides, of a small one the padding. Whole batches that are planned again on their own come out the same.
+    A batch ends where the next utterance would bring it over `budget`, or its padding over `MAX_PADDING`: in a large
+    corpus the budget decides, in a small one the padding. Planning whole batches again by themselves gives the same
+    batches.
 
     Args:
         sizes: Utterance id -> samples or tokens.
-        budget: Samples or tokens of a batch, padding included. A longer utterance goes alone.
-        most: Utterances of a batch at most.
+        budget: Samples or tokens of a batch, padding included. A longer utterance gets its own batch.
+        max_utterances: The most utterances of a batch.
     """
     batches: list[BatchIds] = []
-    width = held = 0
+    longest = unpadded = 0
     for id in sorted(sizes, key=lambda i: (-sizes[i], i)):
-        computed = (len(batches[-1]) + 1) * width if batches else 0
-        padded = computed - held - sizes[id]
-        if not batches or len(batches[-1]) >= most or computed > budget or padded > PADDING * computed:
+        padded = (len(batches[-1]) + 1) * longest if batches else 0
+        padding = padded - unpadded - sizes[id]
+        if not batches or len(batches[-1]) >= max_utterances or padded > budget or padding > MAX_PADDING * padded:
             batches.append([])
-            width, held = sizes[id], 0
+            longest, unpadded = sizes[id], 0
         batches[-1].append(id)
-        held += sizes[id]
+        unpadded += sizes[id]
     return batches
 
 
 def padding_share(sizes: Mapping[str, int], batches: Sequence[BatchIds]) -> float:
-    """The share of what is computed that is padding."""
-    computed = sum(cost(sizes, batch) for batch in batches)
-    return 1 - sum(sizes.values()) / computed if computed else 0.0
+    """The share of all computed samples or tokens that is padding."""
+    padded = sum(padded_size(sizes, batch) for batch in batches)
+    return 1 - sum(sizes.values()) / padded if padded else 0.0
 
 
-def cost(sizes: Mapping[str, int], batch: BatchIds) -> int:
-    """What a batch computes, padding included."""
+def padded_size(sizes: Mapping[str, int], batch: BatchIds) -> int:
+    """Samples or tokens of a batch, padding included."""
     return len(batch) * max(sizes[id] for id in batch)
 
 
-def deal(batches: Sequence[BatchIds], sizes: Mapping[str, int], shares: int) -> list[list[BatchIds]]:
-    """Whole batches to `shares` workers, alike in seconds (not in count): each batch to whoever has least so far."""
-    dealt: list[list[BatchIds]] = [[] for _ in range(shares)]
-    loads = [(0, share) for share in range(shares)]
+def distribute(batches: Sequence[BatchIds], sizes: Mapping[str, int], workers: int) -> list[list[BatchIds]]:
+    """Whole batches for each of `workers`, balanced by size, not by count: a batch goes to the least loaded worker."""
+    distributed: list[list[BatchIds]] = [[] for _ in range(workers)]
+    loads = [(0, worker) for worker in range(workers)]
     for batch in batches:
-        load, share = heapq.heappop(loads)
-        dealt[share].append(batch)
-        heapq.heappush(loads, (load + cost(sizes, batch), share))
-    return dealt
+        load, worker = heapq.heappop(loads)
+        distributed[worker].append(batch)
+        heapq.heappush(loads, (load + padded_size(sizes, batch), worker))
+    return distributed

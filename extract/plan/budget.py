@@ -1,4 +1,4 @@
-"""How much goes into one batch: found from free memory once, recorded with the feature, and the same ever after."""
+"""The batch budget: decided from free memory once, recorded with the feature, and the same ever after."""
 
 from __future__ import annotations
 
@@ -10,110 +10,117 @@ from dataclasses import replace
 import numpy as np
 
 from emofuse.common.errors import UsageError
-from emofuse.common.system.machine import free_bytes
+from emofuse.common.system.machine import free_memory
 from emofuse.extract.encoders.base import Encoder
-from emofuse.extract.plan.job import FeatureJob, begun_with, lacking
-from emofuse.extract.plan.passes import by_source
+from emofuse.extract.plan.device import device_kind
+from emofuse.extract.plan.job import FeatureJob
+from emofuse.extract.plan.passes import group_by_pass
+from emofuse.extract.plan.store_state import missing_ids, recorded_provenance
 
-USUAL = {"cpu": {"audio": 20.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
-"""Seconds of audio, or tokens, of a batch. More makes a CPU slower (benchmarks/NOTES.md); on a GPU memory decides, from
-here."""
-LEAST = {"audio": 1.0, "text": 16.0}
+DEFAULT_BUDGETS = {"cpu": {"audio": 20.0, "text": 4096.0}, "cuda": {"audio": 600.0, "text": 65536.0}}
+"""Seconds of audio, or tokens, of a batch. More makes a CPU slower (benchmarks/NOTES.md); on a GPU, memory decides,
+starting from here."""
+SMALLEST_BUDGETS = {"audio": 1.0, "text": 16.0}
 _LARGEST_DOUBLINGS = 2
-_SHARE = 0.7
-"""Of the free memory, what a batch may take: the rest is for what comes and goes, and for other programs."""
+_MEMORY_SHARE = 0.7
+"""The share of free memory that a batch may take: the rest is for temporary arrays and other programs."""
 _HOST_BYTES = {"audio": 40e6, "text": 1e6}
-"""What a second of audio, or a token, takes on a CPU: the first convolution of a HuBERT is 512 wide at 3200 Hz, and up
-to six such arrays live at once."""
+"""Memory of a second of audio, or a token, on a CPU: HuBERT's first convolution has 512 channels at 3200 Hz, and up to
+six arrays of that shape exist at once."""
 _PROBE_SECONDS, _PROBE_WORDS = 10, 128
 
 
-def device_kind(device: str) -> str:
-    """`cpu` or `cuda`."""
-    return "cuda" if device.startswith("cuda") else "cpu"
+def with_budgets(
+    jobs: Sequence[FeatureJob], requested: float | None = None, *, shared: bool = False
+) -> list[FeatureJob]:
+    """The jobs with their budgets: the `requested` one, the one a feature was started with, or one that fits in memory.
 
-
-def settle(jobs: Sequence[FeatureJob], asked: float | None = None, *, shared: bool = False) -> list[FeatureJob]:
-    """The jobs, those of one pass with one budget: `asked`, what their features were begun with, or what fits.
+    Jobs that share a pass get one budget.
 
     Args:
-        asked: Seconds of audio, or tokens, of a batch: the user's own.
-        shared: Whether other processes plan the same batches: what this one finds free must not matter then.
+        jobs: Scanned.
+        requested: The user's own: seconds of audio, or tokens, of a batch.
+        shared: Whether other processes plan the same batches: the free memory of this one must not matter then.
     """
-    found: dict[str, float] = {}
-    for same in by_source(jobs):
-        begun = {job.feature: recorded for job in same if (recorded := _recorded(job)) is not None}
-        if asked is not None:
-            _say_what_changes({job.feature: begun[job.feature] for job in same if _goes_on(job, begun, asked)}, asked)
-            begun, usual = {}, asked
+    budgets: dict[str, float] = {}
+    for group in group_by_pass(jobs):
+        recorded = {job.feature: budget for job in group if (budget := _recorded_budget(job)) is not None}
+        if requested is not None:
+            _note_changes([job for job in group if _changes_budget(job, recorded, requested)], recorded, requested)
+            recorded, default = {}, requested
         else:
-            # What is new goes with what was begun, in one pass; what was begun differently keeps a pass of its own.
-            usual = next(iter(begun.values()), None) or _usual(same[0], shared=shared)
-        found |= {job.feature: begun.get(job.feature, usual) for job in same}
-    return [replace(job, budget=found[job.feature]) for job in jobs]
+            # New features join the pass of one that was started; those started with different budgets keep their own.
+            default = next(iter(recorded.values()), None) or _default_budget(group[0], shared=shared)
+        budgets |= {job.feature: recorded.get(job.feature, default) for job in group}
+    return [replace(job, budget=budgets[job.feature]) for job in jobs]
 
 
-def as_begun(jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
-    """The jobs of one shard, with no more than their unfinished parts came down to where memory did not suffice."""
-    found: dict[str, float] = {}
-    for same in by_source(jobs):
-        known = [b for job in same for b in (job.budget, _recorded(job)) if b is not None]
-        found |= {job.feature: min(known) for job in same}
-    return [replace(job, budget=found[job.feature]) for job in jobs]
+def with_recorded_budgets(jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
+    """The jobs of one shard, with the smaller budget of an interrupted run where memory did not suffice for theirs."""
+    budgets: dict[str, float] = {}
+    for group in group_by_pass(jobs):
+        known = [budget for job in group for budget in (job.budget, _recorded_budget(job)) if budget is not None]
+        budgets |= {job.feature: min(known) for job in group}
+    return [replace(job, budget=budgets[job.feature]) for job in jobs]
 
 
-def _goes_on(job: FeatureJob, begun: Mapping[str, float], asked: float) -> bool:
-    return begun.get(job.feature, asked) != asked and bool(lacking(job))
+def _changes_budget(job: FeatureJob, recorded: Mapping[str, float], requested: float) -> bool:
+    return recorded.get(job.feature, requested) != requested and bool(missing_ids(job))
 
 
-def _say_what_changes(begun: Mapping[str, float], asked: float) -> None:
-    for feature, budget in begun.items():
-        said = f"{feature} was begun with batches of {budget:g}; what it lacks is encoded in batches of {asked:g}"
-        print(f"{said}, as asked: values differ by rounding", file=sys.stderr, flush=True)
+def _note_changes(jobs: Sequence[FeatureJob], recorded: Mapping[str, float], requested: float) -> None:
+    for job in jobs:
+        print(
+            f"{job.feature} was started with batches of {recorded[job.feature]:g}; its missing utterances are encoded "
+            f"in batches of {requested:g}, as requested: values differ by rounding",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
-def _usual(first: FeatureJob, *, shared: bool) -> float:
-    modality, device = first.computes.modality, first.device
-    usual = USUAL[device_kind(device)][modality]
+def _default_budget(job: FeatureJob, *, shared: bool) -> float:
+    encoder, kind = job.computing_encoder, device_kind(job.device)
+    default = DEFAULT_BUDGETS[kind][encoder.modality]
     if shared:
-        return usual
-    if device_kind(device) == "cuda":
-        return _fitting_gpu(first.computes, device, usual)
-    return _halved_to(usual, _SHARE * free_bytes() / _HOST_BYTES[modality], LEAST[modality])
+        return default
+    if kind == "cuda":
+        return _gpu_budget(encoder, job.device, default)
+    fitting = _MEMORY_SHARE * free_memory() / _HOST_BYTES[encoder.modality]
+    return _halved_to_fit(default, fitting, SMALLEST_BUDGETS[encoder.modality])
 
 
-def halved(jobs: Sequence[FeatureJob]) -> float:
-    """The budget after what it asked for did not fit.
+def halved_budget(jobs: Sequence[FeatureJob]) -> float:
+    """Half the budget of jobs whose batch did not fit in memory.
 
     Raises:
-        UsageError: There is hardly any memory.
+        UsageError: Half of it would be less than the smallest useful batch.
     """
     first = jobs[0]
     assert first.budget is not None
     half = first.budget / 2
-    if half < LEAST[first.computes.modality]:
+    if half < SMALLEST_BUDGETS[first.computing_encoder.modality]:
         raise UsageError(
-            f"{first.device} has no memory for {first.recipe.encoder}: free some, or take another --device"
+            f"{first.device} has not enough memory for {first.recipe.encoder}: free some, or choose another --device"
         )
     return half
 
 
-def _recorded(job: FeatureJob) -> float | None:
-    found = begun_with(job, "batch_budget")
-    # Somebody else may have written the file.
-    sound = isinstance(found, int | float) and math.isfinite(found) and found >= LEAST[job.encoder.modality]
-    return float(found) if sound else None
+def _recorded_budget(job: FeatureJob) -> float | None:
+    value = recorded_provenance(job, "batch_budget")
+    # The file may come from another program.
+    usable = isinstance(value, int | float) and math.isfinite(value) and value >= SMALLEST_BUDGETS[job.encoder.modality]
+    return float(value) if usable else None
 
 
-def _halved_to(usual: float, fitting: float, least: float) -> float:
-    """`usual`, halved until it fits: in such steps the same machine comes to the same budget on most days."""
-    while usual > fitting and usual / 2 >= least:
-        usual /= 2
-    return usual
+def _halved_to_fit(budget: float, fitting: float, smallest: float) -> float:
+    """`budget`, halved until it is at most `fitting`: with such large steps, a machine mostly gets the same budget."""
+    while budget > fitting and budget / 2 >= smallest:
+        budget /= 2
+    return budget
 
 
-def _fitting_gpu(encoder: Encoder, device: str, usual: float) -> float:
-    """What fits on a GPU, from what a small batch takes there."""
+def _gpu_budget(encoder: Encoder, device: str, default: float) -> float:
+    """A budget that fits on a GPU, from the memory that a small batch takes there."""
     import torch
 
     probe: list[np.ndarray[tuple[int], np.dtype[np.float32]]] | list[str]
@@ -125,14 +132,14 @@ def _fitting_gpu(encoder: Encoder, device: str, usual: float) -> float:
         text = " ".join(["word"] * _PROBE_WORDS)
         probe, amount = [text] * 2, 2.0 * encoder.length(text)
     try:
-        encoder.encode(probe)  # what is allocated once and for all
+        encoder.encode(probe)  # the first batch also allocates what stays
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         encoder.encode(probe)
-        each = (torch.cuda.max_memory_allocated(device) - before) / amount
+        bytes_each = (torch.cuda.max_memory_allocated(device) - before) / amount
         free = torch.cuda.mem_get_info(device)[0]
     except torch.OutOfMemoryError:
-        return LEAST[encoder.modality]
-    largest = usual * 2**_LARGEST_DOUBLINGS
-    return _halved_to(largest, _SHARE * free / max(each, 1.0), LEAST[encoder.modality])
+        return SMALLEST_BUDGETS[encoder.modality]
+    largest = default * 2**_LARGEST_DOUBLINGS
+    return _halved_to_fit(largest, _MEMORY_SHARE * free / max(bytes_each, 1.0), SMALLEST_BUDGETS[encoder.modality])

@@ -1,1 +1,1 @@
-"""Fits an encoder to a folder of audio, without labels."""
+"""`pretrain`: pre-trains an encoder on a folder of audio, without labels."""

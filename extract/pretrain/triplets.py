@@ -2,14 +2,15 @@
 
 The slides of the TRILL-T5 source ask for an embedding g with |g(x_i) - g(x_j)| <= |g(x_i) - g(x_k)| when
 |i - j| <= |i - k|, and print the loss sum_i [|g(x_i) - g(x_j)|^2 + |g(x_i) - g(x_k)|^2 + delta]. With that plus sign
-every distance would shrink; the sign and the missing hinge are corrected here, as in Shor et al. 2020, which they
-build on: mean of max(0, |g(x_i) - g(x_j)|^2 - |g(x_i) - g(x_k)|^2 + delta), over vectors brought to length 1.
+every distance would shrink. The sign and the missing hinge are corrected here as in Shor et al. 2020
+(https://arxiv.org/abs/2002.12764), which the slides build on: the loss is the mean of
+max(0, |g(x_i) - g(x_j)|^2 - |g(x_i) - g(x_k)|^2 + delta) over unit-length vectors.
 
-Positives of i are the patches of the same recording that begin at most tau from it. Negatives are those of other
-recordings, and of the same one those that begin more than tau from it: |i - j| <= tau < |i - k|. Of them the nearest
-one farther than the positive is taken (semi-hard, where it lies within the margin; beyond it the loss is 0), and where
-none is farther, the farthest: the others would pull everything into one point (Schroff et al. 2015,
-https://arxiv.org/abs/1503.03832, 3.2).
+Positives of i are patches of the same recording that start at most tau from it. Negatives are patches of other
+recordings, and patches of the same recording that start more than tau from it: |i - j| <= tau < |i - k|. The chosen
+negative is the nearest one that is farther than the positive (semi-hard if it lies within the margin; otherwise the
+loss is 0). Where no negative is farther, it is the farthest: harder negatives would collapse the embedding (Schroff et
+al. 2015, https://arxiv.org/abs/1503.03832, section 3.2).
 
 Letters: N patches, D dimension, P positive pairs.
 """
@@ -21,29 +22,29 @@ import torch.nn.functional as F
 
 
 def distances(embeddings: torch.Tensor) -> torch.Tensor:
-    """Squared distances [N, N], 0 to 4, between embeddings [N, D] brought to length 1."""
+    """Squared distances [N, N], 0 to 4, between embeddings [N, D] scaled to unit length."""
     unit = F.normalize(embeddings, dim=1)
     return (2 - 2 * unit @ unit.T).clamp(min=0)
 
 
 def proximity(recordings: torch.Tensor, seconds: torch.Tensor, tau: float) -> torch.Tensor:
-    """Which patches lie near each other, bool [N, N]: of one recording and at most tau seconds apart; each to itself.
+    """Which patches are close, bool [N, N]: of one recording and at most tau seconds apart; each is close to itself.
 
     Args:
-        recordings: Number of each patch's recording [N].
-        seconds: Where in it each patch begins [N].
-        tau: In seconds.
+        recordings: Number of the recording of each patch, [N].
+        seconds: Start of each patch in its recording in seconds, [N].
+        tau: Maximum distance in seconds.
     """
-    one = recordings[:, None] == recordings
-    return one & ((seconds[:, None] - seconds).abs() <= tau)
+    same_recording = recordings[:, None] == recordings
+    return same_recording & ((seconds[:, None] - seconds).abs() <= tau)
 
 
 def mine(squared: torch.Tensor, near: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Anchors, positives and negatives [P]: every pair of near patches in both orders, and a semi-hard negative.
+    """Indices of anchors, positives and negatives, [P] each: every close pair in both orders, with one negative.
 
     Args:
         squared: Squared distances [N, N].
-        near: As `proximity` tells; an anchor without any negative is left out.
+        near: Result of `proximity`, [N, N]; anchors without a negative are excluded.
     """
     pairs = near & ~torch.eye(len(near), dtype=torch.bool, device=near.device) & ~near.all(dim=1)[:, None]
     anchors, positives = pairs.nonzero(as_tuple=True)
@@ -55,11 +56,11 @@ def mine(squared: torch.Tensor, near: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 def triplet_loss(embeddings: torch.Tensor, near: torch.Tensor, delta: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean loss of all triplets, and the share of them whose loss is above 0.
+    """The mean loss of all triplets, and the share of triplets with a loss above 0; two scalars.
 
     Args:
         embeddings: [N, D], of any length.
-        near: As `proximity` tells.
+        near: Result of `proximity`, [N, N].
         delta: The margin.
     """
     squared = distances(embeddings)

@@ -1,1 +1,1 @@
-"""The command `emofuse store`, one module per group of verbs."""
+"""The command `emofuse store`, one module per group of subcommands."""

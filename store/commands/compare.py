@@ -1,4 +1,4 @@
-"""`emofuse store diff`, `card`: compare stores, also without having both."""
+"""`emofuse store diff` and `card`: compare two stores, or a store with another lab's card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import printable, say
+from emofuse.common.console import plural, printable, say
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import Location, LocationType
 
@@ -18,109 +18,118 @@ if TYPE_CHECKING:
     from emofuse.store.compare.card import CardDiff
     from emofuse.store.compare.diff import FeatureDiff, ManifestDiff
 
-DIFFER = 1
+DIFFERENT = 1
+"""The exit code where two stores or cards differ."""
 
 
-@click.command()
+@click.command(short_help="Show how two stores differ.")
 @click.argument("a", type=LocationType())
 @click.argument("b", type=LocationType())
-@click.option("--values", is_flag=True, help="Read the values too, and say how far they lie apart.")
+@click.option("--values", is_flag=True, help="Also read the values, and measure how far they are apart.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @command
 def diff(a: Location, b: Location, values: bool, as_json: bool) -> None:
-    """What differs between the stores A and B; exit code 0: nothing, 1: they differ."""
+    """Show how the stores A and B differ.
+
+    Exit code 0: they hold the same; 1: they differ.
+    """
     from emofuse.store.compare.diff import diff as compare
     from emofuse.store.core.reader import FeatureStore
 
-    with FeatureStore(a) as one, FeatureStore(b) as other:
-        found = compare(one, other, values=values)
+    with FeatureStore(a) as store_a, FeatureStore(b) as store_b:
+        result = compare(store_a, store_b, values=values)
     if as_json:
-        say(json.dumps({"same": found.same, **asdict(found)}, indent=2))
-        sys.exit(DONE if found.same else DIFFER)
-    lines = [f"{a} (A) and {b} (B) {'hold the same' if found.same else 'differ'}", *_manifest(found.manifest)]
-    for where, names in (("A", found.only_a), ("B", found.only_b)):
+        facts = asdict(result)
+        facts["manifest"] = {"said": facts["manifest"].pop("general"), **facts["manifest"]}  # a key of earlier versions
+        say(json.dumps({"same": result.same, **facts}, indent=2))
+        sys.exit(DONE if result.same else DIFFERENT)
+    verdict = "hold the same" if result.same else "differ"
+    lines = [f"{a} (A) and {b} (B) {verdict}", *_manifest_lines(result.manifest)]
+    for where, names in (("A", result.only_a), ("B", result.only_b)):
         lines += [f"feature {printable(name)}: only in {where}" for name in names]
-    for f in found.features:
-        lines += _feature(f)
+    for f in result.features:
+        lines += _feature_lines(f)
     say("\n".join(lines))
-    sys.exit(DONE if found.same else DIFFER)
+    sys.exit(DONE if result.same else DIFFERENT)
 
 
-def _manifest(m: ManifestDiff) -> list[str]:
+def _manifest_lines(m: ManifestDiff) -> list[str]:
     if m.same:
         return ["manifest: the same"]
-    lines = ["manifest", *(f"  {printable(words)}" for words in m.said)]
+    lines = ["manifest", *(f"  {printable(difference)}" for difference in m.general)]
     for what, items in (("only in A", m.only_a), ("only in B", m.only_b)):
-        lines += [f"  utterances {what}: {items.words()}"] if items else []
+        lines += [f"  utterances {what}: {items.text()}"] if items else []
     lines += [f"  rows that differ: {m.rows}"] if m.rows else []
-    lines += [f"    {name} {items.words('; ')}" for name, items in m.fields.items()]
+    lines += [f"    {name} {items.text('; ')}" for name, items in m.fields.items()]
     for what, items in (("only in A", m.excluded_a), ("only in B", m.excluded_b)):
-        lines += [f"  excluded {what}: {items.words('; ')}"] if items else []
+        lines += [f"  excluded {what}: {items.text('; ')}"] if items else []
     return lines
 
 
-def _feature(f: FeatureDiff) -> list[str]:
+def _feature_lines(f: FeatureDiff) -> list[str]:
     lines = [f"feature {printable(f.name)}" + (": the same" if f.same else "")]
-    lines += [f"  {printable(words, 300)}" for words in f.kind]
-    lines += [f"  fingerprint {printable(words, 300)}" for words in f.fingerprint]
-    lines += [f"  fitted on: {printable(words, 300)}" for words in f.fitted_on]
+    lines += [f"  {printable(difference, 300)}" for difference in f.kind]
+    lines += [f"  fingerprint {printable(difference, 300)}" for difference in f.fingerprint]
+    lines += [f"  fitted on: {printable(difference, 300)}" for difference in f.fitted_on]
     for what, items in (
         ("utterances only in A", f.only_a),
         ("utterances only in B", f.only_b),
-        ("another number of frames", f.lengths),
-        ("from other audio or text", f.sources),
+        ("different numbers of frames", f.lengths),
+        ("from different audio or text", f.sources),
         ("values differ", f.values),
     ):
-        lines += [f"  {what}: {items.words()}"] if items else []
+        lines += [f"  {what}: {items.text()}"] if items else []
     if f.largest:
         worst = f.largest.difference
-        how = "some are no finite numbers" if worst is None else f"largest relative difference {worst:.3g}"
-        lines.append(f"  values of {f.largest.compared} utterances read: {how}, in {printable(f.largest.utterance)}")
-    return [*lines, *(f"  remark: {printable(words, 300)}" for words in f.remarks)]
+        how = "some are not finite" if worst is None else f"largest relative difference {worst:.3g}"
+        lines.append(
+            f"  values of {plural(f.largest.compared, 'utterance')} read: {how}, in {printable(f.largest.utterance)}"
+        )
+    return [*lines, *(f"  remark: {printable(remark, 300)}" for remark in f.remarks)]
 
 
-@click.command()
+@click.command(short_help="Make or compare a card: digests, no audio or text.")
 @click.argument("file", type=LocationType())
 @click.option("--out", type=click.Path(path_type=Path), help="Write the card to this file [print it].")
 @click.option("--against", type=LocationType(), help="Compare with this card, or with the card of this store.")
 @command
 def card(file: Location, out: Path | None, against: Location | None) -> None:
-    """A card of FILE to show another lab: ids, durations, counts and digests, without audio, text or speakers.
+    """Make a card of FILE for another lab: ids, durations, counts and digests, but no audio, text or speakers.
 
-    With --against, says whether a card of theirs is of the same data and features: exit code 0 the same, 1 they differ.
+    With --against, show whether another card is of the same data and features: exit code 0 if so, 1 if they differ.
     """
     from emofuse.store.compare.card import compare, make_card, write_card
     from emofuse.store.compare.card_file import card_at
     from emofuse.store.core.reader import FeatureStore
-    from emofuse.store.inspect.output import put
+    from emofuse.store.inspect.output import write_file
 
     with FeatureStore(file) as store:
-        mine = make_card(store)
+        ours = make_card(store)
     if out:
-        put(out, write_card(mine))
-        names = ", ".join(map(printable, mine["features"])) or "no feature"
-        say(f"{out}: {len(mine['utterances'])} utterances; {names}; digest {mine['digest']}")
+        write_file(out, write_card(ours))
+        names = ", ".join(map(printable, ours["features"])) or "no features"
+        say(f"{out}: {plural(len(ours['utterances']), 'utterance')}; {names}; digest {ours['digest']}")
     elif not against:
-        say(write_card(mine).decode().rstrip())
+        say(write_card(ours).decode().rstrip())
     if against:
-        found = compare(mine, card_at(against))
-        say("\n".join(_card(found, f"{file} (here) and {against} (there)")))
-        sys.exit(DONE if found.same else DIFFER)
+        result = compare(ours, card_at(against))
+        say("\n".join(_card_lines(result, f"{file} (here) and {against} (there)")))
+        sys.exit(DONE if result.same else DIFFERENT)
 
 
-def _card(c: CardDiff, stores: str) -> list[str]:
+def _card_lines(c: CardDiff, stores: str) -> list[str]:
     lines = [f"{stores} {'are the same' if c.same else 'differ'}", f"data: {'the same' if c.same_data else 'differ'}"]
-    lines += [f"  {printable(words, 300)}" for words in c.said]
+    lines += [f"  {printable(difference, 300)}" for difference in c.counts]
     for what, items in (
         ("ids only here", c.only_here),
         ("ids only there", c.only_there),
         ("durations differ", c.seconds),
         ("audio differs", c.audio),
-        ("audio looked at by one alone", c.unseen),
+        ("audio scanned in only one of them", c.unscanned),
     ):
-        lines += [f"  {what}: {items.words()}"] if items else []
+        lines += [f"  {what}: {items.text()}"] if items else []
     lines.append(f"features: {'differ' if c.features else 'the same'}")
-    for name, said in c.features.items():
-        lines += [f"  {printable(name)}: {printable(words, 300)}" for words in said[:10]]
-        lines += [f"  {printable(name)}: ... and {len(said) - 10} more"] if len(said) > 10 else []
-    return [*lines, *(f"remark: {printable(words, 300)}" for words in c.remarks)]
+    for name, differences in c.features.items():
+        lines += [f"  {printable(name)}: {printable(difference, 300)}" for difference in differences[:10]]
+        lines += [f"  {printable(name)}: ... and {len(differences) - 10} more"] if len(differences) > 10 else []
+    return [*lines, *(f"remark: {printable(remark, 300)}" for remark in c.remarks)]

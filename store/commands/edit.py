@@ -1,142 +1,149 @@
-"""`emofuse store verify`, `merge`, `copy`, `rm`, `repack`, `add`: check stores and make new ones of them."""
+"""`emofuse store verify`, `merge`, `copy`, `rm`, `repack` and `add`: check and change stores."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import printable, say, size
+from emofuse.common.console import format_size, plural, printable, say
 from emofuse.common.errors import DAMAGED, EXCLUDED, UsageError, command
 from emofuse.common.location import Location, LocationType
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Manifest
-    from emofuse.store.core.spec import Modality
-    from emofuse.store.inspect.verify import Verified
+    from emofuse.store.inspect.verify import FeatureCheck
 
-MODALITIES: tuple[Modality, ...] = ("audio", "text")
 STORE = click.argument("file", type=LocationType())
-unchanged = functools.partial(command, interrupted="interrupted; nothing has changed")
+all_or_nothing = functools.partial(command, interrupted="interrupted; nothing has changed")
 
 
-def local(file: Location) -> Path:
-    """A file on a disk.
+def local_path(file: Location) -> Path:
+    """The path of a store that can be changed.
 
     Raises:
         UsageError: A URL.
     """
     if isinstance(file, str):
-        raise UsageError(f"{file} can only be read: `emofuse store copy {file} FILE` takes a copy that can be changed")
+        raise UsageError(f"{file} can only be read: `emofuse store copy {file} FILE` makes a copy that can be changed")
     return file
 
 
-@click.command()
-@click.argument("file", type=LocationType())
-@click.option("--quick", is_flag=True, help="Leave the values unread.")
-@click.option("--repair", "mend", is_flag=True, help="Drop what is damaged, so that `extract` fills it again.")
+@click.command(short_help="Check every value against its checksum; repair.")
+@STORE
+@click.option("--quick", is_flag=True, help="Do not read the values.")
+@click.option("--repair", "mend", is_flag=True, help="Drop what is damaged, so that `extract` computes it again.")
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
-    help="With --repair, where the manifest itself is damaged: the same one, as JSON Lines or in another store.",
+    help="With --repair, if the manifest itself is damaged: the same manifest, as JSON Lines or in another store.",
 )
-@unchanged
+@all_or_nothing
 def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> None:
-    """Read every value of FILE against its checksum; exit code 3 when something is damaged.
+    """Check every value of FILE against its checksum.
 
-    --repair drops exactly the damaged utterances from their feature, and a feature whose index is damaged; everything
-    else stays, and the same `extract` command as ever computes what is missing.
+    --repair drops exactly the damaged utterances from their feature, and any feature whose index is damaged; everything
+    else stays, and the same `extract` command as before computes what is missing. Exit code 3: something is damaged.
     """
     from emofuse.store.inspect.verify import repair, repair_manifest
     from emofuse.store.inspect.verify import verify as verify_store
 
     if quick and mend:
-        raise UsageError("--repair must read the values: leave out --quick")
+        raise UsageError("--repair must read the values: omit --quick")
     if mend:
-        file = local(file)
+        file = local_path(file)
     if manifest is not None:
         if not mend:
             raise UsageError("--manifest belongs to --repair: give both")
-        repair_manifest(local(file), _manifest_of(manifest))
-        say(f"{file}: its manifest is whole again")
-    found = verify_store(file, quick=quick)
-    _tell(found, quick)
-    if not found:
-        say("manifest: sound; no feature")
-    if all(f.sound for f in found):
+        repair_manifest(local_path(file), _read_manifest(manifest))
+        say(f"{file}: its manifest is repaired")
+    checks = verify_store(file, quick=quick)
+    _print_checks(checks, quick)
+    if not checks:
+        say("manifest: no damage; no features")
+    if all(check.intact for check in checks):
         return
     if not mend:
-        advice = f"`emofuse store verify --repair {file}` drops it; `extract` then fills it again"
-        if any(f.foreign for f in found):
-            advice = f"`emofuse store repack {file}` undoes the other program's layout; nothing is lost"
-        elif any(f.unwritten for f in found):
-            advice = "it is under way: the `extract` that writes it goes on"
-        print(advice, file=sys.stderr)
+        print(_remedy(file, checks), file=sys.stderr)
         sys.exit(DAMAGED)
-    repair(local(file), found)
-    say(f"dropped from {file}; run the `extract` command that made it again")
+    repair(local_path(file), checks)
+    say(f"dropped from {file}; run the `extract` command that computed it again")
 
 
-def _tell(found: Sequence[Verified], quick: bool) -> None:
-    for f in found:
-        if f.lost:
-            say(f"{printable(f.feature)}: {'' if f.foreign else 'lost. '}{printable(f.lost, 400)}")
+def _print_checks(checks: Sequence[FeatureCheck], quick: bool) -> None:
+    for check in checks:
+        if check.unreadable:
+            damage = "" if check.foreign else "unreadable. "
+            say(f"{printable(check.feature)}: {damage}{printable(check.unreadable, 400)}")
             continue
-        state = "sound" if f.sound else f"{len(f.damaged)} damaged" if f.damaged else "not complete"
-        if f.unwritten:
-            state += f", {f.unwritten} not yet written"
-        read = "values not read" if quick else f"{size(f.bytes)} read"
-        say(f"{printable(f.feature)}: {f.utterances} utterances, {read}, {state}")
-        for id in f.damaged:
+        state = "no damage" if check.intact else f"{len(check.damaged)} damaged" if check.damaged else "not complete"
+        if check.unwritten:
+            state += f", {check.unwritten} not yet written"
+        read = "values not read" if quick else f"{format_size(check.bytes)} read"
+        say(f"{printable(check.feature)}: {plural(check.utterances, 'utterance')}, {read}, {state}")
+        for id in check.damaged:
             say(f"  damaged: {printable(id)}")
-        if f.stale:
-            say(f"  {len(f.stale)} utterances are stale (audio or text has changed); `extract` computes them again")
+        if check.stale:
+            stale = f"{len(check.stale)} utterances are stale (audio or text has changed)"
+            say(f"  {stale}; `extract` computes them again")
 
 
-@click.command()
+def _remedy(file: Location, checks: Sequence[FeatureCheck]) -> str:
+    """What to do about a damaged or unfinished store."""
+    if any(check.foreign for check in checks):
+        return f"`emofuse store repack {file}` undoes the other program's layout; nothing is lost"
+    if any(check.unwritten for check in checks):
+        return "it is still in progress: the `extract` that writes it resumes"
+    return f"`emofuse store verify --repair {file}` drops it; `extract` then computes it again"
+
+
+@click.command(short_help="Merge shards, or stores of one corpus.")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=LocationType())
-@click.option("--prefer-first", is_flag=True, help="Where rows or values differ, take the first store's.")
-@unchanged
+@click.option("--prefer-first", is_flag=True, help="Where rows or values differ, take those of the first store.")
+@all_or_nothing
 def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None:
-    """Write TARGET with all that SOURCES hold: shards of one feature, or two people's stores of one corpus.
+    """Merge SOURCES into TARGET: shards of one feature, or two people's stores of one corpus.
 
-    Values are copied as they are. What the stores hold differently is named, and nothing is written. TARGET may be
-    one of the sources.
+    Values are copied as they are. Where the stores contradict each other, every conflict is named and nothing is
+    written. TARGET may be one of the sources. Exit code 1: merged, but utterances are missing (counted).
     """
     from emofuse.store.edit.merge import merge as merge_stores
 
-    done = merge_stores(target, sources, prefer_first=prefer_first)
-    for conflict in done.settled[:20]:
+    result = merge_stores(target, sources, prefer_first=prefer_first)
+    for conflict in result.resolved[:20]:
         say(f"taken from the first: {printable(conflict, 400)}")
-    if len(done.settled) > 20:
-        say(f"... and {len(done.settled) - 20} more")
-    held = ", ".join(f"{printable(name)} {n}" for name, n in done.features.items())
-    say(f"{target}: {done.utterances} utterances; {held or 'no feature'}")
-    for name, numbers in done.absent.items():
+    if len(result.resolved) > 20:
+        say(f"... and {len(result.resolved) - 20} more")
+    say(f"{target}: {plural(result.utterances, 'utterance')}; {_counts(result.features)}")
+    for name, numbers in result.missing_shards.items():
         shown = ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
-        said = f"{printable(name)}: utterances are lacking, and these shards are not among the stores: {shown}"
-        print(said, file=sys.stderr)
-    for name, count in done.lacking.items():
-        why = "shards of one --limit and one --budget hold all between them"
-        print(f"{printable(name)}: {count} utterances are in none of the shards; {why}", file=sys.stderr)
-    if done.absent or done.lacking:
+        problem = f"{printable(name)}: utterances are missing, and these shards are not among the stores: {shown}"
+        print(problem, file=sys.stderr)
+    for name, count in result.missing_utterances.items():
+        hint = "shards of the same --limit and --budget together hold all"
+        print(f"{printable(name)}: {count} utterances are in none of the shards; {hint}", file=sys.stderr)
+    if result.missing_shards or result.missing_utterances:
         sys.exit(EXCLUDED)
 
 
-@click.command()
+@click.command(short_help="Write a smaller store to share.")
 @click.argument("source", type=LocationType())
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--features", help="Names, separated by commas [all].")
-@click.option("--dtype", type=click.Choice(["fp16", "fp32", "bf16", "int8"]), help="Store the values so [as they are].")
-@click.option("--no-text", is_flag=True, help="Leave out the texts; a digest of each stays.")
-@unchanged
+@click.option("--features", help="Names of features, separated by commas [all].")
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp16", "fp32", "bf16", "int8"]),
+    help="Convert the values to this type [as they are].",
+)
+@click.option("--no-text", is_flag=True, help="Leave out the texts; keep a digest of each.")
+@all_or_nothing
 def copy(source: Location, target: Path, features: str | None, dtype: str | None, no_text: bool) -> None:
-    """Write TARGET, a slim store to share, from SOURCE (a file or a URL)."""
+    """Write TARGET, a smaller store to share, from SOURCE (a file or a URL)."""
     from emofuse.store.core.reader import FeatureStore
     from emofuse.store.core.spec import DTYPES
     from emofuse.store.edit.rewrite import copy as copy_store
@@ -145,40 +152,45 @@ def copy(source: Location, target: Path, features: str | None, dtype: str | None
     with FeatureStore(source) as store:
         stored = "int8" if dtype == "int8" else DTYPES[dtype] if dtype else None
         copy_store(store, target, names, stored, no_text=no_text)
-    say(f"{target}: {size(target.stat().st_size)}")
+    say(f"{target}: {format_size(target.stat().st_size)}")
 
 
-@click.command()
+@click.command(short_help="Remove features or utterances.")
 @STORE
 @click.argument("features", nargs=-1)
-@click.option("--utterance", "utterances", multiple=True, help="An utterance's id; give it again for more.")
-@click.option("--speaker", "speakers", multiple=True, help="Every utterance of a speaker.")
-@click.option("--keep-out", is_flag=True, help="Keep the ids, as excluded: `extract` never adds them again.")
-@unchanged
-def rm(file: Location, features: Sequence[str], **who: Any) -> None:
-    """Remove FEATURES, or utterances, from FILE, and give their space back.
+@click.option("--utterance", "utterances", multiple=True, help="An utterance's id; may be repeated.")
+@click.option("--speaker", "speakers", multiple=True, help="All utterances of a speaker; may be repeated.")
+@click.option("--keep-out", is_flag=True, help="Keep the ids as excluded, so that `extract` never adds them again.")
+@all_or_nothing
+def rm(file: Location, features: Sequence[str], **selected: Any) -> None:
+    """Remove FEATURES, or utterances, from FILE, and free their space.
 
-    A removed utterance leaves manifest, features, and what is under way beside the file; take its clip out of the
-    corpus folder too, or give --keep-out, or the next `extract` adds it again.
+    An utterance is removed from the manifest, all features, and partial stores beside FILE. Also remove its clip from
+    the corpus folder, or give --keep-out; otherwise the next `extract` adds it again.
     """
     from emofuse.store.edit.rewrite import remove_features, remove_utterances
 
-    path = local(file)
-    if bool(features) == bool(who["utterances"] or who["speakers"]):
-        raise UsageError("name features to remove, or utterances with --utterance or --speaker; one of the two")
-    if who["keep_out"] and features:
-        raise UsageError("--keep-out is about utterances: a feature can always be extracted again")
+    path = local_path(file)
+    if bool(features) == bool(selected["utterances"] or selected["speakers"]):
+        raise UsageError("name either features to remove, or utterances with --utterance or --speaker")
+    if selected["keep_out"] and features:
+        raise UsageError("--keep-out applies to utterances only: a feature can always be extracted again")
     if features:
         freed = remove_features(path, features)
-        say(f"{file}: without {', '.join(map(printable, features))}; {size(freed)} freed")
+        say(f"{file}: without {', '.join(map(printable, features))}; {format_size(freed)} freed")
         return
-    done = remove_utterances(path, who["utterances"], who["speakers"], keep_out=who["keep_out"])
-    held = ", ".join(f"{printable(name)} {n}" for name, n in done.features.items())
-    say(f"{file}: {done.utterances} utterances removed ({held or 'no feature'}); {size(done.freed)} freed")
+    result = remove_utterances(path, selected["utterances"], selected["speakers"], keep_out=selected["keep_out"])
+    removed = f"{plural(result.utterances, 'utterance')} removed ({_counts(result.features)})"
+    say(f"{file}: {removed}; {format_size(result.freed)} freed")
 
 
-def _manifest_of(path: Path) -> Manifest:
-    """A manifest from JSON Lines, or from another store."""
+def _counts(features: Mapping[str, int]) -> str:
+    """Each feature with its number of utterances."""
+    return ", ".join(f"{printable(name)} {n}" for name, n in features.items()) or "no features"
+
+
+def _read_manifest(path: Path) -> Manifest:
+    """The manifest in a JSON Lines file, or that of a store."""
     from emofuse.manifests.jsonl import read_manifest
     from emofuse.store.core.reader import FeatureStore
     from emofuse.store.hdf5.file_types import is_hdf5
@@ -189,43 +201,49 @@ def _manifest_of(path: Path) -> Manifest:
         return store.manifest
 
 
-@click.command()
+@click.command(short_help="Rewrite without gaps, and check every value.")
 @STORE
-@unchanged
+@all_or_nothing
 def repack(file: Location) -> None:
-    """Write FILE anew, also where another program has compressed it, and look at every value.
+    """Rewrite FILE without gaps, also after another program has compressed it, and check every value.
 
-    Exit code 3: values are damaged; they are carried along, and named.
+    Exit code 3: values are damaged; they are kept, and named.
     """
     from emofuse.store.edit.repack import repack as repack_store
 
-    path = local(file)
-    done = repack_store(path)
-    freed = f"{size(done.freed)} freed" if done.freed >= 0 else f"{size(-done.freed)} larger than before"
-    say(f"{file}: {size(path.stat().st_size)}, {freed}")
-    for feature, ids in done.damaged.items():
+    path = local_path(file)
+    result = repack_store(path)
+    freed = (
+        f"{format_size(result.freed)} freed"
+        if result.freed >= 0
+        else f"{format_size(-result.freed)} larger than before"
+    )
+    say(f"{file}: {format_size(path.stat().st_size)}, {freed}")
+    for feature, ids in result.damaged.items():
         say(f"{printable(feature)}: {len(ids)} damaged, {', '.join(map(printable, ids[:10]))} first")
-    if done.damaged:
-        print(f"`emofuse store verify --repair {file}` drops them; `extract` then fills them again", file=sys.stderr)
+    if result.damaged:
+        print(f"`emofuse store verify --repair {file}` drops them; `extract` then computes them again", file=sys.stderr)
         sys.exit(DAMAGED)
 
 
-@click.command()
+@click.command(short_help="Add new utterances of a grown corpus.")
 @STORE
 @click.option(
-    "--manifest", required=True, type=click.Path(path_type=Path), help="What `emofuse manifest` wrote of the corpus."
+    "--manifest", required=True, type=click.Path(path_type=Path), help="The grown corpus, from `emofuse manifest`."
 )
-@unchanged
+@all_or_nothing
 def add(file: Location, manifest: Path) -> None:
-    """Let FILE know the utterances of a corpus that has grown; `extract` then encodes those alone."""
+    """Add the new utterances of a corpus that has grown to FILE's manifest; `extract` then encodes only those."""
     from emofuse.store.core.reader import FeatureStore
-    from emofuse.store.core.spec import source_digest
     from emofuse.store.edit.rewrite import add as add_to
+    from emofuse.store.inspect.describe import has_modality
 
-    count = add_to(local(file), _manifest_of(manifest))
+    count = add_to(local_path(file), _read_manifest(manifest))
     with FeatureStore(file) as store:
-        every = store.manifest.utterances
-        having = {m: {u.id for u in every if getattr(u, m) is not None or source_digest(m, u)} for m in MODALITIES}
-        lacking = {f.name: len(having[f.modality] - set(f.ids)) for f in store.features.values()}
-    waiting = ", ".join(f"{printable(name)} lacks {n}" for name, n in lacking.items() if n)
-    say(f"{file}: {count} utterances added{'; ' + waiting if waiting else ''}")
+        utterances = store.manifest.utterances
+        missing = {
+            f.name: sum(has_modality(u, f.modality) and u.id not in f.position for u in utterances)
+            for f in store.features.values()
+        }
+    pending = ", ".join(f"{printable(name)} {n}" for name, n in missing.items() if n)
+    say(f"{file}: {plural(count, 'utterance')} added{'; still to extract: ' + pending if pending else ''}")

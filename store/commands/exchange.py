@@ -1,4 +1,4 @@
-"""`emofuse store export` and `import`: features to and from the formats of other labs."""
+"""`emofuse store export` and `import`: features to and from other labs' formats."""
 
 from __future__ import annotations
 
@@ -8,75 +8,96 @@ from typing import Any
 
 import click
 
+from emofuse.common.console import plural
 from emofuse.common.errors import EXCLUDED, command
 from emofuse.common.location import Location, LocationType
 
-NAMES = "npy, emobox, merbench, emotion2vec, mmsa, lhotse, parquet"
+# Strings, not the registry: `--help` must not import the formats' libraries.
+EXPORT_FORMATS = "npy, emobox, merbench, emotion2vec, mmsa, lhotse, parquet"
+IMPORT_FORMATS = f"{EXPORT_FORMATS}, huggingface"
 
 
-@click.command("export")
+@click.command("export", short_help="Write features in another lab's format.")
 @click.argument("file", type=LocationType())
-@click.option("--to", required=True, help=f"The format: {NAMES}.")
+@click.option("--to", required=True, help=f"The format: {EXPORT_FORMATS}.")
 @click.option(
-    "--feature", "features", multiple=True, required=True, help="A feature of FILE; mmsa and parquet: several."
+    "--feature",
+    "features",
+    multiple=True,
+    required=True,
+    help="A feature of FILE; mmsa and parquet take several: repeat the option.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The new folder; mmsa, parquet: the new file."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to create; for mmsa and parquet, the file.",
 )
-@click.option("--valid", metavar="KEY=V,...", help="mmsa: its valid side, such as session=4; else the official split.")
-@click.option("--test", metavar="KEY=V,...", help="mmsa: its test side.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option(
+    "--valid",
+    metavar="KEY=V,...",
+    help="mmsa only: the valid split, such as session=4 [the official split].",
+)
+@click.option("--test", metavar="KEY=V,...", help="mmsa only: the test split.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @command
 def export(file: Location, to: str, features: tuple[str, ...], out: Path, **options: Any) -> None:
-    """Write features of FILE (a path or a URL) as another lab has them; what emofuse knows of them goes beside.
+    """Write features of FILE (a path or a URL) in another lab's format, with emofuse's metadata beside them.
 
-    Exit code 1: written, but utterances were left out (listed).
+    Exit code 1: written, but some utterances were left out (listed).
     """
     from emofuse.store.exchange import export as run
-    from emofuse.store.exchange.report import counted
+    from emofuse.store.exchange.join_report import counted
 
-    done = run(file, to, features, out, **options)
-    print(f"{out}: {done.written} utterances of {', '.join(features)}")
+    result = run(file, to, features, out, **options)
+    print(f"{out}: {plural(result.written, 'utterance')} of {', '.join(features)}")
     left_out = [
-        *counted(done.lacking, "were left out: FILE does not have " + " and ".join(features) + " of them"),
-        *counted(done.stale, "were left out: their audio or text has changed since; run `extract` again"),
+        *counted(result.missing, f"were left out: FILE has no values of {' and '.join(features)} for them"),
+        *counted(result.stale, "were left out: their audio or text has changed since; run `extract` again"),
     ]
     print("\n".join(left_out), end="\n" if left_out else "")
     sys.exit(EXCLUDED if left_out else 0)
 
 
-@click.command("import")
+@click.command("import", short_help="Read features from another lab's format.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--from", "form", required=True, help=f"The format: {NAMES}, huggingface.")
+@click.option("--from", "format", required=True, help=f"The format: {IMPORT_FORMATS}.")
 @click.option("--source", type=click.Path(path_type=Path), required=True, help="The folder or file to read.")
-@click.option("--name", required=True, help="What the feature is to be called in FILE.")
+@click.option("--name", required=True, help="The feature's name in FILE.")
 @click.option("--modality", type=click.Choice(("audio", "text")), required=True)
-@click.option("--manifest", type=click.Path(path_type=Path), help="The utterances (JSON Lines), where FILE is new.")
-@click.option("--corpus", help="Where FILE is new: make its manifest from the source, for a corpus of this name.")
-@click.option("--frame-rate", type=float, help="Frames per second, of audio.")
-@click.option("--dtype", type=click.Choice(("fp16", "fp32", "bf16")), help="Default: as the source has it.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="If FILE is new: its utterances (JSON Lines).")
+@click.option("--corpus", help="If FILE is new: make its manifest from the source, under this corpus name.")
+@click.option("--frame-rate", type=float, help="Frames per second; audio only.")
 @click.option(
-    "--fitted-on", help="What made the values was fitted on, with labels: none, CORPUS, CORPUS:session=1,2, ..."
+    "--dtype", type=click.Choice(("fp16", "fp32", "bf16")), help="How to store the values [the source's type]."
 )
-@click.option("--encoder", help="What made the values (default: imported).")
-@click.option("--keep-padding", is_flag=True, help="Frames of zeros at an end are values, not padding.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option(
+    "--fitted-on",
+    help="What the encoder was fitted on, with labels: none, CORPUS, CORPUS:session=1,2, ...",
+)
+@click.option("--encoder", help="The encoder that computed the values [imported].")
+@click.option("--keep-padding", is_flag=True, help="Keep frames of zeros at an end: they are values, not padding.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @command
 def import_(file: Path, quiet: bool, **options: Any) -> None:
-    """Take a feature into FILE, joined by utterance id.
+    """Import a feature into FILE, joined by utterance id.
 
-    Exit code 1: imported, but ids of one side are not on the other (listed).
+    Exit code 1: imported, but some ids of the source or of FILE have no counterpart (listed).
     """
-    from emofuse.store.core.fitted_on import UNKNOWN, normal
-    from emofuse.store.exchange import Import, import_feature
+    from emofuse.store.core.fitted_on import UNKNOWN_FITTED_ON, normalise_fitted_on
+    from emofuse.store.exchange import ImportRequest, import_feature
 
-    done = import_feature(Import(store=file, **options), quiet=quiet)
-    idle = "no values to write, it has them all" if done.news else "nothing to do, it has them all already"
-    state = f"{done.written} utterances written" if done.written else idle
-    print(f"{file}: feature {done.spec.name}, {'x'.join(map(str, done.spec.frame_shape))}, {done.spec.dtype}: {state}")
-    print("\n".join([*(f"{done.spec.name} {words}" for words in done.news), *done.report.lines()]))
-    if normal(done.spec.provenance.get("fitted_on")) == UNKNOWN:
+    result = import_feature(ImportRequest(store=file, **options), quiet=quiet)
+    spec = result.spec
+    if result.written:
+        state = f"{plural(result.written, 'utterance')} written"
+    else:
+        state = "no values to write, it has them all" if result.additions else "nothing to do, it has them all already"
+    print(f"{file}: feature {spec.name}, {'x'.join(map(str, spec.frame_shape))}, {spec.dtype}: {state}")
+    print("\n".join([*(f"{spec.name} {addition}" for addition in result.additions), *result.report.lines()]))
+    if normalise_fitted_on(spec.provenance.get("fitted_on")) == UNKNOWN_FITTED_ON:
         print(
-            "nobody has said what it was fitted on, so `fit` will refuse it; import it with --fitted-on none, or CORPUS"
+            "it is unspecified what its encoder was fitted on, so `fit` will refuse it; import it with --fitted-on "
+            "none or --fitted-on CORPUS"
         )
-    sys.exit(0 if done.report.complete else EXCLUDED)
+    sys.exit(0 if result.report.complete else EXCLUDED)

@@ -1,4 +1,4 @@
-"""`emofuse store info`, `ls`, `show`: look into a store."""
+"""`emofuse store info`, `ls` and `show`: inspect a store."""
 
 from __future__ import annotations
 
@@ -10,61 +10,69 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import printable, say, size, table
+from emofuse.common.console import format_size, format_table, plural, printable, say
 from emofuse.common.errors import DAMAGED, UsageError, command
 from emofuse.common.location import Location, LocationType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from emofuse.manifests.schema import Utterance
+    from emofuse.store.inspect.listing import ListingRow
+    from emofuse.store.inspect.picture import ColourMode
     from emofuse.store.inspect.show import UtteranceView
 
 FILE = click.argument("file", type=LocationType())
 VALUES = 12
-"""Values of an attribute that `info` names; speakers may be many."""
-_MADE = ("device", "threads", "batch_budget", "precision_difference", "emofuse", "started")
+"""Values of an attribute that `info` names; there may be many speakers."""
+PROVENANCE_SHOWN = ("device", "threads", "batch_budget", "precision_difference", "emofuse", "started")
 
 
-@click.command()
+@click.command(short_help="Show corpus, features, settings and exclusions.")
 @FILE
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--precision", is_flag=True, help="What fp16, bf16 and int8 lose of every feature; reads all values.")
+@click.option("--precision", is_flag=True, help="Measure the error of fp16, bf16 and int8 storage; reads all values.")
 @click.option(
     "--fit",
-    metavar="ARGUMENTS",
-    help='With --precision, what that does to a score: arguments of `fit`, such as "--model concat --steps 300".',
+    metavar="OPTIONS",
+    help="With --precision, also measure the effect on a score: options of `fit`, such as "
+    '"--model concat --steps 300".',
 )
 @command
 def info(file: Location, as_json: bool, precision: bool, fit: str | None) -> None:
-    """What FILE holds: corpus, utterances, features with their fingerprints, what is excluded, what is under way."""
-    from emofuse.store.commands.precision import measured, tell
+    """Show what FILE contains: corpus, utterances, features with their fingerprints, and what is excluded.
+
+    Also lists features of FILE that are still being written. Exit code 3: a feature is damaged.
+    """
+    from emofuse.store.commands.precision import measure_precision, print_precision
     from emofuse.store.inspect.describe import describe
 
     if fit is not None and not precision:
         raise UsageError("--fit belongs to --precision: give both")
     facts = describe(file)
     if precision and not facts["damaged"]:
-        found = measured(file, fit)
+        measured = measure_precision(file, fit)
         if as_json:
-            say(json.dumps(facts | {"precision": found}, indent=2))
+            say(json.dumps(facts | {"precision": measured}, indent=2))
         else:
-            tell(found)
+            print_precision(measured)
         return
     if as_json:
         say(json.dumps(facts, indent=2))
     else:
-        say("\n".join(_told(facts)))
+        lines = [*_corpus_lines(facts), *_feature_lines(facts["features"])]
+        lines += [f"damaged: {printable(error, 400)}" for error in facts["damaged"].values()]
+        lines += [f"in progress: {printable(p['feature'])}, {printable(p['state'], 400)}" for p in facts["under_way"]]
+        say("\n".join(lines))
     if facts["damaged"]:
         sys.exit(DAMAGED)
 
 
-def _told(facts: dict[str, Any]) -> list[str]:
-    from emofuse.store.core.fitted_on import in_words
-
-    disk = f", {size(facts['bytes'])}" if facts["bytes"] is not None else ""
+def _corpus_lines(facts: dict[str, Any]) -> list[str]:
+    disk = f", {format_size(facts['bytes'])}" if facts["bytes"] is not None else ""
     lines = [
         f"{facts['path']}: corpus {printable(facts['corpus'])} read by {printable(facts['reader'])}, "
-        f"{facts['utterances']} utterances, {facts['hours']:.2f} h{disk}"
+        f"{plural(facts['utterances'], 'utterance')}, {facts['hours']:.2f} h{disk}"
     ]
     for attribute in ("label", "session", "split", "speaker"):
         counts = facts[attribute]
@@ -73,144 +81,176 @@ def _told(facts: dict[str, Any]) -> list[str]:
             more = f", ... ({len(counts)} in all)" if len(counts) > VALUES else ""
             lines.append(f"  {attribute}: {named}{more}")
     if facts["text_source"]:
-        heard = ", ".join(f"{n} by the recogniser {printable(s, 200)}" for s, n in facts["text_source"].items())
-        lines.append(f"  text: {heard}, {facts['own_texts']} of the corpus's own")
+        recognised = ", ".join(f"{n} by the recogniser {printable(s, 200)}" for s, n in facts["text_source"].items())
+        lines.append(f"  text: {recognised}, {facts['own_texts']} of the corpus's own")
     lines.append(f"  excluded: {len(facts['excluded'])}")
     for item in facts["excluded"][:10]:
-        of = f" ({printable(item['modality'], 20)})" if item["modality"] else ""
-        lines.append(f"    {printable(item['id'])}{of}: {printable(item['reason'])}")
-    if facts["features"]:
-        lines.append(_features(facts["features"]))
-    for f in facts["features"]:
-        said = ", ".join(f"{k}={json.dumps(v)}" for k, v in sorted(f["fingerprint"].items()))
-        lines.append(f"  {printable(f['name'])}: {printable(said, 2000)}")
-        made = {k: f["provenance"][k] for k in _MADE if k in f["provenance"]}
-        lines.append(
-            f"  {printable(f['name'])}, made: {printable(', '.join(f'{k}={v}' for k, v in made.items()), 400)}"
-        )
-        lines.append(f"  {printable(f['name'])}, fitted on: {printable(in_words(f['fitted_on']), 400)}")
-    lines += [f"damaged: {printable(told, 400)}" for told in facts["damaged"].values()]
-    lines += [f"under way: {printable(p['feature'])}, {printable(p['state'], 400)}" for p in facts["under_way"]]
+        modality = f" ({printable(item['modality'], 20)})" if item["modality"] else ""
+        lines.append(f"    {printable(item['id'])}{modality}: {printable(item['reason'])}")
     return lines
 
 
-def _features(features: Sequence[dict[str, Any]]) -> str:
+def _feature_lines(features: Sequence[dict[str, Any]]) -> list[str]:
+    from emofuse.store.core.fitted_on import describe_fitted_on
+
+    lines = [_feature_table(features)] if features else []
+    for f in features:
+        fingerprint = ", ".join(f"{k}={json.dumps(v)}" for k, v in sorted(f["fingerprint"].items()))
+        provenance = ", ".join(f"{k}={f['provenance'][k]}" for k in PROVENANCE_SHOWN if k in f["provenance"])
+        lines += [
+            f"  {printable(f['name'])}: {printable(fingerprint, 2000)}",
+            f"  {printable(f['name'])}, computed: {printable(provenance, 400)}",
+            f"  {printable(f['name'])}, fitted on: {printable(describe_fitted_on(f['fitted_on']), 400)}",
+        ]
+    return lines
+
+
+def _feature_table(features: Sequence[dict[str, Any]]) -> str:
     rows = [
         (
             *(printable(f["name"]), f["modality"], printable(f["encoder"]), f["utterances"], f["lacking"], f["stale"]),
             *(f["frames"], "x".join(map(str, f["shape"])), f["dtype"]),
             f"{f['frame_rate']:g} Hz" if f["frame_rate"] else "tokens",
-            *(size(f["bytes"]), f["state"]),
+            *(format_size(f["bytes"]), f["state"]),
         )
         for f in features
     ]
-    header = ("feature", "modality", "encoder", "utterances", "lacking", "stale", "frames", "frame", "dtype", "rate")
-    return table((*header, "size", "state"), rows)
+    header = ("feature", "modality", "encoder", "utterances", "lacking", "stale", "frames", "dimension", "dtype")
+    return format_table((*header, "rate", "size", "state"), rows)
 
 
-@click.command()
+@click.command(short_help="List utterances, one line each.")
 @FILE
-@click.option("--label", multiple=True, help="Only this label; give it again for more, as all four.")
+@click.option("--label", multiple=True, help="Only this label; this option and the next three may be repeated.")
 @click.option("--session", multiple=True, help="Only this session.")
 @click.option("--speaker", multiple=True, help="Only this speaker.")
 @click.option("--split", multiple=True, help="Only this split.")
-@click.option("--lacking", metavar="FEATURE", help="Only those that have its modality, and no values of it.")
-@click.option("--stale", metavar="FEATURE", help="Only those whose audio or text changed since it was computed.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines: one object per utterance, with all that is known.")
-@click.option("--limit", type=click.IntRange(min=0), help="At most this many.")
+@click.option(
+    "--lacking", "missing", metavar="FEATURE", help="Only utterances that have its modality, but no values of it."
+)
+@click.option("--stale", metavar="FEATURE", help="Only utterances whose audio or text changed since it was computed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one object per utterance, with all fields.")
+@click.option("--limit", type=click.IntRange(min=0), help="Print at most this many.")
 @command
-def ls(file: Location, as_json: bool, limit: int | None, **wanted: Any) -> None:
-    """One line for each utterance of FILE."""
+def ls(file: Location, as_json: bool, limit: int | None, **filters: Any) -> None:
+    """List the utterances of FILE, one line each."""
     from emofuse.store.core.reader import FeatureStore
-    from emofuse.store.inspect.listing import Filters, rows
+    from emofuse.store.inspect.listing import Filters, list_utterances
 
     with FeatureStore(file) as store:
-        found, names = rows(store, Filters(**wanted)), [*store.features]
+        rows, features = list_utterances(store, Filters(**filters)), [*store.features]
         total = len(store.manifest)
-    shown = found[:limit]
+    shown = rows[:limit]
     if as_json:
         if shown:
-            say("\n".join(json.dumps(row.facts()) for row in shown))
+            say("\n".join(json.dumps(row.as_json()) for row in shown))
         return
-    cells = []
-    for row in shown:
-        u = row.utterance
-        said = (printable(value or "-", 40) for value in (u.label, u.session, u.speaker, u.split))
-        frames = (f"{row.frames.get(name, '-')}{'!' if name in row.stale else ''}" for name in names)
-        cells.append((printable(u.id), *said, "-" if u.seconds is None else f"{u.seconds:.2f}", *frames))
-    header = ("id", "label", "session", "speaker", "split", "seconds", *map(printable, names))
+    count = f"{len(rows)} of {plural(total, 'utterance')}" if len(rows) < total else plural(total, "utterance")
+    limited = f", {len(shown)} shown" if len(shown) < len(rows) else ""
     stale = " (!: stale)" if any(row.stale for row in shown) else ""
-    fit = f"{len(found)} of {total} utterances" if len(found) < total else f"{total} utterances"
-    cut = f", {len(shown)} shown" if len(shown) < len(found) else ""
-    say(f"{table(header, cells)}\n{fit}{cut}{stale}")
+    say(f"{_utterance_table(shown, features)}\n{count}{limited}{stale}")
 
 
-@click.command()
+def _utterance_table(rows: Sequence[ListingRow], features: Sequence[str]) -> str:
+    cells = []
+    for row in rows:
+        u = row.utterance
+        attributes = (printable(value or "-", 40) for value in (u.label, u.session, u.speaker, u.split))
+        frames = (f"{row.frames.get(name, '-')}{'!' if name in row.stale else ''}" for name in features)
+        cells.append((printable(u.id), *attributes, "-" if u.seconds is None else f"{u.seconds:.2f}", *frames))
+    header = ("id", "label", "session", "speaker", "split", "seconds", *map(printable, features))
+    return format_table(header, cells)
+
+
+@click.command(short_help="Show one utterance in detail, with pictures.")
 @FILE
 @click.argument("utterance")
 @click.option("--feature", metavar="NAME", help="Only this feature [all].")
-@click.option("--layer", type=int, help="The layer to look at, by its number [the last].")
-@click.option("--png", type=click.Path(path_type=Path), help="Write the pictures to this file too.")
+@click.option("--layer", type=int, help="The layer to show, by its number [the last].")
+@click.option("--png", type=click.Path(path_type=Path), help="Also write the pictures to this file.")
 @command
 def show(file: Location, utterance: str, feature: str | None, layer: int | None, png: Path | None) -> None:
-    """Everything FILE knows of UTTERANCE, and pictures of its features; exit code 3 when one is damaged."""
+    """Show everything FILE stores about UTTERANCE, with pictures of its features.
+
+    Exit code 3: a feature is damaged.
+    """
     from emofuse.store.core.reader import FeatureStore
-    from emofuse.store.inspect import picture
-    from emofuse.store.inspect.listing import known
-    from emofuse.store.inspect.output import put
-    from emofuse.store.inspect.show import closeups, find
+    from emofuse.store.inspect.picture import colour_mode
+    from emofuse.store.inspect.show import find_utterance, utterance_views
 
     with FeatureStore(file) as store:
-        u = find(store, utterance)
-        seen = closeups(store, u, feature, layer)
+        u = find_utterance(store, utterance)
+        views = utterance_views(store, u, feature, layer)
         corpus, damaged = store.corpus, list(store.damaged_features.values())
-    lines = [f"{printable(u.id)} of corpus {printable(corpus)}"]
-    for key, value in known(u).items():
-        pairs = value.items() if isinstance(value, dict) else [("", value)]
-        lines += [f"  {key} {printable(k)}".rstrip() + f": {printable(str(v), 1000)}" for k, v in pairs if key != "id"]
-    if seen:
-        lines.append(_statistics(seen))
+    lines = [f"{printable(u.id)} of corpus {printable(corpus)}", *_field_lines(u)]
+    if views:
+        lines.append(_statistics_table(views))
     lines += [f"damaged: {printable(str(error), 400)}" for error in damaged]
     say("\n".join(lines))
-    colours = picture.colours_of(sys.stdout, os.environ)
-    for c in seen:
-        say("\n".join(_picture(c, colours)))
-    rates = [c.feature.frame_rate if c.seconds is not None else None for c in seen]
-    drawn = [(_title(c), c.values, rate) for c, rate in zip(seen, rates, strict=True) if c.values is not None]
-    if png and drawn:
-        titled = [(f"{printable(u.id)}: {title}", values, rate) for title, values, rate in drawn]
-        put(png, picture.png(titled))
-        say(f"picture: {png}")
-    elif png:
-        say(f"no picture in {png}: nothing to draw")
-    if damaged or any(c.mark == "damaged" for c in seen):
+    colours = colour_mode(sys.stdout, os.environ)
+    for view in views:
+        say("\n".join(_picture_lines(view, colours)))
+    if png:
+        _write_png(png, u, views)
+    if damaged or any(view.mark == "damaged" for view in views):
         sys.exit(DAMAGED)
 
 
-def _statistics(seen: Sequence[UtteranceView]) -> str:
+def _field_lines(u: Utterance) -> list[str]:
+    from emofuse.store.inspect.listing import utterance_fields
+
+    lines = []
+    for key, value in utterance_fields(u).items():
+        pairs = value.items() if isinstance(value, dict) else [("", value)]
+        lines += [f"  {key} {printable(k)}".rstrip() + f": {printable(str(v), 1000)}" for k, v in pairs if key != "id"]
+    return lines
+
+
+def _statistics_table(views: Sequence[UtteranceView]) -> str:
     rows = []
-    for c in seen:
-        numbers = c.statistics() or {}
-        told = (f"{numbers[k]:.4g}" if k in numbers else "-" for k in ("min", "mean", "max", "deviation"))
-        zeros = f"{100 * numbers['zeros']:.1f}%" if numbers else "-"
-        seconds = "-" if c.seconds is None else f"{c.seconds:.2f}"
-        rows.append((printable(_title(c)), c.frames, seconds, c.source, c.mark, *told, zeros))
+    for view in views:
+        statistics = view.statistics() or {}
+        values = (f"{statistics[k]:.4g}" if k in statistics else "-" for k in ("min", "mean", "max", "deviation"))
+        zeros = f"{100 * statistics['zeros']:.1f}%" if statistics else "-"
+        seconds = "-" if view.seconds is None else f"{view.seconds:.2f}"
+        rows.append((printable(_title(view)), view.frames, seconds, view.source, view.mark, *values, zeros))
     header = ("feature", "frames", "seconds", "source", "mark", "min", "mean", "max", "deviation", "zeros")
-    return table(header, rows)
+    return format_table(header, rows)
 
 
-def _title(c: UtteranceView) -> str:
-    return c.feature.name if c.layer is None else f"{c.feature.name}, layer {c.layer}"
+def _title(view: UtteranceView) -> str:
+    return view.feature.name if view.layer is None else f"{view.feature.name}, layer {view.layer}"
 
 
-def _picture(c: UtteranceView, colours: Any) -> list[str]:
+def _picture_lines(view: UtteranceView, colours: ColourMode) -> list[str]:
     from emofuse.store.inspect.picture import draw
 
-    if c.values is None:
-        return [f"{printable(_title(c))}: no picture, its values are {c.mark}"]
-    lines, (low, high) = draw(c.values, colours)
-    end = f"{c.seconds:.2f} s" if c.seconds is not None else f"{c.frames} frames"
-    axes = f"0 to {end}; dimensions 0 (bottom) to {c.feature.dimension - 1}; {low:.3g} (dark) to {high:.3g} (bright)"
-    if colours == "shades":  # a border tells dark cells from no cells
+    if view.values is None:
+        return [f"{printable(_title(view))}: no picture, its values are {view.mark}"]
+    lines, (low, high) = draw(view.values, colours)
+    end = f"{view.seconds:.2f} s" if view.seconds is not None else f"{view.frames} frames"
+    dimensions = f"dimensions 0 (bottom) to {view.feature.dimension - 1}"
+    scale = f"{low:.3g} (dark) to {high:.3g} (bright)"
+    if colours == "shades":  # a border distinguishes dark cells from no cells
         lines = [f"|{line}|" for line in lines]
-    return [f"{printable(_title(c))}: {axes}", *lines]
+    return [f"{printable(_title(view))}: 0 to {end}; {dimensions}; {scale}", *lines]
+
+
+def _write_png(path: Path, u: Utterance, views: Sequence[UtteranceView]) -> None:
+    from emofuse.store.inspect.output import write_file
+    from emofuse.store.inspect.picture import png
+
+    pictures = [
+        (
+            f"{printable(u.id)}: {_title(view)}",
+            view.values,
+            view.feature.frame_rate if view.seconds is not None else None,
+        )
+        for view in views
+        if view.values is not None
+    ]
+    if pictures:
+        write_file(path, png(pictures))
+        say(f"picture: {path}")
+    else:
+        say(f"no picture in {path}: nothing to draw")

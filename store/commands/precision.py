@@ -1,4 +1,4 @@
-"""What `emofuse store info --precision` prints: how much each way of storing loses, and what it does to a score."""
+"""The output of `emofuse store info --precision`: the error of each dtype, and its effect on a fit's score."""
 
 from __future__ import annotations
 
@@ -6,88 +6,94 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from emofuse.common.console import printable, say, size, table
+from emofuse.common.console import format_size, format_table, printable, say
 from emofuse.common.errors import UsageError
 from emofuse.common.location import Location
 
 
-def measured(file: Location, fit: str | None) -> dict[str, Any]:
-    """Measure, JSON-ready.
+def measure_precision(file: Location, fit: str | None) -> dict[str, Any]:
+    """Measure what each dtype costs, ready for JSON.
 
     Args:
         file: The store.
-        fit: Arguments of `fit`, as one word of the shell; none: no score is measured.
+        fit: Options of `fit` in one string, as a shell takes them; None measures no score.
 
     Raises:
-        UsageError: `fit` refuses them, they name a store or run folder of their own, or the store lies behind a URL.
+        UsageError: `fit` refuses them, they name a store or a run folder, or the store is behind a URL.
         DataError: Damaged values.
     """
     from emofuse.store.core.reader import FeatureStore
-    from emofuse.store.inspect.precision import losses, score
+    from emofuse.store.inspect.storage_precision import fit_scores, storage_errors
 
     if fit is not None and isinstance(file, str):
-        raise UsageError(f"--fit needs copies beside the store, which lies at {file}: take a copy of it first")
-    words = [] if fit is None else _words(fit)
+        raise UsageError(f"--fit needs space for copies beside the store, which is at {file}: make a local copy first")
+    options = [] if fit is None else _split_options(fit)
     with FeatureStore(file) as store:
-        found: dict[str, Any] = {"losses": [asdict(loss) for f in store.features.values() for loss in losses(f)]}
+        errors = [error for feature in store.features.values() for error in storage_errors(feature)]
+    result: dict[str, Any] = {"losses": [asdict(error) for error in errors]}
     if fit is not None:
         assert not isinstance(file, str)
-        found |= {"fit": fit, "scores": [asdict(s) for s in score(file, words)]}
-    return found
+        result |= {"fit": fit, "scores": [asdict(score) for score in fit_scores(file, options)]}
+    return result
 
 
-def _words(fit: str) -> list[str]:
-    """The arguments one by one.
+def _split_options(fit: str) -> list[str]:
+    """The options one by one.
 
     Raises:
-        UsageError: A quotation mark that nothing closes, or an option that `info` itself gives to each fit.
+        UsageError: An unclosed quotation mark, or an option that `info` itself gives to each fit.
     """
     try:
-        words = shlex.split(fit)
+        options = shlex.split(fit)
     except ValueError as error:
-        raise UsageError(f"--fit {fit!r} is no line of arguments: {error}") from None
-    own = [o for o in ("--store", "--out") if any(w == o or w.startswith(f"{o}=") for w in words)]
-    if own:
+        raise UsageError(f"--fit {fit!r} is not a valid list of options: {error}") from None
+    reserved = [name for name in ("--store", "--out") if any(o == name or o.startswith(f"{name}=") for o in options)]
+    if reserved:
         raise UsageError(
-            f"--fit {fit!r} holds {' and '.join(own)}: each fit gets a copy of FILE and a folder for a while; leave "
-            f"{'it' if len(own) == 1 else 'them'} out"
+            f"--fit {fit!r} contains {' and '.join(reserved)}: each fit gets a temporary copy of FILE and a temporary "
+            f"folder; omit {'it' if len(reserved) == 1 else 'them'}"
         )
-    return words
+    return options
 
 
-def tell(found: dict[str, Any]) -> None:
-    """Print it for people."""
-    from emofuse.store.inspect.precision import SHORT
+def print_precision(result: dict[str, Any]) -> None:
+    """Print what `measure_precision` returned, as tables."""
+    from emofuse.store.inspect.storage_precision import SHORT_NAMES
 
-    rows = []
-    for loss in found["losses"]:
-        exact = loss["decibels"] is None
-        told = ("-", "-") if not loss["fits"] else ("exact", "0") if exact else _lost(loss)
-        rows.append((printable(loss["feature"]), SHORT[loss["dtype"]], size(loss["bytes"]), *told))
-    say(table(("feature", "stored as", "size", "signal to error", "largest error"), rows))
-    held = {loss["feature"]: loss["reference"] for loss in found["losses"] if loss["reference"] != "float32"}
-    for name, reference in held.items():
-        say(f"{printable(name)} is stored as {SHORT[reference]}: what fp32 had beyond that is not known here")
-    for loss in found["losses"]:
-        if not loss["fits"]:
-            say(f"{printable(loss['feature'])} has values that are too large for {SHORT[loss['dtype']]}")
-    if "scores" not in found:
-        return
-    say(f"\nfit {found['fit']}: {found['scores'][0]['metric'].upper()} on test, the same folds and seeds for each")
-    scored = [
-        (
-            SHORT[s["dtype"]],
-            f"{s['mean']:.4f}{_around(s['deviation'])}",
-            f"{s['difference']:+.4f}{_around(s['spread'])}",
-        )
-        for s in found["scores"]
+    errors = result["losses"]
+    rows = [
+        (printable(e["feature"]), SHORT_NAMES[e["dtype"]], format_size(e["bytes"]), *_error_cells(e)) for e in errors
     ]
-    say(table(("stored as", "score", "difference, fold by fold"), scored))
+    say(format_table(("feature", "stored as", "size", "signal to error", "largest error"), rows))
+    references = {e["feature"]: e["reference"] for e in errors if e["reference"] != "float32"}
+    for name, reference in references.items():
+        say(f"{printable(name)} is stored as {SHORT_NAMES[reference]}: what was lost against fp32 is not known")
+    for e in errors:
+        if not e["fits"]:
+            say(f"{printable(e['feature'])} has values that are too large for {SHORT_NAMES[e['dtype']]}")
+    if "scores" not in result:
+        return
+    metric = result["scores"][0]["metric"].upper()
+    say(f"\nfit {result['fit']}: {metric} on test, the same folds and seeds for each")
+    scores = [
+        (
+            SHORT_NAMES[s["dtype"]],
+            f"{s['mean']:.4f}{_plus_minus(s['deviation'])}",
+            f"{s['difference']:+.4f}{_plus_minus(s['spread'])}",
+        )
+        for s in result["scores"]
+    ]
+    say(format_table(("stored as", "score", "difference, fold by fold"), scores))
 
 
-def _around(deviation: float | None) -> str:
+def _error_cells(error: dict[str, Any]) -> tuple[str, str]:
+    """Signal-to-error ratio and largest error."""
+    if not error["fits"]:
+        return "-", "-"
+    if error["decibels"] is None:
+        return "exact", "0"
+    return f"{error['decibels']:.1f} dB", f"{error['largest']:.1e} of the largest value"
+
+
+def _plus_minus(deviation: float | None) -> str:
     return "" if deviation is None else f" ± {deviation:.4f}"
-
-
-def _lost(loss: dict[str, Any]) -> tuple[str, str]:
-    return f"{loss['decibels']:.1f} dB", f"{loss['largest']:.1e} of the largest value"

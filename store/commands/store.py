@@ -1,20 +1,21 @@
-"""`emofuse store`: every verb that looks into stores, checks, changes and exchanges them."""
+"""`emofuse store`: every subcommand that inspects, compares, changes or exchanges stores."""
 
 from __future__ import annotations
 
 import click
 
+from emofuse.common.console import HELP_OPTIONS
 from emofuse.store.commands import compare, edit, exchange, inspect
 
 
-@click.group()
+@click.group(context_settings=HELP_OPTIONS)
 def store() -> None:
-    """Look into stores, check them, change them, exchange them."""
+    """Inspect, compare, check, change and exchange stores."""
 
 
-for verb in (
+for subcommand in (
     *(inspect.info, inspect.ls, inspect.show, compare.diff, compare.card),
     *(edit.verify, edit.merge, edit.copy, edit.rm, edit.repack, edit.add),
     *(exchange.export, exchange.import_),
 ):
-    store.add_command(verb)
+    store.add_command(subcommand)

@@ -1,1 +1,1 @@
-"""Differences between two stores, and the card that describes one without sharing it."""
+"""Compares stores: two stores directly, or a store with another lab's card."""

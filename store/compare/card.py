@@ -1,20 +1,20 @@
-"""A manifest card: what two labs exchange to find out whether they used the same data, without passing any on.
+"""A manifest card: two labs exchange it to find out whether they used the same data, without sharing any of it.
 
-In it: utterance ids, durations, digests of the audio, how many utterances have each label (overall and per session),
-how many speakers there are, and of each feature its fingerprint, what its encoder was fitted on, and one digest over
-the marks of all its utterances.
+A card contains: utterance ids, durations, digests of the audio, how many utterances have each label (overall and per
+session), how many speakers there are, and of each feature its fingerprint, what its encoder was fitted on, and one
+digest over the checksums of all its utterances.
 
-Not in it:
-- audio, paths, `extra`, the label of any one utterance;
-- text, nor a digest of any text: whoever guesses a short text can check the guess against one. The manifest's digest
-  and a feature's `source` depend on texts too, so neither is in it. Values computed from text count in the one digest
-  over all utterances of a feature; who has all texts of a corpus but one could test a guess against that;
-- names of speakers beyond what the ids say themselves. A session that is named after its speaker goes by its first
-  utterance's id, and so does a speaker that an encoder was fitted on;
-- what is excluded, beyond how many: somebody may have withdrawn.
+A card does not contain:
+- audio, paths, `extra`, the label of any single utterance;
+- text, nor a digest of any text: a short text can be guessed, and the guess checked against the digest. The manifest's
+  digest and a feature's `source` depend on texts too, so neither is included. Values computed from text count in the
+  one digest over all utterances of a feature; someone with all texts of a corpus but one could test a guess against it;
+- names of speakers, except where the ids contain them. A session that is named after its speaker is replaced by its
+  first utterance's id, and so is a speaker that an encoder was fitted on;
+- which items are excluded, only how many: a speaker may have withdrawn.
 Utterances without audio have no audio digest.
 
-The digests are xxh3: they tell accidents and other versions, not a forger.
+The digests are xxh3: they detect accidents and other versions, not forgery.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from typing import Any
 import xxhash
 
 from emofuse.manifests.schema import Manifest
-from emofuse.store.compare.diff import flat, require_sound
+from emofuse.store.compare.diff import flatten, require_intact
 from emofuse.store.core.feature import Feature
-from emofuse.store.core.fitted_on import nameless
+from emofuse.store.core.fitted_on import anonymise_fitted_on
 from emofuse.store.core.reader import FeatureStore
-from emofuse.store.core.spec import canonical
-from emofuse.store.inspect.shortlist import ShortList, listed
+from emofuse.store.core.spec import canonical_json
+from emofuse.store.inspect.shortlist import ShortList, shorten
 
 FORMAT = "emofuse-card"
 VERSION = 1
@@ -46,14 +46,14 @@ def make_card(store: FeatureStore) -> dict[str, Any]:
     Raises:
         DataError: The store is damaged.
     """
-    require_sound(store)
+    require_intact(store)
     manifest = store.manifest
     card = {
         "format": FORMAT,
         "version": VERSION,
         "corpus": manifest.corpus,
         "reader": manifest.reader,
-        "hours": math.fsum(u.seconds or 0.0 for u in manifest.utterances) / 3600,  # the same in any order
+        "hours": math.fsum(u.seconds or 0.0 for u in manifest.utterances) / 3600,  # fsum: the same in any order
         "speakers": len(manifest.counts("speaker")),
         "excluded": len(manifest.excluded),
         "labels": dict(sorted(Counter(u.label or "" for u in manifest.utterances).items())),
@@ -69,24 +69,25 @@ def make_card(store: FeatureStore) -> dict[str, Any]:
 
 def digest_of(card: Mapping[str, Any]) -> str:
     """xxh3-128 over the canonical JSON (sorted keys, no blanks, UTF-8) of everything but the digest itself."""
-    return xxhash.xxh3_128_hexdigest(canonical({k: v for k, v in card.items() if k != "digest"}))
+    return xxhash.xxh3_128_hexdigest(canonical_json({k: v for k, v in card.items() if k != "digest"}))
 
 
 def write_card(card: Mapping[str, Any]) -> bytes:
-    """The card as a file: JSON in ASCII, which no terminal takes for a command."""
+    """The card as a file: JSON in ASCII, so without control sequences for a terminal."""
     return (json.dumps(card, indent=1) + "\n").encode()
 
 
 def _sessions(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """Session -> label -> utterances; no label and no session are the empty text."""
+    """Session -> label -> number of utterances; a missing label or session is the empty string."""
     speakers = set(manifest.counts("speaker"))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    first: dict[str, str] = {}
+    first_id: dict[str, str] = {}
     for u in sorted(manifest.utterances, key=lambda u: u.id):
         counts[u.session or ""][u.label or ""] += 1
-        first.setdefault(u.session or "", u.id)
+        first_id.setdefault(u.session or "", u.id)
     return {
-        f"of {first[s]}" if s in speakers else s: dict(sorted(found.items())) for s, found in sorted(counts.items())
+        f"of {first_id[s]}" if s in speakers else s: dict(sorted(labels.items()))
+        for s, labels in sorted(counts.items())
     }
 
 
@@ -95,7 +96,7 @@ def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
     state = xxhash.xxh3_128()
     for id, mark in sorted((id, mark) for id, mark in zip(f.ids, marks, strict=True) if mark):
         state.update(f"{id}\0{mark:016x}\n".encode())
-    if f.scale is not None:  # the same bits mean other values
+    if f.scale is not None:  # with another scale the same bits are other values
         state.update(f.scale.astype("<f4").tobytes())
     return {
         "modality": f.modality,
@@ -108,7 +109,7 @@ def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
         "utterances": sum(1 for mark in marks if mark),
         "frames": int(f.lengths[f.marks() > 0].sum()),
         "fingerprint": f.fingerprint,
-        "fitted_on": nameless(f.provenance.get("fitted_on"), manifest),
+        "fitted_on": anonymise_fitted_on(f.provenance.get("fitted_on"), manifest),
         "marks": state.hexdigest(),
     }
 
@@ -117,26 +118,25 @@ def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
 class CardDiff:
     """How a card differs from another one ("here" and "there")."""
 
-    said: tuple[str, ...]
-    """Corpus, label and session counts."""
+    counts: tuple[str, ...]
+    """Differences in corpus, label counts and session counts."""
     only_here: ShortList
     only_there: ShortList
     seconds: ShortList
-    """Utterances of both with another duration."""
+    """Utterances of both with different durations."""
     audio: ShortList
-    """Utterances of both with other audio."""
-    unseen: ShortList
-    """Utterances of both whose audio only one of them has looked at."""
+    """Utterances of both with different audio."""
+    unscanned: ShortList
+    """Utterances of both whose audio has a digest in only one of them."""
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Feature -> what differs."""
+    """Feature -> its differences."""
     remarks: tuple[str, ...] = ()
 
     @property
     def same_data(self) -> bool:
         """Whether the corpora are the same, as far as cards tell."""
-        return not (
-            self.said or self.only_here or self.only_there or self.seconds or self.audio or self.unseen
-        )  # fmt: skip
+        lists = (self.only_here, self.only_there, self.seconds, self.audio, self.unscanned)
+        return not (self.counts or any(lists))
 
     @property
     def same(self) -> bool:
@@ -145,49 +145,55 @@ class CardDiff:
 
 
 def compare(here: Mapping[str, Any], there: Mapping[str, Any]) -> CardDiff:
-    """Compare two cards; neither the order of utterances nor the reader's version makes a difference."""
+    """Compare two cards; the order of utterances and the reader's version make no difference."""
     ours, theirs = ({u["id"]: u for u in card["utterances"]} for card in (here, there))
     common = [id for id in ours if id in theirs]
     audio = {id: (ours[id]["audio_digest"], theirs[id]["audio_digest"]) for id in common}
     unlike = [id for id, (x, y) in audio.items() if x != y]
-    said = [_unlike("corpus", here["corpus"], there["corpus"])] if here["corpus"] != there["corpus"] else []
-    for what in ("labels", "sessions"):
-        a, b = flat(here[what]), flat(there[what])
-        said += [
-            _unlike(f"{what} {key!r}", a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)
-        ]
     features = {
-        name: _unlike_features(here["features"].get(name), there["features"].get(name))
+        name: _diff_features(here["features"].get(name), there["features"].get(name))
         for name in sorted({*here["features"], *there["features"]})
     }
     return CardDiff(
-        said=tuple(said),
-        only_here=listed(id for id in ours if id not in theirs),
-        only_there=listed(id for id in theirs if id not in ours),
-        seconds=listed(
+        counts=_diff_counts(here, there),
+        only_here=shorten(id for id in ours if id not in theirs),
+        only_there=shorten(id for id in theirs if id not in ours),
+        seconds=shorten(
             f"{id} {ours[id]['seconds']} | {theirs[id]['seconds']}"
             for id in common
             if ours[id]["seconds"] != theirs[id]["seconds"]
         ),
-        audio=listed(id for id in unlike if None not in audio[id]),
-        unseen=listed(id for id in unlike if None in audio[id]),
+        audio=shorten(id for id in unlike if None not in audio[id]),
+        unscanned=shorten(id for id in unlike if None in audio[id]),
         features={name: found for name, found in features.items() if found},
         remarks=tuple(
-            _unlike(what, here[what], there[what])
+            _difference(what, here[what], there[what])
             for what in ("reader", "speakers", "excluded")
             if here[what] != there[what]
         ),
     )
 
 
-def _unlike_features(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _diff_counts(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[str, ...]:
+    found = [_difference("corpus", here["corpus"], there["corpus"])] if here["corpus"] != there["corpus"] else []
+    for what in ("labels", "sessions"):
+        a, b = flatten(here[what]), flatten(there[what])
+        found += [
+            _difference(f"{what} {key!r}", a.get(key), b.get(key))
+            for key in sorted({*a, *b})
+            if a.get(key) != b.get(key)
+        ]
+    return tuple(found)
+
+
+def _diff_features(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None) -> tuple[str, ...]:
     if here is None or there is None:
         return ("only there" if here is None else "only here",)
-    a, b = flat(here), flat(there)
-    found = [key for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
-    told = [_unlike(key, a.get(key), b.get(key)) for key in found if key != "marks"]
-    return (*told, "values: other bits") if "marks" in found else tuple(told)
+    a, b = flatten(here), flatten(there)
+    unlike = [key for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
+    found = [_difference(key, a.get(key), b.get(key)) for key in unlike if key != "marks"]
+    return (*found, "values: other bits") if "marks" in unlike else tuple(found)
 
 
-def _unlike(what: str, here: Any, there: Any) -> str:
+def _difference(what: str, here: Any, there: Any) -> str:
     return f"{what}: here {json.dumps(here)}, there {json.dumps(there)}"

@@ -1,4 +1,4 @@
-"""Reads a card that came from anybody: its size, its shape and its own digest are checked before it is believed."""
+"""Reads a card from an untrusted file: its size, its fields and its digest are checked before it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.location import Location
 from emofuse.store.compare.card import FORMAT, VERSION, digest_of, make_card
-from emofuse.store.core.fitted_on import normal
+from emofuse.store.core.fitted_on import normalise_fitted_on
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.hdf5.file_types import is_hdf5
 
@@ -38,7 +38,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """Read what `store card --out` wrote.
 
     Raises:
-        UsageError: No card, one that is too large, or of a newer version.
+        UsageError: Not a card, one that is too large, or one of a newer version.
         DataError: It does not match its own digest.
     """
     if not path.is_file():
@@ -46,104 +46,110 @@ def read_card(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         raw = file.read(LARGEST + 1)
     if len(raw) > LARGEST:
-        raise UsageError(f"{path} is larger than {LARGEST} bytes: a card is not")
+        raise UsageError(f"{path} is larger than {LARGEST} bytes, and so is not a card")
     try:
         card = json.loads(raw, parse_constant=_refuse_constant)
         if not isinstance(card, dict) or card.get("format") != FORMAT:
-            raise ValueError(f'it is no JSON object with "format": "{FORMAT}"')
+            raise ValueError(f'it is not a JSON object with "format": "{FORMAT}"')
         version: Any = card.get("version")
-        if not _count(version) or version > VERSION:
-            told = f"{path} is a card of version {printable(repr(version), 40)}; this emofuse knows {VERSION}"
-            raise UsageError(f"{told}: update emofuse")
-        _check(card)
+        if not _is_count(version) or version > VERSION:
+            raise UsageError(
+                f"{path} is a card of version {printable(repr(version), 40)}; this emofuse reads version {VERSION}: "
+                "update emofuse"
+            )
+        _check_card(card)
         digest = digest_of(card)
-    except (ValueError, RecursionError) as error:  # also what is no UTF-8, and numbers of thousands of digits
-        raise UsageError(f"{path} is no card of a store: {printable(str(error), 300)}") from None
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, and numbers of thousands of digits
+        raise UsageError(f"{path} is not a card of a store: {printable(str(error), 300)}") from None
     if digest != card["digest"]:
         raise DataError(f"{path} does not match its own digest: it was changed since it was made; ask for it again")
     return card
 
 
-def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _count(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 
 
-def _number(value: Any) -> bool:
-    return _count(value) or (isinstance(value, float) and math.isfinite(value) and value >= 0)
+def _is_number(value: Any) -> bool:
+    return _is_count(value) or (isinstance(value, float) and math.isfinite(value) and value >= 0)
 
 
-def _digest(value: Any) -> bool:
+def _is_digest(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 32 and set(value) <= HEX
 
 
-def _maybe(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _optional(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
 
-def _object(value: Any) -> bool:
+def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_count, value.values()))
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
 
 
-def _sessions(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_counts, value.values()))
+def _is_sessions(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_counts, value.values()))
 
 
-def _list(value: Any) -> bool:
+def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _numbers(value: Any) -> bool:
+def _is_integers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, int) for v in value)
 
 
-def _fitted_on(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(e, dict) and normal([e]) == [e] for e in value)
+def _is_fitted_on(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(e, dict) and normalise_fitted_on([e]) == [e] for e in value)
 
 
-CARD = {
-    "format": _text, "version": _count, "corpus": _text, "reader": _text, "hours": _number, "speakers": _count,
-    "excluded": _count, "labels": _counts, "sessions": _sessions, "utterances": _list, "features": _object,
-    "digest": _digest,
+CARD_FIELDS = {
+    "format": _is_text, "version": _is_count, "corpus": _is_text, "reader": _is_text, "hours": _is_number,
+    "speakers": _is_count, "excluded": _is_count, "labels": _is_counts, "sessions": _is_sessions,
+    "utterances": _is_list, "features": _is_object, "digest": _is_digest,
 }  # fmt: skip
-UTTERANCE = {"id": _text, "seconds": _maybe(_number), "audio_digest": _maybe(_digest)}
-FEATURE = {
-    "modality": _text, "encoder": _text, "view": _text, "dtype": _text, "dimension": _count, "layers": _numbers,
-    "frame_rate": _maybe(_number), "utterances": _count, "frames": _count, "fingerprint": _object,
-    "fitted_on": _fitted_on, "marks": _digest,
+UTTERANCE_FIELDS = {"id": _is_text, "seconds": _optional(_is_number), "audio_digest": _optional(_is_digest)}
+FEATURE_FIELDS = {
+    "modality": _is_text, "encoder": _is_text, "view": _is_text, "dtype": _is_text, "dimension": _is_count,
+    "layers": _is_integers, "frame_rate": _optional(_is_number), "utterances": _is_count, "frames": _is_count,
+    "fingerprint": _is_object, "fitted_on": _is_fitted_on, "marks": _is_digest,
 }  # fmt: skip
 
 
-def _check(card: dict[str, Any]) -> None:
-    """Raises ValueError where a field is absent, unknown or of another kind."""
-    _fields(card, CARD, "the card")
+def _check_card(card: dict[str, Any]) -> None:
+    """Check every field of a card.
+
+    Raises:
+        ValueError: A field is missing, unknown or invalid, or an utterance occurs twice.
+    """
+    _check_fields(card, CARD_FIELDS, "the card")
     seen: set[str] = set()
     for number, u in enumerate(card["utterances"], 1):
-        _fields(u, UTTERANCE, f"utterance {number}")
+        _check_fields(u, UTTERANCE_FIELDS, f"utterance {number}")
         if u["id"] in seen:
             raise ValueError(f"utterance {u['id']!r} occurs twice")
         seen.add(u["id"])
     for name, feature in card["features"].items():
-        _fields(feature, FEATURE, f"feature {name!r}")
+        _check_fields(feature, FEATURE_FIELDS, f"feature {name!r}")
 
 
-def _fields(found: Any, expected: Mapping[str, Callable[[Any], bool]], where: str) -> None:
-    if not isinstance(found, dict):
-        raise ValueError(f"{where} is {type(found).__name__}, expected an object")
-    if found.keys() != expected.keys():
-        odd = sorted(map(repr, found.keys() ^ expected.keys()))
-        raise ValueError(f"{where} lacks or adds {', '.join(odd[:5])}")
-    for name, fits in expected.items():
-        if not fits(found[name]):
-            raise ValueError(f"{name} of {where} is {str(found[name])[:60]!r}")
+def _check_fields(value: Any, checks: Mapping[str, Callable[[Any], bool]], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {type(value).__name__}, expected an object")
+    if value.keys() != checks.keys():
+        odd = sorted(map(repr, value.keys() ^ checks.keys()))
+        raise ValueError(f"{where} has missing or unknown fields: {', '.join(odd[:5])}")
+    for name, is_valid in checks.items():
+        if not is_valid(value[name]):
+            raise ValueError(f"{name} of {where} is {str(value[name])[:60]!r}")

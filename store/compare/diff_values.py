@@ -1,4 +1,4 @@
-"""How far the values of two features lie apart."""
+"""How far the values of two features are apart."""
 
 from __future__ import annotations
 
@@ -12,39 +12,46 @@ from numpy.typing import NDArray
 from emofuse.store.core.feature import Feature
 
 BATCH_BYTES = 1 << 25
-"""Values that are read at once, about."""
+"""Bytes of values that are read at once, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Largest:
-    """The largest relative difference between two features, and where."""
+class LargestDifference:
+    """The largest relative difference between two features, and its utterance."""
 
     difference: float | None
-    """max|a-b| / max|a| over an utterance (over max|b| where a is all zeros); none: some are no finite numbers."""
+    """max|a-b| / max|a| over an utterance (over max|b| where a is all zeros); None where some are not finite."""
     utterance: str
     compared: int
     """Utterances that were read."""
 
 
-def largest_difference(a: Feature, b: Feature, ids: Sequence[str], batch_bytes: int = BATCH_BYTES) -> Largest:
-    """Compare the decoded values of `ids`, which both hold with equally many frames of one shape.
+def largest_difference(a: Feature, b: Feature, ids: Sequence[str], batch_bytes: int = BATCH_BYTES) -> LargestDifference:
+    """Compare the decoded values of `ids`, of which both features have equally many frames of one shape.
 
     Raises:
         DataError: Damaged utterances, all of a batch named.
     """
-    worst, where = -1.0, ids[0]
+    largest, utterance = -1.0, ids[0]
     for batch in _batches(a, ids, batch_bytes):
-        one, other = a.read(batch), b.read(batch)
-        ends = np.cumsum(one.lengths)[:-1]
-        for id, x, y in zip(batch, np.split(one.values, ends), np.split(other.values, ends), strict=True):
-            found = relative(x, y)
-            if found > worst:
-                worst, where = found, id
-    return Largest(difference=worst if np.isfinite(worst) else None, utterance=where, compared=len(ids))
+        of_a, of_b = a.read(batch), b.read(batch)
+        ends = np.cumsum(of_a.lengths)[:-1]
+        for id, x, y in zip(batch, np.split(of_a.values, ends), np.split(of_b.values, ends), strict=True):
+            difference = relative_difference(x, y)
+            if difference > largest:
+                largest, utterance = difference, id
+    return LargestDifference(
+        difference=largest if np.isfinite(largest) else None, utterance=utterance, compared=len(ids)
+    )
 
 
-def relative(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """max|x-y| / max|x|, over max|y| where x is all zeros; infinite where a number on one side is none."""
+def relative_difference(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """max|x-y| / max|x|, over max|y| where x is all zeros; infinite where only one side has a value that is not finite.
+
+    Args:
+        x: [T, ...], float16 or float32.
+        y: The same shape.
+    """
     wide_x, wide_y = x.astype(np.float32), y.astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(wide_x - wide_y)
@@ -52,9 +59,9 @@ def relative(x: NDArray[Any], y: NDArray[Any]) -> float:
     furthest = float(apart.max())
     if furthest == 0:
         return 0.0
-    largest = float(np.abs(wide_x).max()) or float(np.abs(wide_y).max())
-    found = furthest / largest
-    return found if np.isfinite(found) and np.isfinite(largest) else float("inf")
+    scale = float(np.abs(wide_x).max()) or float(np.abs(wide_y).max())
+    ratio = furthest / scale
+    return ratio if np.isfinite(ratio) and np.isfinite(scale) else float("inf")
 
 
 def _batches(feature: Feature, ids: Sequence[str], batch_bytes: int) -> Iterator[list[str]]:

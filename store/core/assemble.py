@@ -1,4 +1,4 @@
-"""Puts a store together from features of others: metadata anew, values copied as raw bytes, one rename."""
+"""Assembles a store from features of other stores: new metadata, values copied as raw bytes, one rename at the end."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.disk.files import sync_folder, take_mode
-from emofuse.common.disk.locking import Lock, lock
+from emofuse.common.disk.files import copy_permissions, sync_folder
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store.core.feature import Feature
-from emofuse.store.core.layout import FeatureLayout, create
+from emofuse.store.core.layout import FeatureLayout, create_store
+from emofuse.store.core.partial import draft_path, lock_path, replace_lock
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.core.spec import FeatureSpec, encode_values, mark_of, source_digest
-from emofuse.store.hdf5.byte_source import LocalFile, pwrite
+from emofuse.store.hdf5.byte_source import pwrite
 
 PATIENCE = 86_400.0
-"""Seconds that a finished feature waits for another writer of its store."""
+"""Seconds that a complete feature waits for another writer of its store."""
+Candidate = tuple[Feature, int]
+"""A feature that has an utterance, and the utterance's position in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """A feature that is to stand in a new store, and where each utterance's values lie now."""
+class FeatureSources:
+    """A feature of a new store, and where the values of each utterance are now."""
 
     spec: FeatureSpec
     rows: NDArray[np.int64]
     """[n], ascending rows of the new manifest."""
-    pieces: Sequence[tuple[Feature, int]]
-    """[n], the feature that holds each utterance and its place there."""
+    pieces: Sequence[Candidate]
+    """[n], the feature that has each utterance, and its position there."""
     scale: NDArray[np.float32] | None = None
-    """int8 only."""
+    """int8 only: the value of one step, [D] or [L, D]."""
 
     @property
-    def plan(self) -> FeatureLayout:
-        """How it will be laid out."""
+    def layout(self) -> FeatureLayout:
+        """Its layout in the new store."""
         return FeatureLayout(
             spec=self.spec,
             rows=self.rows,
@@ -49,157 +51,145 @@ class Gathered:
         )
 
 
-def gather(manifest: Manifest, features: Sequence[Feature], *, unwritten: bool = False) -> Gathered | None:
-    """One feature from several stores: of each utterance that `manifest` knows, the first that is written.
+def find_feature_sources(
+    manifest: Manifest, features: Sequence[Feature], *, unwritten: bool = False
+) -> FeatureSources | None:
+    """One feature from several stores: of each utterance in `manifest`, the first that is written.
 
     Args:
-        manifest: What the new store will know.
+        manifest: The manifest of the new store.
         features: The same feature, of one or more stores.
-        unwritten: Keep the place of utterances that nobody has written yet (in a part).
+        unwritten: Keep the place of utterances that are not written yet (in a partial store).
 
     Returns:
         None where no utterance is left.
     """
-    found: dict[str, list[tuple[Feature, int]]] = {}
+    candidates: dict[str, list[Candidate]] = {}
     for feature in features:
-        there = feature.marks().astype(bool).tolist()
-        for i, (id, written) in enumerate(zip(feature.ids, there, strict=True)):
-            if written or unwritten:
-                found.setdefault(id, []).append((feature, i))
-    rows = [row for row, id in enumerate(manifest.ids) if id in found]
+        written = feature.marks().astype(bool).tolist()
+        for i, (id, is_written) in enumerate(zip(feature.ids, written, strict=True)):
+            if is_written or unwritten:
+                candidates.setdefault(id, []).append((feature, i))
+    rows = [row for row, id in enumerate(manifest.ids) if id in candidates]
     if not rows:
         return None
-    pieces = [_best(found[manifest.utterances[row].id], manifest.utterances[row]) for row in rows]
-    return Gathered(spec=features[0].spec, rows=np.array(rows, np.int64), pieces=pieces, scale=features[0].scale)
+    pieces = [_choose(candidates[manifest.utterances[row].id], manifest.utterances[row]) for row in rows]
+    return FeatureSources(spec=features[0].spec, rows=np.array(rows, np.int64), pieces=pieces, scale=features[0].scale)
 
 
-def _best(candidates: Sequence[tuple[Feature, int]], utterance: Utterance) -> tuple[Feature, int]:
-    """Of several, the first that is of the present audio or text, and whose values match their checksum."""
+def _choose(candidates: Sequence[Candidate], utterance: Utterance) -> Candidate:
+    """The first candidate that is not stale and whose values match their checksum."""
     if len(candidates) == 1:
         return candidates[0]
-    chosen = fresh(candidates, utterance)
-    sound = (c for c in chosen if mark_of(c[0].raw(c[1])) == c[0].marks()[c[1]])
-    return next(sound, chosen[0])
+    current = current_sources(candidates, utterance)
+    intact = ((f, i) for f, i in current if mark_of(f.raw(i)) == f.marks()[i])
+    return next(intact, current[0])
 
 
-def fresh(candidates: Sequence[tuple[Feature, int]], utterance: Utterance) -> Sequence[tuple[Feature, int]]:
-    """Those whose values came from the audio or text that the manifest has now; all, where none did."""
-    now = source_digest(candidates[0][0].modality, utterance)
-    return [(f, i) for f, i in candidates if now in (None, f.source(i))] or candidates
+def current_sources(candidates: Sequence[Candidate], utterance: Utterance) -> Sequence[Candidate]:
+    """The candidates that were computed from the audio or text that the manifest has now; if none was, all."""
+    digest = source_digest(candidates[0][0].modality, utterance)
+    return [(f, i) for f, i in candidates if digest in (None, f.source(i))] or candidates
 
 
-def assemble(path: Path, manifest: Manifest, gathered: Sequence[Gathered], *, complete: bool = True) -> None:
-    """Write a store beside `path`, then put it in its place in one rename; readers keep what they have open.
+def assemble(path: Path, manifest: Manifest, sources: Sequence[FeatureSources], *, complete: bool = True) -> None:
+    """Write a store beside `path`, then move it there in one rename; readers keep the file that they have open.
 
-    Values travel with their checksums, damaged ones too; where a feature changes its type, they are checked.
+    Values are copied with their checksums, damaged ones too; where a feature changes its type, they are verified.
 
     Raises:
-        DataError: No room, or a value that cannot be converted; nothing has changed then.
+        DataError: The disk is full, or a value that cannot be converted; nothing has changed then.
     """
-    new = path.with_name(path.name + ".new")
+    draft = draft_path(path)
     try:
-        create(new, manifest, [g.plan for g in gathered], complete=complete)
-        take_mode(path, new)
-        with FeatureStore(new) as store, open(new, "r+b") as file:  # noqa: PTH123 - needs a descriptor
-            for one in gathered:
-                target = store.features[one.spec.name]
-                if all(f.spec.dtype == one.spec.dtype for f in {id(f): f for f, _ in one.pieces}.values()):
-                    _copy_all(one, target, file.fileno())
-                else:
-                    _convert_all(one, target, file.fileno())
-            os.fsync(file.fileno())
-        new.replace(path)
+        with create_store(draft, manifest, [s.layout for s in sources], complete=complete) as store:
+            copy_permissions(path, draft)
+            with draft.open("r+b") as file:
+                for source in sources:
+                    copy = _copy_values if _is_same_dtype(source) else _convert_values
+                    copy(source, store.features[source.spec.name], file.fileno())
+                os.fsync(file.fileno())
+        draft.replace(path)
         sync_folder(path.parent)
     except BaseException:
-        new.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 
-def publish(path: Path, part: FeatureStore, feature: Feature, manifest: Manifest) -> None:
-    """Make a filled part's feature appear in the store at `path`, whole or not at all; readers keep theirs.
+def _is_same_dtype(source: FeatureSources) -> bool:
+    features = {id(feature): feature for feature, _ in source.pieces}
+    return all(feature.spec.dtype == source.spec.dtype for feature in features.values())
+
+
+def publish_feature(path: Path, partial: FeatureStore, feature: Feature, manifest: Manifest) -> None:
+    """Make the feature of a complete partial store part of the store at `path`, whole or not at all.
 
     Args:
         path: The store; may not exist yet.
-        part: The part, open.
-        feature: Its feature, every utterance of `manifest` that it holds written.
+        partial: The partial store, open.
+        feature: Its feature, with every utterance written that `manifest` has.
         manifest: What the store should know afterwards, together with what it knows already.
     """
-    part_path = Path(part.path)
-    with writing(path, wait=PATIENCE):
+    partial_file = Path(partial.path)
+    with replace_lock(path, wait=PATIENCE):
         if (
             not path.exists()
-            and manifest.digest() == part.manifest.digest()
-            and manifest.excluded == part.manifest.excluded
+            and manifest.digest() == partial.manifest.digest()
+            and manifest.excluded == partial.manifest.excluded
         ):
-            with open(part_path, "r+b") as file:  # noqa: PTH123 - needs a descriptor
+            with partial_file.open("r+b") as file:
                 os.pwrite(file.fileno(), b"\x01", feature.complete_offset)
                 os.fsync(file.fileno())
-            part_path.replace(path)
+            partial_file.replace(path)
         else:
             with contextlib.ExitStack() as stack:
-                older = stack.enter_context(FeatureStore(path)).require_sound() if path.exists() else None
+                older = stack.enter_context(FeatureStore(path)).require_intact() if path.exists() else None
                 others = [f for f in older.features.values() if f.name != feature.name] if older else []
                 merged = manifest.merged_into(older.manifest if older else None)
-                assemble(path, merged, [g for f in (*others, feature) if (g := gather(merged, [f]))])
-            part_path.unlink()
-        part_path.with_name(part_path.name + ".lock").unlink(missing_ok=True)
+                assemble(path, merged, [s for f in (*others, feature) if (s := find_feature_sources(merged, [f]))])
+            partial_file.unlink()
+        lock_path(partial_file).unlink(missing_ok=True)
         sync_folder(path.parent)
 
 
-def writing(path: Path, *, wait: float = 0.0, existing: bool = False) -> Lock:
-    """The lock of whoever puts another file in the place of the store at `path`.
-
-    Args:
-        path: The store; no symbolic link (see `behind_link`).
-        wait: Seconds to wait for another process.
-        existing: There must be a store already.
-
-    Raises:
-        UsageError: Another process has it, for longer than `wait` seconds; or there is no store.
-    """
-    if existing:
-        LocalFile(path).close()
-    refusal = f"another process is writing {path} ({{holder}}); wait for it or stop it"
-    return lock(path.with_name(path.name + ".lock"), refusal, wait=wait)
-
-
-def _copy_all(gathered: Gathered, target: Feature, descriptor: int) -> None:
-    """Copy values and marks; neighbours that stay neighbours go in one piece."""
-    width, to = target.spec.frame_bytes, target.values_offset
-    marks = {id(f): f.marks() for f, _ in gathered.pieces}
-    ordered = np.array([marks[id(f)][i] for f, i in gathered.pieces], "<u8")
-    for feature, first, frames in _runs(gathered.pieces):
+def _copy_values(source: FeatureSources, target: Feature, descriptor: int) -> None:
+    """Copy values and marks; pieces that are neighbours in both files are copied together."""
+    width, offset = target.spec.frame_bytes, target.values_offset
+    marks = {id(f): f.marks() for f, _ in source.pieces}
+    for feature, first, frames in _contiguous_runs(source.pieces):
         count = frames * width
-        feature.store.source.copy_to(descriptor, feature.values_offset + first * width, to, count)
-        to += count
+        feature.file.source.copy_to(descriptor, feature.values_offset + first * width, offset, count)
+        offset += count
+    ordered = np.array([marks[id(f)][i] for f, i in source.pieces], "<u8")
     pwrite(descriptor, ordered.tobytes(), target.mark_offset)
 
 
-def _convert_all(gathered: Gathered, target: Feature, descriptor: int) -> None:
-    width, at, marks = target.spec.frame_bytes, target.values_offset, []
-    for (feature, i), length in zip(gathered.pieces, target.lengths.tolist(), strict=True):
+def _convert_values(source: FeatureSources, target: Feature, descriptor: int) -> None:
+    """Read, verify and encode the values of each utterance in the type of the target."""
+    width, offset, marks = target.spec.frame_bytes, target.values_offset, []
+    for (feature, i), length in zip(source.pieces, target.lengths.tolist(), strict=True):
         values = feature.read([feature.ids[i]]).values
         try:
-            raw = encode_values(values, target.spec.dtype, gathered.scale).tobytes()
+            raw = encode_values(values, target.spec.dtype, source.scale).tobytes()
         except DataError as error:
             raise DataError(f"{feature.ids[i]}: {error}") from None
-        pwrite(descriptor, raw, at)
+        pwrite(descriptor, raw, offset)
         marks.append(mark_of(raw))
-        at += length * width
+        offset += length * width
     pwrite(descriptor, np.array(marks, "<u8").tobytes(), target.mark_offset)
 
 
-def _runs(pieces: Sequence[tuple[Feature, int]]) -> Iterator[tuple[Feature, int, int]]:
-    """(feature, first frame, frames) of each run that is contiguous in one feature."""
-    held: Feature | None = None
+def _contiguous_runs(pieces: Sequence[Candidate]) -> Iterator[tuple[Feature, int, int]]:
+    """(feature, first frame, frames) of each run of pieces that lie end to end in one feature."""
+    current: Feature | None = None
     first = frames = 0
     for feature, i in pieces:
         start, length = int(feature.starts[i]), int(feature.lengths[i])
-        if feature is held and start == first + frames:
+        if feature is current and start == first + frames:
             frames += length
             continue
-        if held is not None:
-            yield held, first, frames
-        held, first, frames = feature, start, length
-    if held is not None:
-        yield held, first, frames
+        if current is not None:
+            yield current, first, frames
+        current, first, frames = feature, start, length
+    if current is not None:
+        yield current, first, frames

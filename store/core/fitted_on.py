@@ -1,4 +1,7 @@
-"""What an encoder was fitted on, as a user says it, as a feature's provenance keeps it, and in words."""
+"""What an encoder was fitted on (`fitted_on`): as an option, as a feature's provenance records it, and as text.
+
+`fitted_on` is a list of entries, one for each corpus: `{"corpus": "iemocap", "labels": true, "sessions": ["1", "2"]}`.
+"""
 
 from __future__ import annotations
 
@@ -7,100 +10,105 @@ from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Manifest
-from emofuse.store.core.spec import canonical
+from emofuse.store.core.spec import canonical_json
 
-UNKNOWN: list[dict[str, Any]] = [{"corpus": "unknown", "labels": True}]
-"""Where nobody has said it; `fit` refuses such a feature."""
-PARTS = {"ids": "id", "sessions": "session", "speakers": "speaker", "splits": "split"}
-"""Key of an entry -> what of an utterance it lists."""
-SHOWN = 12
-"""How many of a list are named."""
+UNKNOWN_FITTED_ON: list[dict[str, Any]] = [{"corpus": "unknown", "labels": True}]
+"""Where it is not specified; `fit` refuses such a feature."""
+LIST_ATTRIBUTES = {"ids": "id", "sessions": "session", "speakers": "speaker", "splits": "split"}
+"""Key of an entry that lists which utterances of its corpus were used -> the utterance's attribute that it lists."""
+_SHOWN = 12
+"""Values of a list that a text shows."""
 
 
-def parse_fitted_on(words: str) -> list[dict[str, Any]]:
-    """What an encoder was fitted on with labels: `none`, a corpus, or a corpus with its sessions, speakers or split.
+def parse_fitted_on(option: str) -> list[dict[str, Any]]:
+    """The entries of an option: `none`, `CORPUS`, or `CORPUS:session=1,2` (or `speaker=...`, `split=...`).
 
     Raises:
-        UsageError: Anything else.
+        UsageError: Another form.
     """
-    if words == "none":
+    if option == "none":
         return []
-    corpus, _, part = words.partition(":")
-    key, _, values = part.partition("=")
-    if not corpus or (part and (key not in ("session", "speaker", "split") or not values)):
-        raise UsageError(f"--fitted-on {words!r}: say none, CORPUS, or CORPUS:session=1,2 (or speaker=..., split=...)")
-    return [{"corpus": corpus, "labels": True, **({f"{key}s": values.split(",")} if part else {})}]
+    corpus, _, selection = option.partition(":")
+    key, _, values = selection.partition("=")
+    if not corpus or (selection and (key not in ("session", "speaker", "split") or not values)):
+        raise UsageError(f"--fitted-on {option!r}: use none, CORPUS, or CORPUS:session=1,2 (or speaker=..., split=...)")
+    return [{"corpus": corpus, "labels": True, **({f"{key}s": values.split(",")} if selection else {})}]
 
 
-def declared(stated: Any, said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What an encoder was fitted on: what its weights state, where that is known, and what a user says of them.
+def combine_fitted_on(recorded: Any, declared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The entries that the weights record, without unknown ones, and those that a user declares.
 
     Raises:
-        UsageError: The user says `none`, and the weights state something.
+        UsageError: The user declares `none`, and the weights record something.
     """
-    known = [entry for entry in normal(stated) if entry["corpus"] != "unknown"]
-    if known and not said:
-        raise UsageError(f"--fitted-on none: the weights themselves say that they were fitted on {in_words(known)}")
-    return [*known, *map(dict, said)]
+    known = [entry for entry in normalise_fitted_on(recorded) if entry["corpus"] != "unknown"]
+    if known and not declared:
+        raise UsageError(
+            f"--fitted-on none: the weights themselves say that they were fitted on {describe_fitted_on(known)}"
+        )
+    return [*known, *map(dict, declared)]
 
 
-def normal(stated: Any) -> list[dict[str, Any]]:
-    """`fitted_on` in one spelling for all that means the same; an entry that names no corpus is of an unknown one."""
-    entries = [] if stated is None else stated if isinstance(stated, list | tuple) else [stated]
-    return sorted(map(_entry, entries), key=canonical)
+def normalise_fitted_on(recorded: Any) -> list[dict[str, Any]]:
+    """`fitted_on` in one form for everything that means the same; an entry without a corpus is an unknown one."""
+    entries = [] if recorded is None else recorded if isinstance(recorded, list | tuple) else [recorded]
+    return sorted(map(_normalise_entry, entries), key=canonical_json)
 
 
-def _entry(entry: Any) -> dict[str, Any]:
+def _normalise_entry(entry: Any) -> dict[str, Any]:
     corpus = entry.get("corpus") if isinstance(entry, Mapping) else None
     if not isinstance(corpus, str) or not corpus.strip():
-        return dict(UNKNOWN[0])
+        return dict(UNKNOWN_FITTED_ON[0])
     lists: dict[str, Any] = {
-        k: sorted({str(v) for v in entry[k]}) for k in PARTS if isinstance(entry.get(k), list | tuple)
+        key: sorted({str(value) for value in entry[key]})
+        for key in LIST_ATTRIBUTES
+        if isinstance(entry.get(key), list | tuple)
     }
     return {"corpus": corpus.strip().casefold(), "labels": entry.get("labels", True) is not False, **lists}
 
 
-def in_words(stated: Any) -> str:
-    """`fitted_on` for people: `nothing with labels`, `unknown`, `synthetic, session 1`, ..."""
-    return "; ".join(map(_told, normal(stated))) or "nothing with labels"
+def describe_fitted_on(recorded: Any) -> str:
+    """`fitted_on` as text: `no labels`, `unknown`, `synthetic, session 1`, ..."""
+    return "; ".join(map(_describe_entry, normalise_fitted_on(recorded))) or "no labels"
 
 
-def _told(entry: Mapping[str, Any]) -> str:
-    lists = [_listed(one, entry[many]) for many, one in PARTS.items() if many in entry]
+def _describe_entry(entry: Mapping[str, Any]) -> str:
+    lists = [_describe_list(attribute, entry[key]) for key, attribute in LIST_ATTRIBUTES.items() if key in entry]
     return ", ".join([entry["corpus"], *lists, *([] if entry["labels"] else ["without labels"])])
 
 
-def _listed(one: str, values: Sequence[str]) -> str:
-    shown = ", ".join(values[:SHOWN])
-    return f"{one} {shown}" if len(values) <= SHOWN else f"{len(values)} {one}s: {shown}, ..."
+def _describe_list(attribute: str, values: Sequence[str]) -> str:
+    shown = ", ".join(values[:_SHOWN])
+    return f"{attribute} {shown}" if len(values) <= _SHOWN else f"{len(values)} {attribute}s: {shown}, ..."
 
 
-def nameless(stated: Any, manifest: Manifest) -> list[dict[str, Any]]:
-    """`fitted_on` without a name that the manifest's ids do not say.
+def anonymise_fitted_on(recorded: Any, manifest: Manifest) -> list[dict[str, Any]]:
+    """`fitted_on` without any name that the manifest's ids do not reveal.
 
-    A speaker, and a session that is named after one, goes by the first utterance's id. Ids and names that the manifest
-    does not know are counted: they may be another corpus's, or somebody's who withdrew.
+    A speaker, and a session that is named after one, is replaced by the id of the first utterance. Ids and names that
+    are not in the manifest are only counted: they may be of another corpus, or of a speaker who was withdrawn.
     """
-    found: list[dict[str, Any]] = []
-    for entry in normal(stated):
+    entries: list[dict[str, Any]] = []
+    for entry in normalise_fitted_on(recorded):
         own = manifest if entry["corpus"] == manifest.corpus.casefold() else None
         lists: dict[str, Any] = {
-            k: _nameless(entry[k], PARTS[k], own) for k in ("ids", "sessions", "speakers") if k in entry
+            key: _anonymise_list(entry[key], LIST_ATTRIBUTES[key], own)
+            for key in ("ids", "sessions", "speakers")
+            if key in entry
         }
-        found.append({**entry, **lists})
-    return found
+        entries.append({**entry, **lists})
+    return entries
 
 
-def _nameless(values: Sequence[str], attribute: str, manifest: Manifest | None) -> list[str]:
+def _anonymise_list(values: Sequence[str], attribute: str, manifest: Manifest | None) -> list[str]:
     utterances = sorted(manifest.utterances, key=lambda u: u.id, reverse=True) if manifest else []
-    first = {str(getattr(u, attribute)): u.id for u in utterances}  # the last one set is the first by id
+    first_ids = {str(getattr(u, attribute)): u.id for u in utterances}  # in reverse order, so the first id remains
     speakers = {u.speaker for u in utterances}
-    told, others = [], 0
+    names: list[str] = []
     for value in values:
         if attribute == "speaker" or value in speakers:
-            known = f"of {first[value]}" if value in first else None
-        else:
-            known = value if value in first or (attribute == "session" and value.isdecimal()) else None
-        told += [] if known is None else [known]
-        others += known is None
-    return sorted([*told, *([f"{others} more"] if others else [])])
+            names += [f"of {first_ids[value]}"] if value in first_ids else []
+        elif value in first_ids or (attribute == "session" and value.isdecimal()):
+            names.append(value)
+    others = len(values) - len(names)
+    return sorted([*names, *([f"{others} more"] if others else [])])

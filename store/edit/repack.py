@@ -1,7 +1,8 @@
-"""Writes a store anew: in the house's own layout, also where another program has compressed it or moved it about."""
+"""Rewrites a store in the layout of FORMAT.md, also where another program has compressed or moved its content."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,85 +12,88 @@ from typing import Any
 import h5py
 import numpy as np
 
-from emofuse.common.disk.files import behind_link, sync_folder, take_mode
+from emofuse.common.disk.files import copy_permissions, resolve_link, sync_folder
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.system.interrupts import uninterrupted
-from emofuse.manifests.schema import OF_TEXT
-from emofuse.store.core.assemble import writing
-from emofuse.store.core.layout import extent, refuse_full_disk, value_chunk
+from emofuse.manifests.schema import TEXT_FIELDS
+from emofuse.store.core.layout import chunk_frames, create_extent, refuse_full_disk
 from emofuse.store.core.manifest_columns import TEXT_COLUMNS, TIME_COLUMNS
-from emofuse.store.core.reader import HDF5_ERRORS, FeatureStore
-from emofuse.store.core.spec import RAW
-from emofuse.store.edit.rewrite import rewritten
+from emofuse.store.core.partial import draft_path, replace_lock
+from emofuse.store.core.reader import FeatureStore
+from emofuse.store.core.spec import STORED_DTYPES
+from emofuse.store.core.store_file import HDF5_ERRORS
+from emofuse.store.edit.rewrite import rewrite_store
 from emofuse.store.hdf5 import safe_read
-from emofuse.store.hdf5.byte_source import ByteStream, pwrite
+from emofuse.store.hdf5.block_cache import Hdf5Stream
+from emofuse.store.hdf5.byte_source import LocalFile, pwrite
 from emofuse.store.hdf5.memory_file import new_hdf5_file
-from emofuse.store.hdf5.remote import open_source
 
-EXPANSION, SMALL = 64, 1 << 26
-"""What all columns, or all values, may claim: so many times the file's bytes, and this much more."""
-COLUMNS = (
-    *(c for name in (*TEXT_COLUMNS, "extra", *OF_TEXT) for c in (name, f"{name}_offsets")),
+_MOST_EXPANSION, _SMALL_BYTES = 64, 1 << 26
+"""All datasets together may declare this many times the bytes of the file, and this many more."""
+_COLUMNS = (
+    *(c for name in (*TEXT_COLUMNS, "extra", *TEXT_FIELDS) for c in (name, f"{name}_offsets")),
     *TIME_COLUMNS,
     "turn",
 )
-EXCLUDED = tuple(c for name in ("id", "reason", "modality") for c in (name, f"{name}_offsets"))
-INDEX = ("row", "start", "length", "source", "fingerprint", "provenance", "scale", "mark", "complete", "values")
+_EXCLUDED = tuple(c for name in ("id", "reason", "modality") for c in (name, f"{name}_offsets"))
+_INDEX = ("row", "start", "length", "source", "fingerprint", "provenance", "scale", "mark", "complete", "values")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repacked:
-    """What writing a store anew gave."""
+    """The result of a repack."""
 
     freed: int
-    """Bytes."""
+    """Bytes; negative where the file grew."""
     damaged: dict[str, list[str]]
-    """Feature -> utterances whose values do not match their checksum; they are carried along as they are."""
+    """Feature -> utterances whose values do not match their checksum; they are copied as they are."""
 
 
 def repack(path: Path) -> Repacked:
-    """Write a store anew, and look at every value against its checksum.
+    """Rewrite a store, and verify every value against its checksum.
 
     Raises:
         UsageError: No store, or another process is writing it.
         DataError: Its manifest or the index of a feature is damaged.
     """
-    path = behind_link(path)
-    with writing(path, existing=True):
+    path = resolve_link(path)
+    with replace_lock(path, existing=True):
         before = path.stat().st_size
         try:
             with FeatureStore(path) as store:
-                manifest, features = store.manifest, [*store.require_sound().features.values()]
-                rewritten(path, manifest, features)
+                rewrite_store(path, store.manifest, [*store.require_intact().features.values()])
         except safe_read.ForeignLayoutError:
-            _straighten(path)
+            _restore_layout(path)
         with FeatureStore(path) as store:
-            found = {f.name: f.damaged() for f in store.features.values()}
-        return Repacked(freed=before - path.stat().st_size, damaged={n: ids for n, ids in found.items() if ids})
+            damaged = {f.name: f.damaged() for f in store.features.values()}
+        return Repacked(freed=before - path.stat().st_size, damaged={n: ids for n, ids in damaged.items() if ids})
 
 
-def _straighten(path: Path) -> None:
-    new = path.with_name(path.name + ".new")
+def _restore_layout(path: Path) -> None:
+    draft = draft_path(path)
     try:
-        _relay(path, new)
-        with FeatureStore(new) as store:
-            _ = store.require_sound().manifest  # which checks its digests
-        take_mode(path, new)
-        new.replace(path)
+        _copy_through_hdf5(path, draft)
+        with FeatureStore(draft) as store:
+            _ = store.require_intact().manifest  # verifies its digests
+        copy_permissions(path, draft)
+        draft.replace(path)
         sync_folder(path.parent)
     finally:
-        new.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
-def _relay(path: Path, target: Path) -> None:
+def _copy_through_hdf5(path: Path, target: Path) -> None:
     """Copy every attribute and dataset through HDF5, values into one extent each."""
-    source = open_source(path)
+    source = LocalFile(path)
     try:
-        with refuse_full_disk(target, f"the values of {path}"), h5py.File(ByteStream(source), "r") as old:
+        with (
+            refuse_full_disk(target, f"the values of {path}"),
+            h5py.File(Hdf5Stream(source.metadata), "r") as old,
+        ):
             with new_hdf5_file(target) as new:
                 _copy_attributes(old, new)
-                _copy_known(old, new, Allowance(SMALL + EXPANSION * source.length))
-            _fill(old, target)
+                _copy_metadata(old, new, _Allowance(_SMALL_BYTES + _MOST_EXPANSION * source.length))
+            _copy_values(old, target)
     except HDF5_ERRORS as error:
         if isinstance(error, OSError) and error.errno:
             raise
@@ -108,68 +112,67 @@ def _copy_attributes(old: Any, new: Any) -> None:
 
 
 @dataclass(slots=True)
-class Allowance:
-    """Bytes that may still be claimed: compressed zeros may claim anything."""
+class _Allowance:
+    """Bytes that datasets may still declare: compressed zeros can declare any size."""
 
-    left: int
+    remaining: int
 
     def take(self, node: h5py.Dataset) -> None:
-        """Count what a dataset claims.
+        """Subtract what a dataset declares.
 
         Raises:
             DataError: It is too much.
         """
-        claimed = int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize
-        self.left -= claimed
-        if self.left < 0:
-            raise DataError(f"{node.name} claims {claimed} bytes, far more than the file can mean")
+        declared = math.prod(node.shape) * node.dtype.itemsize
+        self.remaining -= declared
+        if self.remaining < 0:
+            raise DataError(f"{node.name} declares {declared} bytes, far more than a file of this size can have")
 
 
-def _copy_known(old: h5py.File, new: h5py.File, allowance: Allowance) -> None:
-    """Copy what FORMAT.md knows, each once, values left to be filled."""
+def _copy_metadata(old: h5py.File, new: h5py.File, allowance: _Allowance) -> None:
+    """Copy what FORMAT.md specifies, except the values, for which space is made."""
     manifest, features = (safe_read.child(old, name, h5py.Group) for name in ("manifest", "features"))
-    _copy_columns(manifest, new.create_group("manifest"), COLUMNS, allowance)
+    _copy_columns(manifest, new.create_group("manifest"), _COLUMNS, allowance)
     excluded = safe_read.child(manifest, "excluded", h5py.Group)
-    _copy_columns(excluded, new["manifest"].create_group("excluded"), EXCLUDED, allowance)
+    _copy_columns(excluded, new["manifest"].create_group("excluded"), _EXCLUDED, allowance)
     new.create_group("features")
     for name in features:
         group = new["features"].create_group(name)
-        _copy_columns(safe_read.child(features, name, h5py.Group), group, INDEX, allowance)
+        _copy_columns(safe_read.child(features, name, h5py.Group), group, _INDEX, allowance)
 
 
-def _copy_columns(old: h5py.Group, new: h5py.Group, names: Sequence[str], allowance: Allowance) -> None:
+def _copy_columns(old: h5py.Group, new: h5py.Group, names: Sequence[str], allowance: _Allowance) -> None:
     _copy_attributes(old, new)
     for name in names:
-        if name not in old:  # which of them must be there, the reader says
+        if name not in old:  # the new file is opened at the end, which finds whether a required one is missing
             continue
         node = safe_read.child(old, name, h5py.Dataset)
         node = safe_read.dataset(old, name, node.dtype, node.ndim, filters=True)
         if node.dtype.hasobject or node.dtype.kind not in "iufS":
-            raise DataError(f"{node.name} holds {node.dtype}; a store has plain numbers alone")
+            raise DataError(f"{node.name} holds {node.dtype}; a store has only plain numbers and text of fixed length")
         allowance.take(node)
         if name == "values":
-            chunk = value_chunk(node.shape[0], int(np.prod(node.shape[1:])) * node.dtype.itemsize)
-            extent(new, name, node.shape, node.dtype, chunks=(chunk, *node.shape[1:]))
+            frames = chunk_frames(node.shape[0], math.prod(node.shape[1:]) * node.dtype.itemsize)
+            create_extent(new, name, node.shape, node.dtype, chunks=(frames, *node.shape[1:]))
         elif name in ("mark", "complete"):
-            extent(new, name, node.shape, node.dtype, zero=True)
+            create_extent(new, name, node.shape, node.dtype, zero=True)
             new[name][...] = node[()]
         else:
             new.create_dataset(name, data=node[()])
 
 
-def _fill(old: h5py.File, target: Path) -> None:
-    """Copy the values of every feature, some frames at a time."""
-    offsets = {}
+def _copy_values(old: h5py.File, target: Path) -> None:
+    """Copy the values of every feature into their place, a chunk at a time."""
     with FeatureStore(target) as store:
-        if set(store.features) != set(old["features"]):
+        if set(store) != set(old["features"]):
             raise UsageError("; ".join(str(error) for error in store.damaged_features.values()))
-        offsets = {f.name: (f.values_offset, f.spec.frame_bytes, RAW[f.spec.dtype]) for f in store.features.values()}
+        places = {f.name: (f.values_offset, f.spec) for f in store.features.values()}
     with target.open("r+b") as file:
-        for name, (offset, width, dtype) in offsets.items():
-            values = old["features"][name]["values"]
-            step = value_chunk(values.shape[0], width)
+        for name, (offset, spec) in places.items():
+            values, width = old["features"][name]["values"], spec.frame_bytes
+            step = chunk_frames(values.shape[0], width)
             for first in range(0, values.shape[0], step):
                 with uninterrupted():
-                    block = np.ascontiguousarray(values[first : first + step], dtype)
+                    block = np.ascontiguousarray(values[first : first + step], STORED_DTYPES[spec.dtype])
                 pwrite(file.fileno(), block.tobytes(), offset + first * width)
         os.fsync(file.fileno())

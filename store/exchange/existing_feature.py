@@ -1,4 +1,4 @@
-"""A feature that the store has already from the same source: what was said of it stays, unless nobody had said it."""
+"""A feature that the store already has from the same source: its metadata stays; only what was undeclared is added."""
 
 from __future__ import annotations
 
@@ -9,88 +9,106 @@ from typing import Any
 from emofuse.common.console import printable
 from emofuse.common.errors import UsageError
 from emofuse.store import FeatureSpec, FeatureStore
-from emofuse.store.core.fitted_on import UNKNOWN, in_words, normal
+from emofuse.store.core.fitted_on import UNKNOWN_FITTED_ON, describe_fitted_on, normalise_fitted_on
 from emofuse.store.core.partial import partial_path
 
 IMPORTED = "imported"
-"""The encoder of a feature of which nobody has said what made it."""
+"""The encoder of a feature whose encoder was not declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingFeature:
-    """A feature as it stands."""
+    """A feature as it is stored now."""
 
     path: Path
+    """The store, or the partial store that an unfinished import left."""
     spec: FeatureSpec
-    held: frozenset[str]
-    """Utterances whose values are there, of their present audio or text; none in what an import left unfinished."""
-    whole: bool
-    """It stands in the store, rather than in a part that an import left unfinished."""
+    up_to_date: frozenset[str]
+    """Utterances whose stored values are of their present audio or text; empty in a partial store."""
+    complete: bool
+    """Whether it is in the store itself, not in a partial store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What an import says of a feature; each field is none where it is silent."""
+class DeclaredMetadata:
+    """What an import declares about a feature; None means not declared."""
 
     encoder: str | None
     frame_rate: float | None
+    """Hz."""
     fitted_on: list[dict[str, Any]] | None
-    said_by: str
+    declared_by: str
+    """What declares `fitted_on`: `--fitted-on`, `the source`, or `nobody`."""
 
 
-def standing(path: Path, spec: FeatureSpec) -> ExistingFeature | None:
-    """The feature of this name, where it was made of the same source and is stored as the same type.
+def find_existing(path: Path, spec: FeatureSpec) -> ExistingFeature | None:
+    """The feature of this name, if it was imported from the same source and has the same dtype.
 
     Raises:
-        DataError: The store or the part is damaged.
+        DataError: The store or the partial store is damaged.
     """
-    for place, whole in ((path, True), (partial_path(path, spec.name), False)):
+    for place, complete in ((path, True), (partial_path(path, spec.name), False)):
         if not place.exists():
             continue
         with FeatureStore(place) as store:
             f = store.features.get(spec.name)
             if f is not None and f.fingerprint == spec.fingerprint and f.spec.dtype == spec.dtype:
-                held = frozenset(f.ids) - set(f.stale) if whole else frozenset()
-                return ExistingFeature(path=place, spec=f.spec, held=held, whole=whole)
+                up_to_date = frozenset(f.ids) - set(f.stale) if complete else frozenset()
+                return ExistingFeature(path=place, spec=f.spec, up_to_date=up_to_date, complete=complete)
     return None
 
 
-def continued(there: ExistingFeature, said: Words) -> tuple[FeatureSpec, tuple[str, ...]]:
-    """What stands with what is said of it for the first time, and these news in words.
+def with_declared(existing: ExistingFeature, declared: DeclaredMetadata) -> tuple[FeatureSpec, tuple[str, ...]]:
+    """Add what is declared for the first time.
+
+    Returns:
+        The stored spec with the additions, and each addition as text.
 
     Raises:
-        UsageError: Something else is said of it than what stands.
+        UsageError: What is declared contradicts what is stored.
     """
-    spec, news, problems = there.spec, [], []
-    fitted_on = spec.provenance.get("fitted_on")
-    changed: dict[str, Any] = {}
-    if said.fitted_on is not None and normal(said.fitted_on) != normal(fitted_on):
-        words = printable(in_words(said.fitted_on), 300)
-        if normal(fitted_on) == UNKNOWN:
-            told = {"fitted_on": said.fitted_on, "fitted_on_said_by": said.said_by}
-            changed["provenance"] = {**spec.provenance, **told}
-            news.append(f"now says it was fitted on {words}")
-        else:
-            problems.append(f"it was fitted on {printable(in_words(fitted_on), 300)}, {said.said_by} says {words}")
-    for key, option, silent, asked in (
-        ("encoder", "--encoder", IMPORTED, said.encoder),
-        ("frame_rate", "--frame-rate", None, said.frame_rate),
+    spec = existing.spec
+    additions: list[str] = []
+    conflicts: list[str] = []
+    changes = _fitted_on_change(spec, declared, additions, conflicts)
+    for key, option, undeclared, value in (
+        ("encoder", "--encoder", IMPORTED, declared.encoder),
+        ("frame_rate", "--frame-rate", None, declared.frame_rate),
     ):
-        stands = getattr(spec, key)
-        if asked in (None, stands):
+        stored = getattr(spec, key)
+        if value in (None, stored):
             continue
-        if stands == silent:
-            changed[key] = asked
-            news.append(f"now has {key.replace('_', ' ')} {printable(str(asked))}")
+        if stored == undeclared:
+            changes[key] = value
+            additions.append(f"now has {key.replace('_', ' ')} {printable(str(value))}")
         else:
-            problems.append(f"its {key.replace('_', ' ')} is {printable(str(stands))}, {option} says {asked}")
-    if problems:
+            conflicts.append(f"its {key.replace('_', ' ')} is {printable(str(stored))}, {option} says {value}")
+    if conflicts:
         remedy = (
-            f"`emofuse store rm {there.path} {spec.name}` takes it away first" if there.whole else
-            f"delete {there.path} to start afresh"
-        )  # fmt: skip
-        raise UsageError(
-            f"{there.path} has feature {spec.name!r} from the same source, and something else stands there: "
-            f"{'; '.join(problems)}. Leave the option away to keep what stands; if that is wrong, {remedy}"
+            f"`emofuse store rm {existing.path} {spec.name}` removes it first"
+            if existing.complete
+            else f"delete {existing.path} to start over"
         )
-    return replace(spec, **changed), tuple(news)
+        raise UsageError(
+            f"{existing.path} already has feature {spec.name!r} from the same source, with other metadata: "
+            f"{'; '.join(conflicts)}. Omit the option to keep what is stored; if that is wrong, {remedy}"
+        )
+    return replace(spec, **changes), tuple(additions)
+
+
+def _fitted_on_change(
+    spec: FeatureSpec, declared: DeclaredMetadata, additions: list[str], conflicts: list[str]
+) -> dict[str, Any]:
+    """The changed fields of the spec; appends to `additions` or `conflicts`."""
+    stored = spec.provenance.get("fitted_on")
+    if declared.fitted_on is None or normalise_fitted_on(declared.fitted_on) == normalise_fitted_on(stored):
+        return {}
+    statement = printable(describe_fitted_on(declared.fitted_on), 300)
+    if normalise_fitted_on(stored) != UNKNOWN_FITTED_ON:
+        conflicts.append(
+            f"it was fitted on {printable(describe_fitted_on(stored), 300)}, {declared.declared_by} says {statement}"
+        )
+        return {}
+    additions.append(f"is now recorded as fitted on {statement}")
+    fitted_on = {"fitted_on": declared.fitted_on, "fitted_on_said_by": declared.declared_by}
+    return {"provenance": {**spec.provenance, **fitted_on}}

@@ -1,6 +1,6 @@
-"""New HDF5 files: HDF5 writes into memory, and what it wrote goes to the disk once the disk has room for all of it.
+"""Creates HDF5 files in memory first; they go to the disk once the disk has reserved space for all of their bytes.
 
-HDF5 cannot bear a disk that fills up under it: it leaves half a file and ends the process with a segmentation fault.
+Where a disk fills up while HDF5 writes to it, HDF5 leaves half a file and ends the process with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -18,97 +18,103 @@ import h5py
 from emofuse.common.system.interrupts import uninterrupted
 from emofuse.store.hdf5.byte_source import pwrite
 
-PAGE = 1 << 16
+_PAGE_BYTES = 1 << 16
 
 
 @contextlib.contextmanager
 def new_hdf5_file(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file to lay out; it is at `path`, synced, when the context ends, and not before.
+    """An HDF5 file to lay out. It is written to `path`, and synced, when the context ends, and not before.
 
     Raises:
-        OSError: The disk has no room for it; the file may be there in part.
+        OSError: The disk has no space for it; an incomplete file may be left at `path`.
     """
-    draft = MemoryFile()
-    with uninterrupted(), h5py.File(draft, "w", libver=("v110", "v110")) as file:
+    memory = MemoryFile()
+    with uninterrupted(), h5py.File(memory, "w", libver=("v110", "v110")) as file:
         yield file
-    draft.put(path)
+    memory.write_to(path)
 
 
 class MemoryFile(io.RawIOBase):
-    """A file in memory that holds the pages that were written; what lies between them takes no memory."""
+    """A sparse file in memory: pages that were never written take no memory and read as zeros."""
 
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
-        self._at = self._length = 0
+        self._position = self._length = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move."""
-        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence] + offset
-        return self._at
+        """Move to `offset`; returns the position."""
+        self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence] + offset
+        return self._position
 
     def tell(self) -> int:
-        """Where it stands."""
-        return self._at
+        """The position."""
+        return self._position
 
     def truncate(self, size: int | None = None) -> int:
         """Set the length."""
-        self._length = self._at if size is None else size
+        self._length = self._position if size is None else size
         return self._length
 
     def write(self, data: Any) -> int:
-        """Write at the place where it stands."""
+        """Write at the position."""
         window = memoryview(data).cast("B")
-        for page, first, part in self._parts(window):
-            held = self._pages.setdefault(page, bytearray(PAGE))
-            held[first : first + len(part)] = part
-        self._at += len(window)
-        self._length = max(self._length, self._at)
+        for number, start, piece in self._pieces(window):
+            page = self._pages.setdefault(number, bytearray(_PAGE_BYTES))
+            page[start : start + len(piece)] = piece
+        self._position += len(window)
+        self._length = max(self._length, self._position)
         return len(window)
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`; zeros where nothing was written."""
+        """Fill `buffer`."""
         window = memoryview(buffer).cast("B")
-        for page, first, part in self._parts(window):
-            held = self._pages.get(page)
-            part[:] = bytes(len(part)) if held is None else held[first : first + len(part)]
-        self._at += len(window)
+        for number, start, piece in self._pieces(window):
+            page = self._pages.get(number)
+            piece[:] = bytes(len(piece)) if page is None else page[start : start + len(piece)]
+        self._position += len(window)
         return len(window)
 
-    def _parts(self, window: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    def _pieces(self, window: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+        """(page, offset in it, its piece of the window) of each page that a window at the position touches."""
         done = 0
         while done < len(window):
-            page, first = divmod(self._at + done, PAGE)
-            part = window[done : done + PAGE - first]
-            yield page, first, part
-            done += len(part)
+            number, start = divmod(self._position + done, _PAGE_BYTES)
+            piece = window[done : done + _PAGE_BYTES - start]
+            yield number, start, piece
+            done += len(piece)
 
-    def put(self, path: Path) -> None:
-        """Write it to the disk, which keeps room for every byte of it, and sync it."""
+    def write_to(self, path: Path) -> None:
+        """Write the file to the disk, which reserves space for every byte of it first, and sync it."""
         with path.open("w+b") as file:
             reserve(path, file.fileno(), self._length)
-            for page, held in self._pages.items():
-                pwrite(file.fileno(), memoryview(held)[: max(0, self._length - page * PAGE)], page * PAGE)
+            for number, page in self._pages.items():
+                start = number * _PAGE_BYTES
+                pwrite(file.fileno(), memoryview(page)[: max(0, self._length - start)], start)
             os.fsync(file.fileno())
 
 
 def reserve(path: Path, descriptor: int, length: int) -> None:
-    """Make a new file as long as `length`, and have the disk keep room for all of it."""
+    """Make a new file `length` bytes long, and have the disk reserve space for all of them.
+
+    Raises:
+        OSError: The disk has no space.
+    """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, length)
         return
-    # macOS: no reservation, but a disk that is too small is still found before any work
+    # macOS reserves nothing, but a disk that is too small is still found before any work.
     free = os.statvfs(path.parent)
     if free.f_bavail * free.f_frsize < length:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -1,12 +1,13 @@
-"""Takes things out of an HDF5 file that came from anybody: their kind and size are checked before they are read.
+"""Reads objects of an untrusted HDF5 file: their type and size are checked before their content is read.
 
-FORMAT.md allows plain datasets and attributes of fixed types, linked in the file itself. Whatever else stands in their
-place (soft and external links, virtual datasets, filters, objects, a shape that the file has no bytes for) is refused.
+FORMAT.md allows plain datasets and attributes of fixed types that lie in the file itself. Anything else in their place
+(soft and external links, virtual datasets, filters, objects, a shape that the file has no bytes for) is refused.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,30 +17,29 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
 
-
-class ForeignLayoutError(DataError):
-    """Nothing is damaged, but another program has laid the file out anew: `emofuse store repack` cures it."""
-
-
-LONGEST = 1 << 16
+_MOST_ELEMENTS = 1 << 16
 """Elements of an attribute, at most."""
 
 
+class ForeignLayoutError(DataError):
+    """Nothing is damaged, but another program has rewritten the file; `emofuse store repack` restores the layout."""
+
+
 def child(group: h5py.Group, name: str, kind: Any) -> Any:
-    """A group or dataset that lies in this file under a link of the plain kind.
+    """A group or dataset that lies in this file, under a hard link.
 
     Raises:
-        DataError: Absent, another kind of node, or a link to elsewhere.
+        DataError: It is missing, of another kind, or a link to another place.
     """
     where = f"{group.name.rstrip('/')}/{name}"
     link = group.get(name, getlink=True)
     if link is None:
-        raise DataError(f"{where} is absent")
+        raise DataError(f"{where} is missing")
     if not isinstance(link, h5py.HardLink):
-        raise DataError(f"{where} is a link to elsewhere; a store holds none")
+        raise DataError(f"{where} is a link to another place; a store has hard links only")
     node = group[name]
     if not isinstance(node, kind):
-        raise DataError(f"{where} is a {type(node).__name__.lower()}, which does not belong there")
+        raise DataError(f"{where} is a {type(node).__name__.lower()}, expected a {kind.__name__.lower()}")
     return node
 
 
@@ -47,52 +47,52 @@ def dataset(group: h5py.Group, name: str, dtype: Any, dimensions: int = 1, *, fi
     """A dataset of the given type whose bytes all lie in the file.
 
     Args:
-        group: Where it hangs.
-        name: Its name there.
+        group: The group that has it.
+        name: Its name in the group.
         dtype: The numpy type that it must have.
-        dimensions: How many axes it must have.
-        filters: Allow filters and unallocated chunks (`store repack` alone reads such).
+        dimensions: The number of axes that it must have.
+        filters: Allow filters and unallocated chunks (only `store repack` reads such datasets).
 
     Raises:
-        DataError: It is something else, or claims more than the file holds.
+        DataError: It is something else, or declares more bytes than the file has.
     """
     node = child(group, name, h5py.Dataset)
     try:
-        found, shape = node.dtype, node.shape
+        stored_dtype, shape = node.dtype, node.shape
     except (TypeError, ValueError):
-        found, shape = None, None
-    if found != np.dtype(dtype) or shape is None or len(shape) != dimensions:
-        raise DataError(f"{node.name} is {found} {shape}, expected {np.dtype(dtype)} of {dimensions} dimensions")
-    plist = node.id.get_create_plist()
-    if plist.get_layout() == h5py.h5d.VIRTUAL or plist.get_external_count():
-        raise DataError(f"{node.name} keeps its values in another file; a store holds all of its own")
+        stored_dtype, shape = None, None
+    if stored_dtype != np.dtype(dtype) or shape is None or len(shape) != dimensions:
+        raise DataError(f"{node.name} is {stored_dtype} {shape}, expected {np.dtype(dtype)} of {dimensions} dimensions")
+    properties = node.id.get_create_plist()
+    if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
+        raise DataError(f"{node.name} has its values in another file; a store has all values in its own file")
     if filters:
         return node
-    if plist.get_nfilters():
+    if properties.get_nfilters():
         raise ForeignLayoutError(f"{node.name} has filters (compression)")
-    claimed = int(np.prod(shape, dtype=object)) * found.itemsize
-    # What is said to be stored may be a lie as well.
-    held = min(node.id.get_storage_size(), h5py.h5i.get_file_id(node.id).get_filesize())
-    if held < claimed:
-        raise DataError(f"{node.name} claims {claimed} bytes, the file holds {held} of them")
+    declared = math.prod(shape) * stored_dtype.itemsize
+    # The storage size that the file declares may be wrong as well.
+    available = min(node.id.get_storage_size(), h5py.h5i.get_file_id(node.id).get_filesize())
+    if available < declared:
+        raise DataError(f"{node.name} declares {declared} bytes, the file has {available} of them")
     return node
 
 
 def array(group: h5py.Group, name: str, dtype: Any) -> NDArray[Any]:
-    """A whole one-dimensional dataset in memory; it is no larger than the file.
+    """The values of a one-dimensional dataset, [n]; it is not larger than the file.
 
     Raises:
         DataError: As `dataset`.
     """
-    found: NDArray[Any] = dataset(group, name, dtype)[()]
-    return found
+    values: NDArray[Any] = dataset(group, name, dtype)[()]
+    return values
 
 
 def text(node: h5py.Group, name: str) -> str:
     """A text attribute.
 
     Raises:
-        DataError: Absent or of another kind.
+        DataError: It is missing, or of another type.
     """
     value = attribute(node, name, ())
     value = value.decode() if isinstance(value, bytes) else value
@@ -105,7 +105,7 @@ def number(node: h5py.Group, name: str) -> float:
     """A number attribute.
 
     Raises:
-        DataError: Absent or of another kind.
+        DataError: It is missing, or of another type.
     """
     value = attribute(node, name, ())
     if not isinstance(value, np.integer | np.floating | int | float):
@@ -117,7 +117,7 @@ def integer(node: h5py.Group, name: str) -> int:
     """An integer attribute.
 
     Raises:
-        DataError: Absent or of another kind.
+        DataError: It is missing, or of another type.
     """
     value = attribute(node, name, ())
     if not isinstance(value, np.integer | int):
@@ -126,48 +126,54 @@ def integer(node: h5py.Group, name: str) -> int:
 
 
 def integers(node: h5py.Group, name: str) -> tuple[int, ...]:
-    """An attribute that lists integers.
+    """An attribute that is a list of integers.
 
     Raises:
-        DataError: Absent or of another kind.
+        DataError: It is missing, or of another type.
     """
     value = attribute(node, name)
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
-        raise DataError(f"attribute {name!r} of {node.name} is no list of integers")
+        raise DataError(f"attribute {name!r} of {node.name} is not a list of integers")
     return tuple(int(v) for v in value)
 
 
 def mapping(group: h5py.Group, name: str) -> Mapping[str, Any]:
-    """A dataset that holds a JSON object.
+    """The JSON object in a dataset.
 
     Raises:
-        DataError: Anything else.
+        DataError: It is missing, or not a JSON object.
     """
     try:
-        found = json.loads(array(group, name, np.uint8).tobytes())
+        value = json.loads(array(group, name, np.uint8).tobytes())
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{group.name}/{name} is no JSON: {str(error)[:200]}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{group.name}/{name} holds {type(found).__name__}, expected a JSON object")
-    return found
+        raise DataError(f"{group.name}/{name} is not JSON: {str(error)[:200]}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{group.name}/{name} holds {type(value).__name__}, expected a JSON object")
+    return value
 
 
 def put_text(node: h5py.Group, name: str, value: str) -> None:
-    """Write a text attribute of fixed length: it lies in the node's header, whose checksum HDF5 keeps."""
+    """Write a text attribute of fixed length: it lies in the node's header, which HDF5 protects by a checksum."""
     raw = value.encode()
     node.attrs.create(name, np.array(raw, f"S{max(1, len(raw))}"), dtype=h5py.string_dtype("utf-8", max(1, len(raw))))
 
 
 def attribute(node: h5py.Group, name: str, shape: tuple[int, ...] | None = None) -> Any:
-    """An attribute of reasonable size, of whatever kind; `shape` is the one that it must have, none: any.
+    """The value of an attribute of reasonable size, of any type.
+
+    Args:
+        node: What has the attribute.
+        name: Its name.
+        shape: The shape that it must have; None means any list or single value.
 
     Raises:
-        DataError: Absent, or another shape.
+        DataError: It is missing, or has another shape.
     """
-    if name not in node.attrs:
-        raise DataError(f"attribute {name!r} of {node.name} is absent")
-    found = h5py.h5a.open(node.id, name.encode())
-    size = int(np.prod(found.shape, dtype=object)) if found.shape is not None else -1
-    if (shape is not None and found.shape != shape) or not 0 <= size <= LONGEST or len(found.shape) > 1:
-        raise DataError(f"attribute {name!r} of {node.name} has shape {found.shape}")
+    raw = name.encode()
+    if not h5py.h5a.exists(node.id, raw):
+        raise DataError(f"attribute {name!r} of {node.name} is missing")
+    stored_shape = h5py.h5a.open(node.id, raw).shape
+    size = math.prod(stored_shape) if stored_shape is not None else -1
+    if (shape is not None and stored_shape != shape) or not 0 <= size <= _MOST_ELEMENTS or len(stored_shape) > 1:
+        raise DataError(f"attribute {name!r} of {node.name} has shape {stored_shape}")
     return node.attrs[name]

@@ -1,1 +1,1 @@
-"""Operations that read stores for people: describe, list, show, verify, measure precision."""
+"""Read-only views of stores for people: describe, list, show, draw, verify, measure precision."""

@@ -1,4 +1,4 @@
-"""What a store holds, in one record that is ready for JSON; and what is still being written beside it."""
+"""What a store contains, as one record ready for JSON; and the features that are still being written beside it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.console import printable
-from emofuse.common.disk.locking import holder
+from emofuse.common.disk.locking import lock_holder
 from emofuse.common.errors import EmofuseError, UsageError
-from emofuse.common.location import Location, location
-from emofuse.manifests.schema import Manifest, Utterance
+from emofuse.common.location import Location, parse_location
+from emofuse.manifests.schema import Manifest, Modality, Utterance
 from emofuse.store.core.feature import Feature
-from emofuse.store.core.fitted_on import normal
+from emofuse.store.core.fitted_on import normalise_fitted_on
 from emofuse.store.core.partial import partial_paths
 from emofuse.store.core.reader import FeatureStore
-from emofuse.store.core.spec import Modality, source_digest
+from emofuse.store.core.spec import source_digest
 
 
 def describe(where: Location) -> dict[str, Any]:
     """Everything that `store info` prints.
 
+    Args:
+        where: A path or a URL.
+
     Raises:
-        UsageError: No store there; a note says what is under way for one.
-        DataError: Damaged.
+        UsageError: No store there; a note names the partial stores of one.
+        DataError: It is damaged.
     """
-    where = location(where)
+    where = parse_location(where)
     try:
         store = FeatureStore(where)
     except UsageError as error:
-        for part in under_way(where):
-            error.add_note(f"under way beside it: {printable(part['feature'])}, {printable(part['state'], 400)}")
+        for partial in partial_features(where):
+            error.add_note(
+                f"in progress beside it: {printable(partial['feature'])}, {printable(partial['state'], 400)}"
+            )
         raise
     with store:
         manifest = store.manifest
@@ -42,28 +47,28 @@ def describe(where: Location) -> dict[str, Any]:
             "hours": manifest.hours,
             "bytes": where.stat().st_size if isinstance(where, Path) else None,
             **{attribute: manifest.counts(attribute) for attribute in ("label", "session", "speaker", "split")},
-            **_texts(manifest),
+            **_text_sources(manifest),
             "excluded": [{"id": e.id, "reason": e.reason, "modality": e.modality} for e in manifest.excluded],
-            "features": [_feature(f, manifest) for f in store.features.values()],
+            "features": [_describe_feature(f, manifest) for f in store.features.values()],
             "damaged": {name: str(error) for name, error in store.damaged_features.items()},
-            "under_way": under_way(where),
+            "under_way": partial_features(where),
         }
 
 
-def _texts(manifest: Manifest) -> dict[str, Any]:
+def _text_sources(manifest: Manifest) -> dict[str, Any]:
     """How many texts are the corpus's own, and how many each recogniser wrote."""
-    own = sum(has(u, "text") and u.text_kind is None for u in manifest.utterances)
+    own = sum(has_modality(u, "text") and u.text_kind is None for u in manifest.utterances)
     return {"own_texts": own, "text_source": manifest.counts("text_source")}
 
 
-def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
+def _describe_feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
     written = int((f.marks() > 0).sum())
     return {
         "name": f.name,
         "modality": f.modality,
         "encoder": f.encoder,
         "utterances": len(f.lengths),
-        "lacking": len(lacking(f, manifest)),
+        "lacking": len(missing_ids(f, manifest)),
         "frames": int(f.lengths.sum()),
         "shape": list(f.spec.frame_shape),
         "layers": list(f.layers),
@@ -74,53 +79,55 @@ def _feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
         "state": "complete" if f.complete else f"{written} of {len(f.lengths)} written",
         "stale": len(f.stale),
         "fingerprint": f.fingerprint,
-        "fitted_on": normal(f.provenance.get("fitted_on")),
+        "fitted_on": normalise_fitted_on(f.provenance.get("fitted_on")),
         "provenance": f.provenance,
     }
 
 
-def written(f: Feature) -> list[str]:
-    """The utterances whose values are there; in a part that is being filled, not all that it has room for."""
+def written_ids(f: Feature) -> list[str]:
+    """The utterances whose values are written; a partial store has space for more."""
     return [id for id, mark in zip(f.ids, f.marks().tolist(), strict=True) if mark]
 
 
-def lacking(f: Feature, manifest: Manifest) -> list[str]:
-    """The utterances that have the feature's modality and no values of it."""
-    held = set(written(f))
-    return [u.id for u in manifest.utterances if u.id not in held and has(u, f.modality)]
+def missing_ids(f: Feature, manifest: Manifest) -> list[str]:
+    """The utterances that have the feature's modality, but no values of the feature."""
+    written = set(written_ids(f))
+    return [u.id for u in manifest.utterances if u.id not in written and has_modality(u, f.modality)]
 
 
-def has(u: Utterance, modality: Modality) -> bool:
-    """Whether an utterance has audio or text, be the text itself left out."""
-    # An audio file that nobody has looked at yet has no digest, and is audio all the same.
+def has_modality(u: Utterance, modality: Modality) -> bool:
+    """Whether an utterance has audio or text; a text of which only the digest is kept counts."""
+    # An audio file that was not scanned yet has no digest, but is audio all the same.
     return source_digest(modality, u) is not None or getattr(u, modality) is not None
 
 
-def under_way(where: Location) -> list[dict[str, Any]]:
-    """The features that are being written for a store, or were when their writer was stopped.
+def partial_features(where: Location) -> list[dict[str, Any]]:
+    """The features that are being written for a store, or whose writer was stopped.
 
     Returns:
-        For each part `NAME.FEATURE.part` beside the store: `feature`, `part` (file name), `written` and `utterances`
-        (counts; none where it cannot be read), `holder` (who writes it now, or none) and `state` in words.
+        For each partial store `NAME.FEATURE.part` beside the store: `feature`, `part` (file name), `written` and
+        `utterances` (counts; None where it cannot be read), `holder` (who is writing it, or None) and `state` as text.
     """
     if not isinstance(where, Path) or not where.parent.is_dir():
         return []
-    found = []
-    for name, path in partial_paths(where):
-        facts: dict[str, Any] = {"feature": name, "part": path.name, "written": None, "utterances": None}
-        try:
-            with FeatureStore(path) as part:
-                if not {*part.features, *part.damaged_features} & {name}:
-                    continue  # the part of another store, whose name begins with this one's
-                marks = part.feature(name).marks()
-            facts |= {"written": int((marks > 0).sum()), "utterances": len(marks)}
-            counted = f"{facts['written']} of {facts['utterances']} written"
-        except EmofuseError as error:
-            if not path.exists():
-                continue  # it was finished while we looked
-            counted = f"cannot be read: {error}"
-        facts["holder"] = holder(path.with_name(f"{path.name}.lock"))
-        idle = "nobody is writing it: the same `extract` goes on from there"
-        doing = f"by {facts['holder']}" if facts["holder"] else idle
-        found.append({**facts, "state": f"{counted}, {doing}"})
-    return found
+    described = (_describe_partial(name, path) for name, path in partial_paths(where))
+    return [facts for facts in described if facts is not None]
+
+
+def _describe_partial(name: str, path: Path) -> dict[str, Any] | None:
+    """The facts about one partial store; None where it belongs to another store, or was just completed."""
+    facts: dict[str, Any] = {"feature": name, "part": path.name, "written": None, "utterances": None}
+    try:
+        with FeatureStore(path) as store:
+            if not {*store.features, *store.damaged_features} & {name}:
+                return None  # it belongs to another store, whose name begins with this one's
+            marks = store.feature(name).marks()
+        facts |= {"written": int((marks > 0).sum()), "utterances": len(marks)}
+        progress = f"{facts['written']} of {facts['utterances']} written"
+    except EmofuseError as error:
+        if not path.exists():
+            return None  # it was completed in the meantime
+        progress = f"cannot be read: {error}"
+    facts["holder"] = lock_holder(path.with_name(f"{path.name}.lock"))
+    writer = f"by {facts['holder']}" if facts["holder"] else "no process is writing it: the same `extract` resumes it"
+    return {**facts, "state": f"{progress}, {writer}"}

@@ -1,4 +1,4 @@
-"""Files that the looking verbs write beside stores: pictures and cards."""
+"""Writes the output files of read-only commands: pictures and cards."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from emofuse.common.errors import UsageError
 from emofuse.store.hdf5.file_types import is_hdf5
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write a file, which appears whole or not at all.
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically; never over a store.
 
     Raises:
-        UsageError: There is a store (or another HDF5 file) of that name, or no folder to write into.
+        UsageError: The path is a store or another HDF5 file, or its folder does not exist.
     """
     if is_hdf5(path):
-        raise UsageError(f"{path} is an HDF5 file and stays; name another file to write to")
+        raise UsageError(f"{path} is an HDF5 file and is not overwritten; name another file to write to")
     if not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent} to write {path.name} into; make it first")
-    files.put(path, content)
+        raise UsageError(f"no folder {path.parent} to write {path.name} into; create it first")
+    files.write_atomically(path, content)

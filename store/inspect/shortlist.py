@@ -1,4 +1,4 @@
-"""Long lists in few words: how many, and the first ten."""
+"""Long lists in short: how many items, and the first ten."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortList:
-    """A list that was counted, and cut."""
+    """The number of items of a list, and the first of them."""
 
     count: int = 0
     first: tuple[str, ...] = ()
@@ -20,13 +20,13 @@ class ShortList:
     def __bool__(self) -> bool:
         return self.count > 0
 
-    def words(self, between: str = ", ") -> str:
-        """For people: `12: a, b, ... and 2 more`."""
-        more = f"{between}... and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
-        return f"{self.count}: " + between.join(printable(item) for item in self.first) + more
+    def text(self, separator: str = ", ") -> str:
+        """Such as `12: a, b, ... and 2 more`; safe to print."""
+        more = f"{separator}... and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
+        return f"{self.count}: " + separator.join(printable(item) for item in self.first) + more
 
 
-def listed(items: Iterable[str]) -> ShortList:
-    """Count and cut."""
-    every = list(items)
-    return ShortList(count=len(every), first=tuple(every[:SHOWN]))
+def shorten(items: Iterable[str]) -> ShortList:
+    """Count all items and keep the first ones."""
+    all_items = list(items)
+    return ShortList(count=len(all_items), first=tuple(all_items[:SHOWN]))

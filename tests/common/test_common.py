@@ -1,4 +1,4 @@
-"""Registry, errors with their exit codes, progress on a terminal and on a pipe, text made safe."""
+"""Registry, errors and exit codes, progress on a terminal and on a pipe, sanitised text, locks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from emofuse.common import progress as progress_module
-from emofuse.common.console import printable, size, table
+from emofuse.common.console import format_size, format_table, printable
 from emofuse.common.disk.locking import lock
-from emofuse.common.errors import DataError, UnknownNameError, UsageError, command, complain
-from emofuse.common.progress import Progress, clock
+from emofuse.common.errors import DataError, UnknownNameError, UsageError, command, raise_problems
+from emofuse.common.progress import Progress, format_duration
 from emofuse.common.registry import Registry
 
 
-def test_registry_refuses_a_second_and_an_unknown_name() -> None:
+def test_registry_refuses_duplicate_and_unknown_names() -> None:
     registry: Registry[int] = Registry("encoder")
     registry.add("hubert", "a speech encoder", 1)
     assert (registry["hubert"], "hubert" in registry, registry.names()) == (1, True, ["hubert"])
@@ -32,37 +32,37 @@ def test_registry_refuses_a_second_and_an_unknown_name() -> None:
         Registry("x")["y"]
 
 
-def test_all_mistakes_at_once() -> None:
-    complain([], "fine")
+def test_all_problems_are_raised_at_once() -> None:
+    raise_problems([], "fine")
     with pytest.raises(UsageError, match=r"^bad: one$"):
-        complain(["one"], "bad")
+        raise_problems(["one"], "bad")
     with pytest.raises(UsageError, match=r"(?s)bad:\n  - one\n  - two"):
-        complain(["one", "two"], "bad")
+        raise_problems(["one", "two"], "bad")
     with pytest.raises(UsageError, match="and 5 more"):
-        complain([str(i) for i in range(25)], "bad")
+        raise_problems([str(i) for i in range(25)], "bad")
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
-        (UsageError("wrong word"), 2, "error: wrong word"),
+        (UsageError("wrong option"), 2, "error: wrong option"),
         (DataError("damaged"), 3, "error: damaged"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
         (OSError(errno.ENOSPC, "No space left on device", "x.h5"), 3, "error: no space left for x.h5"),
         (PermissionError(errno.EACCES, "Permission denied", "x.h5"), 2, "error: Permission denied: x.h5"),
     ],
 )
-def test_errors_end_in_their_exit_code(
-    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+def test_each_error_has_its_exit_code(
+    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @command
     def fails() -> None:
         raise error
 
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         fails()
-    assert left.value.code == code
-    assert capsys.readouterr().err.startswith(said)
+    assert exit_info.value.code == code
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_our_own_defects_are_not_hidden() -> None:
@@ -102,46 +102,46 @@ def test_progress_on_a_terminal_is_one_moving_line() -> None:
     assert "1.0 h" in stream.getvalue()
 
 
-def test_quiet_says_nothing() -> None:
+def test_quiet_prints_nothing() -> None:
     stream = io.StringIO()
     with Progress(1, "x", "steps", quiet=True, stream=stream) as progress:
         progress.advance()
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0, "0 s"), (59.4, "59 s"), (185, "3:05"), (3727, "1:02:07")])
-def test_clock(seconds: float, said: str) -> None:
-    assert clock(seconds) == said
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (185, "3:05"), (3727, "1:02:07")])
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1500, "1.5 kB"), (1.93e9, "1.9 GB"), (2.5e12, "2.50 TB")])
-def test_size(count: float, said: str) -> None:
-    assert size(count) == said
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1500, "1.5 kB"), (1.93e9, "1.9 GB"), (2.5e12, "2.50 TB")])
+def test_format_size(count: float, text: str) -> None:
+    assert format_size(count) == text
 
 
-def test_text_from_strangers_cannot_move_the_cursor() -> None:
+def test_untrusted_text_cannot_move_the_cursor() -> None:
     assert "\x1b" not in printable("a\x1b[2Jb")
     assert len(printable("x" * 500)) == 120
 
 
 def test_table_aligns_numbers_right() -> None:
-    assert table(("class", "n"), [("ang", 5), ("neutral", 1708)]).splitlines() == [
+    assert format_table(("class", "n"), [("ang", 5), ("neutral", 1708)]).splitlines() == [
         "class       n",
         "ang         5",
         "neutral  1708",
     ]
 
 
-def test_the_umbrella_names_every_verb_and_the_nearest() -> None:
+def test_the_umbrella_lists_every_command_and_the_closest() -> None:
     result = subprocess.run([sys.executable, "-m", "emofuse.common.umbrella"], capture_output=True, text=True)
-    for verb in ("extract", "fit", "store", "manifest", "demo"):
-        assert verb in result.stdout + result.stderr
+    for command_name in ("extract", "fit", "store", "manifest", "demo"):
+        assert command_name in result.stdout + result.stderr
     wrong = subprocess.run([sys.executable, "-m", "emofuse.common.umbrella", "stor"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "stor" in wrong.stderr
 
 
-def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder_and_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "x{y}.lock"
     code = f"""
 import os, time
@@ -162,7 +162,7 @@ time.sleep(60)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_reading_does_not_stop_the_work() -> None:
+def test_a_closed_pipe_does_not_stop_the_work() -> None:
     code = "from emofuse.common.console import say\nfor i in range(20000): say('x' * 100)\nopen('done', 'w').close()"
     folder = Path(tempfile.mkdtemp())
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=folder)

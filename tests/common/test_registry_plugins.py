@@ -1,4 +1,4 @@
-"""Entry points of other packages: found by name, loaded when asked for, and what is said of those that are wrong."""
+"""Entry points of other packages: listed by name, loaded when used, and reported when wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUP = "emofuse.tests"
 
 
 def install(folder: Path, package: str, points: str, source: str = "") -> None:
-    """A package as pip leaves it: its module and its metadata."""
+    """Create an installed package: its module and its metadata."""
     info = folder / f"{package}-1.2.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
@@ -25,14 +25,12 @@ def install(folder: Path, package: str, points: str, source: str = "") -> None:
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[int]:
     monkeypatch.syspath_prepend(str(tmp_path))
-    found: Registry[int] = Registry("number", GROUP, int)
-    found.add("one", "the first", 1)
-    return found
+    numbers: Registry[int] = Registry("number", GROUP, int)
+    numbers.add("one", "the first", 1)
+    return numbers
 
 
-def test_a_plugin_is_listed_without_being_imported_and_loaded_when_asked_for(
-    tmp_path: Path, registry: Registry[int]
-) -> None:
+def test_a_plugin_is_listed_without_import_and_loaded_when_used(tmp_path: Path, registry: Registry[int]) -> None:
     install(
         tmp_path, "plugin_two", "two = plugin_two:TWO\nbad = plugin_two:ABSENT", '"""The second.\n\nMore."""\nTWO = 2\n'
     )
@@ -47,7 +45,7 @@ def test_a_plugin_is_listed_without_being_imported_and_loaded_when_asked_for(
         registry["tow"]
 
 
-def test_a_plugin_that_cannot_be_loaded_is_named_and_stops_no_other(
+def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
     tmp_path: Path, registry: Registry[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(tmp_path, "plugin_bad", "bad = plugin_bad:BAD\nten = plugin_bad:TEN", "TEN = 10\n")

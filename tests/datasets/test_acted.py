@@ -10,7 +10,7 @@ import pytest
 from emofuse.common.errors import UsageError
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import read_corpus
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol_files
 from emofuse.manifests.schema import Manifest
 
 
@@ -27,7 +27,7 @@ def real_names(shared: Path, corpus: str) -> list[str]:
 
 
 def differences(manifest: Manifest, name: str) -> list[str]:
-    task = protocol.load(name)
+    task = protocol_files.load(name)
     return task.differences([u for u in manifest.utterances if task.class_of(u) is not None])
 
 
@@ -49,7 +49,7 @@ def test_savee_at_full_size_flat_or_in_speaker_folders(layout: str, shared: Path
     assert manifest.excluded == ()
 
 
-def test_savee_what_an_utterance_carries(tmp_path: Path) -> None:
+def test_savee_fields_of_an_utterance(tmp_path: Path) -> None:
     lay_out(tmp_path, "AudioData/KL/sa07.wav")
     u = read_corpus("savee", tmp_path)[0].utterances[0]
     assert (u.id, u.label, u.speaker, u.session) == ("KL_sa07", "sa", "KL", "KL")
@@ -65,14 +65,14 @@ def test_savee_transcripts_come_from_a_csv(separator: str, tmp_path: Path) -> No
     assert [u.text for u in manifest.utterances] == ["She had your dark suit, all year.", None]
 
 
-def test_savee_transcripts_that_cannot_be_meant(tmp_path: Path) -> None:
+def test_savee_wrong_transcript_files_are_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, "DC/a01.wav")
     table = tmp_path / "t.csv"
     table.write_text("id,text\nutt-1,hello\n")
     with pytest.raises(UsageError, match="ids look like DC_a01, the file has 'utt_1'"):
         read_corpus("savee", tmp_path, ReaderOptions(transcripts=table))
     table.write_text("clip,words\nDC_a01,hello\n")
-    with pytest.raises(UsageError, match="lacks the column id, text; it has: clip, words"):
+    with pytest.raises(UsageError, match="has no column id, text; it has: clip, words"):
         read_corpus("savee", tmp_path, ReaderOptions(transcripts=table))
     with pytest.raises(UsageError, match="no file"):
         read_corpus("savee", tmp_path, ReaderOptions(transcripts=tmp_path / "absent.csv"))
@@ -86,7 +86,7 @@ def test_savee_transcripts_that_cannot_be_meant(tmp_path: Path) -> None:
         ("emodb", "03a01Fa.wav", "wav/03a01Fa.wav"),
     ],
 )
-def test_a_second_copy_and_a_strange_file_are_listed(corpus: str, clip: str, copy: str, tmp_path: Path) -> None:
+def test_a_second_copy_and_an_unknown_file_are_listed(corpus: str, clip: str, copy: str, tmp_path: Path) -> None:
     lay_out(tmp_path, clip, copy, "noise.wav", "._" + Path(clip).name)
     manifest, _ = read_corpus(corpus, tmp_path)
     assert [u.audio for u in manifest.utterances] == [clip]
@@ -118,7 +118,7 @@ def test_ravdess_labels_agree_with_the_real_annotation(shared: Path, tmp_path: P
     assert found == {r["id"]: r["label"].lower() for r in rows}
 
 
-def test_ravdess_what_an_utterance_carries(tmp_path: Path) -> None:
+def test_ravdess_fields_of_an_utterance(tmp_path: Path) -> None:
     lay_out(tmp_path, "Actor_12/03-01-06-02-02-01-12.wav")
     u = read_corpus("ravdess", tmp_path)[0].utterances[0]
     assert (u.label, u.speaker, u.text) == ("fearful", "Actor_12", "Dogs are sitting by the door.")
@@ -144,7 +144,7 @@ def test_emodb_real_clips(shared: Path) -> None:
     assert all((root / str(u.audio)).is_file() for u in manifest.utterances)
     # half of the corpus: the protocol says so, in every class
     lines = differences(manifest, "emodb4")
-    assert lines[0] == "utterances all: found 167, expected 339"
+    assert lines[0] == "utterances in all: found 167, expected 339"
     assert len(lines) == 5
 
 
@@ -161,4 +161,4 @@ def test_emodb_knows_all_seven_emotions_and_the_protocol_four(letter: str, tmp_p
     assert (u.label, u.speaker, u.extra["sentence"], u.extra["version"]) == (letter, "16", "b10", "b")
     assert u.text == "Die wird auf dem Platz sein, wo wir sie immer hinlegen."
     expected = {"W": "anger", "F": "happiness", "N": "neutral", "T": "sadness"}.get(letter)
-    assert protocol.load("emodb4").class_of(u) == expected
+    assert protocol_files.load("emodb4").class_of(u) == expected

@@ -1,4 +1,4 @@
-"""A user's own manifest: every kind of file, and every mistake named at once with its row."""
+"""Your own corpus: every file type, and every mistake reported at once with its row."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_columns_become_fields_and_the_others_extra(suffix: str, root: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
-def test_a_manifest_of_the_usual_name_is_found_in_the_root(name: str, root: Path) -> None:
+def test_a_manifest_of_a_default_name_is_found_in_the_root(name: str, root: Path) -> None:
     text = as_csv(ROWS) if name.endswith("csv") else "".join(json.dumps(r) + "\n" for r in ROWS)
     (root / name).write_text(text)
     assert read_corpus("custom", root)[0].ids == ["u1", "u2"]
 
 
-def test_audio_may_lie_elsewhere_than_the_manifest(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_audio_and_manifest_may_be_in_different_folders(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("annotation") / "mine.csv"
     path.write_text(as_csv([{"id": "u1", "audio": "wav/a.wav"}, {"id": "u2", "audio": str(root / "wav/b.wav")}]))
     manifest, where = read_corpus("custom", root, own(path))
@@ -67,7 +67,7 @@ def test_audio_may_lie_elsewhere_than_the_manifest(root: Path, tmp_path_factory:
     assert [u.audio for u in manifest.utterances] == ["wav/a.wav", "wav/b.wav"]
 
 
-def test_a_manifest_as_emofuse_writes_it_comes_back(root: Path) -> None:
+def test_a_manifest_written_by_emofuse_is_read_back_unchanged(root: Path) -> None:
     written = Manifest(
         corpus="lab",
         reader="custom-1",
@@ -96,7 +96,7 @@ def test_every_mistake_is_named_at_once_with_its_row(root: Path) -> None:
     with pytest.raises(UsageError) as error:
         read_corpus("custom", None, own(root / "mine.csv"))
     assert [line.removeprefix("  - ") for line in str(error.value).split("\n")[1:]] == [
-        "row 3: id 'u1' is already that of row 2",
+        "row 3: id 'u1' is already used by row 2",
         "row 4: has no id",
         "row 5: u4: start is 'soon'",
         "row 6: u5: has neither audio nor text",
@@ -107,7 +107,7 @@ def test_every_mistake_is_named_at_once_with_its_row(root: Path) -> None:
     ]
 
 
-def test_rows_are_counted_as_the_file_has_them(root: Path) -> None:
+def test_row_numbers_are_those_of_the_file(root: Path) -> None:
     (root / "mine.csv").write_text('id,text\nu1,hello\n\n"",nobody\n')
     with pytest.raises(UsageError, match="row 4: has no id"):
         read_corpus("custom", None, own(root / "mine.csv"))
@@ -116,13 +116,13 @@ def test_rows_are_counted_as_the_file_has_them(root: Path) -> None:
         read_corpus("custom", None, own(root / "mine.jsonl"))
 
 
-def test_lines_that_are_no_json_objects(root: Path) -> None:
+def test_lines_that_are_not_json_objects(root: Path) -> None:
     (root / "mine.jsonl").write_text('{"id": "u1"\n[1]\n')
     with pytest.raises(UsageError, match=r"(?s)row 1 is not JSON.*row 2 holds list, expected an object"):
         read_corpus("custom", None, own(root / "mine.jsonl"))
 
 
-def test_a_missing_file_is_excluded_and_an_empty_text_kept_for_the_survey(root: Path) -> None:
+def test_a_missing_file_is_excluded_and_an_empty_text_is_kept_for_the_scan(root: Path) -> None:
     rows = [
         {"id": "u1", "audio": "wav/a.wav", "text": "hello"},
         {"id": "u2", "audio": "wav/z.wav", "text": "bye"},
@@ -138,14 +138,14 @@ def test_a_missing_file_is_excluded_and_an_empty_text_kept_for_the_survey(root: 
     ]
 
 
-def test_a_clip_alone_that_is_missing_leaves_the_corpus(root: Path) -> None:
+def test_a_missing_clip_without_text_leaves_the_corpus(root: Path) -> None:
     (root / "mine.csv").write_text(as_csv([{"id": "u1", "audio": "wav/a.wav"}, {"id": "u2", "audio": "wav/z.wav"}]))
     manifest, _ = read_corpus("custom", None, own(root / "mine.csv"))
     assert manifest.ids == ["u1"]
     assert manifest.excluded == (Excluded(id="u2", reason="no audio file wav/z.wav", modality="audio"),)
 
 
-def test_a_text_column_that_nobody_uses_is_no_text(root: Path) -> None:
+def test_an_empty_text_column_means_no_text(root: Path) -> None:
     (root / "mine.csv").write_text("id,audio,text\nu1,wav/a.wav,\n")
     assert not read_corpus("custom", None, own(root / "mine.csv"))[0].has("text")
 
@@ -154,10 +154,10 @@ def test_a_text_column_that_nobody_uses_is_no_text(root: Path) -> None:
     ("name", "text", "message"),
     [
         ("absent.csv", None, r"no manifest .*absent\.csv; pass --manifest FILE"),
-        ("mine.xlsx", "id", r"is of no known kind; valid: \.csv"),
-        ("mine.csv", "name,text\na,b\n", "lacks the column id; it has: name, text"),
-        ("mine.csv", "id,text\n", "names no utterance"),
-        ("mine.csv", "id,audio\nu1,wav/z.wav\n", "all are excluded, 1 of them, the first, u1: no audio file"),
+        ("mine.xlsx", "id", r"has an unknown file type; valid: \.csv"),
+        ("mine.csv", "name,text\na,b\n", "has no column id; it has: name, text"),
+        ("mine.csv", "id,text\n", "lists no utterance"),
+        ("mine.csv", "id,audio\nu1,wav/z.wav\n", "1 excluded, such as u1: no audio file"),
     ],
 )
 def test_manifests_that_cannot_be_read(name: str, text: str | None, message: str, root: Path) -> None:

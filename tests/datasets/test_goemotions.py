@@ -1,4 +1,4 @@
-"""GoEmotions: the real files, and what damage to them says."""
+"""GoEmotions: the real files, and the errors of damaged ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from emofuse.common.errors import UsageError
 from emofuse.datasets.goemotions import EMOTIONS
 from emofuse.datasets.registry import read_corpus
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol_files
 from emofuse.manifests.schema import Manifest
 
 
@@ -26,15 +26,15 @@ def write(root: Path, train: str = "so happy\t17\ta1\n") -> Path:
     return root
 
 
-def test_every_row_is_there_and_text_only(real: Manifest) -> None:
+def test_every_row_is_read_as_text_only(real: Manifest) -> None:
     assert real.counts("split") == {"dev": 5426, "test": 5427, "train": 43410}
     assert real.has("text")
     assert not real.has("audio")
     assert real.excluded == ()
 
 
-def test_the_protocol_takes_the_single_label_rows(real: Manifest) -> None:
-    task = protocol.load("goemotions")
+def test_the_protocol_uses_the_single_label_rows(real: Manifest) -> None:
+    task = protocol_files.load("goemotions")
     members = [u for u in real.utterances if task.class_of(u) is not None]
     splits = [u.split for u in members]
     assert [splits.count(s) for s in ("train", "dev", "test")] == [36308, 4548, 4590]
@@ -44,7 +44,7 @@ def test_the_protocol_takes_the_single_label_rows(real: Manifest) -> None:
 
 def test_the_built_in_names_are_those_of_the_release(shared: Path) -> None:
     assert (shared / "data/goemotions/emotions.txt").read_text().split() == EMOTIONS
-    assert list(protocol.load("goemotions").classes) == EMOTIONS
+    assert list(protocol_files.load("goemotions").classes) == EMOTIONS
 
 
 @pytest.mark.parametrize("inner", [".", "data"])
@@ -55,7 +55,7 @@ def test_rows_and_layouts(inner: str, tmp_path: Path) -> None:
     assert (second.text, second.label) == ("a \u2028 b", "annoyance")
 
 
-def test_names_beside_the_files_go_first(tmp_path: Path) -> None:
+def test_emotions_txt_overrides_the_built_in_names(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "emotions.txt").write_text("\n".join(e.upper() for e in EMOTIONS))
     assert read_corpus("goemotions", tmp_path)[0].utterances[0].label == "JOY"

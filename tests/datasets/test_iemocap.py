@@ -1,4 +1,4 @@
-"""IEMOCAP at full size from its real ids and labels, and each oddity of its annotation."""
+"""IEMOCAP at full size with its real ids and labels, and the special cases of its annotation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from emofuse.common.errors import UsageError
 from emofuse.datasets.registry import read_corpus
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol_files
 from emofuse.manifests.schema import Manifest, Utterance
 
 EVALUATION = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
@@ -52,7 +52,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_an_utterance_carries(small: Path) -> None:
+def test_fields_of_an_utterance(small: Path) -> None:
     manifest, root = read_corpus("iemocap", small)
     assert root == small
     assert manifest.corpus == "iemocap"
@@ -96,7 +96,7 @@ def test_what_an_utterance_carries(small: Path) -> None:
     )
 
 
-def test_what_is_left_out_is_listed_and_what_is_no_turn_is_not(small: Path) -> None:
+def test_unlabelled_turns_are_listed_and_other_lines_are_not(small: Path) -> None:
     manifest, _ = read_corpus("iemocap", small)
     assert {e.id: e.reason for e in manifest.excluded} == {
         "Ses02F_impro07_F001": "no label: the raters did not agree (xxx)",
@@ -104,7 +104,7 @@ def test_what_is_left_out_is_listed_and_what_is_no_turn_is_not(small: Path) -> N
     }
 
 
-def test_the_outer_folder_of_the_archive_may_stand(small: Path) -> None:
+def test_the_outer_folder_of_the_archive_is_optional(small: Path) -> None:
     plain, _ = read_corpus("iemocap", small)
     (small / "IEMOCAP_full_release").mkdir()
     (small / "Session2").rename(small / "IEMOCAP_full_release/Session2")
@@ -113,12 +113,12 @@ def test_the_outer_folder_of_the_archive_may_stand(small: Path) -> None:
     assert all((small / str(u.audio)).is_file() for u in nested.utterances)
 
 
-def test_a_clip_that_is_not_there_is_listed_and_its_text_stays(small: Path) -> None:
+def test_a_missing_clip_is_listed_and_its_text_is_kept(small: Path) -> None:
     (small / "Session2/sentences/wav/Ses02F_impro07/Ses02F_impro07_M000.wav").unlink()
     manifest, _ = read_corpus("iemocap", small)
-    gone = manifest.excluded[-1]
-    assert (gone.id, gone.modality) == ("Ses02F_impro07_M000", "audio")
-    assert gone.reason.startswith("no audio file Session2/sentences/wav/")
+    missing = manifest.excluded[-1]
+    assert (missing.id, missing.modality) == ("Ses02F_impro07_M000", "audio")
+    assert missing.reason.startswith("no audio file Session2/sentences/wav/")
     assert [(u.audio is None, u.text is None) for u in manifest.utterances] == [(False, False), (True, False)]
 
 
@@ -130,7 +130,7 @@ def test_without_transcripts_the_text_is_absent(small: Path) -> None:
     assert not manifest.has("text")
 
 
-def test_annotation_alone_is_a_text_only_corpus(small: Path) -> None:
+def test_annotation_without_audio_is_a_text_only_corpus(small: Path) -> None:
     (small / "Session2/sentences").rename(small / "elsewhere")
     manifest, _ = read_corpus("iemocap", small)
     assert len(manifest) == 2
@@ -140,7 +140,7 @@ def test_annotation_alone_is_a_text_only_corpus(small: Path) -> None:
 
 def test_evaluation_files_without_any_turn(small: Path) -> None:
     (small / "Session2/dialog/EmoEvaluation/Ses02F_impro07.txt").write_text("nothing here\n")
-    with pytest.raises(UsageError, match="gives no utterance of corpus iemocap; all are excluded, 4 of them"):
+    with pytest.raises(UsageError, match="has no usable utterance of corpus iemocap; 4 excluded, such as"):
         read_corpus("iemocap", small)
 
 
@@ -169,7 +169,7 @@ def full(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_iemocap4_counts_as_published(full: Manifest) -> None:
-    task = protocol.load("iemocap4")
+    task = protocol_files.load("iemocap4")
     members = [u for u in full.utterances if task.class_of(u) is not None]
     assert task.differences(members) == []
     assert len(members) == 5531
@@ -179,9 +179,9 @@ def test_iemocap4_counts_as_published(full: Manifest) -> None:
     assert [folds.count(str(s)) for s in range(1, 6)] == [1085, 1023, 1151, 1031, 1241]
 
 
-def test_ten_talkers_two_to_a_session(full: Manifest) -> None:
-    talkers = {(u.session, u.speaker) for u in full.utterances}
-    assert talkers == {(str(s), f"Ses0{s}{sex}") for s in range(1, 6) for sex in "FM"}
+def test_ten_speakers_two_in_each_session(full: Manifest) -> None:
+    speakers = {(u.session, u.speaker) for u in full.utterances}
+    assert speakers == {(str(s), f"Ses0{s}{sex}") for s in range(1, 6) for sex in "FM"}
     # the recording prefix names another person in about half of all turns
     assert any(str(u.speaker) != u.id[:6] for u in full.utterances)
 

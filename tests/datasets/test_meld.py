@@ -1,4 +1,4 @@
-"""MELD: the real annotation, and the layouts in which its clips lie about."""
+"""MELD: the real annotation, and the folder layouts of its clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emofuse.common.errors import UsageError
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.meld import SPLITS
 from emofuse.datasets.registry import read_corpus
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol_files
 from emofuse.manifests.schema import Manifest
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
@@ -55,7 +55,7 @@ def test_split_folders_at_either_depth(outer: str, nested_csv: bool, nested_clip
     assert sum((tmp_path / u.audio).is_file() for u in manifest.utterances if u.audio) == 5
 
 
-def test_what_an_utterance_carries(tmp_path: Path) -> None:
+def test_fields_of_an_utterance(tmp_path: Path) -> None:
     annotate(tmp_path, nested=True)
     film(tmp_path, nested=True)
     u = read_corpus("meld", tmp_path)[0].utterances[1]
@@ -71,7 +71,7 @@ def test_what_an_utterance_carries(tmp_path: Path) -> None:
     }
 
 
-def test_the_clip_that_the_release_lacks_is_excluded_with_its_reason_and_keeps_its_text(tmp_path: Path) -> None:
+def test_the_clip_missing_in_the_release_is_excluded_with_its_reason_and_keeps_its_text(tmp_path: Path) -> None:
     annotate(tmp_path, nested=False)
     film(tmp_path, nested=False)
     manifest, _ = read_corpus("meld", tmp_path)
@@ -90,7 +90,7 @@ def test_another_missing_clip_names_the_file(tmp_path: Path) -> None:
     assert manifest.excluded[0].reason == "no audio file train_splits/dia0_utt1.mp4"
 
 
-def test_wav_files_extracted_already_are_taken_where_there_is_no_mp4(tmp_path: Path) -> None:
+def test_extracted_wav_files_are_used_where_there_is_no_mp4(tmp_path: Path) -> None:
     annotate(tmp_path, nested=True)
     film(tmp_path, nested=True, kind=".wav")
     (tmp_path / "train/train_splits/dia0_utt0.mp4").touch()
@@ -100,7 +100,7 @@ def test_wav_files_extracted_already_are_taken_where_there_is_no_mp4(tmp_path: P
 
 
 @pytest.mark.parametrize("clips", [None, "plain", "recut"])
-def test_recut_clips_are_taken_when_asked_for_and_only_in_test(clips: str | None, tmp_path: Path) -> None:
+def test_recut_clips_are_used_on_request_and_only_in_test(clips: str | None, tmp_path: Path) -> None:
     annotate(tmp_path, nested=True)
     film(tmp_path, True, ".mp4", "final_videos_testdia0_utt1.mp4")
     manifest, _ = read_corpus("meld", tmp_path, ReaderOptions(meld_clips=clips))
@@ -131,7 +131,7 @@ def test_missing_tables_are_all_named(tmp_path: Path) -> None:
     annotate(tmp_path, nested=False)
     for split in ("dev", "test"):
         (tmp_path / f"{split}_sent_emo.csv").unlink()
-    with pytest.raises(UsageError, match=r"lacks dev_sent_emo.csv, test_sent_emo.csv of MELD"):
+    with pytest.raises(UsageError, match=r"has no dev_sent_emo.csv, test_sent_emo.csv of MELD"):
         read_corpus("meld", tmp_path)
 
 
@@ -158,23 +158,24 @@ def test_the_real_annotation_alone_is_a_text_only_corpus(text_only: Manifest) ->
 
 
 @pytest.mark.parametrize("name", ["meld7", "meld3"])
-def test_the_real_annotation_counts_as_the_protocols_say(name: str, text_only: Manifest) -> None:
-    task = protocol.load(name)
+def test_the_real_annotation_matches_the_expected_counts(name: str, text_only: Manifest) -> None:
+    task = protocol_files.load(name)
     assert all(task.class_of(u) for u in text_only.utterances)
     assert task.differences(list(text_only.utterances)) == []
 
 
 @pytest.mark.parametrize("name", ["meld7", "meld3"])
 def test_only_the_known_gaps_may_lack_audio(name: str, text_only: Manifest) -> None:
-    task = protocol.load(name)
+    task = protocol_files.load(name)
     gaps = {"train_dia125_utt3", "dev_dia110_utt7"}
     rows = list(text_only.utterances)
     assert task.differences(rows, set(text_only.ids) - gaps) == []
     lines = task.differences(rows, set(text_only.ids) - gaps - {"test_dia0_utt0"})
-    assert "utterances all: found 13707, expected 13708" in lines
+    assert "utterances in all: found 13707, expected 13708" in lines
     assert "split test: found 2609, expected 2610" in lines
 
 
+@pytest.mark.slow
 def test_full_release_laid_out_from_real_ids(shared: Path, tmp_path: Path) -> None:
     # in EmoBox's listing the folder of train lies one deeper than the other two
     for line in (shared / "data/meld/utterances.csv").read_text().splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""The synthetic corpus: its design is exact, and what it plants can be heard and read."""
+"""The synthetic corpus: its design is exact, and its hidden variables can be recovered from audio and text."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ from emofuse.datasets.synthetic import (
     SPEAKERS,
     UTTERANCES,
     VAGUE,
-    best_additive_score,
     best_scores,
     design,
     write_synthetic,
 )
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol_files
 from emofuse.manifests.schema import Manifest
 
-TURNED = {"good": "bad", "bad": "good"}
+INVERTED = {"good": "bad", "bad": "good"}
 Row = Mapping[str, str]
 
 
@@ -57,7 +56,7 @@ def joint() -> dict[tuple[str, str, bool, str], float]:
     table: dict[tuple[str, str, bool, str], float] = Counter()
     for (arousal, wording), ironic in itertools.product(CLASSES, (True, False)):
         p = 0.25 * (IRONIC if ironic else 1 - IRONIC)
-        clear = CLASSES[arousal, TURNED[wording] if ironic else wording]
+        clear = CLASSES[arousal, INVERTED[wording] if ironic else wording]
         table[arousal, wording, ironic, clear] += p * (1 - VAGUE)
         for label in CLASSES.values():
             table[arousal, wording, ironic, label] += p * VAGUE / 4
@@ -65,7 +64,7 @@ def joint() -> dict[tuple[str, str, bool, str], float]:
 
 
 def bayes(seen: Callable[[str, str, bool], object]) -> float:
-    """UA of the classifier that picks the likeliest label given what it sees; ties are broken evenly."""
+    """UA of the classifier that picks the most probable label given its inputs; ties are split evenly."""
     by_view: dict[object, Counter[str]] = {}
     for (arousal, wording, ironic, label), p in joint().items():
         by_view.setdefault(seen(arousal, wording, ironic), Counter())[label] += p
@@ -92,6 +91,12 @@ def test_best_scores_are_those_of_the_bayes_classifier(modality: str, seen: Call
     assert best_scores()[modality] == pytest.approx(bayes(seen), abs=1e-12)
 
 
+def best_additive_score() -> float:
+    """The best possible UA of a fusion that adds a score from the audio and one from the text, without interaction."""
+    clear = 1 - IRONIC / 2
+    return clear * (1 - VAGUE) + VAGUE / len(CLASSES)
+
+
 def test_best_additive_score_is_the_best_of_all_sums() -> None:
     """Polarity from a(irony) + b(wording) > 0, every sign pattern tried; arousal is given by the audio."""
     table = joint()
@@ -105,7 +110,7 @@ def test_best_additive_score_is_the_best_of_all_sums() -> None:
     assert best_additive_score() == pytest.approx(best, abs=1e-12)
 
 
-def test_fusion_is_worth_it_and_interaction_more() -> None:
+def test_fusion_improves_the_score_and_interaction_improves_it_further() -> None:
     best = best_scores()
     assert max(best["audio"], best["text"]) + 0.3 < best_additive_score() < best["both"] - 0.1 < 0.9
 
@@ -113,7 +118,7 @@ def test_fusion_is_worth_it_and_interaction_more() -> None:
 @pytest.mark.parametrize(
     ("rule", "share"),
     [
-        (lambda r: CLASSES[r["arousal"], r["wording"] if r["irony"] == "no" else TURNED[r["wording"]]], "both"),
+        (lambda r: CLASSES[r["arousal"], r["wording"] if r["irony"] == "no" else INVERTED[r["wording"]]], "both"),
         (lambda r: CLASSES["high", r["wording"]], "text"),
         (lambda r: CLASSES["low", r["wording"]], "text"),
     ],
@@ -139,9 +144,9 @@ def test_hidden_variables_are_balanced_and_independent() -> None:
     assert sum(r["irony"] == "yes" for r in vague) == len(vague) * IRONIC
 
 
-def test_words_say_the_wording_and_nothing_else() -> None:
-    said = {(r["text"].split()[k], r["wording"]) for r in design() for k in range(len(r["text"].split()))}
-    polar = [w for w, n in Counter(word for word, _ in said).items() if n == 1]
+def test_words_reveal_the_wording_and_nothing_else() -> None:
+    pairs = {(r["text"].split()[k], r["wording"]) for r in design() for k in range(len(r["text"].split()))}
+    polar = [w for w, n in Counter(word for word, _ in pairs).items() if n == 1]
     assert all(any(word in polar for word in r["text"].split()) for r in design())
 
 
@@ -156,12 +161,12 @@ def test_synthetic4_counts_and_sessions_hold_two_speakers() -> None:
 
 
 @pytest.mark.parametrize("utterances", [1, 8, 50, 96])
-def test_any_number_of_utterances_can_be_asked_for(utterances: int) -> None:
+def test_any_number_of_utterances(utterances: int) -> None:
     rows = design(utterances=utterances)
     assert len({r["id"] for r in rows}) == utterances
 
 
-def test_nothing_cannot_be_made(tmp_path: Path) -> None:
+def test_zero_utterances_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="of 0 utterances cannot be made"):
         write_synthetic(tmp_path, utterances=0)
 
@@ -169,12 +174,12 @@ def test_nothing_cannot_be_made(tmp_path: Path) -> None:
 # the corpus on disk
 
 
-def test_it_is_read_back_as_it_was_designed(corpus: tuple[Manifest, Path]) -> None:
+def test_it_is_read_back_as_designed(corpus: tuple[Manifest, Path]) -> None:
     manifest, root = corpus
     assert [(u.id, u.text, u.label, u.speaker, u.session, str(u.turn)) for u in manifest.utterances] == [
         (r["id"], r["text"], r["label"], r["speaker"], r["session"], r["turn"]) for r in design()
     ]
-    assert protocol.load("synthetic4").differences(list(manifest.utterances)) == []
+    assert protocol_files.load("synthetic4").differences(list(manifest.utterances)) == []
     assert manifest.excluded == ()
     assert all((root / str(u.audio)).is_file() for u in manifest.utterances)
 
@@ -197,17 +202,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(tmp_path
     assert not any((tmp_path / "a" / n).read_bytes() == (tmp_path / "c" / n).read_bytes() for n in names)
 
 
-def test_a_clip_does_not_depend_on_those_made_beside_it(corpus: tuple[Manifest, Path]) -> None:
-    some = [
+def test_a_clip_does_not_depend_on_the_others_of_its_batch(corpus: tuple[Manifest, Path]) -> None:
+    deliveries = [
         voice.Delivery(pitch=120.0, tract=1.0, high=bool(n % 2), ironic=n > 2, noise_db=-55.0, seed=(n,))
         for n in range(5)
     ]
-    together = voice.speak(some)
-    for delivery, clip in zip(some, together, strict=True):
+    together = voice.speak(deliveries)
+    for delivery, clip in zip(deliveries, together, strict=True):
         assert np.array_equal(voice.speak([delivery])[0], clip)
 
 
-def test_a_resonator_cascade_has_its_formants_where_they_belong() -> None:
+def test_spectral_peaks_of_the_resonator_cascade_are_its_formants() -> None:
     """An impulse through fixed formants: the spectrum's peaks are the formants."""
     steps = 40
     impulse = np.zeros(steps * voice.STEP)
@@ -232,7 +237,7 @@ def statistics(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def heard(corpus: tuple[Manifest, Path]) -> np.ndarray:
+def audio_statistics(corpus: tuple[Manifest, Path]) -> np.ndarray:
     manifest, root = corpus
     return np.stack([statistics(samples(root / str(u.audio))) for u in manifest.utterances])
 
@@ -251,22 +256,22 @@ def held_out_ua(x: np.ndarray, y: np.ndarray, session: np.ndarray) -> float:
     ("hidden", "least", "most"),
     [("arousal", 0.95, 1.0), ("irony", 0.9, 1.0), ("wording", 0.4, 0.6), ("vague", 0.35, 0.65)],
 )
-def test_the_audio_tells_arousal_and_irony_and_nothing_else(
-    hidden: str, least: float, most: float, corpus: tuple[Manifest, Path], heard: np.ndarray
+def test_audio_reveals_arousal_and_irony_and_nothing_else(
+    hidden: str, least: float, most: float, corpus: tuple[Manifest, Path], audio_statistics: np.ndarray
 ) -> None:
     manifest, _ = corpus
     y = np.array([str(u.extra[hidden]) for u in manifest.utterances])
     session = np.array([str(u.session) for u in manifest.utterances])
-    assert least <= held_out_ua(heard, y, session) <= most
+    assert least <= held_out_ua(audio_statistics, y, session) <= most
 
 
-def test_one_modality_stays_within_its_best_score(corpus: tuple[Manifest, Path], heard: np.ndarray) -> None:
+def test_one_modality_stays_within_its_best_score(corpus: tuple[Manifest, Path], audio_statistics: np.ndarray) -> None:
     manifest, _ = corpus
     label = np.array([str(u.label) for u in manifest.utterances])
     session = np.array([str(u.session) for u in manifest.utterances])
     vocabulary = sorted({w for u in manifest.utterances for w in str(u.text).split()})
     words = np.array([[str(u.text).split().count(w) for w in vocabulary] for u in manifest.utterances], dtype=float)
     margin = 3 * np.sqrt(0.25 / len(manifest))
-    for modality, x in (("audio", heard), ("text", words)):
+    for modality, x in (("audio", audio_statistics), ("text", words)):
         assert held_out_ua(x, label, session) < best_scores()[modality] + margin
-    assert held_out_ua(np.hstack([heard, words]), label, session) < best_additive_score() + margin
+    assert held_out_ua(np.hstack([audio_statistics, words]), label, session) < best_additive_score() + margin

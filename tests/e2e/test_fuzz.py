@@ -1,4 +1,4 @@
-"""Mutated stores, manifests and checkpoints: each is read, or refused in our own words; never a crash or a hang."""
+"""Mutated stores, manifests and checkpoints: each is read, or refused with a clear message; never a crash or a hang."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from fuzz_inputs import bytes_mutated, checkpoint_mutated, manifest_mutated, metadata_mutated, store_rebuilt
 from hdf5_checksums import spans
 from store_samples import arrays, manifest
-from store_seen import seen
+from store_seen import read_everything
 from train_samples import shrunk
 
 from emofuse.common.errors import EmofuseError
@@ -24,7 +24,7 @@ from emofuse.manifests.jsonl import read_manifest, write_manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.edit.rewrite import copy
-from emofuse.train.fitting import checkpoint
+from emofuse.train.fitting import model_file
 from emofuse.train.models.base import Inputs
 from emofuse.train.models.registry import MODELS
 
@@ -48,10 +48,10 @@ def trials(folder: Path) -> dict[str, tuple[float, Trial]]:
     made = []
     for name in ("concat", "mmrbn"):
         inputs = Inputs(audio=6, text=5, classes=4)
-        recipe = checkpoint.ModelRecipe(
+        recipe = model_file.ModelRecipe(
             model=name, settings=shrunk(MODELS[name].preset("")), inputs=inputs, classes=tuple("abcd")
         )
-        checkpoint.save(weights, recipe, recipe.build().state_dict(), {"audio": (torch.zeros(6), torch.ones(6))})
+        model_file.save(weights, recipe, recipe.build().state_dict(), {"audio": (torch.zeros(6), torch.ones(6))})
         made.append(weights.read_bytes())
     stores = [(p.read_bytes(), spans(p.read_bytes())) for p in (small, int8)]
     text, input_ = lines.read_text(), folder / "input"
@@ -59,7 +59,7 @@ def trials(folder: Path) -> dict[str, tuple[float, Trial]]:
     def rebuilt(rng: random.Random) -> None:
         input_.write_bytes(rng.choice(stores)[0])
         store_rebuilt(input_, rng)
-        seen(input_)
+        read_everything(input_)
 
     def reading(read: Callable[[Path], object], make: Callable[[random.Random], bytes]) -> Trial:
         def trial(rng: random.Random) -> None:
@@ -72,18 +72,18 @@ def trials(folder: Path) -> dict[str, tuple[float, Trial]]:
         read_manifest(path).digest()
 
     return {
-        "store, bytes": (3, reading(seen, lambda rng: bytes_mutated(rng.choice(stores)[0], rng))),
-        "store, metadata": (8, reading(seen, lambda rng: metadata_mutated(*rng.choice(stores), rng))),
+        "store, bytes": (3, reading(read_everything, lambda rng: bytes_mutated(rng.choice(stores)[0], rng))),
+        "store, metadata": (8, reading(read_everything, lambda rng: metadata_mutated(*rng.choice(stores), rng))),
         "store, rebuilt": (3, rebuilt),
         "manifest, bytes": (1, reading(digested, lambda rng: bytes_mutated(text.encode(), rng))),
         "manifest, rows": (2, reading(digested, lambda rng: manifest_mutated(text, rng))),
-        "checkpoint, bytes": (1, reading(checkpoint.load, lambda rng: bytes_mutated(rng.choice(made), rng))),
-        "checkpoint, header": (2, reading(checkpoint.load, lambda rng: checkpoint_mutated(rng.choice(made), rng))),
+        "checkpoint, bytes": (1, reading(model_file.load, lambda rng: bytes_mutated(rng.choice(made), rng))),
+        "checkpoint, header": (2, reading(model_file.load, lambda rng: checkpoint_mutated(rng.choice(made), rng))),
     }
 
 
 def child(kinds: dict[str, tuple[float, Trial]], first: int, last: int, pipe: int) -> None:
-    """Try the inputs of these numbers, and say before each what it is and after it how it ended."""
+    """Try the inputs of these numbers, and report each before it is read, and how it ended."""
     pages = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (pages + MEMORY, pages + MEMORY))
     names, weights = list(kinds), [share for share, _ in kinds.values()]
@@ -94,13 +94,13 @@ def child(kinds: dict[str, tuple[float, Trial]], first: int, last: int, pipe: in
         signal.alarm(SECONDS)
         try:
             kinds[kind][1](rng)
-            told = "read"
+            outcome = "read"
         except EmofuseError:
-            told = "refused"
+            outcome = "refused"
         except BaseException as error:
-            told = f"BAD {type(error).__name__}: {error} {traceback.extract_tb(error.__traceback__)[-3:]}"
+            outcome = f"BAD {type(error).__name__}: {error} {traceback.extract_tb(error.__traceback__)[-3:]}"
         signal.alarm(0)
-        os.write(pipe, (told.replace("\n", " ")[:900] + "\n").encode(errors="replace"))
+        os.write(pipe, (outcome.replace("\n", " ")[:900] + "\n").encode(errors="replace"))
 
 
 def fuzz(folder: Path, count: int, start: int = 0) -> tuple[Counter[str], list[str]]:
@@ -124,12 +124,12 @@ def fuzz(folder: Path, count: int, start: int = 0) -> tuple[Counter[str], list[s
         for line in lines:
             if not line:
                 continue
-            words = line.split("\t")
-            number = int(words[0]) + 1
-            told = words[2] or f"BAD ended by {status}"
-            ended[f"{words[1]}: {told.split()[0]}"] += 1
-            if told.startswith("BAD"):
-                bad.append(line + ("" if words[2] else told))
+            cells = line.split("\t")
+            number = int(cells[0]) + 1
+            outcome = cells[2] or f"BAD ended by {status}"
+            ended[f"{cells[1]}: {outcome.split()[0]}"] += 1
+            if outcome.startswith("BAD"):
+                bad.append(line + ("" if cells[2] else outcome))
     return ended, bad
 
 

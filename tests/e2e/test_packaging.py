@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -11,12 +12,12 @@ import pytest
 from paths import ROOT
 
 COMMANDS = [f"emofuse.{name}" for name in ("extract.commands.extract", "train.commands.fit", "common.umbrella")]
-ROOMS = ("common", "manifests", "datasets", "store", "extract", "train")
+PACKAGES = ("common", "manifests", "datasets", "store", "extract", "train")
 
 
 def test_every_folder_with_modules_is_listed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {p.parent.relative_to(ROOT) for room in ROOMS for p in (ROOT / room).rglob("*.py")}
+    folders = {p.parent.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
     assert sorted(listed) == sorted(f"emofuse.{folder.as_posix().replace('/', '.')}" for folder in folders)
 
 
@@ -48,3 +49,9 @@ def test_every_command_explains_itself(module: str) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Usage:" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["emofuse.extract", "emofuse.train", "emofuse.store", "emofuse.store.exchange"])
+def test_every_public_name_is_there(module: str) -> None:
+    package = importlib.import_module(module)
+    assert all(getattr(package, name) is not None for name in package.__all__)

@@ -1,4 +1,4 @@
-"""Folds, what they may not share, and encoders that have seen the test side."""
+"""Folds, leaks between their sides, and encoders that have seen the test side."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests import protocol as protocols
-from emofuse.manifests.folds import Fold, build, leaks
+from emofuse.manifests import protocol_files as protocols
+from emofuse.manifests.folds import Fold, build_folds, fold_leaks
 from emofuse.manifests.schema import Utterance
-from emofuse.train.resolve.leakage import encoder_leaks
+from emofuse.train.resolve.leakage import find_leaks
 
 PROTOCOL = samples.protocol()
 UTTERANCES = samples.utterances()
@@ -22,8 +22,8 @@ def sessions(side: tuple[Utterance, ...]) -> set[str | None]:
     return {u.session for u in side}
 
 
-def test_each_session_is_tested_once_and_the_next_one_selects() -> None:
-    folds = build(PROTOCOL, UTTERANCES, "validation")
+def test_each_session_is_tested_once_and_the_next_one_validates() -> None:
+    folds = build_folds(PROTOCOL, UTTERANCES, "validation")
     assert [(f.number, f.name, f.validated) for f in folds] == [
         (1, "1", "2"),
         (2, "2", "3"),
@@ -34,8 +34,8 @@ def test_each_session_is_tested_once_and_the_next_one_selects() -> None:
     assert sorted(u.id for f in folds for u in f.test) == sorted(u.id for u in UTTERANCES)
 
 
-def test_last_gives_validation_back_to_training() -> None:
-    for fold in build(PROTOCOL, UTTERANCES, "last"):
+def test_select_last_adds_validation_to_training() -> None:
+    for fold in build_folds(PROTOCOL, UTTERANCES, "last"):
         assert fold.validation == ()
         assert fold.validated is None
         assert sessions(fold.train) == {"1", "2", "3", "4"} - sessions(fold.test)
@@ -43,22 +43,22 @@ def test_last_gives_validation_back_to_training() -> None:
 
 @pytest.mark.parametrize("select", ["validation", "last"])
 @pytest.mark.parametrize("by", ["session", "speaker", "dialogue"])
-def test_the_sides_of_every_fold_are_all_utterances_once(select: Any, by: str) -> None:
+def test_the_sides_of_every_fold_have_each_utterance_once(select: Any, by: str) -> None:
     protocol = samples.protocol(folds={"by": by})
-    for fold in build(protocol, UTTERANCES, select):
-        found = [u.id for side in fold.sides.values() for u in side]
-        assert sorted(found) == sorted(u.id for u in UTTERANCES)
+    for fold in build_folds(protocol, UTTERANCES, select):
+        ids = [u.id for side in fold.sides.values() for u in side]
+        assert sorted(ids) == sorted(u.id for u in UTTERANCES)
 
 
 def test_groups_are_in_natural_order() -> None:
     many = samples.utterances(4, 11)
-    names = [f.name for f in build(PROTOCOL, many, "validation")]
+    names = [f.name for f in build_folds(PROTOCOL, many, "validation")]
     assert names == [str(i) for i in range(1, 12)]
 
 
 def test_declared_groups_are_held_out_together_and_in_their_order() -> None:
     protocol = samples.protocol(folds={"by": "session", "groups": [["4", "1"], ["2"], ["3"]]})
-    folds = build(protocol, UTTERANCES, "validation")
+    folds = build_folds(protocol, UTTERANCES, "validation")
     assert [f.name for f in folds] == ["4+1", "2", "3"]
     assert sessions(folds[0].test) == {"1", "4"}
 
@@ -66,7 +66,7 @@ def test_declared_groups_are_held_out_together_and_in_their_order() -> None:
 @pytest.mark.parametrize(("count", "select"), [(2, "validation"), (1, "last")])
 def test_too_few_groups_are_refused(count: int, select: Any) -> None:
     with pytest.raises(UsageError, match=f"there are {count}; with.* validation at least {count + 1} are needed"):
-        build(PROTOCOL, samples.utterances(8, count), select)
+        build_folds(PROTOCOL, samples.utterances(8, count), select)
 
 
 def official(*splits: str) -> tuple[Utterance, ...]:
@@ -77,7 +77,7 @@ SPLIT = samples.protocol(folds={"by": "split"})
 
 
 def test_an_official_split_is_one_fold() -> None:
-    (fold,) = build(SPLIT, official("train", "dev", "test"), "validation")
+    (fold,) = build_folds(SPLIT, official("train", "dev", "test"), "validation")
     assert {side: {u.split for u in members} for side, members in fold.sides.items()} == {
         "train": {"train"},
         "validation": {"dev"},
@@ -85,48 +85,48 @@ def test_an_official_split_is_one_fold() -> None:
     }
 
 
-def test_last_leaves_an_official_dev_split_unused() -> None:
-    (fold,) = build(SPLIT, official("train", "dev", "test"), "last")
+def test_select_last_leaves_an_official_dev_split_unused() -> None:
+    (fold,) = build_folds(SPLIT, official("train", "dev", "test"), "last")
     assert {u.split for u in fold.train} == {"train"}
     assert fold.validation == ()
 
 
-def test_an_official_split_that_is_empty_is_named_with_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"no dev utterances that can be used; there are: test 32, train 32"):
-        build(SPLIT, official("train", "test"), "validation")
+def test_an_empty_official_split_is_named_with_the_counts_of_the_others() -> None:
+    with pytest.raises(UsageError, match=r"no usable dev utterances; it has: test 32, train 32"):
+        build_folds(SPLIT, official("train", "test"), "validation")
 
 
 @pytest.mark.parametrize("key", ["speaker", "dialogue"])
 def test_a_speaker_or_dialogue_in_two_sessions_is_refused(key: str) -> None:
     leaking = (replace(UTTERANCES[0], **{key: getattr(UTTERANCES[-1], key)}), *UTTERANCES[1:])
     with pytest.raises(UsageError, match=rf"share 1 {key}\(s\): {getattr(UTTERANCES[-1], key)}"):
-        build(PROTOCOL, leaking, "validation")
+        build_folds(PROTOCOL, leaking, "validation")
 
 
 @pytest.mark.parametrize("key", ["speaker", "dialogue"])
-def test_what_cannot_be_checked_is_refused(key: str) -> None:
-    silent = (replace(UTTERANCES[0], **{key: None}), *UTTERANCES[1:])
-    with pytest.raises(UsageError, match=f"without {key}, so it cannot be checked"):
-        build(PROTOCOL, silent, "validation")
+def test_missing_values_that_prevent_a_leak_check_are_refused(key: str) -> None:
+    unchecked = (replace(UTTERANCES[0], **{key: None}), *UTTERANCES[1:])
+    with pytest.raises(UsageError, match=f"without {key}, so leaks cannot be checked"):
+        build_folds(PROTOCOL, unchecked, "validation")
 
 
-def test_the_protocol_decides_what_is_kept_apart() -> None:
+def test_the_protocol_decides_what_must_be_disjoint() -> None:
     leaking = (replace(UTTERANCES[0], speaker=UTTERANCES[-1].speaker), *UTTERANCES[1:])
     loose = samples.protocol(folds={"by": "session", "disjoint": ["session"]})
-    assert len(build(loose, leaking, "validation")) == 4
+    assert len(build_folds(loose, leaking, "validation")) == 4
 
 
 def test_the_same_utterance_on_two_sides_is_a_leak_in_any_protocol() -> None:
     one, two, three = UTTERANCES[:3]
     fold = Fold(number=1, name="x", validated="y", train=(one, two), validation=(three,), test=(two,))
-    assert leaks(fold, ()) == [f"fold 1: train and test share 1 utterance(s): {two.id}"]
+    assert fold_leaks(fold, ()) == [f"fold 1: train and test share 1 utterance(s): {two.id}"]
 
 
-FOLDS = build(PROTOCOL, UTTERANCES, "validation")
+FOLDS = build_folds(PROTOCOL, UTTERANCES, "validation")
 
 
 def refused(fitted_on: Any) -> list[int]:
-    return [int(line.split()[1]) for line in encoder_leaks("bert", {"fitted_on": fitted_on}, "tiny", FOLDS)[0]]
+    return [int(line.split()[1]) for line in find_leaks("bert", {"fitted_on": fitted_on}, "tiny", FOLDS)[0]]
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def refused(fitted_on: Any) -> list[int]:
         "sessions",
         "speakers",
         "ids",
-        "labels unsaid",
+        "labels not declared",
         "whole corpus",
         "a digest",
         "another corpus",
         "no labels",
-        "in other letters, as a number",
-        "labels in other words",
+        "in upper case, as a number",
+        "labels as text",
         "unknown, without labels",
         "nothing",
         "none",
@@ -183,53 +183,53 @@ def test_an_encoder_fitted_on_test_labels_is_refused_for_those_folds(fitted_on: 
     ],
     ids=str,
 )
-def test_what_nobody_can_vouch_for_is_refused_in_one_line(fitted_on: Any) -> None:
+def test_undeclared_training_data_is_refused_in_one_line(fitted_on: Any) -> None:
     with pytest.raises(UsageError) as caught:
-        encoder_leaks("bert", {"fitted_on": fitted_on}, "tiny", FOLDS, "extract --encoder bert")
+        find_leaks("bert", {"fitted_on": fitted_on}, "tiny", FOLDS, "extract --encoder bert")
     assert str(caught.value) == (
-        "nobody has said what the weights of feature 'bert' were fitted on; say it with "
+        "it is unspecified what the encoder of feature 'bert' was fitted on; specify it with "
         "`extract --encoder bert --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
     )
 
 
-def test_most_of_the_ids_of_a_test_side_are_the_same_data_under_whatever_name() -> None:
+def test_most_ids_of_a_test_side_count_as_the_same_corpus_under_any_name() -> None:
     ids = [u.id for u in UTTERANCES if u.session in ("1", "2")]
     entry = {"fitted_on": {"corpus": "other", "ids": ids[:-1], "labels": True}}
-    bad, _ = encoder_leaks("bert", entry, "tiny", FOLDS)
+    bad, _ = find_leaks("bert", entry, "tiny", FOLDS)
     assert [line[:6] for line in bad] == ["fold 1", "fold 2"]
     assert "16 of 16 test utterances, as corpus other, with their labels: s1_u000" in bad[0]
     few = {"fitted_on": {"corpus": "other", "ids": ids[:7], "labels": True}}
-    assert encoder_leaks("bert", few, "tiny", FOLDS) == ([], [])
+    assert find_leaks("bert", few, "tiny", FOLDS) == ([], [])
 
 
-def test_splits_that_no_side_takes_are_refused_with_their_counts() -> None:
+def test_unknown_splits_are_refused_with_their_counts() -> None:
     with pytest.raises(UsageError) as caught:
-        build(SPLIT, official("train", "dev", "test", "valid"), "validation")
+        build_folds(SPLIT, official("train", "dev", "test", "valid"), "validation")
     message = str(caught.value)
     assert "16 of 64 utterances are in none of them: valid 16; valid: train, dev, test" in message
     assert "Correct the corpus's split and extract again" in message
 
 
-def test_groups_that_no_fold_takes_are_refused_with_their_counts() -> None:
+def test_groups_of_no_fold_are_refused_with_their_counts() -> None:
     protocol = samples.protocol(folds={"by": "session", "groups": [["1"], ["2"]]})
     with pytest.raises(UsageError, match=r"32 of 64 utterances are in none of them: 3 16, 4 16; valid: 1, 2\."):
-        build(protocol, UTTERANCES, "last")
+        build_folds(protocol, UTTERANCES, "last")
     nameless = (*UTTERANCES[1:], replace(UTTERANCES[0], session=None))
     with pytest.raises(UsageError, match=r"by session, and 1 of 64 .*: \(none\) 1; valid: any session"):
-        build(PROTOCOL, nameless, "validation")
+        build_folds(PROTOCOL, nameless, "validation")
 
 
-def test_a_listed_session_says_nothing_about_an_utterance_without_one() -> None:
+def test_a_listed_session_does_not_clear_an_utterance_without_session() -> None:
     unknown = [replace(f, test=tuple(replace(u, session=None) for u in f.test)) for f in FOLDS]
     entry = {"fitted_on": {"corpus": "tiny", "sessions": ["9"], "labels": True}}
-    assert len(encoder_leaks("bert", entry, "tiny", unknown)[0]) == 4
+    assert len(find_leaks("bert", entry, "tiny", unknown)[0]) == 4
 
 
-def test_pretraining_without_labels_is_allowed_and_said() -> None:
+def test_pretraining_without_labels_is_allowed_and_reported() -> None:
     entry = {"fitted_on": {"corpus": "tiny", "sessions": ["2"], "labels": False}}
-    bad, said = encoder_leaks("hubert", entry, "tiny", FOLDS)
+    bad, remarks = find_leaks("hubert", entry, "tiny", FOLDS)
     assert bad == []
-    assert said == [
+    assert remarks == [
         "fold 2 (2): the encoder of 'hubert' was fitted on 16 of 16 test utterances, without labels; this is allowed"
     ]
 
@@ -238,7 +238,7 @@ JOINT = [n for n in protocols.names() if protocols.load(n).joint]
 
 
 @pytest.mark.parametrize("name", [n for n in protocols.names() if n not in JOINT and not protocols.load(n).fold_parts])
-def test_every_protocol_of_the_package_can_be_folded(name: str) -> None:
+def test_every_included_protocol_forms_folds(name: str) -> None:
     protocol = protocols.load(name)
     groups = ["+".join(g) for g in protocol.fold_groups] or list(protocol.expected.folds if protocol.expected else ())
     groups = ["train", "dev", "test"] if protocol.fold_by == "split" else groups or ["1", "2", "3"]
@@ -247,13 +247,13 @@ def test_every_protocol_of_the_package_can_be_folded(name: str) -> None:
         names = {"session": group, "speaker": group, "dialogue": group, "split": group}
         names |= {protocol.fold_by: group.split("+")[0]}
         made.append(Utterance(id=f"u{i}", text="x", label=next(iter(protocol.labels)), **names))
-    folds = build(protocol, made, "validation")
+    folds = build_folds(protocol, made, "validation")
     assert [f.name for f in folds] == (["test"] if protocol.fold_by == "split" else [f.name for f in folds])
     assert all(f.train and f.validation and f.test for f in folds)
 
 
 @pytest.mark.parametrize("name", JOINT)
-def test_every_joint_protocol_of_the_package_can_be_folded(name: str) -> None:
+def test_every_included_joint_protocol_forms_folds(name: str) -> None:
     protocol = protocols.load(name)
     assert protocol.joint is not None
     names = [v for group in protocol.fold_groups for v in group]
@@ -265,6 +265,6 @@ def test_every_joint_protocol_of_the_package_can_be_folded(name: str) -> None:
     if protocol.test_corpus:
         label, split = first[protocol.test_corpus], protocol.joint.test_split
         made.append(Utterance(id=f"{protocol.test_corpus}:u", text="x", label=label, split=split))
-    folds = build(protocol, made, "validation")
+    folds = build_folds(protocol, made, "validation")
     assert [f.name for f in folds] == ([protocol.test_corpus] if protocol.test_corpus else [f.name for f in folds])
     assert all(f.train and f.validation and f.test for f in folds)

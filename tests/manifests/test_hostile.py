@@ -1,4 +1,4 @@
-"""Manifests that somebody made to harm: their paths stay inside the corpus folder, and odd rows are named."""
+"""Malicious manifests: their paths stay inside the corpus folder, and odd rows are reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_paths_stay_inside_the_corpus_folder(where: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("where", ["a/b c/ü.wav", "a..b/..c.wav", "a:b/c.wav"[2:], "Ses01/x (1).wav"])
-def test_paths_that_are_fine(where: str) -> None:
+def test_valid_paths(where: str) -> None:
     assert len(Manifest(corpus="x", reader="x-1", utterances=(Utterance(id="a", audio=where),))) == 1
 
 
@@ -52,8 +52,8 @@ ROWS = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_hostile_rows(name: str, tmp_path: Path) -> None:
-    path, (row, complaint) = tmp_path / "m.jsonl", ROWS[name]
+    path, (row, message) = tmp_path / "m.jsonl", ROWS[name]
     header = {"emofuse-manifest": 1, "corpus": "x", "reader": "x-1", "utterances": 1, "excluded": 0}
     path.write_text(json.dumps(header) + "\n" + row + "\n")
-    with pytest.raises(UsageError, match=complaint):
+    with pytest.raises(UsageError, match=message):
         read_manifest(path)

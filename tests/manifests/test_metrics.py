@@ -1,4 +1,4 @@
-"""Scores against hand-computed values, and the bootstrap against what it must do."""
+"""Scores against hand-computed values, and properties of the bootstrap."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from emofuse.manifests.metrics import confusion, intervals, mean_and_deviation, recalls, scores, scores_of
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
-FOUND = np.array([0, 0, 0, 1, 1, 2, 2])
+PREDICTED = np.array([0, 0, 0, 1, 1, 2, 2])
 
 
 def test_scores_by_hand() -> None:
     # Recalls 3/4, 1/2, 1; precisions 1, 1/2, 1/2; F1 6/7, 1/2, 2/3.
-    assert scores(LABELS, FOUND) == pytest.approx(
+    assert scores(LABELS, PREDICTED) == pytest.approx(
         {
             "wa": 5 / 7,
             "ua": (3 / 4 + 1 / 2 + 1) / 3,
@@ -26,7 +26,7 @@ def test_scores_by_hand() -> None:
     )
 
 
-def test_guessing_the_majority_gives_a_high_wa_and_a_chance_ua() -> None:
+def test_the_majority_class_gives_a_high_wa_and_a_chance_ua() -> None:
     labels = np.array([0] * 9 + [1])
     found = scores(labels, np.zeros(10, np.int64))
     assert (found["wa"], found["ua"]) == (0.9, 0.5)
@@ -37,7 +37,7 @@ def test_a_class_without_test_utterances_does_not_count_in_ua() -> None:
 
 
 def test_confusion_has_labels_in_rows() -> None:
-    matrix = confusion(LABELS, FOUND, 4)
+    matrix = confusion(LABELS, PREDICTED, 4)
     assert matrix.tolist() == [[3, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert recalls(matrix) == [0.75, 0.5, 1.0, None]
 
@@ -50,7 +50,7 @@ def test_scores_from_a_confusion_matrix_are_scikit_learns(pairs: list[tuple[int,
     assert {k: v[0] for k, v in many.items()} == pytest.approx(scores(labels, found))
 
 
-def test_an_interval_holds_the_score_and_shrinks_with_more_data() -> None:
+def test_an_interval_contains_the_score_and_shrinks_with_more_data() -> None:
     rng = np.random.default_rng(0)
 
     def width(n: int) -> float:
@@ -71,7 +71,7 @@ def test_the_interval_of_a_proportion_is_the_known_one() -> None:
     assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
 
 
-def test_drawing_whole_dialogues_widens_the_interval_where_they_hang_together() -> None:
+def test_drawing_whole_dialogues_widens_the_interval_where_utterances_correlate() -> None:
     labels = np.zeros(200, np.int64)
     found = np.repeat(np.arange(20) % 2, 10).astype(np.int64)
 
@@ -84,7 +84,7 @@ def test_drawing_whole_dialogues_widens_the_interval_where_they_hang_together() 
 
 def test_intervals_are_repeatable() -> None:
     units = [str(i) for i in range(7)]
-    assert intervals(LABELS, FOUND, 3, units) == intervals(LABELS, FOUND, 3, units)
+    assert intervals(LABELS, PREDICTED, 3, units) == intervals(LABELS, PREDICTED, 3, units)
 
 
 def test_mean_and_sample_deviation() -> None:

@@ -1,4 +1,4 @@
-"""Every protocol that ships, and what a wrong one says."""
+"""The included protocols, and the errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.datasets.registry import CORPORA
-from emofuse.manifests import protocol
+from emofuse.manifests import protocol, protocol_files
 from emofuse.manifests.schema import Utterance
 
-NAMES = protocol.names()
+NAMES = protocol_files.names()
 MINIMAL: dict[str, Any] = {
     "corpus": "lab",
     "source": "a test",
@@ -35,7 +35,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {k: v for k, v in (copy.deepcopy(MINIMAL) | changes).items() if v is not None}
 
 
-def test_the_protocols_of_the_design_are_there() -> None:
+def test_the_planned_protocols_exist() -> None:
     wanted = [
         "iemocap4",
         "iemocap6",
@@ -57,8 +57,8 @@ def test_the_protocols_of_the_design_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_protocol_adds_up(name: str) -> None:
-    task = protocol.load(name)
+def test_counts_of_an_included_protocol_add_up(name: str) -> None:
+    task = protocol_files.load(name)
     assert task.name == name
     assert all(c in CORPORA for c in (*task.corpora, task.test_corpus) if c)
     assert task.source
@@ -71,8 +71,8 @@ def test_a_shipped_protocol_adds_up(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_protocol_holds_out_what_it_says(name: str) -> None:
-    task = protocol.load(name)
+def test_an_included_protocol_holds_out_what_forms_its_folds(name: str) -> None:
+    task = protocol_files.load(name)
     held = {task.fold_by: task.disjoint} if task.joint is None else {}
     for corpus in task.corpora if task.joint else ():
         held |= {task.joint.by[corpus]: task.joint.disjoint[corpus]}
@@ -100,7 +100,7 @@ def test_a_shipped_protocol_holds_out_what_it_says(name: str) -> None:
     ],
 )
 def test_published_counts(name: str, total: int, classes: list[int]) -> None:
-    task = protocol.load(name)
+    task = protocol_files.load(name)
     assert task.expected is not None
     assert task.expected.total == total
     assert [task.expected.classes[c] for c in task.classes] == classes
@@ -108,53 +108,53 @@ def test_published_counts(name: str, total: int, classes: list[int]) -> None:
 
 def test_excited_is_happy_in_four_classes_and_itself_in_six() -> None:
     excited = Utterance(id="x", text="x", label="exc", session="1")
-    assert protocol.load("iemocap4").class_of(excited) == "hap"
-    assert protocol.load("iemocap6").class_of(excited) == "exc"
-    assert protocol.load("iemocap4").class_of(Utterance(id="x", text="x", label="fru")) is None
+    assert protocol_files.load("iemocap4").class_of(excited) == "hap"
+    assert protocol_files.load("iemocap6").class_of(excited) == "exc"
+    assert protocol_files.load("iemocap4").class_of(Utterance(id="x", text="x", label="fru")) is None
 
 
 def test_sentiment_comes_from_the_extra_annotation() -> None:
-    task = protocol.load("meld3")
+    task = protocol_files.load("meld3")
     assert task.class_of(Utterance(id="x", text="x", label="joy", extra={"sentiment": "positive"})) == "positive"
     assert task.class_of(Utterance(id="x", text="x", label="joy")) is None
 
 
 def test_ravdess_folds_are_six_groups_of_four() -> None:
-    task = protocol.load("ravdess8")
+    task = protocol_files.load("ravdess8")
     groups = {task.group_of(Utterance(id="x", text="x", speaker=f"Actor_{n:02d}")) for n in range(1, 25)}
     assert len(groups) == 6
     with pytest.raises(UsageError, match="speaker 'Actor_25' is in none of protocol ravdess8's groups"):
         task.group_of(Utterance(id="x", text="x", speaker="Actor_25"))
 
 
-def test_an_utterance_without_what_forms_the_folds() -> None:
+def test_an_utterance_without_a_fold_value_is_refused() -> None:
     with pytest.raises(UsageError, match="x has no session, but protocol iemocap4 forms its folds by session"):
-        protocol.load("iemocap4").group_of(Utterance(id="x", text="x"))
+        protocol_files.load("iemocap4").group_of(Utterance(id="x", text="x"))
 
 
 @pytest.mark.parametrize("corpus", [e.name for e in CORPORA if e.name != "custom"])
 def test_every_corpus_has_a_default_protocol(corpus: str) -> None:
-    assert protocol.default_for(corpus).corpus == corpus
+    assert protocol_files.default_for(corpus).corpus == corpus
 
 
-def test_the_default_protocol_is_the_usual_one() -> None:
+def test_default_protocols() -> None:
     usual = {"iemocap": "iemocap4", "meld": "meld7", "savee": "savee7", "ravdess": "ravdess8"}
-    assert {c: protocol.default_for(c).name for c in usual} == usual
-    assert protocol.default_for("goemotions").name == "goemotions"
+    assert {c: protocol_files.default_for(c).name for c in usual} == usual
+    assert protocol_files.default_for("goemotions").name == "goemotions"
     with pytest.raises(UsageError, match="no protocol for corpus 'custom'"):
-        protocol.default_for("custom")
+        protocol_files.default_for("custom")
 
 
 def test_an_unknown_protocol_lists_the_valid_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: emodb4, .*--protocol PATH\.toml"):
-        protocol.load("iemocap5")
+        protocol_files.load("iemocap5")
 
 
-def test_counts_that_differ_come_with_both_numbers() -> None:
-    task = protocol.parse("mine", MINIMAL)
+def test_differing_counts_are_reported_with_both_numbers() -> None:
+    task = protocol_files.parse("mine", MINIMAL)
     assert task.differences(ROWS) == []
     assert task.differences(ROWS[:2]) == [
-        "utterances all: found 2, expected 3",
+        "utterances in all: found 2, expected 3",
         "class hap: found 1, expected 2",
         "speaker b: found 0, expected 1",
     ]
@@ -165,20 +165,20 @@ def test_counts_that_differ_come_with_both_numbers() -> None:
 
 def test_a_known_gap_of_the_release_is_no_difference() -> None:
     raw = changed(expected=MINIMAL["expected"] | {"without_audio": ["3"]})
-    task = protocol.parse("mine", raw)
+    task = protocol_files.parse("mine", raw)
     assert task.differences(ROWS, available={"1", "2"}) == []
     assert task.differences(ROWS, available={"1", "3"}) != []
 
 
 def test_without_expected_counts_nothing_differs() -> None:
-    assert protocol.parse("mine", changed(expected=None)).differences(ROWS) == []
+    assert protocol_files.parse("mine", changed(expected=None)).differences(ROWS) == []
 
 
 def test_defaults() -> None:
-    task = protocol.parse("mine", changed(labels=None))
+    task = protocol_files.parse("mine", changed(labels=None))
     assert task.labels == {"ang": "ang", "hap": "hap"}
     assert (task.label_field, task.disjoint, task.fold_groups) == ("label", ("speaker",), ())
-    assert protocol.parse("mine", changed(folds={"by": "split"})).disjoint == ()
+    assert protocol_files.parse("mine", changed(folds={"by": "split"})).disjoint == ()
 
 
 @pytest.mark.parametrize(
@@ -197,30 +197,41 @@ def test_defaults() -> None:
         ({"classes": ["ang", "hap", "ang"]}, "class 'ang' is named 2 times"),
         ({"classes": [], "labels": {}, "expected": None}, "classes is empty"),
         ({"classes": ["ang", "hap", "sad"]}, "class 'sad' has no label"),
-        ({"labels": {"anger": "ang", "joy": "happy", "x": "hap"}}, "label 'joy' maps to 'happy', which is no class"),
+        ({"labels": {"anger": "ang", "joy": "happy", "x": "hap"}}, "label 'joy' maps to 'happy', which is not a class"),
         ({"labels": {"anger": 1}}, "labels.anger is 1, expected text"),
         ({"metrics": ["accuracy"]}, "no metric named 'accuracy'; valid: wa, ua, wf1, macro_f1, micro_f1"),
         ({"metrics": []}, "metrics is empty"),
         ({"expected": {"classes": {}}}, "'expected.total' is missing"),
         ({"expected": {"total": "many"}}, "expected.total is 'many', expected a whole number"),
         ({"expected": {"total": True}}, "expected.total is True, expected a whole number"),
-        ({"expected": {"total": 1, "classes": {"angry": 1}}}, "expected.classes names 'angry', no class"),
+        ({"expected": {"total": 1, "classes": {"angry": 1}}}, "expected.classes names 'angry', which is not a class"),
     ],
 )
-def test_wrong_protocols_say_what_is_wrong(changes: dict[str, Any], message: str) -> None:
+def test_mistakes_in_a_protocol_are_named(changes: dict[str, Any], message: str) -> None:
     raw = changed(**changes)
     with pytest.raises(UsageError, match=message):
-        protocol.parse("mine", raw)
+        protocol_files.parse("mine", raw)
 
 
-def test_a_protocol_of_ones_own_by_its_path(tmp_path: Path) -> None:
+def test_your_own_protocol_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('corpus = "lab"\nsource = "me"\nclasses = ["a", "b"]\nmetrics = ["wa"]\n[folds]\nby = "session"\n')
-    assert protocol.load(str(path)).name == "mine"
-    assert protocol.parse("mine", tomllib.loads(path.read_text())) == protocol.load(str(path))
+    assert protocol_files.load(str(path)).name == "mine"
+    assert protocol_files.parse("mine", tomllib.loads(path.read_text())) == protocol_files.load(str(path))
     broken = tmp_path / "broken.toml"
     broken.write_text("classes = [\n")
     with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
-        protocol.load(str(broken))
-    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; those that come with emofuse: emodb4"):
-        protocol.load(str(tmp_path / "absent.toml"))
+        protocol_files.load(str(broken))
+    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: emodb4"):
+        protocol_files.load(str(tmp_path / "absent.toml"))
+
+
+def test_an_edited_protocol_file_takes_effect_and_an_unchanged_one_is_parsed_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    content = 'corpus = "lab"\nsource = "me"\nclasses = ["a", "b"]\nmetrics = ["wa"]\n[folds]\nby = "session"\n'
+    path.write_text(content)
+    first = protocol_files.load(str(path))
+    assert protocol_files.load(str(path)) is first
+    assert protocol_files.load("iemocap4") is protocol_files.load("iemocap4")
+    path.write_text(content.replace("session", "speaker"))
+    assert (first.fold_by, protocol_files.load(str(path)).fold_by) == ("session", "speaker")

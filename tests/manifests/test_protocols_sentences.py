@@ -1,4 +1,4 @@
-"""Folds by sentence: who says the same words is never on two sides, where a text model would know them again."""
+"""Folds by sentence: the same words are never on two sides, where a text model could memorise them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests import protocol as protocols
-from emofuse.manifests.folds import build, leaks
+from emofuse.manifests import protocol_files as protocols
+from emofuse.manifests.folds import build_folds, fold_leaks
 from emofuse.manifests.schema import Utterance
 
 BY_SENTENCE = {"folds": {"by": "sentence", "parts": 3, "disjoint": ["sentence"]}}
 
 
 def spoken() -> tuple[Utterance, ...]:
-    """Twelve sentences, each said in every session."""
+    """Twelve sentences, each spoken in every session."""
     return tuple(replace(u, text=f"Sentence number {i % 12}!") for i, u in enumerate(samples.utterances(12)))
 
 
 def test_the_same_words_are_the_same_sentence() -> None:
-    said = [
+    sentences = [
         Utterance(id=str(i), text=t).sentence for i, t in enumerate(("It's  OK.", "it s ok", "It is ok", "...", None))
     ]
-    assert said == ["it s ok", "it s ok", "it is ok", None, None]
+    assert sentences == ["it s ok", "it s ok", "it is ok", None, None]
 
 
 def test_no_sentence_is_on_two_sides() -> None:
-    folds = build(samples.protocol(**BY_SENTENCE), spoken(), "validation")
+    folds = build_folds(samples.protocol(**BY_SENTENCE), spoken(), "validation")
     assert [f.name for f in folds] == ["1", "2", "3"]
     for fold in folds:
         sides = [{u.sentence for u in side} for side in fold.sides.values()]
@@ -36,22 +36,22 @@ def test_no_sentence_is_on_two_sides() -> None:
     assert {u.id for fold in folds for u in fold.test} == {u.id for u in spoken()}
 
 
-def test_sessions_share_their_sentences_and_the_check_sees_it() -> None:
-    fold = build(samples.protocol(), spoken(), "validation")[0]
-    assert any("train and test share 12 sentence(s)" in line for line in leaks(fold, ["sentence"]))
+def test_the_leak_check_finds_sentences_shared_by_sessions() -> None:
+    fold = build_folds(samples.protocol(), spoken(), "validation")[0]
+    assert any("train and test share 12 sentence(s)" in line for line in fold_leaks(fold, ["sentence"]))
 
 
 def test_an_utterance_without_text_is_in_no_part() -> None:
     of = (*spoken(), Utterance(id="silent", label="ang", text=None))
     with pytest.raises(UsageError, match=r"in none of them: \(none\) 1"):
-        build(samples.protocol(**BY_SENTENCE), of, "validation")
+        build_folds(samples.protocol(**BY_SENTENCE), of, "validation")
 
 
 @pytest.mark.parametrize(
     "folds",
     [{"by": "sentence", "parts": 1}, {"by": "split", "parts": 3}, {"by": "speaker", "parts": 2, "groups": [["a"]]}],
 )
-def test_parts_that_make_no_sense_are_refused(folds: dict[str, object]) -> None:
+def test_contradicting_parts_are_refused(folds: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"folds\.parts is"):
         samples.protocol(folds=folds)
 

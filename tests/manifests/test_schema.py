@@ -1,4 +1,4 @@
-"""Utterances and manifests: what is refused, and that what is written comes back."""
+"""Utterances and manifests: invalid ones are refused, and written ones are read back unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.jsonl import SCHEMA_VERSION, read_manifest, write_manifest
-from emofuse.manifests.schema import Excluded, Manifest, Utterance, mistakes
+from emofuse.manifests.schema import Excluded, Manifest, Utterance, utterance_problems
 
 FULL = Utterance(
     id="s1_t1",
@@ -38,13 +38,13 @@ def manifest(*utterances: Utterance, excluded: tuple[Excluded, ...] = ()) -> Man
     return Manifest(corpus="lab", reader="lab-1", utterances=utterances, excluded=excluded)
 
 
-def said(*ids: str) -> tuple[Utterance, ...]:
+def spoken(*ids: str) -> tuple[Utterance, ...]:
     return tuple(Utterance(id=i, text=i, label=i[0]) for i in ids)
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
+def test_a_written_manifest_is_read_back_unchanged(tmp_path: Path) -> None:
     gone = (Excluded(id="x", reason="no label"), Excluded(id="s1_t1", reason="why not", modality="audio"))
-    written = manifest(FULL, *said("b"), excluded=gone)
+    written = manifest(FULL, *spoken("b"), excluded=gone)
     write_manifest(written, tmp_path / "deep/m.jsonl")
     assert read_manifest(tmp_path / "deep/m.jsonl") == written
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["m.jsonl"]
@@ -56,7 +56,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     start=st.none() | st.floats(0, 1e6),
     extra=st.dictionaries(st.text(st.characters(exclude_categories=("Cs",)), max_size=5), st.floats(allow_nan=False)),
 )
-def test_any_text_and_number_comes_back(
+def test_any_text_and_number_is_read_back_unchanged(
     text: str, start: float | None, extra: dict[str, float], tmp_path: Path
 ) -> None:
     written = manifest(Utterance(id="a", text=text, start=start, extra=extra))
@@ -97,15 +97,15 @@ def test_the_first_line_names_corpus_reader_and_counts(tmp_path: Path) -> None:
 def test_an_impossible_utterance_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         manifest(replace(FULL, **wrong))
-    assert mistakes([FULL]) == []
+    assert utterance_problems([FULL]) == []
 
 
 def test_every_mistake_of_a_manifest_is_named_at_once() -> None:
     with pytest.raises(UsageError, match=r"(?s)'a' occurs twice.*b: has neither audio nor text"):
-        manifest(*said("a", "a"), Utterance(id="b"))
+        manifest(*spoken("a", "a"), Utterance(id="b"))
 
 
-def test_the_digest_changes_with_any_field_and_with_nothing_else() -> None:
+def test_the_digest_changes_with_any_field_and_nothing_else() -> None:
     changes: list[dict[str, Any]] = [{"text": "other"}, {"label": "sad"}, {"turn": 1}, {"extra": {"valence": 2.0}}]
     digests = {manifest(replace(FULL, **c)).digest() for c in [{}, *changes]}
     assert len(digests) == 1 + len(changes)
@@ -114,12 +114,12 @@ def test_the_digest_changes_with_any_field_and_with_nothing_else() -> None:
 
 
 def test_counts_hours_and_modalities() -> None:
-    m = manifest(*said("a1", "a2", "b1"), replace(FULL, seconds=1800.0))
+    m = manifest(*spoken("a1", "a2", "b1"), replace(FULL, seconds=1800.0))
     assert m.counts("label") == {"a": 2, "b": 1, "joy": 1}
     assert m.counts("session") == {"1": 1}
     assert m.hours == 0.5
     assert m.has("audio")
-    assert not manifest(*said("a")).has("audio")
+    assert not manifest(*spoken("a")).has("audio")
 
 
 def test_excluding_a_modality_keeps_the_other_one() -> None:
@@ -127,16 +127,16 @@ def test_excluding_a_modality_keeps_the_other_one() -> None:
         Excluded(id="s1_t1", reason="unreadable", modality="audio"),
         Excluded(id="b", reason="empty", modality="text"),
     ]
-    m = manifest(FULL, *said("b", "c")).excluding(lost)
+    m = manifest(FULL, *spoken("b", "c")).excluding(lost)
     assert m.ids == ["s1_t1", "c"]
     assert m.utterances[0] == replace(FULL, audio=None)
     assert [e.reason for e in m.excluded] == ["unreadable", "empty"]
     assert manifest(FULL).excluding([Excluded(id="s1_t1", reason="no label")]).ids == []
 
 
-def test_a_corpus_read_again_in_part_keeps_its_order_and_the_rest() -> None:
-    older = manifest(*said("a", "b", "c"), excluded=(Excluded(id="d", reason="unreadable"),))
-    fresh = manifest(replace(said("b")[0], text="new"), *said("d"))
+def test_a_partly_reread_corpus_keeps_its_order_and_the_rest() -> None:
+    older = manifest(*spoken("a", "b", "c"), excluded=(Excluded(id="d", reason="unreadable"),))
+    fresh = manifest(replace(spoken("b")[0], text="new"), *spoken("d"))
     merged = fresh.merged_into(older)
     assert merged.ids == ["a", "b", "c", "d"]
     assert merged.utterances[1].text == "new"
@@ -146,7 +146,7 @@ def test_a_corpus_read_again_in_part_keeps_its_order_and_the_rest() -> None:
 
 @pytest.mark.parametrize(("n", "limit"), [(10, 3), (10, 10), (3, 10), (7, 1)])
 def test_a_sample_is_spread_evenly(n: int, limit: int) -> None:
-    m = manifest(*said(*(f"u{i}" for i in range(n))))
+    m = manifest(*spoken(*(f"u{i}" for i in range(n))))
     kept = [int(i[1:]) for i in m.sample(limit).ids]
     assert len(kept) == min(n, limit)
     assert kept == sorted(set(kept))
@@ -173,13 +173,13 @@ def test_a_sample_is_spread_evenly(n: int, limit: int) -> None:
         ),
     ],
 )
-def test_files_that_are_no_manifests(lines: str, message: str, tmp_path: Path) -> None:
+def test_files_that_are_not_manifests(lines: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text(lines)
     with pytest.raises(UsageError, match=message):
         read_manifest(tmp_path / "m.jsonl")
 
 
-def test_files_that_are_absent_or_not_text(tmp_path: Path) -> None:
+def test_missing_and_binary_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no manifest at"):
         read_manifest(tmp_path / "absent.jsonl")
     (tmp_path / "m.jsonl").write_bytes(b"\xff\xfe\x00")

@@ -19,7 +19,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("common", "manifests", "datasets", "store", "extract", "train")
+PACKAGES = ("common", "manifests", "datasets", "store", "extract", "train")
 ABSENT = ("transformers", "torchaudio", "soundfile", "av", "matplotlib", "datasets")
 
 MAKE_STORE = """
@@ -88,8 +88,8 @@ def check_contents(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tree = {
         f"emofuse/{path.relative_to(ROOT).as_posix()}"
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
         if path.suffix in (".py", ".toml", ".html", ".md")
         and "__pycache__" not in path.parts
         and path.name != "README.md"

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.umbrella import verb
+from emofuse.common.umbrella import load_command
 
 
 def run(name: str, arguments: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ def run(name: str, arguments: Sequence[str], cwd: Path | None = None) -> subproc
 
 def _exit_code(name: str, arguments: Sequence[str]) -> int:
     try:
-        verb(name).main(args=list(arguments), prog_name=name)
+        load_command(name).main(args=list(arguments), prog_name=name)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     return 0

@@ -1,1 +1,1 @@
-"""The commands of stage 2: `fit`, `models`, `reproduce`."""
+"""The commands of stage 2: `fit`, `emofuse models` and `emofuse reproduce`."""

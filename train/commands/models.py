@@ -1,4 +1,4 @@
-"""The command `emofuse models`: every architecture with its size and cost, or one with its settings and ablations."""
+"""The command `emofuse models`: all architectures with their size and cost, or one with its settings and ablations."""
 
 from __future__ import annotations
 
@@ -6,60 +6,61 @@ from dataclasses import replace
 
 import click
 
-from emofuse.common.console import say, table
+from emofuse.common.console import HELP_OPTIONS, format_table, say
 from emofuse.common.errors import command
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=HELP_OPTIONS)
 @click.argument("name", required=False)
-@click.option("--corpus", default="iemocap", show_default=True, help="Whose preset; presets may differ by corpus.")
+@click.option("--corpus", default="iemocap", show_default=True, help="The corpus whose preset is shown.")
 @command
 def models(name: str | None, corpus: str) -> None:
-    """List the models that fit knows, or tell all about one.
+    """List all models, or show the settings and ablations of one.
 
     Example: emofuse models mmrbn
     """
-    say(_every(corpus) if name is None else _one(name, corpus))
+    say(_model_list(corpus) if name is None else _model_details(name, corpus))
 
 
-def _every(corpus: str) -> str:
+def _model_list(corpus: str) -> str:
     from emofuse.train.models.cost import SECONDS, WORDS, cost
     from emofuse.train.models.registry import MODELS
 
     rows = []
     for entry in MODELS:
-        spec, found = entry.value, cost(entry.value, entry.value.preset(corpus))
-        reads = {"all": " + ", "any": " and/or ", "one": " or "}[spec.needs].join(spec.features.values())
-        size = f"{found.parameters:,}", f"{found.flops / 1e6:,.1f}"
-        rows.append([entry.name, reads, *size, str(len(spec.ablations) or ""), entry.description])
+        spec, model_cost = entry.value, cost(entry.value, entry.value.preset(corpus))
+        features = {"all": " + ", "any": " and/or ", "one": " or "}[spec.needs].join(spec.features.values())
+        parameters, megaflops = f"{model_cost.parameters:,}", f"{model_cost.flops / 1e6:,.1f}"
+        ablations = str(len(spec.ablations) or "")
+        rows.append([entry.name, features, parameters, megaflops, ablations, entry.description])
     return (
-        table(["model", "features", "parameters", "MFLOP", "ablations", ""], rows)
-        + f"\n\nParameters at four classes and the usual features' widths. MFLOP: matrix products, attention and"
-        f"\nconvolutions of one utterance, forward, at {SECONDS} s and {WORDS} word pieces (the mean of IEMOCAP).\n"
-        "`emofuse models NAME` lists settings and ablations."
+        format_table(["model", "features", "parameters", "MFLOP", "ablations", ""], rows)
+        + "\n\nParameters: with four classes and the dimensions of the default features. MFLOP: matrix products,"
+        f"\nattention and convolutions of one forward pass over {SECONDS} s of speech and {WORDS} word pieces"
+        "\n(the means of IEMOCAP)."
+        "\n`emofuse models NAME` lists settings and ablations."
     )
 
 
-def _one(name: str, corpus: str) -> str:
+def _model_details(name: str, corpus: str) -> str:
     from emofuse.train.models.config import settings_of
     from emofuse.train.models.cost import cost
     from emofuse.train.models.registry import MODELS, variant
 
     spec = MODELS[name]
     preset = spec.preset(corpus)
-    described = next(e.description for e in MODELS if e.name == name)
-    lines = [f"{name}: {described}", "", "settings (--set KEY=VALUE)"]
-    lines.append(table(["", ""], [[f"  {k}", str(v)] for k, v in settings_of(preset, spec.modalities).items()]))
+    description = next(e.description for e in MODELS if e.name == name)
+    lines = [f"{name}: {description}", "", "settings (--set KEY=VALUE)"]
+    lines.append(format_table(["", ""], [[f"  {k}", str(v)] for k, v in settings_of(preset, spec.modalities).items()]))
     rows = []
-    for printed, ablation in spec.ablations.items():
-        _, _, changed = variant(name, printed)
-        base = changed.preset(corpus)
-        found = cost(changed, replace(base, **ablation.settings))
-        sets = ", ".join(f"{k}={v}" for k, v in ablation.settings.items())
-        told = f"model {ablation.model}" if ablation.model else sets
-        rows.append([f"  {printed}", " + ".join(changed.modalities), f"{found.parameters:,}", told])
+    for ablation_name, ablation in spec.ablations.items():
+        _, _, changed = variant(name, ablation_name)
+        parameters = cost(changed, replace(changed.preset(corpus), **ablation.settings)).parameters
+        settings = ", ".join(f"{k}={v}" for k, v in ablation.settings.items())
+        sets = f"model {ablation.model}" if ablation.model else settings
+        rows.append([f"  {ablation_name}", " + ".join(changed.modalities), f"{parameters:,}", sets])
     if rows:
-        lines += ["", "ablations (--ablation NAME)", table(["", "reads", "parameters", "sets"], rows)]
+        lines += ["", "ablations (--ablation NAME)", format_table(["", "modalities", "parameters", "sets"], rows)]
     if spec.optional:
-        lines += ["", f"may lack at inference (--score-without): {', '.join(spec.optional)}"]
+        lines += ["", f"may be missing at inference (--score-without): {', '.join(spec.optional)}"]
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""From stores to padded batches: ragged buffers in memory or mapped, and loaders per fold."""
+"""Features of a plan as ragged buffers, in memory or mapped, and padded batches of them."""

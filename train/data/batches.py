@@ -1,4 +1,4 @@
-"""From modalities that lie ragged in memory (`resident`) to padded batches, in an order of similar lengths."""
+"""From the modalities of a task, ragged in memory, to padded batches of utterances of similar length."""
 
 from __future__ import annotations
 
@@ -9,91 +9,99 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emofuse.train.data.ragged import Indices, ModalityBuffer, sent
+from emofuse.train.data.ragged import Indices, RaggedModality, to_device
 
 EVALUATION_FRAMES = {"cpu": 4000, "cuda": 200_000}
-"""Frames and words of a batch that is only looked at, padding included: more leaves a processor's cache."""
+"""Frames and words of an evaluation batch, padding included; a CPU's cache holds no more."""
 WINDOW_BATCHES = 16
+"""How many training batches, at most, are sorted by length together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a model is called with, and the classes [B]."""
+    """The inputs of a model and their classes."""
 
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+    """Audio [B, T, ...], audio lengths [B], text [B, T, ...], text lengths [B]; None for a missing modality."""
     labels: Tensor
+    """[B]."""
 
 
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
+"""Modality -> mean [D] and standard deviation [D]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskData:
-    """Every utterance of the task, ready to be gathered by its index."""
+    """Features and labels of every utterance of the task; batches are gathered by the index of the utterance."""
 
-    modalities: Mapping[str, ModalityBuffer]
+    modalities: Mapping[str, RaggedModality]
     labels: Tensor
     """[n], on the device."""
     standardised: tuple[str, ...] = ()
     """Modalities that are standardised by the statistics of each fold's training side."""
     statistics: Statistics | None = None
+    """Set by `with_statistics` or `with_statistics_of`; `batch` needs them."""
 
-    def fitted(self, train: Indices) -> TaskData:
-        """The same corpus, standardised by the statistics of `train` alone."""
-        return self.using({m: self.modalities[m].statistics(train) for m in self.standardised})
+    def with_statistics_of(self, train: Indices) -> TaskData:
+        """The same data, standardised by the statistics of the utterances `train` only."""
+        return self.with_statistics({m: self.modalities[m].statistics(train) for m in self.standardised})
 
-    def lacking(self, modality: str) -> TaskData:
-        """The same corpus without one modality."""
-        return replace(self, modalities={m: r for m, r in self.modalities.items() if m != modality})
-
-    def using(self, statistics: Statistics) -> TaskData:
-        """The same corpus, standardised by known statistics."""
+    def with_statistics(self, statistics: Statistics) -> TaskData:
+        """The same data, standardised by the given statistics."""
         return replace(self, statistics=statistics)
 
+    def without(self, modality: str) -> TaskData:
+        """The same data without one modality."""
+        return replace(self, modalities={m: buffer for m, buffer in self.modalities.items() if m != modality})
+
     def batch(self, indices: Indices) -> Batch:
-        """Gather utterances into one padded batch."""
+        """Gather utterances into one padded batch.
+
+        Raises:
+            ValueError: The statistics are not set.
+        """
         if self.statistics is None:
-            raise ValueError("a corpus is gathered after `fitted` or `using` has set its statistics")
-        sides: list[Tensor | None] = []
+            raise ValueError("set the statistics before the first batch: with_statistics_of(train)")
+        inputs: list[Tensor | None] = []
         for modality in ("audio", "text"):
-            resident = self.modalities.get(modality)
-            sides += [None, None] if resident is None else resident.gather(indices, self.statistics.get(modality))
-        audio, audio_lengths, text, text_lengths = sides
-        labels = self.labels[sent(torch.from_numpy(indices), self.labels.device)]
+            buffer = self.modalities.get(modality)
+            inputs += [None, None] if buffer is None else buffer.gather(indices, self.statistics.get(modality))
+        audio, audio_lengths, text, text_lengths = inputs
+        labels = self.labels[to_device(torch.from_numpy(indices), self.labels.device)]
         return Batch(inputs=(audio, audio_lengths, text, text_lengths), labels=labels)
 
-    def lengths(self) -> Indices:
-        """What batches are sorted by: frames of the longer sequence, audio where there is any."""
-        first = self.modalities.get("audio") or self.modalities["text"]
-        return first.lengths.numpy()
+    def sort_lengths(self) -> Indices:
+        """[n], the lengths that batches are sorted by: of the audio; of the text where there is no audio."""
+        buffer = self.modalities.get("audio") or self.modalities["text"]
+        return buffer.lengths.numpy()
 
     def evaluation_batches(self, indices: Indices) -> Iterator[Indices]:
-        """All of `indices`, longest first, so that little is padding."""
-        most = EVALUATION_FRAMES.get(self.labels.device.type, EVALUATION_FRAMES["cpu"])
-        both = np.sum([resident.lengths.numpy() for resident in self.modalities.values()], axis=0)
-        ordered = indices[np.argsort(-self.lengths()[indices], kind="stable")]
+        """All of `indices`, longest first, in batches with little padding."""
+        max_frames = EVALUATION_FRAMES.get(self.labels.device.type, EVALUATION_FRAMES["cpu"])
+        total_lengths = np.sum([buffer.lengths.numpy() for buffer in self.modalities.values()], axis=0)
+        ordered = indices[np.argsort(-self.sort_lengths()[indices], kind="stable")]
         first = longest = 0
-        for end, frames in enumerate(both[ordered].tolist()):
-            longest = max(longest, frames)
-            if end > first and (end - first + 1) * longest > most:
+        for end, length in enumerate(total_lengths[ordered].tolist()):
+            longest = max(longest, length)
+            if end > first and (end - first + 1) * longest > max_frames:
                 yield ordered[first:end]
-                first, longest = end, frames
+                first, longest = end, length
         if first < len(ordered):
             yield ordered[first:]
 
     def training_batches(self, indices: Indices, size: int, generator: np.random.Generator) -> Iterator[Indices]:
-        """Batches of equal size without end, each of similar lengths.
+        """Endless batches of equal size, each of utterances of similar length.
 
-        Chance is kept thus: all utterances are shuffled anew for each pass, so each comes once per pass; a window of
-        that order (at most a quarter of a pass, at most 16 batches) is sorted by length and cut into batches, whose
-        order is shuffled again.
+        Every pass shuffles all utterances again, so each occurs once per pass. A window of that order (at most a
+        quarter of a pass, at most 16 batches) is sorted by length and cut into batches, whose order is shuffled too.
         """
         size = min(size, len(indices))
-        window = size * max(1, min(WINDOW_BATCHES, len(indices) // (4 * size)))
-        lengths, waiting = self.lengths(), np.zeros(0, np.int64)
+        window_size = size * max(1, min(WINDOW_BATCHES, len(indices) // (4 * size)))
+        lengths, pending = self.sort_lengths(), np.zeros(0, np.int64)
         while True:
-            while len(waiting) < window:
-                waiting = np.concatenate([waiting, generator.permutation(indices)])
-            some, waiting = waiting[:window], waiting[window:]
-            batches = some[np.argsort(lengths[some], kind="stable")].reshape(-1, size)
+            while len(pending) < window_size:
+                pending = np.concatenate([pending, generator.permutation(indices)])
+            window, pending = pending[:window_size], pending[window_size:]
+            batches = window[np.argsort(lengths[window], kind="stable")].reshape(-1, size)
             yield from generator.permutation(batches)

@@ -1,119 +1,126 @@
-"""From a plan to what lies in memory: every feature once, or, of a feature in parts, the one part of a fold."""
+"""From a plan to the features in memory; of a per-fold feature, only that of one fold at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from emofuse.common.console import size
-from emofuse.common.system.machine import free_bytes
+from emofuse.common.console import Say, format_size
+from emofuse.common.system.machine import free_memory
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.data.batches import TaskData
-from emofuse.train.data.ragged import ModalityBuffer, mappable, resident_bytes, verify
+from emofuse.train.data.ragged import RaggedModality, can_be_mapped, loaded_bytes, verify_values
 from emofuse.train.models.config import SequenceConfig
+from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.joined_store import JoinedFeature
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
-from emofuse.train.resolve.plan import FitPlan
 
-SHARE = 0.7
-"""Of the free memory, what features may take."""
+MAPPED = "mapped into memory"
+"""Part of a message that `reproduce` repeats."""
+MEMORY_SHARE = 0.7
+"""The share of the free memory that features may take."""
 
 
 class Loader:
     """Reads the features of a plan into the memory of its device, when a fold needs them.
 
     Args:
-        shared: Several processes have the same features: what can be is left in the store and mapped, so that it is in
-            memory once. Somebody has called `verify`.
-        say: Told of features that are larger than the memory.
+        shared: Several processes use the same features: those that can be mapped stay in the store's file and are
+            mapped into memory, so that they are in memory once. Call `verify` first, in one process.
+        say: Reports features that are larger than the memory.
     """
 
-    def __init__(self, plan: FitPlan, *, shared: bool = False, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, plan: FitPlan, *, shared: bool = False, say: Say = lambda line: None) -> None:
         self.plan, self.shared, self._say = plan, shared, say
         self._ids = [u.id for u in plan.utterances]
         self._labels = torch.from_numpy(plan.labels).to(plan.device)
-        self._held: dict[str, tuple[str, ModalityBuffer]] = {}
+        self._loaded: dict[str, tuple[str, RaggedModality]] = {}
+        """Modality -> the name of the loaded feature and its values."""
 
-    def corpus(self, fold: Fold) -> TaskData:
-        """What a fold trains, validates and tests on; folds share whatever is the same for them."""
-        sides = {m: self._side(m, fold) for m in self.plan.features}
-        return TaskData(modalities=sides, labels=self._labels, standardised=self.plan.standardised)
+    def task_data(self, fold: Fold) -> TaskData:
+        """What a fold trains, validates and tests on; folds share what is the same for them."""
+        modalities = {m: self._buffer(m, fold) for m in self.plan.features}
+        return TaskData(modalities=modalities, labels=self._labels, standardised=self.plan.standardised)
 
-    def verify(self, done: set[Any]) -> None:
-        """Read what will be mapped, once: `done` is what others have read already, and what this one has then.
+    def verify(self, verified: set[Any]) -> None:
+        """Read the features that will be mapped once, to find damage.
+
+        Args:
+            verified: What other loaders have read already; what this one reads is added.
 
         Raises:
             DataError: Values are damaged or not finite.
         """
-        for modality, feature in self._features():
-            if mappable(feature, self.plan.spec.pool):
-                if self.plan.device.type == "cpu":  # a GPU is only touched by who trains on it
-                    self._say_if_larger(modality, feature)
-                which = feature.name, str(feature.path), hash(tuple(self._ids))
-                if which not in done:
-                    verify(feature, self._ids)
-                    done.add(which)
+        for modality, feature in self._stored_features():
+            if can_be_mapped(feature, self.plan.spec.pool):
+                if self.plan.device.type == "cpu":  # only the process that trains on a GPU may open it
+                    self._report_if_larger(modality, feature)
+                key = feature.name, str(feature.path), hash(tuple(self._ids))
+                if key not in verified:
+                    verify_values(feature, self._ids)
+                    verified.add(key)
 
-    def own_bytes(self) -> int:
-        """What each of several processes reads for itself, as nobody can map it; of a feature in parts one part."""
-        own: dict[str, int] = {}
-        for modality, feature in self._features():
-            if not mappable(feature, self.plan.spec.pool):
-                own[modality] = max(own.get(modality, 0), self._bytes(modality, feature))
-        return sum(own.values())
+    def unshared_bytes(self) -> int:
+        """Bytes that each of several processes reads into its own memory: features that cannot be mapped."""
+        by_modality: dict[str, int] = {}
+        for modality, feature in self._stored_features():
+            if not can_be_mapped(feature, self.plan.spec.pool):
+                by_modality[modality] = max(by_modality.get(modality, 0), self._bytes(modality, feature))
+        return sum(by_modality.values())
 
-    def _features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
+    def _stored_features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
+        """Modality and feature; one of each fold for a per-fold feature."""
         for modality, feature in self.plan.features.items():
             if isinstance(feature, PerFoldFeature):
-                yield from ((modality, feature.part(fold)) for fold in self.plan.folds)
+                yield from ((modality, feature.for_fold(fold)) for fold in self.plan.folds)
             else:
                 yield modality, feature
 
-    def _side(self, modality: str, fold: Fold) -> ModalityBuffer:
+    def _buffer(self, modality: str, fold: Fold) -> RaggedModality:
         feature = self.plan.features[modality]
         if isinstance(feature, PerFoldFeature):
-            feature = feature.part(fold)
-        if modality not in self._held or self._held[modality][0] != feature.name:
-            # First: two parts never lie in memory together.
-            self._held.pop(modality, None)
-            self._held[modality] = feature.name, self._read(modality, feature)
-        return self._held[modality][1]
+            feature = feature.for_fold(fold)
+        if modality not in self._loaded or self._loaded[modality][0] != feature.name:
+            # Drop the other fold's feature first: memory may not hold two.
+            self._loaded.pop(modality, None)
+            self._loaded[modality] = feature.name, self._read(modality, feature)
+        return self._loaded[modality][1]
 
-    def _read(self, modality: str, feature: Feature | JoinedFeature) -> ModalityBuffer:
-        device, pool, limit = self.plan.device, self.plan.spec.pool, self._limit(modality)
-        if mappable(feature, pool):
-            if self.shared and device.type == "cpu":  # whoever called `verify` has said what there is to say
-                return ModalityBuffer.mapped(feature, self._ids, device, limit)
-            if self._say_if_larger(modality, feature):
+    def _read(self, modality: str, feature: Feature | JoinedFeature) -> RaggedModality:
+        device, pool, limit = self.plan.device, self.plan.spec.pool, self._max_length(modality)
+        if can_be_mapped(feature, pool):
+            if self.shared and device.type == "cpu":  # `verify` has read and reported it
+                return RaggedModality.memory_map(feature, self._ids, device, limit)
+            if self._report_if_larger(modality, feature):
                 if not self.shared:
-                    verify(feature, self._ids)
-                return ModalityBuffer.mapped(feature, self._ids, device, limit)
-        return ModalityBuffer.load(feature, self._ids, device, limit, pool)
+                    verify_values(feature, self._ids)
+                return RaggedModality.memory_map(feature, self._ids, device, limit)
+        return RaggedModality.load(feature, self._ids, device, limit, pool)
 
-    def _limit(self, modality: str) -> int | None:
+    def _max_length(self, modality: str) -> int | None:
+        """How many frames or words of an utterance the model uses at most."""
         settings = self.plan.settings
         if not isinstance(settings, SequenceConfig):
             return None
         return settings.max_frames if modality == "audio" else settings.max_words
 
     def _bytes(self, modality: str, feature: Feature | JoinedFeature) -> int:
-        return resident_bytes(feature, self._ids, self._limit(modality), self.plan.spec.pool)
+        return loaded_bytes(feature, self._ids, self._max_length(modality), self.plan.spec.pool)
 
-    def _say_if_larger(self, modality: str, feature: Feature) -> bool:
-        """Whether a feature is larger than the memory, and so stays where it is; said, if so."""
-        device = self.plan.device
+    def _report_if_larger(self, modality: str, feature: Feature) -> bool:
+        """Whether a feature is too large for the free memory, and so stays in its file; reports it if it is."""
         needed = self._bytes(modality, feature)
-        free = _free(device)
-        if needed > SHARE * free:
+        free = _free_bytes(self.plan.device)
+        if needed > MEMORY_SHARE * free:
             self._say(
-                f"{modality} feature {feature.name}, {size(needed)}, stays in {feature.path}, mapped into memory: "
-                f"{size(int(free))} are free"
+                f"{modality} feature {feature.name}, {format_size(needed)}, stays in {feature.path}, "
+                f"{MAPPED}: {format_size(int(free))} are free"
             )
-        return needed > SHARE * free
+        return needed > MEMORY_SHARE * free
 
 
-def _free(device: torch.device) -> float:
-    return free_bytes() if device.type == "cpu" else float(torch.cuda.mem_get_info(device)[0])
+def _free_bytes(device: torch.device) -> float:
+    return free_memory() if device.type == "cpu" else float(torch.cuda.mem_get_info(device)[0])

@@ -1,1 +1,1 @@
-"""One fold: the training loop, its steps, checkpoints, and the test evaluation."""
+"""Trains one fold: the training loop and its step, checkpoints, and the scoring of the test side."""

@@ -1,8 +1,9 @@
-"""The test side of a fold, touched once: after the selection has been written down, with the weights it names."""
+"""Scores the test side of a fold, once: after the selection is written, with the weights that it names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,86 +14,101 @@ from emofuse.common.disk.run_folder import read_json, write_csv, write_json
 from emofuse.manifests.metrics import confusion, recalls, scores
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
-from emofuse.train.fitting import checkpoint
-from emofuse.train.fitting.checkpoint import ModelRecipe
-from emofuse.train.fitting.loop import Trained, predict
+from emofuse.train.fitting import model_file
+from emofuse.train.fitting.loop import TrainingResult, predict
+from emofuse.train.fitting.model_file import ModelRecipe
 
 SELECTION, RESULT = "selection.json", "result.json"
+WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
 
 
-def write_weights(folder: Path, recipe: ModelRecipe, trained: Trained, statistics: Statistics) -> None:
-    """Write a fold's weights, all looks' too, if kept."""
-    for step, state in trained.checkpoints.items():
-        path = folder / "checkpoints" / f"step-{step:06d}.safetensors"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutSide:
+    """The test side of a fold."""
+
+    data: TaskData
+    """Its statistics are replaced by those stored with the weights."""
+    indices: Indices
+    """[n], the test utterances."""
+    ids: Sequence[str]
+    """[n], their ids."""
+    classes: Sequence[str]
+    without: Sequence[str] = ()
+    """Modalities: the same weights are also scored with each of them absent."""
+
+
+def write_weights(folder: Path, recipe: ModelRecipe, result: TrainingResult, statistics: Statistics) -> None:
+    """Write a fold's selected weights, and those of all evaluation steps if they were kept."""
+    for step, state in result.checkpoints.items():
+        path = folder / CHECKPOINTS / f"step-{step:06d}.safetensors"
         path.parent.mkdir(exist_ok=True)
-        checkpoint.save(path, recipe, state, statistics)
-    checkpoint.save(folder / "model.safetensors", recipe, trained.model.state_dict(), statistics)
+        model_file.save(path, recipe, state, statistics)
+    model_file.save(folder / WEIGHTS, recipe, result.model.state_dict(), statistics)
 
 
-def write_selection(folder: Path, trained: Trained, rule: str) -> None:
-    """Write, after the weights, which step was selected and by what rule."""
-    pieces = {} if trained.at_once is None else {"utterances_at_once": trained.at_once}
-    write_json(folder / SELECTION, {"step": trained.step, "rule": rule, "validation": trained.validation, **pieces})
+def write_selection(folder: Path, result: TrainingResult, rule: str) -> None:
+    """Write, after the weights, which step was selected and by which rule."""
+    micro_batch = {} if result.micro_batch is None else {"utterances_at_once": result.micro_batch}
+    selection = {"step": result.step, "rule": rule, "validation": result.validation}
+    write_json(folder / SELECTION, selection | micro_batch)
 
 
-def test(
-    folder: Path,
-    corpus: TaskData,
-    indices: Indices,
-    ids: Sequence[str],
-    classes: Sequence[str],
-    about: dict[str, Any],
-    without: Sequence[str],
-) -> dict[str, Any]:
-    """Score the selected weights of a fold on its test side and write predictions.csv, then result.json.
+def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[str, Any]:
+    """Score a fold's selected weights on its test side; writes predictions.csv, then result.json.
 
     Args:
-        corpus: The data; its statistics are replaced by those beside the weights.
-        indices: The test utterances, and `ids` their names.
-        about: What is recorded with the result.
-        without: Modalities: the same weights are scored with each of them absent, too.
+        about: What else is written to result.json: fold, utterances, seconds, ...
+
+    Returns:
+        The content of result.json.
 
     Raises:
-        RuntimeError: No selection has been written down, or the fold has been tested already.
+        RuntimeError: The selection is not written yet, or the test side is scored already.
     """
     if not (folder / SELECTION).exists():
-        raise RuntimeError(f"{folder}: the test side is not touched before {SELECTION} is written")
+        raise RuntimeError(f"{folder}: the test side must not be scored before {SELECTION} is written")
     if (folder / RESULT).exists():
-        raise RuntimeError(f"{folder}: the test side has been scored already")
+        raise RuntimeError(f"{folder}: the test side is scored already")
     selection = read_json(folder / SELECTION)
-    weights = folder / "model.safetensors"
-    probabilities = _probabilities(weights, corpus, indices)
-    labels, found = corpus.labels.cpu().numpy()[indices], probabilities.argmax(1)
-    absent = {m: _probabilities(weights, corpus.lacking(m), indices).argmax(1) for m in without}
+    weights, classes = folder / WEIGHTS, side.classes
+    probabilities = _probabilities(weights, side.data, side.indices)
+    labels, predictions = side.data.labels.cpu().numpy()[side.indices], probabilities.argmax(1)
+    without = {m: _probabilities(weights, side.data.without(m), side.indices).argmax(1) for m in side.without}
     rows = [
-        {"id": id, "fold": about["fold"], "label": classes[label], "prediction": classes[guess]}
+        {"id": id, "fold": about["fold"], "label": classes[label], "prediction": classes[prediction]}
         | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
-        for id, label, guess, row in zip(ids, labels, found, probabilities, strict=True)
+        for id, label, prediction, row in zip(side.ids, labels, predictions, probabilities, strict=True)
     ]
-    matrix = confusion(labels, found, len(classes))
+    matrix = confusion(labels, predictions, len(classes))
     result = about | {
         "step": selection["step"],
         "validation": selection["validation"],
-        "test": scores(labels, found),
+        "test": scores(labels, predictions),
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
-        "predicts_only": classes[found[0]] if len(set(found.tolist())) == 1 else None,
+        "predicts_only": classes[predictions[0]] if len(set(predictions.tolist())) == 1 else None,
     }
-    if absent:
-        result["without"] = {m: scores(labels, guesses) for m, guesses in absent.items()}
+    if without:
+        result["without"] = {m: scores(labels, predicted) for m, predicted in without.items()}
     write_csv(folder / "predictions.csv", rows)
     write_json(folder / RESULT, result)
     return result
 
 
-def optimistic(folder: Path, corpus: TaskData, indices: Indices, metric: str) -> dict[str, Any]:
-    """What choosing the checkpoint on test would have given; refused before the honest score is written."""
+def score_all_checkpoints(folder: Path, data: TaskData, indices: Indices, metric: str) -> dict[str, Any]:
+    """Score every evaluation step's weights on the test side: how optimistic selecting on test would be.
+
+    Writes optimism.json; gives the step and the scores of the best by `metric`.
+
+    Raises:
+        RuntimeError: The honest score is not written yet.
+    """
     if not (folder / RESULT).exists():
         raise RuntimeError(f"{folder}: checkpoints are scored on test only after {RESULT} is written")
-    labels = corpus.labels.cpu().numpy()[indices]
+    labels = data.labels.cpu().numpy()[indices]
     rows = [
-        {"step": int(path.stem.removeprefix("step-"))} | scores(labels, _probabilities(path, corpus, indices).argmax(1))
-        for path in sorted((folder / "checkpoints").glob("*.safetensors"))
+        {"step": int(path.stem.removeprefix("step-"))} | scores(labels, _probabilities(path, data, indices).argmax(1))
+        for path in sorted((folder / CHECKPOINTS).glob("*.safetensors"))
     ]
     best = max(rows, key=lambda row: row[metric])
     write_json(
@@ -101,6 +117,7 @@ def optimistic(folder: Path, corpus: TaskData, indices: Indices, metric: str) ->
     return best
 
 
-def _probabilities(path: Path, corpus: TaskData, indices: Indices) -> NDArray[np.float32]:
-    model, _, statistics = checkpoint.load(path, corpus.labels.device)
-    return predict(model, corpus.using(statistics), indices)[0]
+def _probabilities(weights: Path, data: TaskData, indices: Indices) -> NDArray[np.float32]:
+    """[n, C]."""
+    model, _, statistics = model_file.load(weights, data.labels.device)
+    return predict(model, data.with_statistics(statistics), indices)[0]

@@ -1,4 +1,4 @@
-"""One fold under one seed: train it, write down what was selected, and only then score its test side."""
+"""One fold under one seed: train it, write the selection, and only then score its test side."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from torch import Tensor
 from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
 from emofuse.manifests.folds import Fold
+from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import evaluate
-from emofuse.train.fitting.checkpoint import ModelRecipe
-from emofuse.train.fitting.loop import DivergedError, train
+from emofuse.train.fitting.loop import DivergedError, TrainingJob, train
+from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.resume import FoldCheckpoint
-from emofuse.train.resolve.plan import FitPlan
+from emofuse.train.resolve.fit_plan import FitPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitContext:
-    """What every fold and every seed of a fit shares."""
+    """What all folds and seeds of a fit share."""
 
     plan: FitPlan
     recipe: ModelRecipe
     loader: Loader
     header: Sequence[str]
-    """What the report says on top."""
+    """The first lines of the report: what is fitted, on what, and how."""
     say: Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingUnit:
-    """What is trained on its own: a fold under a seed."""
+    """The unit of work that is trained by itself: one fold under one seed."""
 
     seed: int
     fold: int
-    """Its number."""
+    """The fold's number."""
     folder: Path
     call: int
     """The number of the call of `fit` that trains it."""
@@ -50,106 +51,127 @@ class TrainingUnit:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether it is trained, and scored if it is to be."""
         return (self.folder / (evaluate.RESULT if self.scored else evaluate.SELECTION)).exists()
 
 
-FoldTask = tuple[FitContext, TrainingUnit]
+UnitInContext = tuple[FitContext, TrainingUnit]
 """A unit and the fit that it belongs to."""
-Advance = Callable[[TrainingUnit, int, str], None]
-"""Told of a unit's steps done, how many, and a note."""
-Ended = Callable[[TrainingUnit, str | None], bool]
-"""Told of a unit when it is done, or how it diverged; says whether the other units of its fit are still wanted."""
+OnStep = Callable[[int, str], None]
+"""Called after a training step with its number and a note for the progress line."""
+OnProgress = Callable[[TrainingUnit, int, str], None]
+"""Called with a unit, how many steps were trained since the last call, and a note for the progress line."""
+OnUnitEnd = Callable[[TrainingUnit, str | None], bool]
+"""Called with a unit that ended and how it diverged (None: it is done). Returns whether its fit is to continue."""
 
 
-def verify(tasks: Sequence[FoldTask]) -> None:
-    """Read what several processes will map, each feature once.
+def verify_features(tasks: Sequence[UnitInContext]) -> None:
+    """Read the features that several processes will map into memory, each feature once.
 
     Raises:
         DataError: Values are damaged or not finite.
     """
-    done: set[Any] = set()
-    for loader in dict.fromkeys(work.loader for work, _ in tasks):
-        loader.verify(done)
+    verified: set[Any] = set()
+    for loader in dict.fromkeys(context.loader for context, _ in tasks):
+        loader.verify(verified)
 
 
-def attempt(work: FitContext, unit: TrainingUnit, on_step: Callable[[int, str], None]) -> str | None:
-    """`fit_fold`, for which a training that diverged is an answer too: it need not end the others.
+def try_fit_fold(context: FitContext, unit: TrainingUnit, on_step: OnStep) -> str | None:
+    """`fit_fold`; if the training diverges, its message is returned, so that other units can continue.
 
-    The answer is a text, as the error would keep the model and the features in memory.
+    A message and not the error: the error's traceback would keep the model and the features in memory.
     """
     try:
-        fit_fold(work, unit, on_step)
+        fit_fold(context, unit, on_step)
     except DivergedError as error:
         return str(error)
     return None
 
 
-def fit_fold(work: FitContext, unit: TrainingUnit, on_step: Callable[[int, str], None]) -> None:
-    """Train a fold, from where its folder says that it stands, and score it.
+def fit_fold(context: FitContext, unit: TrainingUnit, on_step: OnStep) -> None:
+    """Train and score a fold; what its folder shows as done is not repeated.
 
-    Args:
-        on_step: Told each step done and a note for the progress line.
+    Raises:
+        DivergedError: The training loss became NaN or infinite.
+        UsageError: Not even a single utterance fits in memory.
+        DataError: A feature or the saved training state is damaged.
     """
-    plan, recipe, target = work.plan, work.recipe, unit.folder
-    fold = next(f for f in plan.folds if f.number == unit.fold)
-    target.mkdir(parents=True, exist_ok=True)
-    keeper = FoldCheckpoint(target, plan.device)
-    training, validation, test = sides(plan, fold).values()
-    metric, seconds, corpus = plan.protocol.metrics[0], 0.0, work.loader.corpus(fold)
-    if not (target / evaluate.SELECTION).exists():
-        fitted = corpus.fitted(training)
-        try:
-            trained = train(
-                recipe,
-                fitted,
-                training,
-                validation,
-                metric=metric,
-                seed=unit.seed,
-                class_weights=_class_weights(plan, training),
-                precision=plan.config.precision,
-                keep_all=plan.config.optimism,
-                keeper=keeper,
-                on_step=on_step,
-            )
-        except DivergedError as error:  # of several models and folds that are trained at once, which?
-            raise DivergedError(f"{plan.title}, seed {unit.seed}, fold {unit.fold}: {error}") from None
-        seconds = trained.seconds
-        run_folder.write_csv(target / "history.csv", [{"fold": fold.number} | row for row in trained.history])
-        rule = f"best validation {metric}, ties to the earlier" if len(validation) else "the last step"
-        assert fitted.statistics is not None
-        if unit.scored:
-            evaluate.write_weights(target, recipe, trained, fitted.statistics)
-        evaluate.write_selection(target, trained, rule)
-    keeper.remove()
-    if not unit.scored:
-        return
+    fold = next(f for f in context.plan.folds if f.number == unit.fold)
+    unit.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = FoldCheckpoint(unit.folder, context.plan.device)
+    data, seconds = context.loader.task_data(fold), 0.0
+    if not (unit.folder / evaluate.SELECTION).exists():
+        seconds = _train_fold(context, unit, fold, data, checkpoint, on_step)
+    checkpoint.remove()
+    if unit.scored:
+        _score_fold(context.plan, unit, fold, data, seconds)
+
+
+def _train_fold(
+    context: FitContext,
+    unit: TrainingUnit,
+    fold: Fold,
+    data: TaskData,
+    checkpoint: FoldCheckpoint,
+    on_step: OnStep,
+) -> float:
+    """Train a fold and write its history, its weights and last its selection; gives the seconds it took."""
+    plan, metric = context.plan, context.plan.protocol.metrics[0]
+    training, validation, _ = side_indices(plan, fold).values()
+    data = data.with_statistics_of(training)
+    job = TrainingJob(
+        recipe=context.recipe,
+        data=data,
+        training=training,
+        validation=validation,
+        metric=metric,
+        seed=unit.seed,
+        class_weights=_class_weights(plan, training),
+        precision=plan.config.precision,
+        keep_all=plan.config.optimism,
+    )
+    try:
+        result = train(job, checkpoint, on_step)
+    except DivergedError as error:  # several models and folds may be training at once: name this one
+        raise DivergedError(f"{plan.title}, seed {unit.seed}, fold {unit.fold}: {error}") from None
+    run_folder.write_csv(unit.folder / "history.csv", [{"fold": fold.number} | row for row in result.history])
+    if unit.scored:
+        assert data.statistics is not None
+        evaluate.write_weights(unit.folder, context.recipe, result, data.statistics)
+    rule = f"best validation {metric}, ties to the earlier" if len(validation) else "the last step"
+    evaluate.write_selection(unit.folder, result, rule)
+    return result.seconds
+
+
+def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, seconds: float) -> None:
+    test = side_indices(plan, fold)["test"]
+    side = evaluate.HeldOutSide(
+        data=data,
+        indices=test,
+        ids=[plan.utterances[i].id for i in test.tolist()],
+        classes=plan.protocol.classes,
+        without=plan.config.score_without,
+    )
     about = {
         "fold": fold.number,
         "name": fold.name,
         "validated": fold.validated,
-        "utterances": {side: len(members) for side, members in fold.sides.items()},
+        "utterances": {name: len(members) for name, members in fold.sides.items()},
         "seconds": round(seconds, 3),
         "call": unit.call,
         "threads": torch.get_num_threads(),
     }
-    ids = [plan.utterances[i].id for i in test.tolist()]
-    evaluate.test(target, corpus, test, ids, plan.protocol.classes, about, plan.config.score_without)
+    evaluate.score_test(unit.folder, side, about)
 
 
-def sides(plan: FitPlan, fold: Fold) -> Mapping[str, Indices]:
-    """The places of a fold's utterances among the plan's: training, validation, test."""
-    place = {u.id: i for i, u in enumerate(plan.utterances)}
-    return {side: _indices(members, place) for side, members in fold.sides.items()}
-
-
-def _indices(side: tuple[Any, ...], place: Mapping[str, int]) -> Indices:
-    return np.array([place[u.id] for u in side], np.int64)
+def side_indices(plan: FitPlan, fold: Fold) -> Mapping[str, Indices]:
+    """For each side of a fold (training, validation, test) the indices [n] of its utterances among the plan's."""
+    position = {u.id: i for i, u in enumerate(plan.utterances)}
+    return {name: np.array([position[u.id] for u in members], np.int64) for name, members in fold.sides.items()}
 
 
 def _class_weights(plan: FitPlan, training: Indices) -> Tensor | None:
-    """Balanced: n / (C n_c), as scikit-learn's; a class without a training utterance weighs nothing."""
+    """Balanced weights [C], n / (C n_c) as in scikit-learn; a class without training utterances has weight zero."""
     if plan.config.class_weights == "none":
         return None
     counts = np.bincount(plan.labels[training], minlength=len(plan.protocol.classes))

@@ -1,9 +1,9 @@
-"""The one training loop: Adam, a fixed number of steps (or passes), ten looks at validation, the best of them kept."""
+"""The training loop: Adam, a fixed number of steps (or epochs), ten evaluation steps, the best of them selected."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,8 +17,8 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices
-from emofuse.train.fitting.checkpoint import ModelRecipe
-from emofuse.train.fitting.resume import Best, FoldCheckpoint, State, TrainingState
+from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.fitting.resume import BestEvaluation, FoldCheckpoint, State, TrainingProgress
 from emofuse.train.fitting.step import Stepper
 from emofuse.train.models.base import FusionModel, Outputs
 from emofuse.train.resolve.config import Precision
@@ -27,139 +27,206 @@ EVALUATIONS = 10
 
 
 class DivergedError(UsageError):
-    """A training whose loss is no number any more."""
+    """The training loss became NaN or infinite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What training one fold gives."""
+class TrainingJob:
+    """What is trained on which data, and how the weights are selected."""
+
+    recipe: ModelRecipe
+    data: TaskData
+    """Standardised by the statistics of the training side."""
+    training: Indices
+    validation: Indices
+    """Empty if the weights of the last step are selected."""
+    metric: str
+    """The validation score that selects, a key of `metrics.scores`."""
+    seed: int
+    class_weights: Tensor | None = None
+    """[C], of the classes in the loss."""
+    precision: Precision = "fp32"
+    """Of the matrix products in a training step; evaluation is always in fp32."""
+    keep_all: bool = False
+    """Whether the weights of every evaluation step are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What the training of one fold gives."""
 
     model: FusionModel
-    """Carries the selected weights."""
+    """With the selected weights."""
     step: int
     """The step whose weights were selected."""
     validation: dict[str, float] | None
-    """Validation scores at that step; none without validation."""
+    """Validation scores at that step; None without validation."""
     history: list[dict[str, Any]]
-    """One row per look: step, training loss since the last one, and validation loss and scores."""
+    """One row for each evaluation step: step, mean training loss since the one before, validation loss and scores."""
     seconds: float
-    """How long it took, over all calls."""
-    at_once: int | None = None
-    """Utterances that went through the model at once, where memory did not suffice for a batch."""
+    """Training time over all calls."""
+    micro_batch: int | None = None
+    """Utterances in one forward pass, if memory did not suffice for a whole batch."""
     checkpoints: dict[int, State] = field(default_factory=dict)
-    """Every look's weights on the CPU, where they were asked for."""
+    """Step -> weights on the CPU of every evaluation step, if the job keeps them."""
 
 
 def evaluation_steps(steps: int) -> list[int]:
-    """The steps after which training is looked at: ten, evenly spaced, the last step among them."""
+    """The steps after which validation is scored: ten, evenly spaced, the last step among them."""
     return sorted({-(-steps * k // EVALUATIONS) for k in range(1, EVALUATIONS + 1)})
 
 
 def train(
-    recipe: ModelRecipe,
-    corpus: TaskData,
-    train: Indices,
-    validation: Indices,
-    *,
-    metric: str,
-    seed: int,
-    class_weights: Tensor | None = None,
-    precision: Precision = "fp32",
-    keep_all: bool = False,
-    keeper: FoldCheckpoint | None = None,
+    job: TrainingJob,
+    checkpoint: FoldCheckpoint | None = None,
     on_step: Callable[[int, str], None] = lambda step, note: None,
-) -> Trained:
-    """Train a fresh model on `train` and select on `validation`; without validation the last step is taken.
+) -> TrainingResult:
+    """Train a fresh model and select its weights: the best on validation, or the last without validation.
 
-    The corpus is standardised already. The same arguments give the same weights on the same machine. Ties go to the
-    earlier look.
-
-    Raises:
-        DivergedError: The loss is no longer finite.
+    Equal jobs give equal weights on the same machine. Of equal validation scores the earlier step is selected.
 
     Args:
-        metric: The score that selects, a key of `metrics.scores`.
-        precision: Of the products in a step; looks are computed in fp32.
-        keeper: Where the state is kept at the looks, and from where an interrupted training goes on.
-        on_step: Told each step done and a note for the progress line.
+        checkpoint: Where the training state is saved at evaluation steps, and from where training resumes.
+        on_step: Called after each step with its number and a note for the progress line.
+
+    Raises:
+        DivergedError: The training loss became NaN or infinite.
+        UsageError: Not even a single utterance fits in memory.
     """
-    device, settings = corpus.labels.device, recipe.settings
-    stepper = Stepper(recipe, device, seed, class_weights, precision)
-    model, optimiser, generator = stepper.model, stepper.optimiser, stepper.generator
-    at = (keeper.restore(model, optimiser, generator) if keeper else None) or TrainingState()
-    every = corpus.training_batches(train, settings.batch, np.random.default_rng(seed))
-    steps = settings.total_steps(len(train))
-    batches, due = islice(every, at.step, None), set(evaluation_steps(steps))
-    loss_sum, since, started, note = torch.zeros((), device=device), 0, time.monotonic() - at.seconds, ""
-    for step in range(at.step + 1, steps + 1):
-        loss_sum += stepper.step(corpus, next(batches), (step - 1) / steps)
-        since += 1
-        if step in due:
-            loss = float(loss_sum) / since
-            if not np.isfinite(loss):
-                raise DivergedError(f"the training loss is {loss} by step {step}, at lr={settings.lr:g}")
-            row: dict[str, Any] = {"step": step, "train_loss": loss}
-            found: dict[str, float] | None = None
-            if len(validation):
-                probabilities, validation_loss = predict(model, corpus, validation)
-                found = scores(corpus.labels.cpu().numpy()[validation], probabilities.argmax(1))
-                row |= {"validation_loss": validation_loss} | {f"validation_{k}": v for k, v in found.items()}
-                note = f"loss {loss:.3f}, validation {metric} {found[metric]:.3f}"
-            else:
-                note = f"loss {loss:.3f}"
-            at.step, at.seconds = step, time.monotonic() - started
-            at.history.append(row | {"seconds": round(at.seconds, 3)})
-            value = found[metric] if found else float(step)
-            better = at.best is None or value > at.best.value
-            state = _copy(model) if keep_all or better else {}
-            if better:
-                at.best = Best(value=value, step=step, scores=found, weights=state)
-            if keep_all:
-                at.checkpoints[step] = state
-            loss_sum, since = torch.zeros((), device=device), 0
-            if keeper and step < steps:
-                keeper.keep(at, model, optimiser, generator)
+    trainer = _Trainer(job, checkpoint)
+    steps = job.recipe.settings.total_steps(len(job.training))
+    evaluations = set(evaluation_steps(steps))
+    note = ""
+    for step, batch in trainer.remaining_batches(steps):
+        trainer.train_step(batch, (step - 1) / steps)
+        if step in evaluations:
+            note = trainer.evaluate(step)
+            if step < steps:
+                trainer.save()
         on_step(step, note)
-    assert at.best is not None
-    if keeper:
-        keeper.settle()
-    model.load_state_dict(at.best.weights)
-    return Trained(
-        model=model.eval(),
-        step=at.best.step,
-        validation=at.best.scores,
-        history=at.history,
-        seconds=at.seconds,
-        at_once=stepper.largest if stepper.largest < settings.batch else None,
-        checkpoints=at.checkpoints,
-    )
+    return trainer.result()
 
 
-def _copy(model: FusionModel) -> State:
-    return {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+class _Trainer:
+    """The state of a training, and what happens at a training step and at an evaluation step."""
+
+    def __init__(self, job: TrainingJob, checkpoint: FoldCheckpoint | None) -> None:
+        self._job, self._checkpoint = job, checkpoint
+        self._device = job.data.labels.device
+        self._stepper = Stepper(job.recipe, self._device, job.seed, job.class_weights, job.precision)
+        self._stateful = self._stepper.model, self._stepper.optimiser, self._stepper.generator
+        self._state = (checkpoint.restore(*self._stateful) if checkpoint else None) or TrainingProgress()
+        self._started = time.monotonic() - self._state.seconds
+        self._reset_loss()
+
+    def remaining_batches(self, steps: int) -> Iterator[tuple[int, Indices]]:
+        """The steps that are still to do, with their batches; those of the steps done are drawn and skipped."""
+        batches = self._job.data.training_batches(
+            self._job.training, self._job.recipe.settings.batch, np.random.default_rng(self._job.seed)
+        )
+        return zip(range(self._state.step + 1, steps + 1), islice(batches, self._state.step, None), strict=False)
+
+    def train_step(self, batch: Indices, progress: float) -> None:
+        self._loss_sum += self._stepper.step(self._job.data, batch, progress)
+        self._loss_count += 1
+
+    def evaluate(self, step: int) -> str:
+        """Score validation, add a row to the history, and keep the weights if they are the best; gives a note."""
+        loss = self._mean_loss(step)
+        row: dict[str, Any] = {"step": step, "train_loss": loss}
+        found: dict[str, float] | None = None
+        note = f"loss {loss:.3f}"
+        if len(self._job.validation):
+            found, validation_loss = self._validate()
+            row |= {"validation_loss": validation_loss} | {f"validation_{k}": v for k, v in found.items()}
+            note += f", validation {self._job.metric} {found[self._job.metric]:.3f}"
+        state = self._state
+        state.step, state.seconds = step, time.monotonic() - self._started
+        state.history.append(row | {"seconds": round(state.seconds, 3)})
+        self._keep_weights(step, found)
+        self._reset_loss()
+        return note
+
+    def save(self) -> None:
+        """Save the state, unless that was done a moment ago."""
+        if self._checkpoint:
+            self._checkpoint.save(self._state, *self._stateful)
+
+    def result(self) -> TrainingResult:
+        """The model with the selected weights."""
+        if self._checkpoint:
+            self._checkpoint.flush()
+        model, state, micro_batch = self._stepper.model, self._state, self._stepper.micro_batch
+        assert state.best is not None
+        model.load_state_dict(state.best.weights)
+        return TrainingResult(
+            model=model.eval(),
+            step=state.best.step,
+            validation=state.best.scores,
+            history=state.history,
+            seconds=state.seconds,
+            micro_batch=micro_batch if micro_batch < self._job.recipe.settings.batch else None,
+            checkpoints=state.checkpoints,
+        )
+
+    def _reset_loss(self) -> None:
+        self._loss_sum, self._loss_count = torch.zeros((), device=self._device), 0
+
+    def _mean_loss(self, step: int) -> float:
+        """Over the steps since the last evaluation."""
+        loss = float(self._loss_sum) / self._loss_count
+        if not np.isfinite(loss):
+            lr = self._job.recipe.settings.lr
+            raise DivergedError(f"the training loss is {loss} at step {step}, with lr={lr:g}")
+        return loss
+
+    def _validate(self) -> tuple[dict[str, float], float]:
+        """Scores and loss on validation."""
+        data, validation = self._job.data, self._job.validation
+        probabilities, loss = predict(self._stepper.model, data, validation)
+        return scores(data.labels.cpu().numpy()[validation], probabilities.argmax(1)), loss
+
+    def _keep_weights(self, step: int, found: dict[str, float] | None) -> None:
+        state = self._state
+        value = found[self._job.metric] if found else float(step)
+        is_best = state.best is None or value > state.best.value
+        if not (is_best or self._job.keep_all):
+            return
+        weights = {name: t.detach().cpu().clone() for name, t in self._stepper.model.state_dict().items()}
+        if is_best:
+            state.best = BestEvaluation(value=value, step=step, scores=found, weights=weights)
+        if self._job.keep_all:
+            state.checkpoints[step] = weights
 
 
-def predict(model: FusionModel, corpus: TaskData, indices: Indices) -> tuple[NDArray[np.float32], float]:
-    """Class probabilities [n, C] in the order of `indices`, and the mean of the model's own loss over the batches."""
+def predict(model: FusionModel, data: TaskData, indices: Indices) -> tuple[NDArray[np.float32], float]:
+    """Class probabilities [n, C] in the order of `indices` [n], and the mean of the model's own loss."""
     losses: list[float] = []
 
-    def take(outputs: Outputs, labels: Tensor) -> Tensor:
+    def probabilities(outputs: Outputs, labels: Tensor) -> Tensor:
         losses.append(float(model.loss(outputs, labels)) * len(labels))
         return model.probabilities(outputs)
 
-    return collect(model, corpus, indices, take), sum(losses) / len(indices)
+    return collect(model, data, indices, probabilities), sum(losses) / len(indices)
 
 
 @torch.no_grad()
 def collect(
-    model: FusionModel, corpus: TaskData, indices: Indices, take: Callable[[Outputs, Tensor], Tensor]
+    model: FusionModel, data: TaskData, indices: Indices, extract: Callable[[Outputs, Tensor], Tensor]
 ) -> NDArray[np.float32]:
-    """What `take` takes of the outputs and labels of a batch, [B, ...], for all of `indices` in their order."""
+    """Run the model in evaluation mode over `indices` [n].
+
+    Args:
+        extract: Takes the outputs and labels [B] of a batch, gives [B, ...].
+
+    Returns:
+        What `extract` gave, [n, ...], in the order of `indices`.
+    """
     model.eval()
-    found, order = [], []
-    for some in corpus.evaluation_batches(indices):
-        batch = corpus.batch(some)
-        found.append(take(model(*batch.inputs), batch.labels).cpu().numpy())
-        order.append(some)
-    place = {index: i for i, index in enumerate(np.concatenate(order).tolist())}
-    return np.concatenate(found)[[place[i] for i in indices.tolist()]]
+    values, order = [], []
+    for batch_indices in data.evaluation_batches(indices):
+        batch = data.batch(batch_indices)
+        values.append(extract(model(*batch.inputs), batch.labels).cpu().numpy())
+        order.append(batch_indices)
+    position = {index: i for i, index in enumerate(np.concatenate(order).tolist())}
+    return np.concatenate(values)[[position[i] for i in indices.tolist()]]

@@ -1,7 +1,8 @@
-"""Where the training of one fold stands, kept at its looks: a killed fold goes on from there to the same weights.
+"""The state of one fold's training, saved at its evaluation steps: a killed fold resumes there to the same weights.
 
-`training.safetensors` holds the parameters, Adam's state, the best weights so far and the state of the generator that
-models draw from; its header holds what is no tensor. The order of the batches follows from the seed and the step alone.
+`training.safetensors` holds the parameters, Adam's state, the best weights so far, and the state of the generator of
+the model's random draws; its header holds everything that is not a tensor. The order of the batches follows from the
+seed and the step, and is not stored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from emofuse.common.disk import tensor_file
-from emofuse.common.disk.tensor_file import over, under
+from emofuse.common.disk.tensor_file import add_prefix, strip_prefix
 from emofuse.common.disk.training_checkpoint import TrainingCheckpoint
 
 FORMAT = "emofuse-training-1"
@@ -22,90 +23,92 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
-    """The best look so far."""
+class BestEvaluation:
+    """The best evaluation step so far."""
 
     value: float
-    """What selects."""
+    """The score that selects; without validation, the step."""
     step: int
     scores: dict[str, float] | None
-    """On validation."""
+    """On validation; None without validation."""
     weights: State
 
 
 @dataclass(slots=True, kw_only=True)
-class TrainingState:
-    """Training as it stands after `step` steps, beside what model, optimiser and generator hold themselves."""
+class TrainingProgress:
+    """The training after `step` steps, except for the state of the model, the optimiser and the generator."""
 
     step: int = 0
     seconds: float = 0.0
-    """Spent so far, over all calls."""
+    """Training time so far, over all calls."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    best: Best | None = None
+    """One row for each evaluation step."""
+    best: BestEvaluation | None = None
     checkpoints: dict[int, State] = field(default_factory=dict)
+    """Step -> weights, if the weights of all evaluation steps are kept."""
 
 
 class FoldCheckpoint(TrainingCheckpoint):
-    """Keeps the state of one fold in its folder.
+    """Saves the training state of one fold in the fold's folder.
 
     Raises:
-        DataError: What lies there is damaged.
+        DataError: The saved state is damaged.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         super().__init__(folder, FORMAT, "the fold")
         self.device = device
-        # A generator's state means nothing on another kind of device: there the fold starts anew.
-        if self.about and self.about["device"] != device.type:
-            self.forget()
+        # A generator's state is meaningless on another kind of device: there the fold restarts.
+        if self.metadata and self.metadata["device"] != device.type:
+            self.discard()
 
     @property
     def step(self) -> int:
-        """The step from which training will go on; 0: from the start."""
-        return int(self.about.get("step", 0))
+        """The step from which training will resume; 0 if it will start from the beginning."""
+        return int(self.metadata.get("step", 0))
 
     def restore(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
-    ) -> TrainingState | None:
-        """Put back what was kept; none where nothing was."""
+    ) -> TrainingProgress | None:
+        """Load the saved state into model, optimiser and generator; None if nothing was saved."""
         if not self.step:
             return None
-        tensors, about = self.tensors, self.about
-        model.load_state_dict(under(tensors, "model"))
-        tensor_file.restore_optimiser(optimiser, under(tensors, "adam"))
+        tensors, about = self.tensors, self.metadata
+        model.load_state_dict(strip_prefix(tensors, "model"))
+        tensor_file.restore_optimiser(optimiser, strip_prefix(tensors, "adam"))
         generator.set_state(tensors["generator"])
-        checkpoints = {step: under(tensors, f"look/{step}") for step in about["looks"]}
-        weights = checkpoints.get(about["best"]["step"]) or under(tensors, "best")
-        self.forget()
-        return TrainingState(
+        checkpoints = {step: strip_prefix(tensors, f"look/{step}") for step in about["looks"]}
+        weights = checkpoints.get(about["best"]["step"]) or strip_prefix(tensors, "best")
+        self.discard()
+        return TrainingProgress(
             step=about["step"],
             seconds=about["seconds"],
             history=about["history"],
-            best=Best(**about["best"], weights=weights),
+            best=BestEvaluation(**about["best"], weights=weights),
             checkpoints=checkpoints,
         )
 
-    def keep(
-        self, at: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
+    def save(
+        self, state: TrainingProgress, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
     ) -> None:
-        """Write where training stands, unless that was done a moment ago."""
-        assert at.best is not None
-        best = at.best
+        """Write the state, unless one was written a moment ago."""
+        assert state.best is not None
+        best = state.best
 
         def collect() -> tuple[State, dict[str, Any]]:
-            tensors = over("model", model.state_dict()) | {"generator": generator.get_state()}
-            tensors |= over("adam", tensor_file.optimiser_state(optimiser))
-            for step, weights in at.checkpoints.items():
-                tensors |= over(f"look/{step}", weights)
-            if best.step not in at.checkpoints:
-                tensors |= over("best", best.weights)
+            tensors = add_prefix("model", model.state_dict()) | {"generator": generator.get_state()}
+            tensors |= add_prefix("adam", tensor_file.optimiser_state(optimiser))
+            for step, weights in state.checkpoints.items():
+                tensors |= add_prefix(f"look/{step}", weights)
+            if best.step not in state.checkpoints:
+                tensors |= add_prefix("best", best.weights)
             return tensors, {
                 "device": self.device.type,
-                "step": at.step,
-                "seconds": at.seconds,
-                "history": at.history,
+                "step": state.step,
+                "seconds": state.seconds,
+                "history": state.history,
                 "best": {"value": best.value, "step": best.step, "scores": best.scores},
-                "looks": list(at.checkpoints),
+                "looks": list(state.checkpoints),
             }
 
         self.write(collect)

@@ -1,4 +1,4 @@
-"""One training step: gather, draw, forward, backward, Adam; in smaller pieces where the memory does not suffice."""
+"""One training step: batch, forward, backward, Adam; in micro-batches where memory does not suffice for a batch."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 
 from emofuse.common.errors import UsageError
-from emofuse.common.system.machine import out_of_memory
+from emofuse.common.system.machine import is_out_of_memory
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices
-from emofuse.train.fitting.checkpoint import ModelRecipe
+from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.resolve.config import Precision
 
 
 class Stepper:
-    """A fresh model, its optimiser, and the generator that the model draws from.
+    """A freshly initialised model, its optimiser, and the generator of the model's random draws.
 
     Args:
-        recipe: How the model is built, from `seed`.
-        class_weights: [C], of the loss.
-        precision: What products are computed in: fp32, tf32 (see `set_products`) or bf16. Weights stay fp32.
+        recipe: How the model is built.
+        seed: Of the initial weights and of the generator.
+        class_weights: [C], of the classes in the loss.
+        precision: Of the matrix products: fp32, tf32 (see `set_product_precision`) or bf16. Weights stay fp32.
     """
 
     def __init__(
@@ -43,58 +44,67 @@ class Stepper:
         )
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.largest = settings.batch
-        """Utterances that go through the model at once: halved where memory does not suffice."""
+        self.micro_batch = settings.batch
+        """Utterances in one forward pass at most; halved each time that memory does not suffice."""
 
-    def step(self, corpus: TaskData, indices: Indices, progress: float) -> Tensor:
-        """Train on one batch; gives its loss, on the device.
+    def step(self, data: TaskData, indices: Indices, progress: float) -> Tensor:
+        """Train on one batch.
+
+        Args:
+            indices: The batch's utterances.
+            progress: The share of the training that is done, from 0 to 1; some models schedule by it.
+
+        Returns:
+            The loss of the batch, a scalar on the device.
 
         Raises:
-            UsageError: Not even one utterance fits in memory.
+            UsageError: Not even a single utterance fits in memory.
         """
         while True:
-            drawn = self.generator.get_state()
-            held = [buffer.clone() for buffer in self.model.buffers()]  # what batch norm has seen so far
+            generator_state = self.generator.get_state()
+            buffers = [buffer.clone() for buffer in self.model.buffers()]  # the running statistics of batch norm
             try:
-                return self._step(corpus, indices, progress)
+                return self._accumulate(data, indices, progress)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-            self.generator.set_state(drawn)
-            for buffer, before in zip(self.model.buffers(), held, strict=True):
+            self.generator.set_state(generator_state)
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(before)
-            self._shrink(min(self.largest, len(indices)))
+            self._halve_micro_batch(min(self.micro_batch, len(indices)))
 
-    def _step(self, corpus: TaskData, indices: Indices, progress: float) -> Tensor:
-        model, device = self.model.train(), corpus.labels.device
+    def _accumulate(self, data: TaskData, indices: Indices, progress: float) -> Tensor:
+        """One step of the optimiser, on the gradients of all micro-batches together."""
+        model, device = self.model.train(), data.labels.device
         self.optimiser.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=device)
-        for some in np.array_split(indices, -(-len(indices) // self.largest)):
-            batch = corpus.batch(some)
+        total = torch.zeros((), device=device)
+        for micro_batch in np.array_split(indices, -(-len(indices) // self.micro_batch)):
+            batch = data.batch(micro_batch)
             audio, _, text, _ = batch.inputs
             frames, words = (0 if x is None else x.shape[1] for x in (audio, text))
-            draws = model.draw(len(some), frames, words, self.generator)
+            draws = model.draw(len(micro_batch), frames, words, self.generator)
             with self.autocast:
-                part = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
-            if len(some) < len(indices):
-                part = part * (len(some) / len(indices))
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
+                loss = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
+            if len(micro_batch) < len(indices):
+                loss = loss * (len(micro_batch) / len(indices))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         self.optimiser.step()
-        return loss
+        return total
 
-    def _shrink(self, tried: int) -> None:
+    def _halve_micro_batch(self, tried: int) -> None:
         if tried == 1:
-            raise UsageError("not even one utterance at a time fits in memory: free some, or take another --device")
-        self.largest = -(-tried // 2)
+            raise UsageError("not even a single utterance fits in memory: free some memory, or choose another --device")
+        self.micro_batch = -(-tried // 2)
         if self.generator.device.type == "cuda":
             torch.cuda.empty_cache()
-        told = (
-            f"{tried} utterances at once do not fit in memory; going on with {self.largest}, batches as large as before"
+        message = (
+            f"{tried} utterances at once do not fit in memory: continuing with micro-batches of {self.micro_batch}, "
+            "whose gradients add up to the same batch"
         )
-        print(told, file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
 
 
-def set_products(precision: Precision) -> None:
-    """Have a GPU's products, convolutions and recurrences computed in TF32, or not: torch's own default is mixed."""
+def set_product_precision(precision: Precision) -> None:
+    """Set whether a GPU computes matrix products, convolutions and recurrences in TF32; torch's default is mixed."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"

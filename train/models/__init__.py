@@ -1,1 +1,1 @@
-"""One file per architecture; `registry.MODELS` names them all."""
+"""The fusion models, one file per architecture; `registry.MODELS` names them all."""

@@ -1,6 +1,6 @@
-"""What every fusion model is: the contract between the architectures and the one training loop.
+"""The contract between the fusion models and the training loop.
 
-Shapes: B batch, Ta frames, Tt words, L layers, D width of a feature, C classes.
+Shapes: B batch, Ta audio frames, Tt words (word pieces), L encoder layers, D feature dimension, C classes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,33 @@ from torch import Tensor, nn
 
 from emofuse.train.models.config import Config
 
-OTHER = {"audio": "text", "text": "audio"}
-"""The modality that a modality is fused with."""
+OTHER_MODALITY = {"audio": "text", "text": "audio"}
+"""Modality -> the modality that it is fused with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a model is built for: the width of each modality in use, layers per frame (0: no layer axis), classes."""
+    """The sizes that a model is built for."""
 
     audio: int | None = None
+    """Feature dimension; None where the modality is not used."""
     text: int | None = None
     layers: int = 0
+    """Encoder layers per frame; 0 means features without a layer axis."""
     classes: int
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Modality in use -> feature dimension, audio first."""
+        sizes = (("audio", self.audio), ("text", self.text))
+        return {modality: size for modality, size in sizes if size is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """What a forward pass gives: logits [B, C], and what the loss needs beside them.
+    """The result of a forward pass: logits [B, C], and in `aux` the tensors that the loss needs besides them.
 
-    `aux["fused"]`, where a model has it, is the utterance's representation that the last classifier sees: [B, D].
+    `aux["fused"]`, where a model has it, is the input of the last classifier: one vector per utterance, [B, D].
     """
 
     logits: Tensor
@@ -41,10 +49,10 @@ class Outputs:
 
 
 class FusionModel(nn.Module):
-    """A fusion architecture.
+    """Base class of the fusion models.
 
-    Results never depend on padding nor on the other utterances of a batch. No control flow depends on data, there is no
-    state beyond parameters and declared buffers, and random tensors are drawn outside (`draw`) and passed in.
+    Results must not depend on padding or on the other utterances of a batch. Control flow must not depend on data.
+    Parameters and registered buffers are the only state. Random tensors are drawn by `draw` and passed to `forward`.
     """
 
     class_weights: Tensor | None
@@ -66,28 +74,30 @@ class FusionModel(nn.Module):
         """Classify a padded batch.
 
         Args:
-            audio: [B, Ta, D] (or [B, Ta, L, D]), zero on padding; none where audio is not used, or is absent at
-                inference and `ModelSpec.optional` names it. `text` likewise.
-            audio_lengths: True lengths [B], at least 1.
-            draws: What `draw` gave; none in evaluation.
-            progress: Share of the training steps done, for what a paper schedules.
+            audio: [B, Ta, D] or [B, Ta, L, D], zero on padding. None where the model does not use audio, or where
+                audio is absent at inference and `ModelSpec.optional` allows it.
+            audio_lengths: Number of frames before padding [B], at least 1.
+            text: As `audio`: [B, Tt, D] or [B, Tt, L, D].
+            text_lengths: As `audio_lengths`.
+            draws: The result of `draw`; None in evaluation.
+            progress: Share of the training steps done so far, for schedules.
         """
         raise NotImplementedError
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """The paper's own sum, a scalar, for labels [B]."""
+        """The paper's loss, a scalar, for labels [B]."""
         return self.cross_entropy(outputs.logits, labels)
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Random tensors for one training step; none by default."""
+        """The random tensors of one training step on audio [B, `frames`, D] and text [B, `words`, D]."""
         return {}
 
     def probabilities(self, outputs: Outputs) -> Tensor:
-        """Class probabilities [B, C] that sum to one."""
+        """Class probabilities [B, C]; each row sums to one."""
         return torch.softmax(outputs.logits, dim=1)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy, by class weights where they were asked for."""
+        """Mean cross-entropy of logits [B, C] against labels [B], with the class weights if they are set."""
         return F.cross_entropy(logits, labels, weight=self.class_weights)
 
 
@@ -96,33 +106,31 @@ class Ablation:
     """A variant of an architecture that its paper names."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What it sets, and nobody may set otherwise."""
+    """Settings that the ablation fixes; `--set` cannot change them."""
     modalities: tuple[str, ...] | None = None
-    """What it reads; none: all that the architecture does."""
+    """Modalities that the variant reads; None means those of the architecture."""
     model: str | None = None
-    """Another registered model that it is."""
+    """Another registered model that is this variant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A registered architecture: what it reads, its presets, and how to build it."""
+    """A registered architecture: its inputs, its presets, and how to build it."""
 
     modalities: tuple[str, ...]
     needs: Literal["all", "any", "one"] = "all"
-    """Whether it needs every one of `modalities`, at least one, or exactly one."""
+    """Whether the model needs all of `modalities`, at least one, or exactly one."""
     features: Mapping[str, str]
-    """The feature it takes by default, per modality."""
+    """Modality -> default feature."""
     preset: Callable[[str], Config]
-    """Corpus -> hyper-parameters."""
+    """Corpus name -> hyper-parameters."""
     build: Callable[[Any, Inputs], FusionModel]
-    """A `Config` of the preset's type and the inputs -> the model, initialised from torch's global generator."""
+    """(`Config` of the preset's type, inputs) -> model, initialised from torch's global generator."""
     pool: Literal["frames", "mean", "mean+deviation"] = "frames"
-    """What it sees of an utterance: all its frames, or one vector that is taken once, when the features are loaded."""
+    """Input per utterance: all frames, or one vector, pooled over time when the features are loaded."""
     layered: bool = False
-    """Whether it reads features that have a layer axis (and no others)."""
+    """Whether the model reads features with a layer axis, and only those."""
     optional: tuple[str, ...] = ()
-    """Modalities that may be absent at inference, though it was trained with them."""
+    """Modalities that may be absent at inference, although the model was trained with them."""
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
-    """The paper's own variants, by the names that it prints."""
-    zero_gradient: tuple[str, ...] = ()
-    """Parameters, by the end of their names, whose gradient is zero by algebra."""
+    """The paper's variants, by their printed names."""

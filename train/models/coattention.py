@@ -3,6 +3,8 @@
 C. H. C. Leung, J. J. Deng, "Multimodal emotion recognition using speech and text", IARIA Congress 2022 (slides). The
 alternation is that of J. Lu et al., "Hierarchical question-image co-attention", NeurIPS 2016.
 
+Shapes: B batch, T time steps, D feature dimension, d width, k attention units, C classes.
+
     (3)  L(X; g):  H = tanh(W_x X + (W_g g) V^T)      [k, T], V all ones: g is added to every frame
                    a = softmax(w_h^T H)               [T]
                    x^ = sum_i a_i x_i                 [d]
@@ -10,24 +12,26 @@ alternation is that of J. Lu et al., "Hierarchical question-image co-attention",
     (4)  z = LayerNorm(W_x^T x^ + W_y^T y^)           [d]
     logits = linear(z), one sigmoid per class, binary cross-entropy
 
-Contradictions and misprints, and how they are read:
-- "g_x is derived from speech and g_y from text", yet at the first step the guidance is 0 and the text attended there
-  guides the second: read as Lu et al.'s alternation above, so speech is guided by text and text by speech.
-- a-hat and a^x are one. Eq. 4's W_x, W_y are other matrices than eq. 3's k x d. Eq. 3 takes X and g of one width d: a
-  linear layer resizes each feature first.
-- Binary cross-entropy with one emotion per clip: one-vs-rest against one-hot targets, mean over classes. Class weights
-  weigh utterances by their true class, as in the other models' cross-entropy. Stored probabilities are the sigmoids
-  divided by their sum.
+Contradictions and misprints in the slides, and how they are read:
+- "g_x is derived from speech and g_y from text", yet the guidance of the first step is 0, and the text attended there
+  guides the second. It is read as Lu et al.'s alternation above: text guides speech, and speech guides text.
+- a-hat and a^x are the same. W_x and W_y of eq. 4 are not the k x d matrices of eq. 3. In eq. 3, X and g have one width
+  d: a linear layer resizes each feature first.
+- Binary cross-entropy with one emotion per clip is one-vs-rest against one-hot targets, the mean over classes. Class
+  weights weight utterances by their true class, like the cross-entropy of the other models. Stored probabilities are
+  the sigmoids divided by their sum.
 
-Left open, and what is taken:
-- d = 256, k = 128; three attentions with their own parameters. The first one's W_g has no gradient and is not built.
-- "Transformer network with deep co-attention": `encoder_layers` transformer layers (with sinusoidal positions) for each
-  modality before, and `rounds`. A further round starts with guidance x^, which is what y^ = L(text; x^) does: each one
-  adds a speech and a text attention, with their own parameters. `encoder_layers=0`, `rounds=1` are the bare equations.
-- Adam, 1e-4, batch 32, 2500 steps, 500 frames and 150 words: SMCN's, since nothing is stated. Dropout 0.1 in the
-  transformer layers.
+Open in the slides, and what is chosen:
+- d = 256 and k = 128. The three attentions share no parameters. W_g of the first one would get no gradient and is not
+  built.
+- "Transformer network with deep co-attention": `encoder_layers` transformer layers (with sinusoidal positions) per
+  modality before the attentions, and `rounds`. Each further round starts with guidance x^, as y^ = L(text; x^) does,
+  and adds a speech and a text attention with their own parameters. `encoder_layers=0` and `rounds=1` are the bare
+  equations.
+- Adam at 1e-4, batch 32, 2500 steps, 500 frames and 150 words: SMCN's values, since nothing is stated. Dropout 0.1 in
+  the transformer layers.
 
-Single-modality rows (T5, TRILL): the same network on one modality, x^ = L(X; 0), z = LayerNorm(W_x^T x^).
+Rows with one modality (T5, TRILL): the same network on that modality, x^ = L(X; 0), z = LayerNorm(W_x^T x^).
 """
 
 from __future__ import annotations
@@ -40,13 +44,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
-from emofuse.train.models.blocks.layers import TransformerEncoder, draw_keep, indivisible, sinusoids, time_mask
+from emofuse.train.models.blocks.layers import (
+    TransformerEncoder,
+    by_modality,
+    draw_stack_masks,
+    masked_softmax,
+    weighted_sum,
+    width_problems,
+    with_positions,
+)
 from emofuse.train.models.config import SequenceConfig, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoAttentionConfig(SequenceConfig):
-    """What the slides leave open, which is everything."""
+    """Hyper-parameters; the slides state none."""
 
     width: int = setting(256)
     units: int = setting(128)
@@ -57,17 +69,17 @@ class CoAttentionConfig(SequenceConfig):
     dropout: float = setting(0.1, positive=False, most=0.9)
 
     def idle(self) -> dict[str, str]:
-        """What only transformer layers read."""
+        """The settings of the transformer layers, if there are no layers."""
         return {} if self.encoder_layers else dict.fromkeys(("heads", "feedforward", "dropout"), "encoder_layers=0")
 
     def problems(self, ablation: str | None) -> list[str]:
         """A width that heads do not divide."""
-        uneven = indivisible(self.width, self.heads) if self.encoder_layers else []
+        uneven = width_problems(self.width, self.heads) if self.encoder_layers else []
         return SequenceConfig.problems(self, ablation) + uneven
 
 
 class GuidedAttention(nn.Module):
-    """Eq. 3: L(X; g), or L(X; 0) where not `guided`."""
+    """Eq. 3: L(X; g) if `guided`, else L(X; 0)."""
 
     def __init__(self, width: int, units: int, guided: bool) -> None:
         super().__init__()
@@ -77,25 +89,24 @@ class GuidedAttention(nn.Module):
         nn.init.uniform_(self.score, -(units**-0.5), units**-0.5)
 
     def weights(self, x: Tensor, lengths: Tensor, guidance: Tensor | None = None) -> Tensor:
-        """Attention weights [B, T] of frames [B, T, d] under guidance [B, d]; zero on padding, one in sum."""
+        """Attention weights [B, T] of x [B, T, d] under guidance [B, d]; zero on padding, and each row sums to one."""
         inner = self.inner(x)
         if self.guide is not None:
             inner = inner + self.guide(guidance).unsqueeze(1)
-        mask = time_mask(lengths, x.shape[1], x.device)
-        return torch.softmax((torch.tanh(inner) @ self.score).masked_fill(~mask, -torch.inf), dim=1)
+        return masked_softmax(torch.tanh(inner) @ self.score, lengths)
 
     def forward(self, x: Tensor, lengths: Tensor, guidance: Tensor | None = None) -> Tensor:
         """[B, T, d] -> [B, d]."""
-        return torch.einsum("bt,btd->bd", self.weights(x, lengths, guidance), x)
+        return weighted_sum(x, self.weights(x, lengths, guidance))
 
 
 class CoAttention(FusionModel):
-    """The network, on one modality or both."""
+    """The network for one modality or both."""
 
     def __init__(self, config: CoAttentionConfig, inputs: Inputs) -> None:
         super().__init__()
         self.config = config
-        dimensions = {m: d for m, d in (("audio", inputs.audio), ("text", inputs.text)) if d is not None}
+        dimensions = inputs.dimensions
         self.order = tuple(dimensions) if len(dimensions) == 1 else ("text", "audio") * config.rounds + ("text",)
         self.resize = nn.ModuleDict({m: nn.Linear(d, config.width) for m, d in dimensions.items()})
         sizes = (config.width, config.heads, config.feedforward, config.encoder_layers, config.dropout)
@@ -117,38 +128,38 @@ class CoAttention(FusionModel):
         draws: Mapping[str, Tensor] | None = None,
         progress: float = 1.0,
     ) -> Outputs:
-        """Eq. 3 step by step, and eq. 4; `aux` holds x^ as `audio`, y^ as `text`, and z as `fused`."""
-        given = {"audio": (audio, audio_lengths), "text": (text, text_lengths)}
+        """Eq. 3 step by step, then eq. 4; `aux` holds x^ as `audio`, y^ as `text`, and z as `fused`, all [B, d]."""
+        batch = by_modality(audio, audio_lengths, text, text_lengths)
         draws = draws or {}
-        frames = {m: self._encode(m, *given[m], draws.get(m)) for m in self.resize}
+        frames = {m: self._encode(m, x, lengths, draws.get(m)) for m, (x, lengths) in batch.items()}
         attended: dict[str, Tensor] = {}
         guidance = None
         for modality, attention in zip(self.order, self.attention, strict=True):
-            guidance = attended[modality] = attention(frames[modality], given[modality][1], guidance)
+            guidance = attended[modality] = attention(frames[modality], batch[modality][1], guidance)
         projected = [self.projection[m](x) for m, x in attended.items()]
         fused = self.norm(torch.stack(projected).sum(0))
         return Outputs(logits=self.classifier(fused), aux=attended | {"fused": fused})
 
-    def _encode(self, modality: str, x: Tensor | None, lengths: Tensor | None, keep: Tensor | None) -> Tensor:
+    def _encode(self, modality: str, x: Tensor, lengths: Tensor, keep: Tensor | None) -> Tensor:
         resized: Tensor = self.resize[modality](x)
         if self.config.encoder_layers:
-            resized = resized + sinusoids(resized.shape[1], resized.shape[2], resized.device)
+            resized = with_positions(resized)
         encoded: Tensor = self.encoder[modality](resized, lengths, keep)
         return encoded
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """What dropout leaves of each modality's transformer layers."""
+        """Dropout masks of each modality's transformer layers."""
         times, config = {"audio": frames, "text": words}, self.config
-        shapes = {m: (config.encoder_layers, 2, batch, times[m], config.width) for m in self.encoder}
-        return {m: draw_keep(shape, config.dropout, generator) for m, shape in shapes.items()}
+        depths = dict.fromkeys(self.encoder, config.encoder_layers)
+        return draw_stack_masks(depths, batch, times, config.width, config.dropout, generator)
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Binary cross-entropy of each class against the rest: mean over classes, then (weighted) over utterances."""
+        """Binary cross-entropy of each class against the rest: mean over classes, then over (weighted) utterances."""
         logits = outputs.logits
         targets = labels.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device)
-        each = F.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none").mean(1)
-        weights = torch.ones_like(each) if self.class_weights is None else self.class_weights[labels]
-        return (weights * each).sum() / weights.sum()
+        losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none").mean(1)
+        weights = torch.ones_like(losses) if self.class_weights is None else self.class_weights[labels]
+        return (weights * losses).sum() / weights.sum()
 
     def probabilities(self, outputs: Outputs) -> Tensor:
         """The sigmoids divided by their sum."""
@@ -156,7 +167,7 @@ class CoAttention(FusionModel):
 
 
 def preset(corpus: str) -> CoAttentionConfig:
-    """The slides state nothing: the same for every corpus."""
+    """The same for every corpus: the slides state nothing."""
     return CoAttentionConfig()
 
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters as frozen dataclasses: each field knows its range, and `--set key=value` reaches every one."""
+"""Hyper-parameters as frozen dataclasses. Each field declares its range, and `--set key=value` can set every one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def setting(
     """A field of a `Config`.
 
     Args:
-        modality: The setting has an effect only where this modality is used; `both`: only where both are.
-        choices: The words a string may be.
-        positive: A number must be above zero; otherwise it may be zero.
-        most: A number must not be above this.
+        default: The value that presets start from; its type is the type of the setting.
+        modality: The setting has an effect only if this modality is used; `both` means only if both are.
+        choices: The valid values of a string.
+        positive: Whether a number must be above zero; otherwise it may be zero.
+        most: The largest valid number.
     """
     metadata = {"modality": modality, "choices": tuple(choices), "positive": positive, "most": most}
     return field(default=default, metadata=metadata)
@@ -32,36 +33,36 @@ def setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What every model's training needs."""
+    """The settings of every model."""
 
     steps: int = setting(2500, positive=False)
     epochs: float = setting(0.0, positive=False)
-    """Passes over the training side, in place of `steps`; one of the two is zero."""
+    """Passes over the training side, instead of `steps`; one of the two is zero."""
     lr: float = setting(1e-4)
     batch: int = setting(32)
     weight_decay: float = setting(0.0, positive=False)
 
     def total_steps(self, training: int) -> int:
-        """How many steps are trained on `training` utterances."""
+        """Training steps for `training` utterances."""
         return self.steps or max(1, math.ceil(self.epochs * training / min(self.batch, training)))
 
     def problems(self, ablation: str | None) -> list[str]:
-        """What does not fit together in these settings, under a named ablation or none; one line each."""
+        """Conflicts between these settings, one line each; `ablation` is the name of the ablation in use, if any."""
         return []
 
     def idle(self) -> dict[str, str]:
-        """Settings that have no effect beside the others, and the one that makes them so."""
+        """Setting without effect -> the setting that disables it, as `key=value`."""
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceConfig(Config):
-    """What models that read frame by frame add: how much of an utterance they see, and in which units."""
+    """The settings of models that read frame by frame: the length of an utterance, and standardisation."""
 
     max_frames: int = setting(500, modality="audio")
     max_words: int = setting(150, modality="text")
     standardise_audio: str = setting("auto", modality="audio", choices=("auto", "on", "off"))
-    """Each dimension to mean 0, deviation 1 by the training side of the fold; `auto`: where the feature is log-Mel."""
+    """Scale each dimension to mean 0, deviation 1 over the fold's training side; `auto` does so only for log-Mel."""
     standardise_text: str = setting("off", modality="text", choices=("auto", "on", "off"))
 
 
@@ -69,7 +70,7 @@ C = TypeVar("C", bound=Config)
 
 
 def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
-    """The settings that have an effect with these modalities, as they stand."""
+    """The settings that have an effect with these modalities, and their values."""
     used, idle = _used(modalities), config.idle()
     return {
         f.name: getattr(config, f.name) for f in fields(config) if f.metadata["modality"] in used and f.name not in idle
@@ -77,6 +78,7 @@ def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
 
 
 def _used(modalities: Iterable[str]) -> set[str | None]:
+    """The values of `setting`'s `modality` that have an effect with these modalities."""
     used: set[str | None] = {None, *modalities}
     return used | ({"both"} if {"audio", "text"} <= used else set())
 
@@ -84,19 +86,23 @@ def _used(modalities: Iterable[str]) -> set[str | None]:
 def with_settings(
     config: C, pairs: Iterable[str], modalities: Sequence[str], ablation: str | None = None, fixed: Iterable[str] = ()
 ) -> C:
-    """The config with `key=value` pairs applied.
+    """Apply `key=value` pairs to a config.
 
     Args:
-        ablation: The named ablation that the config stands for, and `fixed`, the settings that it has set.
+        config: The preset, with the settings of the ablation.
+        pairs: As given to `--set`.
+        modalities: The modalities in use.
+        ablation: Name of the ablation in use.
+        fixed: Settings that the ablation fixes.
 
     Raises:
-        UsageError: Pairs that are malformed, unknown (alone: `UnknownNameError`), without effect here, fixed by the
-            ablation, out of range, or that do not fit together; all are named.
+        UsageError: Pairs that are malformed, unknown (`UnknownNameError` if that is the only problem), without effect,
+            fixed by the ablation, out of range, or in conflict; lists all of them.
     """
-    problems: list[EmofuseError] = []
     known = {f.name: f for f in fields(config)}
     fixed = set(fixed)
     values: dict[str, Any] = {}
+    problems: list[EmofuseError] = []
     for pair in pairs:
         key, equals, text = (part.strip() for part in pair.partition("="))
         try:
@@ -104,24 +110,20 @@ def with_settings(
                 raise UsageError(f"--set {pair}: expected key=value")
             if key not in known:
                 raise UnknownNameError("setting", key, settings_of(config, modalities))
-            wanted = known[key].metadata["modality"]
-            if wanted not in _used(modalities):
-                lacking = ("audio", "text") if wanted == "both" else (wanted,)
-                absent = " and no ".join(m for m in lacking if m not in modalities)
-                raise UsageError(f"--set {key}: without effect, since no {absent} is used")
+            _require_modality(known[key], modalities)
             if key in fixed:
                 raise UsageError(f"--set {key}: ablation {ablation!r} has set it to {getattr(config, key)}")
             if key in values:
-                raise UsageError(f"{key} is given twice")
-            values[key] = _value(known[key], text)
+                raise UsageError(_given_twice(key, values[key], text))
+            values[key] = _parsed(known[key], text)
         except EmofuseError as error:
             problems.append(error)
     if not problems:
-        config = replace(config, **_one_length(values))
+        config = replace(config, **_with_one_length(values))
         idle = config.idle()
-        wrong = [f"--set {k}: without effect, since {idle[k]}" for k in values if k in idle]
-        wrong += [*_lengths(config), *config.problems(ablation)]
-        problems = [UsageError(line) for line in wrong]
+        lines = [f"--set {k}: without effect, since {idle[k]}" for k in values if k in idle]
+        lines += [*_length_problems(config), *config.problems(ablation)]
+        problems = [UsageError(line) for line in lines]
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -129,23 +131,39 @@ def with_settings(
     return config
 
 
-def _one_length(values: dict[str, Any]) -> dict[str, Any]:
-    """Whoever gives steps alone means no epochs, and the other way round."""
-    given = {k: v for k, v in values.items() if k in ("steps", "epochs")}
-    if len(given) == 1:
-        (one,) = given
-        return values | ({"epochs": 0.0} if one == "steps" else {"steps": 0})
-    return values
+def _given_twice(key: str, first: object, second: str) -> str:
+    equal = f" (--{key} and --set {key} are the same)" if key in ("steps", "epochs") else ""
+    return f"{key} is given twice{equal}, as {first} and as {second}: pass one"
 
 
-def _lengths(config: Config) -> list[str]:
+def _require_modality(known: Field[Any], modalities: Sequence[str]) -> None:
+    """Refuse a setting whose modality is not in use."""
+    modality = known.metadata["modality"]
+    if modality not in _used(modalities):
+        needed = ("audio", "text") if modality == "both" else (modality,)
+        absent = " and no ".join(m for m in needed if m not in modalities)
+        raise UsageError(f"--set {known.name}: without effect, since no {absent} is used")
+
+
+def _with_one_length(values: dict[str, Any]) -> dict[str, Any]:
+    """Set `epochs` to zero where only `steps` is given, and `steps` to zero where only `epochs` is."""
+    given = [key for key in ("steps", "epochs") if key in values]
+    if len(given) != 1:
+        return values
+    return values | ({"epochs": 0.0} if given == ["steps"] else {"steps": 0})
+
+
+def _length_problems(config: Config) -> list[str]:
     if bool(config.steps) != bool(config.epochs):
         return []
-    said = "both" if config.steps else "neither"
-    return [f"steps={config.steps} and epochs={config.epochs:g}: {said} given; give one of the two (--steps, --epochs)"]
+    which = "both" if config.steps else "neither"
+    return [
+        f"steps={config.steps} and epochs={config.epochs:g}: {which} given; give one of the two (--steps, --epochs)"
+    ]
 
 
-def _value(known: Field[Any], text: str) -> float | str | bool:
+def _parsed(known: Field[Any], text: str) -> float | str | bool:
+    """A setting's value from its text, checked against the field's range."""
     kind, choices = cast(type, type(known.default)), known.metadata["choices"]
     if kind is str:
         if text not in choices:
@@ -158,9 +176,8 @@ def _value(known: Field[Any], text: str) -> float | str | bool:
     try:
         number = int(text) if kind is int else float(text)
     except ValueError:
-        raise UsageError(
-            f"{known.name} is {text!r}; expected {'a whole number' if kind is int else 'a number'}"
-        ) from None
+        expected = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{known.name} is {text!r}; expected {expected}") from None
     positive = known.metadata["positive"]
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         raise UsageError(f"{known.name} is {text}; expected a number {'above' if positive else 'of at least'} 0")

@@ -1,16 +1,17 @@
-"""What a model costs: its parameters, and the floating-point operations of one utterance, counted without computing."""
+"""The cost of a model: its parameters, and the operations of one utterance, counted without computing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from emofuse.train.models.base import Inputs, ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig
 
-USUAL = {
+FEATURE_SIZES = {
     "logmel": (78, 20.0),
     "logmel-mcfn": (40, 100.0),
     "hubert": (768, 50.0),
@@ -21,45 +22,65 @@ USUAL = {
     "mpnet": (768, None),
     "t5": (768, None),
 }
-"""Feature -> its width, and frames per second (distilled TRILL: a patch every 167 ms)."""
-UNKNOWN = {"audio": (768, 50.0), "text": (768, None)}
-"""The same for a feature that only another package knows: that of a base-sized encoder."""
+"""Feature -> (dimension, frames per second, None for text). Distilled TRILL has a patch every 167 ms."""
+UNKNOWN_SIZES = {"audio": (768, 50.0), "text": (768, None)}
+"""Modality -> the same for a feature of another package: that of a base-sized encoder."""
 LAYERS = 13
-"""Of a base-sized encoder, its input included."""
+"""Layers of a base-sized encoder, its input embedding included."""
 SECONDS, WORDS = 4.55, 17
-"""The mean of IEMOCAP's 5531 utterances, in seconds and in word pieces."""
+"""Mean length of IEMOCAP's 5531 utterances, in seconds and in word pieces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """One model on its own features."""
+    """The cost of one model on its default features."""
 
     parameters: int
     flops: int
-    """Of the matrix products, attentions and convolutions of one utterance's forward pass."""
+    """Operations of the matrix products, attentions and convolutions in one utterance's forward pass."""
 
 
 def cost(spec: ModelSpec, config: Config, classes: int = 4, seconds: float = SECONDS, words: int = WORDS) -> Cost:
-    """Count on PyTorch's meta device, where nothing is stored nor computed."""
-    reads = spec.modalities[:1] if spec.needs == "one" else spec.modalities
-    double = 2 if spec.pool == "mean+deviation" else 1
-    usual = {m: USUAL.get(spec.features[m], UNKNOWN[m]) for m in reads}
-    width = {m: usual[m][0] * double for m in reads}
+    """Count on PyTorch's meta device, which allocates and computes nothing.
+
+    Args:
+        spec: The architecture.
+        config: Its hyper-parameters.
+        classes: Number of classes.
+        seconds: Length of the utterance's audio.
+        words: Length of its text, in word pieces.
+    """
+    modalities = spec.modalities[:1] if spec.needs == "one" else spec.modalities
+    statistics = 2 if spec.pool == "mean+deviation" else 1
+    dimensions = {m: _feature_size(spec, m)[0] * statistics for m in modalities}
     layers = LAYERS if spec.layered else 0
-    inputs = Inputs(audio=width.get("audio"), text=width.get("text"), layers=layers, classes=classes)
+    inputs = Inputs(audio=dimensions.get("audio"), text=dimensions.get("text"), layers=layers, classes=classes)
     with torch.device("meta"):
         model = spec.build(config, inputs).eval().requires_grad_(False)
-    given: list[torch.Tensor | None] = []
+    arguments: list[Tensor | None] = []
     for modality in ("audio", "text"):
-        if modality not in reads:
-            given += [None, None]
-            continue
-        rate = usual[modality][1]
-        time = 1 if spec.pool != "frames" else max(1, round(seconds * rate)) if rate else words
-        if isinstance(config, SequenceConfig):
-            time = min(time, config.max_frames if modality == "audio" else config.max_words)
-        axes = (time, layers) if layers else (time,)
-        given += [torch.empty(1, *axes, width[modality], device="meta"), torch.tensor([time], device="meta")]
-    with FlopCounterMode(display=False) as counted:
-        model(*given)
-    return Cost(parameters=sum(p.numel() for p in model.parameters()), flops=counted.get_total_flops())
+        if modality in modalities:
+            time = _time_steps(spec, config, modality, seconds, words)
+            shape = (1, time, *((layers,) if layers else ()), dimensions[modality])
+            arguments += [torch.empty(shape, device="meta"), torch.tensor([time], device="meta")]
+        else:
+            arguments += [None, None]
+    with FlopCounterMode(display=False) as counter:
+        model(*arguments)
+    return Cost(parameters=sum(p.numel() for p in model.parameters()), flops=counter.get_total_flops())
+
+
+def _feature_size(spec: ModelSpec, modality: str) -> tuple[int, float | None]:
+    """(dimension, frames per second) of a modality's default feature."""
+    return FEATURE_SIZES.get(spec.features[modality], UNKNOWN_SIZES[modality])
+
+
+def _time_steps(spec: ModelSpec, config: Config, modality: str, seconds: float, words: int) -> int:
+    """Frames or words of the utterance that the model reads."""
+    if spec.pool != "frames":
+        return 1
+    _, rate = _feature_size(spec, modality)
+    time = max(1, round(seconds * rate)) if rate else words
+    if isinstance(config, SequenceConfig):
+        time = min(time, config.max_frames if modality == "audio" else config.max_words)
+    return time

@@ -1,42 +1,50 @@
 """MCFN: Modality-Collaborative Fusion Network.
 
 X. Zhang, Y. Li, "A dual attention-based modality-collaborative fusion network for emotion recognition", Interspeech
-2023. Each modality is first learned by itself (s speech, t text), then both are aligned and excite each other, and
-three classifiers vote. The parts are in `_mcfn_parts.py`.
+2023. Each modality (s speech, t text) is first encoded by itself. Then both are aligned and excite each other, and
+three classifiers vote. The layers are in `blocks/mcfn_layers.py`.
+
+Shapes: B batch, n frames, m words, d width, C classes.
 
     X^s -> masks -> [static, delta, delta-delta] -> three UFLBs -> O_s [B, n, d];    X^t -> linear -> O_t [B, m, d]
-    (1)     T_t,j = O_j + sum_i t_ji T_3,i,           t_ji = softmax over i of T_1,i . T_2,j     (times i, j)
+    (1)     T_t,j = O_j + sum_i t_ji T_3,i,           t_ji = softmax over i of T_1,i . T_2,j     (time steps i, j)
     (2)     T_c,j = O_j + sum_i c_ji O_i,             c_ji = softmax over i of O_i . O_j         (channels i, j)
-            T = T_t + T_c;  S likewise from O_s, with parameters of its own
+            T = T_t + T_c;  S likewise from O_s, with its own parameters
     (3, 4)  s~_j = sum_i alpha_ij s_i,                alpha_ij = softmax over frames i of tanh(U^T s_i + V^T t_j + b)
-    (5, 6)  S^c = S~ (1 + sigmoid(W_s T)),            T^c = T (1 + sigmoid(W_t S~))
+    (5, 6)  S^c = S~ (1 + sigmoid(W_s T)),            T^c = T (1 + sigmoid(W_t S~))              [B, m, d]
     (7)     L_ad = MSE(S, S^c) + MSE(T, T^c)
             S^f = S + S^c,  T^f = T + T^c
     (8, 9)  P = alpha P^s(S^f) + beta P^t(T^f) + gamma P^st([S^f, T^f]),   alpha + beta + gamma = 1
     (10,11) L = sum_m lambda_m cross-entropy(P^m) + omega L_ad
 
-Misprints, and how they are read:
-- Eq. 1 and 2: the sum's index does not occur and N is not the length. "T" on the right is the input O_t, which so
+Misprints in the paper, and how they are read:
+- Eq. 1 and 2: the index of the sum does not occur, and N is not the length. "T" on the right is the input O_t, which
   enters T twice.
-- Eq. 4: the indices are swapped, and S~ has m columns (words), not n: each word gathers frames.
-- Eq. 7 and S^f then add n frames to m words: both are read on the means over time.
-- Eq. 7 divides by N only: the mean over features too. No stop-gradient is printed, and none is taken.
+- Eq. 4: the indices are swapped. S~ has m columns (words), not n: each word attends to the frames.
+- Eq. 7 and S^f would add n frames to m words: both are computed on the means over time.
+- Eq. 7 divides by N only. It is also the mean over features. No stop-gradient is printed, and there is none.
 
-Left open, and what is taken (the authors' public code is another model; sizes alone come from it):
-- 40 bands. Masks: one run of up to 15 of 40 bands and one of up to 18 % of the utterance's own frames, set to zero, the
-  mean: the cited recipe's 48 of 128 and 192 of 1056. Other widths are masked by the same share, rounded down.
-- Deltas: regression over five frames, twice, end frames repeated.
-- UFLB: kernel 3, 64-128-256 channels, leaky slope 0.01; one skip over the stack (`skip`), a convolution of width 1 with
-  batch norm, added after the last activation. Batch norm counts true frames only.
-- T_1, T_2 have 32 channels. In eq. 3 each of 4 heads has its own u, v, b; 128 units are 4 x 32 values; back to 256.
-- W_s and W_t have no bias, as printed. One linear layer per classifier. lambda = 1, omega = 1. No dropout.
-- RoBERTa is frozen here; the paper's is fine-tuned. 50 epochs. 16 s of speech: the temporal map has n x n entries, and
-  48 of IEMOCAP's 5531 and 26 of MELD's 13,706 utterances are longer. 150 word pieces, as SMCN has: MELD's longest text
-  has 93 words and marks.
+Open in the paper, and what is chosen (the authors' public code is another model; only sizes come from it):
+- 40 bands. Masks are one run of up to 15 of 40 bands and one of up to 18 % of the utterance's own frames, set to zero,
+  which is the mean: the cited recipe has 48 of 128 and 192 of 1056. Other widths are masked by the same share, rounded
+  down.
+- Deltas: regression over five frames, applied twice, with the first and last frame repeated.
+- UFLB: kernel 3, 64-128-256 channels, leaky slope 0.01. One skip over the stack (`skip`), a convolution of width 1 with
+  batch norm, added after the last activation. Batch norm ignores padding.
+- T_1 and T_2 have 32 channels. In eq. 3 each of the 4 heads has its own u, v, b; 128 units are 4 x 32 values, projected
+  back to 256.
+- W_s and W_t have no bias, as printed. Each classifier is one linear layer. lambda = 1, omega = 1. No dropout.
+- RoBERTa is frozen here; the paper fine-tunes it. 50 epochs. 16 s of speech, since the temporal map has n x n entries:
+  48 of IEMOCAP's 5531 and 26 of MELD's 13,706 utterances are longer. 150 word pieces, as in SMCN: MELD's longest text
+  has 93 words and punctuation marks.
 
-Table 3's ablations: Speech only, Text only and Bimodal have that classifier alone and its own cross-entropy. w/o DAB:
-S = O_s, T = O_t. w/o CMI: no excitement (S^c = S~, T^c = T). w/o Intra-modal^s: S^f = S^c, no speech term in eq. 7, 8
-and 11, beta and gamma scaled to sum to one; ^t likewise. w/o MA: omega = 0. What a loss would not reach is not built.
+Ablations of Table 3:
+- Speech only, Text only and Bimodal have only that classifier and its cross-entropy.
+- w/o DAB: S = O_s, T = O_t.
+- w/o CMI: no excitement (S^c = S~, T^c = T).
+- w/o Intra-modal^s: S^f = S^c, no speech term in eq. 7, 8 and 11, beta and gamma scaled to sum to one; ^t likewise.
+- w/o MA: omega = 0.
+A module that would get no gradient is not built.
 """
 
 from __future__ import annotations
@@ -50,20 +58,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
-from emofuse.train.models.blocks.layers import masked_mean, time_mask
-from emofuse.train.models.blocks.mcfn_layers import (
+from emofuse.train.models.blocks.layers import by_modality, masked_mean, time_masks
+from emofuse.train.models.config import SequenceConfig, setting
+from emofuse.train.models.mcfn_layers import (
     DualAttention,
     ModalityCollaboration,
     SpeechEncoder,
     time_frequency_masked,
     with_deltas,
 )
-from emofuse.train.models.config import SequenceConfig, setting
+
+SYMBOL = {"audio": "s", "text": "t"}
+"""Modality -> its letter in the equations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MCFNConfig(SequenceConfig):
-    """The paper's hyper-parameters, and what it leaves open."""
+    """The paper's hyper-parameters, and the choices where it is open."""
 
     width: int = setting(256)
     heads: int = setting(4, modality="both")
@@ -74,7 +85,7 @@ class MCFNConfig(SequenceConfig):
     dual_attention: bool = setting(True)
     excitement: bool = setting(True, modality="both")
     intra: str = setting("both", modality="both", choices=("both", "audio", "text"))
-    """Which modalities' own S, T stand beside S^c, T^c in S^f, T^f and in eq. 7."""
+    """The modalities whose own S or T is in S^f, T^f and in eq. 7."""
     alpha: float = setting(0.3, modality="both", positive=False)
     beta: float = setting(0.3, modality="both", positive=False)
     gamma: float = setting(0.4, modality="both", positive=False)
@@ -84,33 +95,33 @@ class MCFNConfig(SequenceConfig):
     omega: float = setting(1.0, modality="both", positive=False)
 
     def problems(self, ablation: str | None) -> list[str]:
-        """Eq. 9, classifiers that vote untrained, and sizes that do not divide."""
-        found = SequenceConfig.problems(self, ablation)
+        """Weights that break eq. 9, classifiers that vote but are not trained, and sizes that do not divide."""
+        problems = SequenceConfig.problems(self, ablation)
         votes = {"alpha": "lambda_s", "beta": "lambda_t", "gamma": "lambda_st"}
         given = " + ".join(f"{key}={getattr(self, key):g}" for key in votes)
         total = sum(getattr(self, key) for key in votes)
         if not math.isclose(total, 1, abs_tol=1e-6):
-            found.append(f"{given} is {total:g}; expected 1")
+            problems.append(f"{given} is {total:g}; expected 1")
         for key, trained in votes.items():
             if getattr(self, key) and not getattr(self, trained):
-                found.append(
+                problems.append(
                     f"{key}={getattr(self, key):g} is the vote of a classifier that {trained}=0 does not train"
                 )
         if self.width % 8:
-            found.append(f"width={self.width}: expected a multiple of 8")
+            problems.append(f"width={self.width}: expected a multiple of 8")
         if self.units % self.heads:
-            found.append(f"heads={self.heads} does not divide units={self.units}")
-        return found
+            problems.append(f"heads={self.heads} does not divide units={self.units}")
+        return problems
 
 
 class MCFN(FusionModel):
-    """The network, for one modality or both."""
+    """The network for one modality or both."""
 
     def __init__(self, config: MCFNConfig, inputs: Inputs) -> None:
         super().__init__()
         self.config = config
         width = config.width
-        used = [m for m, dimension in (("s", inputs.audio), ("t", inputs.text)) if dimension is not None]
+        used = [SYMBOL[modality] for modality in inputs.dimensions]
         if inputs.audio is not None:
             self.speech = SpeechEncoder(3 * inputs.audio, width, config.skip)
         if inputs.text is not None:
@@ -118,7 +129,7 @@ class MCFN(FusionModel):
         self.dual_attention = nn.ModuleDict(
             {m: DualAttention(width, width // 8) for m in used if config.dual_attention}
         )
-        # What eq. 8 and eq. 11 weigh the classifiers by, and the modalities that eq. 7 compares.
+        # The classifiers' weights in eq. 8 and eq. 11, and the modalities of eq. 7.
         self.votes, self.lambdas, self.intra = dict.fromkeys(used, 1.0), dict.fromkeys(used, 1.0), ""
         if len(used) == 2:
             self.collaboration = ModalityCollaboration(width, config.heads, config.units, excitement=config.excitement)
@@ -141,16 +152,15 @@ class MCFN(FusionModel):
     ) -> Outputs:
         """Eq. 1-6, 8; the logits are log P.
 
-        `aux` holds, for each classifier, logits and probabilities p (s, t, st); the means over time `pooled` (S, T) and
-        `crossed` (S^c, T^c); and fused, [S^f, T^f].
+        `aux` holds logits_m and p_m [B, C] of each classifier m = s, t, st; the means over time pooled_m (S, T) and
+        crossed_m (S^c, T^c) [B, d]; and fused, [S^f, T^f].
         """
         own: dict[str, Tensor] = {}
-        masks: dict[str, Tensor] = {}
         aux: dict[str, Tensor] = {}
-        for m, x, lengths in (("s", audio, audio_lengths), ("t", text, text_lengths)):
-            if x is None or lengths is None:
-                continue
-            masks[m] = time_mask(lengths, x.shape[1], x.device)
+        batch = by_modality(audio, audio_lengths, text, text_lengths)
+        masks = {SYMBOL[modality]: mask for modality, mask in time_masks(batch).items()}
+        for modality, (x, lengths) in batch.items():
+            m = SYMBOL[modality]
             x = self._speech(x, lengths, masks[m], draws) if m == "s" else self._text(x, masks[m])
             own[m] = self.dual_attention[m](x, masks[m]) if self.config.dual_attention else x
             aux[f"pooled_{m}"] = masked_mean(own[m], lengths)
@@ -168,25 +178,27 @@ class MCFN(FusionModel):
         return Outputs(logits=mix(log_p, self.votes), aux=aux)
 
     def _speech(self, x: Tensor, lengths: Tensor, mask: Tensor, draws: Mapping[str, Tensor] | None) -> Tensor:
+        """X^s -> O_s [B, n, d]."""
         if draws is not None:
             x = time_frequency_masked(x, lengths, draws["masks"], self.config.mask_bands, self.config.mask_frames)
         embedded: Tensor = self.speech(with_deltas(x, lengths), mask)
         return embedded
 
     def _text(self, x: Tensor, mask: Tensor) -> Tensor:
+        """X^t -> O_t [B, m, d], zero on padding."""
         embedded: Tensor = self.text(x)
         return embedded.masked_fill(~mask.unsqueeze(2), 0)
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Uniform numbers [B, 4], which `time_frequency_masked` turns into widths and starts."""
+        """Uniform numbers [B, 4] for `time_frequency_masked`."""
         return {"masks": torch.rand(batch, 4, generator=generator, device=generator.device)} if frames else {}
 
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """Eq. 10 for each classifier (s, t, st), and eq. 7 where the modalities meet (ad); not weighted."""
+        """The unweighted terms of eq. 11: eq. 10 of each classifier (s, t, st), and eq. 7 (ad) with both modalities."""
         aux = outputs.aux
         terms = {m: self.cross_entropy(aux[f"logits_{m}"], labels) for m in self.classifiers}
-        apart = [F.mse_loss(aux[f"pooled_{m}"], aux[f"crossed_{m}"]) for m in self.intra]
-        return terms | ({"ad": torch.stack(apart).sum()} if apart else {})
+        distances = [F.mse_loss(aux[f"pooled_{m}"], aux[f"crossed_{m}"]) for m in self.intra]
+        return terms | ({"ad": torch.stack(distances).sum()} if distances else {})
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Eq. 11."""
@@ -195,12 +207,20 @@ class MCFN(FusionModel):
 
 
 def mix(log_p: Mapping[str, Tensor], votes: Mapping[str, float]) -> Tensor:
-    """Eq. 8 in logarithms, where no small probability is lost: log of sum_m vote_m P^m, [B, C]."""
+    """Eq. 8 in logarithms, which keeps small probabilities: log of sum_m vote_m P^m.
+
+    Args:
+        log_p: Classifier m -> log P^m [B, C].
+        votes: Classifier m -> its weight: alpha, beta, gamma.
+
+    Returns:
+        Log-probabilities [B, C].
+    """
     return torch.logsumexp(torch.stack([log_p[m] + math.log(vote) for m, vote in votes.items() if vote]), dim=0)
 
 
 def preset(corpus: str) -> MCFNConfig:
-    """Section 3.2; 50 epochs and 16 s of frames are ours."""
+    """Section 3.2; 50 epochs and 16 s of frames are our choices."""
     return MCFNConfig(steps=0, epochs=50.0, max_frames=1600)
 
 

@@ -5,30 +5,35 @@ X. Chen, "MMRBN: Rule-based network for multimodal emotion recognition", ICASSP 
 Rule 1: the audio module is deeper than the text module. Rule 2: the modalities are fused by weights that depend on the
 utterance.
 
+Shapes: B batch, T time steps, d width, d' = d / r, C classes.
+
     r_a, r_t        M = 4 and N = 2 transformer layers on the resized features             [B, T, d]
     r_A-t, r_T-a    L co-attention layers: each stream's queries attend to the other's keys and values
     R_A, R_T        means over time                                                        [B, d]
-    (1)  G = ReLU(FC(R_A + R_T))                                                           [B, d'], r d' = d
+    (1)  G = ReLU(FC(R_A + R_T))                                                           [B, d']
     (2)  I_A = W_A G,  I_T = W_T G                                                         [B, d]
          Attn_A, Attn_T = softmax over the two modalities, channel by channel
-    (3)  R_M = R_A * Attn_A + R_T * Attn_T
-    (4)  L = alpha L_A + beta L_T + gamma L_M,  alpha + beta + gamma = 1; cross-entropies of heads on R_A, R_T, R_M
+    (3)  R_M = R_A * Attn_A + R_T * Attn_T                                                 [B, d]
+    (4)  L = alpha L_A + beta L_T + gamma L_M,  alpha + beta + gamma = 1: cross-entropies of heads on R_A, R_T, R_M
 
-Misprints, and how they are read: eq. 4's left side is the total; section 2.3's e_a, e_t are the modules' outputs r_a,
-r_t; the circled plus of eq. 1 and 3 is addition. The "dynamic selection" and the "dynamic weighting" and fusion block
-are one. The head on R_M predicts.
+Misprints in the paper, and how they are read:
+- The left side of eq. 4 is the total loss. Section 2.3's e_a and e_t are the modules' outputs r_a and r_t.
+- The circled plus of eq. 1 and 3 is addition.
+- The "dynamic selection" and the "dynamic weighting" and fusion block are the same. The head on R_M predicts.
 
-Left open, and what is taken:
-- d = 256, 4 heads, feed-forward 4d, ReLU, dropout 0.1: 5531 utterances do not feed wider stacks.
-- L = 2, as N. Both halves of a co-attention layer read the layer's inputs; no self-attention follows (the paper's pair
-  has none). r = 4, so d' = 64. FC has a bias, W_A and W_T have none, each head is one linear layer.
-- alpha = beta = 0.25, gamma = 0.5: symmetric, and the head that predicts weighs most. A head of weight 0 is not built.
-- No position encodings: HuBERT's and BERT's outputs carry position (`positions` adds sinusoids).
-- Adam, 1e-4, batches of 32, 2500 steps: the paper states no training at all, so SMCN's stand in.
-- 1250 frames, 25 s at HuBERT's 50 Hz: 5 of IEMOCAP's 5531 utterances are longer. 150 words, as SMCN.
+Open in the paper, and what is chosen:
+- d = 256, 4 heads, feed-forward 4d, ReLU, dropout 0.1: 5531 utterances are too few for wider stacks.
+- L = 2, like N. Both halves of a co-attention layer read the inputs of the layer. No self-attention follows, as the
+  paper's pair has none.
+- r = 4, so d' = 64. FC has a bias, W_A and W_T have none. Each head is one linear layer.
+- alpha = beta = 0.25 and gamma = 0.5: symmetric, with most weight on the head that predicts. A head with weight 0 is
+  not built.
+- No position encodings: the outputs of HuBERT and BERT carry position (`positions` adds sinusoids).
+- Adam at 1e-4, batches of 32, 2500 steps: the paper states nothing about training, so SMCN's values are taken.
+- 1250 frames, 25 s at HuBERT's 50 Hz: 5 of IEMOCAP's 5531 utterances are longer. 150 words, as in SMCN.
 
-Table 1's ablations: AM_6 and TM_6 are one modality's six layers, mean and one head; MMRBN_2 and MMRBN_4 are the only
-ones that break rule 1; conca and add replace eq. 1-3 and keep all three losses.
+Ablations of Table 1: AM_6 and TM_6 are six layers of one modality, a mean and one head. MMRBN_2 and MMRBN_4 are the
+only ones that break rule 1. MMRBN_conca and MMRBN_add replace eq. 1-3 and keep all three losses.
 """
 
 from __future__ import annotations
@@ -40,15 +45,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from emofuse.train.models.base import OTHER, Ablation, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.base import OTHER_MODALITY, Ablation, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.blocks.layers import (
     TransformerEncoder,
     TransformerLayer,
-    draw_keep,
-    indivisible,
+    by_modality,
+    draw_stack_masks,
     masked_mean,
-    sinusoids,
-    time_mask,
+    time_masks,
+    width_problems,
+    with_positions,
 )
 from emofuse.train.models.config import SequenceConfig, setting
 
@@ -58,7 +64,7 @@ WITHOUT_RULE_1 = ("MMRBN_2", "MMRBN_4")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMRBNConfig(SequenceConfig):
-    """The paper's hyper-parameters, and what it leaves open."""
+    """The paper's hyper-parameters, and the choices where it is open."""
 
     width: int = setting(256)
     heads: int = setting(4)
@@ -75,47 +81,54 @@ class MMRBNConfig(SequenceConfig):
     positions: str = setting("none", choices=("none", "sinusoidal"))
 
     def idle(self) -> dict[str, str]:
-        """The ratio is the dynamic weighting's alone."""
+        """The ratio, unless the fusion is dynamic."""
         return {} if self.fusion == "dynamic" else {"ratio": f"fusion={self.fusion}"}
 
     def problems(self, ablation: str | None) -> list[str]:
-        """Widths that do not divide, a broken rule 1, weights that do not sum to one."""
-        found = [*SequenceConfig.problems(self, ablation), *indivisible(self.width, self.heads)]
+        """Widths that do not divide, a broken rule 1, loss weights that do not sum to one."""
+        problems = [*SequenceConfig.problems(self, ablation), *width_problems(self.width, self.heads)]
         if ablation in SINGLE:
-            return found
+            return problems
         if self.fusion == "dynamic" and self.width % self.ratio:
             nearest = -(-self.width // self.ratio) * self.ratio
-            found.append(
+            problems.append(
                 f"width={self.width}, ratio={self.ratio}: expected a width that ratio divides, such as {nearest}"
             )
         if self.audio_layers <= self.text_layers and ablation not in WITHOUT_RULE_1:
-            found.append(
+            problems.append(
                 f"audio_layers={self.audio_layers}, text_layers={self.text_layers}: expected more audio than text "
                 f"layers (rule 1); change one, or take --ablation {' or '.join(WITHOUT_RULE_1)}"
             )
         total = self.alpha + self.beta + self.gamma
         if not math.isclose(total, 1, abs_tol=1e-6):
-            found.append(
+            problems.append(
                 f"alpha={self.alpha:g}, beta={self.beta:g}, gamma={self.gamma:g} sum to {total:g}; expected 1: "
                 "change one of them"
             )
-        return found
+        return problems
 
 
 class CoAttentionLayer(nn.Module):
-    """Section 2.3.1: a pair of transformer layers that swap keys and values; both read the layer's inputs."""
+    """Section 2.3.1: one transformer layer per modality, which reads keys and values from the other modality."""
 
     def __init__(self, dimension: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
-        self.halves = nn.ModuleDict({m: TransformerLayer(dimension, heads, feedforward, dropout) for m in OTHER})
+        self.halves = nn.ModuleDict(
+            {m: TransformerLayer(dimension, heads, feedforward, dropout) for m in OTHER_MODALITY}
+        )
 
     def forward(
         self, x: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: Mapping[str, Tensor | None]
     ) -> dict[str, Tensor]:
-        """[B, T, d] per modality -> the same; a modality's residual is its own stream."""
+        """Modality -> [B, T, d], both in and out; the residual is the modality's own stream.
+
+        Args:
+            x: Modality -> its stream.
+            masks: Modality -> time mask [B, T].
+            keep: Modality -> dropout masks [2, B, T, d]; None in evaluation.
+        """
         return {
-            m: half(x[m], x[other], masks[other], keep[m])
-            for (m, half), other in zip(self.halves.items(), OTHER.values(), strict=True)
+            m: half(x[m], x[OTHER_MODALITY[m]], masks[OTHER_MODALITY[m]], keep[m]) for m, half in self.halves.items()
         }
 
 
@@ -125,32 +138,33 @@ class DynamicWeighting(nn.Module):
     def __init__(self, dimension: int, ratio: int) -> None:
         super().__init__()
         self.integrate = nn.Linear(dimension, dimension // ratio)
-        self.importance = nn.ModuleDict({m: nn.Linear(dimension // ratio, dimension, bias=False) for m in OTHER})
+        self.importance = nn.ModuleDict(
+            {m: nn.Linear(dimension // ratio, dimension, bias=False) for m in OTHER_MODALITY}
+        )
 
     def weights(self, R_A: Tensor, R_T: Tensor) -> Tensor:
-        """Attn_A, Attn_T: [2, B, d], one in sum over the first axis."""
+        """Eq. 1 and 2: Attn_A and Attn_T, [2, B, d]; the first axis sums to one."""
         G = torch.relu(self.integrate(R_A + R_T))
         return torch.softmax(torch.stack([W(G) for W in self.importance.values()]), dim=0)
 
     def forward(self, R_A: Tensor, R_T: Tensor) -> Tensor:
-        """Eq. 3."""
+        """Eq. 3: R_M [B, d]."""
         return (torch.stack([R_A, R_T]) * self.weights(R_A, R_T)).sum(0)
 
 
 class MMRBN(FusionModel):
-    """The network for the modalities that `inputs` names; with one alone it is that encoder, a mean and a head."""
+    """The network for one modality (its encoder, a mean and a head) or both."""
 
     def __init__(self, config: MMRBNConfig, inputs: Inputs) -> None:
         super().__init__()
         self.config = config
         width, sizes = config.width, (config.width, config.heads, config.feedforward)
-        dimensions = {m: d for m, d in (("audio", inputs.audio), ("text", inputs.text)) if d is not None}
         depths = {"audio": config.audio_layers, "text": config.text_layers}
-        self.depths = {m: depths[m] for m in dimensions}
-        both = len(dimensions) == 2
+        self.depths = {m: depths[m] for m in inputs.dimensions}
+        both = len(self.depths) == 2
         weights = {"audio": config.alpha, "text": config.beta, "fused": config.gamma} if both else {"fused": 1.0}
         self.loss_weights = {name: weight for name, weight in weights.items() if weight}
-        self.resize = nn.ModuleDict({m: nn.Linear(d, width) for m, d in dimensions.items()})
+        self.resize = nn.ModuleDict({m: nn.Linear(d, width) for m, d in inputs.dimensions.items()})
         self.encoders = nn.ModuleDict(
             {m: TransformerEncoder(*sizes, n, config.dropout) for m, n in self.depths.items()}
         )
@@ -165,11 +179,10 @@ class MMRBN(FusionModel):
         )
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Dropout's masks, per modality for its encoder and its half of the co-attention layers."""
-        times, width = {"audio": frames, "text": words}, self.config.width
+        """Dropout masks of each modality's encoder and of its half of the co-attention layers."""
         depths = self.depths | {f"cross_{m}": len(self.cross_attention) for m in self.depths}
-        shapes = {name: (depth, 2, batch, times[name.removeprefix("cross_")], width) for name, depth in depths.items()}
-        return {name: draw_keep(shape, self.config.dropout, generator) for name, shape in shapes.items()}
+        times, config = {"audio": frames, "text": words}, self.config
+        return draw_stack_masks(depths, batch, times, config.width, config.dropout, generator)
 
     def forward(
         self,
@@ -181,15 +194,14 @@ class MMRBN(FusionModel):
         draws: Mapping[str, Tensor] | None = None,
         progress: float = 1.0,
     ) -> Outputs:
-        """Eq. 1-3; `aux` holds R_audio, R_text, the logits of their heads, and fused (R_M)."""
+        """Eq. 1-3; `aux` holds R_audio, R_text [B, d], the logits of their heads, and fused (R_M)."""
         draws = draws or {}
-        sides = (("audio", audio, audio_lengths), ("text", text, text_lengths))
-        given = {m: (x, lengths) for m, x, lengths in sides if x is not None and lengths is not None}
-        masks = {m: time_mask(lengths, x.shape[1], x.device) for m, (x, lengths) in given.items()}
-        r = {m: self._encode(m, x, lengths, draws.get(m)) for m, (x, lengths) in given.items()}
+        batch = by_modality(audio, audio_lengths, text, text_lengths)
+        masks = time_masks(batch)
+        r = {m: self._encode(m, x, lengths, draws.get(m)) for m, (x, lengths) in batch.items()}
         for i, layer in enumerate(self.cross_attention):
             r = layer(r, masks, {m: draws[f"cross_{m}"][i] if draws else None for m in r})
-        R = {m: masked_mean(r[m], lengths) for m, (_, lengths) in given.items()}
+        R = {m: masked_mean(r[m], lengths) for m, (_, lengths) in batch.items()}
         aux = {f"R_{m}": x for m, x in R.items()}
         aux |= {f"logits_{m}": self.heads[m](x) for m, x in R.items() if m in self.heads}
         aux["fused"] = self._fuse(*R.values())
@@ -198,7 +210,7 @@ class MMRBN(FusionModel):
     def _encode(self, modality: str, x: Tensor, lengths: Tensor, keep: Tensor | None) -> Tensor:
         x = self.resize[modality](x)
         if self.config.positions == "sinusoidal":
-            x = x + sinusoids(x.shape[1], x.shape[2], x.device)
+            x = with_positions(x)
         encoded: Tensor = self.encoders[modality](x, lengths, keep)
         return encoded
 
@@ -214,19 +226,19 @@ class MMRBN(FusionModel):
         return fused
 
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """L_A, L_T and L_M, without their weights; those whose weight is zero are absent."""
+        """The unweighted terms of eq. 4: audio (L_A), text (L_T), fused (L_M); terms of weight 0 are left out."""
         logits = {"fused": outputs.logits}
         logits |= {m: outputs.aux[f"logits_{m}"] for m in self.loss_weights if m != "fused"}
         return {name: self.cross_entropy(x, labels) for name, x in logits.items()}
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Eq. 4; with one modality, its one cross-entropy."""
+        """Eq. 4; with one modality, its cross-entropy."""
         terms = self.terms(outputs, labels)
         return torch.stack([weight * terms[name] for name, weight in self.loss_weights.items()]).sum()
 
 
 def preset(corpus: str) -> MMRBNConfig:
-    """The same for every corpus: the paper has IEMOCAP alone."""
+    """The same for every corpus: the paper has only IEMOCAP."""
     return MMRBNConfig(max_frames=1250)
 
 

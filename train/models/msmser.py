@@ -2,32 +2,37 @@
 
 S. Wang, Y. Ma, Y. Ding, "Exploring complementary features in multi-modal speech emotion recognition", ICASSP 2023.
 
-The paper numbers no equation; by section:
+Shapes: B batch, Ta frames, Tt words, T either of them, D feature dimension, d_e width, L query tokens, C classes.
+
+The paper numbers no equations; by section:
 
     2.1  x' = E(W x), E a transformer encoder; frame t is scaled by sigmoid(MLP(x'_t))          [B, T, d_e]
     2.2  K = V = [a' + positions + type of audio, w' + positions + type of text]                [B, Ta + Tt, d_e]
-         Q = L trainable query tokens; transformer decoder: self-attention among the tokens, cross-attention to K and
-         V, feed-forward; attention pooling over the L tokens; two-layer MLP
+         Q = L trainable query tokens. A transformer decoder: self-attention among the tokens, cross-attention to K and
+         V, feed-forward. Then attention pooling over the L tokens and a two-layer MLP.
     2.3  random modality masking: with probability p a training sample loses one modality, the text with 0.6 or the
          audio with 0.4; p = 0.8 max(0, 1 - progress / 0.7)
 
-Contradictions, and how they are read: features are "appended with" positions and types, which are added, since the
-decoder's width is 768 either way; "100 epochs" and a decay "at the 70th" leave 30 epochs without masking; section
-2.1's "self-attention module" is no attention but the scale above; where section 4.3 says "w/o RMM (only audio)" of
-masking the audio, it means "only text", as Table 3 has it.
+Contradictions in the paper, and how they are read:
+- Features are "appended with" positions and types. These are added, since the decoder's width is 768 either way.
+- "100 epochs" and a decay "at the 70th": the last 30 epochs have no masking.
+- Section 2.1's "self-attention module" is the scale above, not attention.
+- Section 4.3 says "w/o RMM (only audio)" where the audio is masked. It means "only text", as in Table 3.
 
-Left open, and what is taken:
+Open in the paper, and what is chosen:
 - 2 encoder layers for each modality and 2 decoder layers, feed-forward 3072, layer norm after each residual, dropout
-  0.1 on what a sub-layer adds.
-- Sinusoidal positions from 0 in each modality, added before concatenation only.
-- MLPs 768 -> 768 -> out with a ReLU; the pooling is SMCN's, softmax over L of u . tanh(W q + b).
-- Tokens start normal with deviation 1, so that they differ from the first attention on; types with 0.02, as BERT's.
-- The loss is never printed: cross-entropy. The decay follows steps, so a shorter training decays over 0.7 of it, too.
-- 1250 frames, 25 s at HuBERT's 50 Hz: 5 of IEMOCAP's 5531 utterances are longer. 150 words, as SMCN.
+  0.1 on the output of each sub-layer.
+- Sinusoidal positions start at 0 in each modality, and are added only before concatenation.
+- MLPs are 768 -> 768 -> out with a ReLU. The pooling is SMCN's: softmax over L of u . tanh(W q + b).
+- Tokens start normal with deviation 1, so that they differ from the first attention on; types with 0.02, like BERT's.
+- The loss is not printed: cross-entropy. The decay follows steps, so a shorter training also decays over 0.7 of it.
+- 1250 frames, 25 s at HuBERT's 50 Hz: 5 of IEMOCAP's 5531 utterances are longer. 150 words, as in SMCN.
 
-The masking acts in the decoder's keys alone, so an absent modality, in training or at inference, is one that no token
-attends to. Ablations: Text and Audio send one modality through the same network, without masking. "w/o MIT" has no
-attention mask that the masking could set: it lacks both, and an absent modality's mean is zero there.
+The masking acts only on the decoder's keys. A modality that is absent, in training or at inference, is one that no
+token attends to.
+
+Ablations: Text and Audio send one modality through the same network, without masking. "w/o MIT" also has no masking,
+since it has no attention mask; the mean of an absent modality is zero there.
 """
 
 from __future__ import annotations
@@ -44,13 +49,15 @@ from emofuse.train.models.blocks.layers import (
     MultiHeadAttention,
     TransformerEncoder,
     TransformerLayer,
-    draw_keep,
-    dropped,
-    head,
-    indivisible,
+    apply_dropout,
+    by_modality,
+    draw_dropout_mask,
+    draw_stack_masks,
     masked_mean,
-    sinusoids,
-    time_mask,
+    mlp,
+    time_masks,
+    width_problems,
+    with_positions,
 )
 from emofuse.train.models.config import SequenceConfig, setting
 
@@ -60,7 +67,7 @@ TEXT_SHARE = 0.6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MSMSERConfig(SequenceConfig):
-    """The paper's hyper-parameters, and what it leaves open."""
+    """The paper's hyper-parameters, and the choices where it is open."""
 
     width: int = setting(768)
     heads: int = setting(8)
@@ -69,42 +76,42 @@ class MSMSERConfig(SequenceConfig):
     audio_layers: int = setting(2, modality="audio", positive=False)
     text_layers: int = setting(2, modality="text", positive=False)
     scaling: bool = setting(True)
-    """Whether each frame is scaled (section 2.1's self-attention module)."""
+    """Whether each frame is scaled (the "self-attention module" of section 2.1)."""
     decoder_layers: int = setting(2, positive=False)
-    """0, with `tokens` 0: no modality interaction transformer, but the means over time, concatenated."""
+    """0 (with `tokens` 0) replaces the modality interaction transformer by means over time, concatenated."""
     tokens: int = setting(30, positive=False)
     masking: float = setting(0.8, modality="both", positive=False, most=1.0)
-    """The probability p of random modality masking when training begins."""
+    """The probability p of random modality masking at the start of training."""
 
     def problems(self, ablation: str | None) -> list[str]:
-        """A width that heads do not divide; half a modality interaction transformer."""
-        found = [*SequenceConfig.problems(self, ablation), *indivisible(self.width, self.heads)]
+        """A width that heads do not divide, or half a modality interaction transformer."""
+        problems = [*SequenceConfig.problems(self, ablation), *width_problems(self.width, self.heads)]
         if not self.decoder_layers * self.tokens and (self.decoder_layers or self.tokens or self.masking):
-            found.append(
+            problems.append(
                 f"decoder_layers={self.decoder_layers}, tokens={self.tokens}, masking={self.masking:g}: expected "
                 "decoder_layers and tokens above 0, or all three 0 (--ablation 'w/o MIT')"
             )
-        return found
+        return problems
 
 
 class Refinement(nn.Module):
-    """Section 2.1, one modality: [B, T, D] -> [B, T, d_e]."""
+    """Section 2.1 for one modality: [B, T, D] -> [B, T, d_e]."""
 
     def __init__(self, dimension: int, depth: int, config: MSMSERConfig) -> None:
         super().__init__()
         width = config.width
         self.resize = nn.Linear(dimension, width)
         self.encoder = TransformerEncoder(width, config.heads, config.feedforward, depth, config.dropout)
-        self.scale = head(width, width, 1) if config.scaling else None
+        self.scale = mlp(width, width, 1) if config.scaling else None
 
     def forward(self, x: Tensor, lengths: Tensor, keep: Tensor | None = None) -> Tensor:
-        """`keep` [depth, 2, B, T, d_e] is true where a sub-layer's output stays."""
+        """`keep` holds the encoder's dropout masks [depth, 2, B, T, d_e]; None in evaluation."""
         encoded: Tensor = self.encoder(self.resize(x), lengths, keep)
         return encoded if self.scale is None else encoded * torch.sigmoid(self.scale(encoded))
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention among the queries, cross-attention to a memory and a position-wise network, each post-norm."""
+    """Self-attention among the queries, cross-attention to a memory, feed-forward; layer norm after each residual."""
 
     def __init__(self, dimension: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
@@ -114,15 +121,22 @@ class DecoderLayer(nn.Module):
         self.cross = TransformerLayer(dimension, heads, feedforward, dropout)
 
     def forward(self, q: Tensor, memory: Tensor, mask: Tensor, keep: Tensor | None = None) -> Tensor:
-        """[B, L, D] -> [B, L, D]; `keep` [3, B, L, D] is true where a sub-layer's output stays."""
-        every = torch.ones(q.shape[:2], dtype=torch.bool, device=q.device)
-        q = self.norm(q + dropped(self.attention(q, q, every), keep, 0, self.dropout))
+        """[B, L, D] -> [B, L, D].
+
+        Args:
+            q: The queries.
+            memory: Keys and values of the cross-attention [B, Tk, D].
+            mask: [B, Tk], true on the keys that may be read.
+            keep: Dropout masks of the three sub-layers [3, B, L, D]; None in evaluation.
+        """
+        all_tokens = torch.ones(q.shape[:2], dtype=torch.bool, device=q.device)
+        q = self.norm(q + apply_dropout(self.attention(q, q, all_tokens), keep, 0, self.dropout))
         crossed: Tensor = self.cross(q, memory, mask, None if keep is None else keep[1:])
         return crossed
 
 
 class ModalityInteraction(nn.Module):
-    """Section 2.2, without the classifier: refined modalities -> one vector [B, d_e]."""
+    """Section 2.2 without the classifier: refined modalities -> one vector [B, d_e]."""
 
     def __init__(self, modalities: tuple[str, ...], config: MSMSERConfig) -> None:
         super().__init__()
@@ -135,15 +149,14 @@ class ModalityInteraction(nn.Module):
         self.pooling = AttentionPooling(width)
 
     def forward(self, refined: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
-        """Pool what the tokens find.
+        """Let the tokens attend to the modalities, and pool the tokens.
 
         Args:
-            refined: [B, T, d_e] per modality present, and `masks` [B, T], true where tokens may attend.
-            keep: [layers, 3, B, L, d_e], true where a sub-layer's output stays; none in evaluation.
+            refined: Modality present -> [B, T, d_e].
+            masks: Modality -> [B, T], true where tokens may attend.
+            keep: Dropout masks [layers, 3, B, L, d_e]; None in evaluation.
         """
-        memory = torch.cat(
-            [x + sinusoids(x.shape[1], x.shape[2], x.device) + self.types[m] for m, x in refined.items()], dim=1
-        )
+        memory = torch.cat([with_positions(x) + self.types[m] for m, x in refined.items()], dim=1)
         mask = torch.cat([masks[m] for m in refined], dim=1)
         q = self.tokens.expand(len(memory), -1, -1)
         for i, layer in enumerate(self.layers):
@@ -153,34 +166,34 @@ class ModalityInteraction(nn.Module):
 
 
 def masked_modality(uniform: Tensor, p: float) -> dict[str, Tensor]:
-    """Section 2.3: which samples lose which modality, true where lost, from one uniform number each: [B]."""
+    """Section 2.3: modality -> true for the samples that lose it [B], from one uniform number per sample [B]."""
     text = uniform < TEXT_SHARE * p
     return {"audio": (uniform < p) & ~text, "text": text}
 
 
 class MSMSER(FusionModel):
-    """The network for the modalities that `inputs` names; with both, either may be absent at inference."""
+    """The network for one modality or both; with both, either one may be absent at inference."""
 
     def __init__(self, config: MSMSERConfig, inputs: Inputs) -> None:
         super().__init__()
         self.config, width = config, config.width
-        dimensions = {m: d for m, d in (("audio", inputs.audio), ("text", inputs.text)) if d is not None}
+        dimensions = inputs.dimensions
         depths = {"audio": config.audio_layers, "text": config.text_layers}
         self.depths = {m: depths[m] for m in dimensions}
         self.refinement = nn.ModuleDict({m: Refinement(d, depths[m], config) for m, d in dimensions.items()})
         self.interaction = ModalityInteraction(tuple(dimensions), config) if config.decoder_layers else None
-        self.head = head(width * (1 if self.interaction else len(dimensions)), width, inputs.classes)
+        self.head = mlp(width * (1 if self.interaction else len(dimensions)), width, inputs.classes)
 
     def masking(self, progress: float) -> float:
         """Section 2.3: the probability p with which a training sample loses a modality."""
         return self.config.masking * max(0.0, 1 - progress / MASKING_ENDS)
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Dropout's masks, and the uniform numbers [B] that decide which modality is masked."""
-        times, width, layers = {"audio": frames, "text": words}, self.config.width, self.config.decoder_layers
-        shapes = {m: (depth, 2, batch, times[m], width) for m, depth in self.depths.items()}
-        shapes["decoder"] = (layers, 3, batch, self.config.tokens, width)
-        draws = {name: draw_keep(shape, self.config.dropout, generator) for name, shape in shapes.items()}
+        """Dropout masks, and the uniform numbers [B] that decide which modality is masked."""
+        times, config = {"audio": frames, "text": words}, self.config
+        draws = draw_stack_masks(self.depths, batch, times, config.width, config.dropout, generator)
+        decoder = (config.decoder_layers, 3, batch, config.tokens, config.width)
+        draws["decoder"] = draw_dropout_mask(decoder, config.dropout, generator)
         return draws | {"masking": torch.rand(batch, generator=generator, device=generator.device)}
 
     def forward(
@@ -193,18 +206,17 @@ class MSMSER(FusionModel):
         draws: Mapping[str, Tensor] | None = None,
         progress: float = 1.0,
     ) -> Outputs:
-        """Section 2; `aux["fused"]` is the pooled token, [B, d_e] ("w/o MIT": the means, [B, 2 d_e])."""
+        """Section 2; `aux["fused"]` holds the pooled tokens [B, d_e] ("w/o MIT": the means [B, 2 d_e])."""
         draws = draws or {}
-        sides = (("audio", audio, audio_lengths), ("text", text, text_lengths))
-        given = {m: (x, lengths) for m, x, lengths in sides if x is not None and lengths is not None}
-        refined = {m: self.refinement[m](x, lengths, draws.get(m)) for m, (x, lengths) in given.items()}
+        batch = by_modality(audio, audio_lengths, text, text_lengths)
+        refined = {m: self.refinement[m](x, lengths, draws.get(m)) for m, (x, lengths) in batch.items()}
         if self.interaction is None:
-            means = {m: masked_mean(refined[m], lengths) for m, (_, lengths) in given.items()}
+            means = {m: masked_mean(refined[m], lengths) for m, (_, lengths) in batch.items()}
             zero = torch.zeros_like(next(iter(means.values())))
             fused = torch.cat([means.get(m, zero) for m in self.refinement], dim=1)
         else:
-            masks = {m: time_mask(lengths, x.shape[1], x.device) for m, (x, lengths) in given.items()}
-            if draws and len(given) == 2:
+            masks = time_masks(batch)
+            if draws and len(batch) == 2:
                 lost = masked_modality(draws["masking"], self.masking(progress))
                 masks = {m: mask & ~lost[m].unsqueeze(1) for m, mask in masks.items()}
             fused = self.interaction(refined, masks, draws.get("decoder"))
@@ -212,7 +224,7 @@ class MSMSER(FusionModel):
 
 
 def preset(corpus: str) -> MSMSERConfig:
-    """Section 3.2, for every corpus: the paper has IEMOCAP alone."""
+    """Section 3.2, for every corpus: the paper has only IEMOCAP."""
     return MSMSERConfig(steps=0, epochs=100.0, batch=8, lr=2e-5, max_frames=1250)
 
 

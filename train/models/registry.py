@@ -1,4 +1,4 @@
-"""The architectures that `fit --model` knows: an explicit list, one line each."""
+"""The architectures of `fit --model`: an explicit list, one line each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from emofuse.common.errors import UnknownNameError
 from emofuse.common.registry import Registry
 from emofuse.train.models import coattention, mcfn, mmrbn, msmser, smcn
 from emofuse.train.models.base import ModelSpec
-from emofuse.train.models.baselines import cme, ks_transformer, lmf, mult, simple, tfn
+from emofuse.train.models.baselines import cme, gru_and_probes, ks_transformer, lmf, mult, tfn
 
 MODELS: Registry[ModelSpec] = Registry("model", "emofuse.models", ModelSpec)
 
@@ -24,15 +24,19 @@ MODELS.add(
 MODELS.add("mult", "crossmodal transformers in both directions (Tsai et al., ACL 2019)", mult.SPEC)
 MODELS.add("lmf", "low-rank multimodal fusion (Liu et al., ACL 2018)", lmf.SPEC)
 MODELS.add("tfn", "tensor fusion network: the outer product of both (Zadeh et al., EMNLP 2017)", tfn.SPEC)
-MODELS.add("concat", "GRU and attention per modality, concatenated (SMCN's row Cat)", simple.CONCAT)
-MODELS.add("audio", "GRU and attention on audio alone", simple.AUDIO)
-MODELS.add("text", "GRU and attention on text alone", simple.TEXT)
-MODELS.add("linear", "one linear layer on mean and deviation over time", simple.LINEAR)
-MODELS.add("weighted-layers", "learned sum over an encoder's layers, mean, linear (SUPERB)", simple.WEIGHTED_LAYERS)
+MODELS.add("concat", "GRU and attention per modality, concatenated (SMCN's row Cat)", gru_and_probes.CONCAT)
+MODELS.add("audio", "GRU and attention on audio alone", gru_and_probes.AUDIO)
+MODELS.add("text", "GRU and attention on text alone", gru_and_probes.TEXT)
+MODELS.add("linear", "one linear layer on mean and deviation over time", gru_and_probes.LINEAR)
+MODELS.add(
+    "weighted-layers", "learned sum over an encoder's layers, mean, linear (SUPERB)", gru_and_probes.WEIGHTED_LAYERS
+)
 
 
 def variant(model: str, ablation: str | None) -> tuple[str, str | None, ModelSpec]:
-    """The registered model, the ablation of it that is left to apply, and what both read.
+    """Resolve an ablation: the model to build, the ablation to apply to it, and their spec.
+
+    An ablation that is another registered model gives that model without an ablation.
 
     Raises:
         UnknownNameError: No such model, or no such ablation of it.

@@ -2,36 +2,40 @@
 
 M. Hou, Z. Zhang, G. Lu, "Multi-modal emotion recognition with self-guided modality calibration", ICASSP 2022.
 
-Each modality i (a audio, t text; j is the other one) has an intra-modal branch, a calibration branch that imagines the
-other modality, and an interaction of the two; modalities meet only in the last classifier.
+Each modality i (a audio, t text; j is the other one) has three parts: an intra-modal branch, a calibration branch that
+predicts the other modality's vector, and an interaction of the two. The modalities meet only in the last classifier.
+
+Shapes: B batch, T time steps, hd hidden units, C classes.
 
     (1, 2)  H^i = biGRU(X^i)                          [B, T, 2hd]
-    (3-6)   F^i = Attention(H^i)                      [B, 2hd], weights softmax over m of tanh(W h_m + b) . u
+    (3-6)   F^i = Attention(H^i)                      [B, 2hd], weights: softmax over m of tanh(W h_m + b) . u
     (7, 8)  p^i = softmax(head^i(F^i)),               Loss_i = cross-entropy
-    (9)     H_1^i = biGRU(X^i)                        another one
-    (10)    F_c^i = Attention(H_1^i)
+    (9)     H_1^i = biGRU(X^i)                        [B, T, 2hd], a second GRU
+    (10)    F_c^i = Attention(H_1^i)                  [B, 2hd]
     (11)    Loss_ij = MSE(F^j, F_c^i)
-    (12)    I_1^i = phi_1(H^i, H_1^i)
-    (13)    I_1^i' = Attention(I_1^i)
-    (14)    I_2^i = phi_2(I_1^i', F^i, F_c^i)
+    (12)    I_1^i = phi_1(H^i, H_1^i)                 [B, T, 2hd]
+    (13)    I_1^i' = Attention(I_1^i)                 [B, 2hd]
+    (14)    I_2^i = phi_2(I_1^i', F^i, F_c^i)         [B, 2hd]
     (15,16) p = softmax(head([I_2^a, I_2^t])),        Loss_p = cross-entropy
     (17)    Loss = Loss_p + Loss_a + Loss_t + Loss_at + Loss_ta
 
-Misprints, and how they are read: eq. 1, 2 and 9 are four bidirectional GRUs, not one; eq. 3, 10 and 13 each have their
-own u, so there are six attentions; eq. 14 lacks its superscript i; eq. 15's W_p, b_p have one too many.
+Misprints in the paper, and how they are read:
+- Eq. 1, 2 and 9 are four bidirectional GRUs, not one.
+- Eq. 3, 10 and 13 each have their own u, so there are six attentions.
+- In eq. 14 the superscript i is missing; in eq. 15 W_p and b_p have one too many.
 
-Left open, and what is taken:
-- Eq. 11 divides by N only but is called a mean square error: the mean over samples and features (`mse`), since a sum
-  over 256 features would drown the three cross-entropies.
-- Eq. 11's target carries gradient: no stop-gradient is printed (`detach_target` adds one).
-- phi_1, phi_2: addition, as in the paper's experiments; any other of `FUSIONS`.
-- "Two linear layers": 2hd -> hd -> C with a ReLU between, likewise 4hd -> hd -> C in eq. 15. Attention width 2hd.
-  No dropout.
-- Adam; 2500 steps, 150 words (MELD: 2000, 100). Utterances shorter than 500 frames are masked, not padded with zeros.
+Open in the paper, and what is chosen:
+- Eq. 11 divides by N only but is called a mean square error. It is the mean over samples and features (`mse`): a sum
+  over 256 features would dominate the three cross-entropies.
+- Gradients flow through the target of eq. 11, since no stop-gradient is printed (`detach_target` adds one).
+- phi_1 and phi_2 are additions, as in the paper's experiments. `FUSIONS` lists the other choices.
+- "Two linear layers" are 2hd -> hd -> C with a ReLU between them, and 4hd -> hd -> C in eq. 15. The attention width is
+  2hd. There is no dropout.
+- Adam; 2500 steps and 150 words (MELD: 2000 and 100). Utterances shorter than 500 frames are masked, not zero-padded.
 
-Table 3's ablations: Audio, Text and Cat are the baselines of these names; for the other four `classified` says what
-eq. 15 sees, under the same eq. 17 (`all` I_2; `intra` F; `inter` F_c; `first` I_1'; `second` phi_2(F, F_c)). A module
-that the loss would not reach is not built.
+Ablations of Table 3: Audio, Text and Cat are the baselines of these names. The other four keep eq. 17 and change the
+input of eq. 15, which `classified` selects: `all` I_2, `intra` F, `inter` F_c, `first` I_1', `second` phi_2(F, F_c). A
+module that would get no gradient is not built.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.base import Ablation, FusionModel, Inputs, ModelSpec, Outputs
-from emofuse.train.models.blocks.layers import AttentionPooling, BiGRU, bigrus, head
+from emofuse.train.models.blocks.layers import AttentionPooling, BiGRU, by_modality, mlp, run_bigrus
 from emofuse.train.models.config import SequenceConfig, setting
 
 FUSIONS: Mapping[str, Callable[..., Tensor]] = {
@@ -57,7 +61,7 @@ FUSIONS: Mapping[str, Callable[..., Tensor]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SMCNConfig(SequenceConfig):
-    """The paper's hyper-parameters, and what it leaves open."""
+    """The paper's hyper-parameters, and the choices where it is open."""
 
     hidden: int = setting(128)
     phi_1: str = setting("add", choices=tuple(FUSIONS))
@@ -67,29 +71,27 @@ class SMCNConfig(SequenceConfig):
     classified: str = setting("all", choices=("all", "intra", "inter", "first", "second"))
 
     def idle(self) -> dict[str, str]:
-        """The interactions that eq. 15 does not see."""
-        sees = {"all": ("phi_1", "phi_2"), "first": ("phi_1",), "second": ("phi_2",)}.get(self.classified, ())
-        return {phi: f"classified={self.classified}" for phi in ("phi_1", "phi_2") if phi not in sees}
+        """The interactions that do not reach eq. 15."""
+        used = {"all": ("phi_1", "phi_2"), "first": ("phi_1",), "second": ("phi_2",)}.get(self.classified, ())
+        return {phi: f"classified={self.classified}" for phi in ("phi_1", "phi_2") if phi not in used}
 
 
 class SMCN(FusionModel):
-    """The network; `inputs` must have both modalities."""
+    """The network; it needs both modalities."""
 
     def __init__(self, config: SMCNConfig, inputs: Inputs) -> None:
         super().__init__()
         self.config = config
-        assert inputs.audio is not None
-        assert inputs.text is not None
         hidden, width = config.hidden, 2 * config.hidden
-        dimensions = {"a": inputs.audio, "t": inputs.text}
+        dimensions = {modality[0]: dimension for modality, dimension in inputs.dimensions.items()}
         self.intra_gru = nn.ModuleDict({i: BiGRU(d, hidden) for i, d in dimensions.items()})
         self.calibration_gru = nn.ModuleDict({i: BiGRU(d, hidden) for i, d in dimensions.items()})
         self.intra_attention = nn.ModuleDict({i: AttentionPooling(width) for i in dimensions})
         self.calibration_attention = nn.ModuleDict({i: AttentionPooling(width) for i in dimensions})
         interacts = dimensions if config.classified in ("all", "first") else ()
         self.interaction_attention = nn.ModuleDict({i: AttentionPooling(width) for i in interacts})
-        self.intra_head = nn.ModuleDict({i: head(width, hidden, inputs.classes) for i in dimensions})
-        self.fused_head = head(2 * width, hidden, inputs.classes)
+        self.intra_head = nn.ModuleDict({i: mlp(width, hidden, inputs.classes) for i in dimensions})
+        self.fused_head = mlp(2 * width, hidden, inputs.classes)
 
     def forward(
         self,
@@ -101,12 +103,14 @@ class SMCN(FusionModel):
         draws: Mapping[str, Tensor] | None = None,
         progress: float = 1.0,
     ) -> Outputs:
-        """Eq. 1-7, 9, 10, 12-15; `aux` holds F, Fc, I2 and the intra-modal logits of each modality, and fused."""
+        """Eq. 1-7, 9, 10, 12-15.
+
+        For i = a, t `aux` holds F_i, Fc_i and I2_i [B, 2hd] and logits_i [B, C]; also fused, the input of eq. 15.
+        """
         aux: dict[str, Tensor] = {}
-        for i, x, lengths in (("a", audio, audio_lengths), ("t", text, text_lengths)):
-            assert x is not None
-            assert lengths is not None
-            H, H1 = bigrus(x, lengths, [self.intra_gru[i], self.calibration_gru[i]])
+        for modality, (x, lengths) in by_modality(audio, audio_lengths, text, text_lengths).items():
+            i = modality[0]
+            H, H1 = run_bigrus(x, lengths, [self.intra_gru[i], self.calibration_gru[i]])
             aux[f"F_{i}"] = self.intra_attention[i](H, lengths)
             aux[f"Fc_{i}"] = self.calibration_attention[i](H1, lengths)
             aux[f"logits_{i}"] = self.intra_head[i](aux[f"F_{i}"])
@@ -114,7 +118,8 @@ class SMCN(FusionModel):
         aux["fused"] = torch.cat([aux["I2_a"], aux["I2_t"]], dim=1)
         return Outputs(logits=self.fused_head(aux["fused"]), aux=aux)
 
-    def _interact(self, i: str, H: Tensor, H1: Tensor, f: Tensor, fc: Tensor, lengths: Tensor | None) -> Tensor:
+    def _interact(self, i: str, H: Tensor, H1: Tensor, f: Tensor, fc: Tensor, lengths: Tensor) -> Tensor:
+        """The input of eq. 15 from one modality, [B, 2hd]: eq. 12-14, or what `classified` selects."""
         phi_1, phi_2 = FUSIONS[self.config.phi_1], FUSIONS[self.config.phi_2]
         match self.config.classified:
             case "intra":
@@ -127,17 +132,17 @@ class SMCN(FusionModel):
         return first if self.config.classified == "first" else phi_2(first, f, fc)
 
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
-        """Eq. 17's five terms: p, a, t, at, ta."""
+        """The five terms of eq. 17: p, a, t, at, ta."""
         aux = outputs.aux
         terms = {"p": self.cross_entropy(outputs.logits, labels)}
         terms |= {i: self.cross_entropy(aux[f"logits_{i}"], labels) for i in "at"}
         return terms | {i + j: self._calibration(aux[f"F_{j}"], aux[f"Fc_{i}"]) for i, j in ("at", "ta")}
 
-    def _calibration(self, target: Tensor, imagined: Tensor) -> Tensor:
+    def _calibration(self, target: Tensor, predicted: Tensor) -> Tensor:
+        """Eq. 11, a scalar, of two vectors [B, 2hd]."""
         target = target.detach() if self.config.detach_target else target
-        return F.mse_loss(imagined, target, reduction=self.config.mse) / (
-            len(target) if self.config.mse == "sum" else 1
-        )
+        samples = len(target) if self.config.mse == "sum" else 1
+        return F.mse_loss(predicted, target, reduction=self.config.mse) / samples
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Eq. 17."""
@@ -145,7 +150,7 @@ class SMCN(FusionModel):
 
 
 def preset(corpus: str) -> SMCNConfig:
-    """Section 3.2: 2500 steps and 150 words; on MELD 2000 and 100."""
+    """Section 3.2: 2500 steps and 150 words; 2000 and 100 on MELD."""
     return SMCNConfig(steps=2000, max_words=100) if corpus == "meld" else SMCNConfig()
 
 

@@ -1,1 +1,1 @@
-"""One TOML per published table or figure, and what runs and prints it beside our figures."""
+"""The papers' tables and figures, one TOML file each, and the code that runs them beside the published values."""

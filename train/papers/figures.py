@@ -1,40 +1,44 @@
-"""The papers' figures, from runs that are finished: a line over a setting, a grid of decision weights, t-SNE panels."""
+"""The papers' figures, drawn from finished runs: a line over a setting, a grid of decision weights, t-SNE panels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.train.papers.grid import grid
-from emofuse.train.papers.jobs import RowJob
-from emofuse.train.papers.pictures import NO_PICTURE, figure_type, save
-from emofuse.train.papers.results import Sheet
-from emofuse.train.papers.table import Table
-from emofuse.train.papers.tsne import tsne
+from emofuse.common.console import Say
+from emofuse.train.papers.results import ResultTable
+from emofuse.train.papers.row_jobs import RowJob
+from emofuse.train.papers.save_figure import NO_PICTURE, figure_type, save
+from emofuse.train.papers.tsne import draw_tsne
+from emofuse.train.papers.weight_grid import draw_grid
 
 
-def draw(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path, say: Callable[[str], None]) -> list[str]:
-    """Draw a table's figure into `folder`; what is to be said under the table is returned."""
+def draw(results: ResultTable, jobs: Sequence[RowJob], folder: Path, say: Say) -> list[str]:
+    """Draw the figure of a table into `folder`; returns the remarks to print under the table."""
+    table = results.table
     assert table.figure is not None
-    if sheet.diverged and table.figure.kind != "line":  # a line has a gap there
+    if results.diverged and table.figure.kind != "line":  # a line has a gap there
         return [f"{table.where} is not drawn, as not all of its rows have figures."]
     say(f"drawing {table.where}")
-    return {"line": line, "grid": grid, "tsne": tsne}[table.figure.kind](table, sheet, work, folder)
+    if table.figure.kind == "line":
+        return draw_line(results, folder)
+    return {"grid": draw_grid, "tsne": draw_tsne}[table.figure.kind](results, jobs, folder)
 
 
-def line(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path) -> list[str]:
-    """Each column over the setting that the rows vary."""
+def draw_line(results: ResultTable, folder: Path) -> list[str]:
+    """Draw each column over the setting that the rows vary."""
+    table = results.table
     assert table.figure is not None
     ((setting, values),) = table.figure.over.items()
-    kind = figure_type()
-    if kind is None:
+    new_figure = figure_type()
+    if new_figure is None:
         return [NO_PICTURE]
-    figure = kind(figsize=(5, 3.2), layout="constrained")
+    figure = new_figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
     for task in table.tasks:
-        lines = [x for x in sheet.of(task) if not x.row.cited]
+        rows = [r for r in results.rows_of(task) if not r.row.cited]
         for column in task.metrics:
-            cells = [x.cells[column] for x in lines]
+            cells = [r.cells[column] for r in rows]
             ours = [(v, c.mean, c.deviation or 0.0) for v, c in zip(values, cells, strict=True) if c.mean is not None]
             if ours:
                 x, y, spread = zip(*ours, strict=True)
@@ -45,4 +49,4 @@ def line(table: Table, sheet: Sheet, work: Sequence[RowJob], folder: Path) -> li
     axes.set_xlabel(setting)
     axes.set_ylabel(table.unit)
     axes.legend(fontsize=7)
-    return save(figure, folder, sheet)
+    return save(figure, folder, results)

@@ -1,4 +1,4 @@
-"""`reproduce`: run a published table row by row, print ours beside theirs, and leave it as CSV, Markdown and LaTeX."""
+"""`reproduce`: run a published table, and write our figures beside the paper's as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -8,96 +8,107 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofuse.common.console import Say
-from emofuse.train.papers import figures, render
-from emofuse.train.papers.jobs import RowJob, work_of
-from emofuse.train.papers.request import TableRequest
-from emofuse.train.papers.results import Sheet, line
-from emofuse.train.runs.run import Diverged, FitOutcome, fit_all
+from emofuse.train.data.loader import MAPPED
+from emofuse.train.papers import figures, table_output
+from emofuse.train.papers.results import ResultTable, result_row
+from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
+from emofuse.train.papers.table_request import TableRequest
+from emofuse.train.runs.console_report import EXCLUDED, NOTE, REDUCED
+from emofuse.train.runs.cross_validation import DONE, RESUMES
+from emofuse.train.runs.finished_run import Diverged, FitOutcome
+from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER, fit_models
+from emofuse.train.runs.process_pool import IN_A_PROCESS
+
+REPORTED_STARTS = (f"{NOTE} ", f"{REDUCED} ", f"{EXCLUDED} ", f"{ALREADY_DONE}: ", f"{RUN_FOLDER}: ")
+REPORTED_PHRASES = (DONE, RESUMES, MAPPED, IN_A_PROCESS)
+"""The lines of `fit` that are reported: those that start with one text or contain the other."""
 
 
-def reproduce(request: TableRequest, say: Say = print) -> tuple[Sheet, Path]:
-    """Run what is still to run of a table; gives the filled sheet and the folder it was written to.
+def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Path]:
+    """Run the rows of a table that are not finished yet.
 
-    A row whose run is finished already is only read, one that was interrupted goes on, and the files are written anew
-    after each row, so nothing is lost by stopping. Where several processes train, they train several rows at once. A
-    row that diverges has no figures (`Sheet.diverged` says why), and stops no other.
+    A finished run is only read, and an interrupted one resumes. The files are written again after each row, so an
+    interruption loses nothing. Several processes train folds of several rows at once. A row that diverges has no
+    figures (`ResultTable.diverged` says why) and does not stop the others.
+
+    Returns:
+        The results, and the folder that they were written to.
 
     Raises:
-        UsageError: Everything that stands in the way, before anything is trained.
+        UsageError: All problems of the request, before anything is trained.
     """
-    work = work_of(request)
+    plan = plan_fits_of_table(request)
     folder = folder_of(request)
-    sheet = Sheet(
+    results = ResultTable(
         table=request.table,
         marks=request.marks(),
-        protocols=_conditions(request, work.jobs),
-        left_out=work.tasks_left,
-        skipped=work.rows_left,
+        conditions=_conditions(request, plan.jobs),
+        skipped_tasks=plan.skipped_tasks,
+        skipped_rows=plan.skipped_rows,
     )
+    reports = _row_reports(plan.jobs, say)
 
-    says = _says(work.jobs, say)
-
-    def told(number: int, outcome: FitOutcome) -> None:
-        job = work.jobs[number]
+    def record(number: int, outcome: FitOutcome) -> None:
+        job = plan.jobs[number]
         key = job.task.protocol, job.row.name
         if isinstance(outcome, Diverged):
-            sheet.diverged[key] = f"{job.row.name} on {job.config.protocol}: {outcome.why}"
-            says[number](f"note {outcome.why}")
+            results.diverged[key] = f"{job.row.name} on {job.config.protocol}: {outcome.reason}"
+            reports[number](f"{NOTE} {outcome.reason}")
         else:
-            sheet.lines[key] = line(sheet, job.row, job.task, outcome, job.notes)
-            sheet.excluded |= set(outcome.excluded)
-        render.write(sheet, folder)
+            results.finished[key] = result_row(results, job.row, job.task, outcome, job.notes)
+            results.excluded |= set(outcome.excluded)
+        table_output.write(results, folder)
 
-    fit_all([job.config for job in work.jobs], says, told)
+    fit_models([job.config for job in plan.jobs], reports, record)
     if request.table.figure is not None:
-        sheet.remarks += figures.draw(request.table, sheet, work.jobs, folder, say)
-        render.write(sheet, folder)
-    return sheet, folder
+        results.remarks += figures.draw(results, plan.jobs, folder, say)
+        table_output.write(results, folder)
+    return results, folder
 
 
 def folder_of(request: TableRequest) -> Path:
-    """`runs/tables/NAME-DIGEST`: what is asked otherwise never lands in the same folder."""
-    about = {
+    """`runs/tables/NAME-DIGEST`: calls with different options have different folders."""
+    options = {
         "marks": request.marks(),
         "seeds": request.seeds,
         "rows": [r.name for r in request.rows()],
         "stores": sorted(str(s.resolve()) if isinstance(s, Path) else s for s in request.stores),
         "allow_missing": request.allow_missing,
     }
-    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:6]
     return request.runs / "tables" / f"{request.table.name}-{digest}"
 
 
-def _conditions(request: TableRequest, work: Sequence[RowJob]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _conditions(request: TableRequest, jobs: Sequence[RowJob]) -> dict[str, str]:
+    """Protocol -> features, selection and seeds of its runs, in words."""
+    conditions: dict[str, str] = {}
     for task in request.table.tasks:
-        mine = [job.config for job in work if job.task is task]
-        if not mine:
+        configs = [job.config for job in jobs if job.task is task]
+        if not configs:
             continue
-        names = list(dict.fromkeys(n for c in mine for n in (c.audio, c.text) if n))
+        features = list(dict.fromkeys(name for c in configs for name in (c.audio, c.text) if name))
         seeds = "seed 0" if request.seeds == 1 else f"seeds 0 to {request.seeds - 1}"
-        chosen = "the last step, no validation" if task.select == "last" else "selected on validation, never on test"
-        stand_in = "" if mine[0].protocol == task.protocol else f"protocol {mine[0].protocol}, "
-        found[task.protocol] = f"{stand_in}features {', '.join(names)}; {chosen}; {seeds}"
-    return found
+        selection = "the last step, no validation" if task.select == "last" else "selected on validation, never on test"
+        protocol = configs[0].protocol
+        substitute = "" if protocol == task.protocol else f"protocol {protocol}, "
+        conditions[task.protocol] = f"{substitute}features {', '.join(features)}; {selection}; {seeds}"
+    return conditions
 
 
-def _says(jobs: Sequence[RowJob], say: Say) -> list[Say]:
-    """For each row: of what its fit says, what a table's reader wants, remarks and warnings, below the row's name."""
-    wanted = ("note ", "reduced ", "excluded ", "already done", "run: ")
-    within = ("are done already", "goes on from step", "mapped into memory", "in a process of")
-    last = ""
+def _row_reports(jobs: Sequence[RowJob], say: Say) -> list[Say]:
+    """For each row, a callback that reports the relevant lines of its fit under the row's name."""
+    last_title = ""
 
-    def of(title: str) -> Say:
-        def chosen(text: str) -> None:
-            nonlocal last
-            if title != last:
+    def report_under(title: str) -> Say:
+        def report(line: str) -> None:
+            nonlocal last_title
+            if title != last_title:
                 say(title)
-                last = title
-            if text.startswith(wanted) or any(words in text for words in within):
-                say(f"    {text}")
+                last_title = title
+            if line.startswith(REPORTED_STARTS) or any(phrase in line for phrase in REPORTED_PHRASES):
+                say(f"    {line}")
 
-        return chosen
+        return report
 
-    every = enumerate(jobs, 1)
-    return [of(f"{number}/{len(jobs)} {job.row.name} on {job.config.protocol}") for number, job in every]
+    titles = (f"{number}/{len(jobs)} {job.row.name} on {job.config.protocol}" for number, job in enumerate(jobs, 1))
+    return [report_under(title) for title in titles]

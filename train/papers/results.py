@@ -1,4 +1,4 @@
-"""From finished runs to a table's cells: ours, mean and deviation over folds and seeds, beside the published figure."""
+"""From finished runs to a table's cells: our mean and deviation over folds and seeds, beside the published figure."""
 
 from __future__ import annotations
 
@@ -10,137 +10,151 @@ from typing import Any
 import numpy as np
 
 from emofuse.common.disk.run_folder import read_json
-from emofuse.train.papers.table import UNITS, Table, TableRow, TableTask
-from emofuse.train.runs.run import Finished
+from emofuse.train.papers.published_table import UNITS, Table, TableRow, TableTask
+from emofuse.train.runs.finished_run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One figure of ours and of the paper's, both in the paper's unit; none where there is none."""
+class ResultCell:
+    """Our figure and the paper's, both in the paper's unit; None where there is none."""
 
     mean: float | None = None
     deviation: float | None = None
-    """Sample deviation over folds and seeds; none for a single value."""
+    """Sample standard deviation over folds and seeds; None for a single value."""
     count: int = 0
     """Folds times seeds."""
     published: float | None = None
 
     @property
     def difference(self) -> float | None:
-        """Ours minus theirs."""
+        """Ours minus the paper's."""
         return None if self.mean is None or self.published is None else self.mean - self.published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A row on a task."""
+class ResultRow:
+    """A row on one task."""
 
     row: TableRow
     task: TableTask
-    cells: Mapping[str, Cell]
-    """Printed name of the column -> cell."""
+    cells: Mapping[str, ResultCell]
+    """Printed name of a column -> cell."""
     notes: tuple[str, ...] = ()
     state: str = "not run"
-    """`run`, `cited`, or why there is nothing of ours."""
+    """`run`, `cited`, or why we have no figures."""
     run: str = ""
     """The run folder."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Sheet:
-    """A table as it stands: lines in the table's order, and what must be said with every one of its outputs."""
+class ResultTable:
+    """A table with our figures so far, and the remarks that belong in all its outputs."""
 
     table: Table
     marks: Sequence[str]
-    protocols: Mapping[str, str]
-    """Task -> how it was run: protocol, features, selection, seeds."""
-    left_out: Mapping[str, str]
-    """Task -> why none of its rows is run."""
-    skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Differences from the paper's own conditions."""
+    conditions: Mapping[str, str]
+    """Protocol -> how it is run: features, selection, seeds."""
+    skipped_tasks: Mapping[str, str]
+    """Protocol -> why none of its rows is run."""
+    skipped_rows: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(protocol, row) -> why that row is not run."""
-    lines: dict[tuple[str, str], Line] = field(default_factory=dict)
-    """(protocol, row) -> line."""
+    finished: dict[tuple[str, str], ResultRow] = field(default_factory=dict)
+    """(protocol, row) -> its figures."""
     diverged: dict[tuple[str, str], str] = field(default_factory=dict)
     """(protocol, row) -> which of its trainings diverged, and where."""
     excluded: set[str] = field(default_factory=set)
-    """Utterances that some run had to leave out."""
+    """Ids of utterances that a run excluded."""
     remarks: list[str] = field(default_factory=list)
-    """What a figure adds under the table."""
+    """Remarks of the drawing, printed under the table."""
 
-    def of(self, task: TableTask) -> list[Line]:
-        """The lines of a task, cited and not yet run ones too."""
+    def rows_of(self, task: TableTask) -> list[ResultRow]:
+        """All rows of a task in the table's order, also cited ones and those without our own results."""
         return [
-            self.lines.get((task.protocol, row.name)) or self._empty(row, task)
+            self.finished.get((task.protocol, row.name)) or self._without_figures(row, task)
             for row in self.table.rows
             if task.protocol in row.tasks
         ]
 
-    def _empty(self, row: TableRow, task: TableTask) -> Line:
+    def _without_figures(self, row: TableRow, task: TableTask) -> ResultRow:
         key = (task.protocol, row.name)
         if row.cited:
             reason = "cited"
         elif key in self.diverged:
             reason = "diverged: the loss became NaN or infinite"
         else:
-            reason = self.skipped.get(key) or self.left_out.get(task.protocol, "not run")
-        return Line(row=row, task=task, cells=published(row, task), state=reason)
+            reason = self.skipped_rows.get(key) or self.skipped_tasks.get(task.protocol, "not run")
+        return ResultRow(row=row, task=task, cells=published_cells(row, task), state=reason)
 
     @property
     def run_tasks(self) -> list[TableTask]:
         """The tasks for which there are stores."""
-        return [t for t in self.table.tasks if t.protocol not in self.left_out]
+        return [t for t in self.table.tasks if t.protocol not in self.skipped_tasks]
 
     @property
     def scale(self) -> tuple[int, int]:
-        """Times what, and with how many decimals, this paper prints."""
+        """(factor, decimals) of this paper's figures."""
         return UNITS[self.table.unit]
 
 
-def published(row: TableRow, task: TableTask) -> dict[str, Cell]:
-    """The cells of a row with the paper's figures alone."""
+def published_cells(row: TableRow, task: TableTask) -> dict[str, ResultCell]:
+    """The cells of a row with only the paper's figures."""
     figures = row.published.get(task.protocol, {})
-    return {column: Cell(published=figures.get(column)) for column in task.metrics}
+    return {column: ResultCell(published=figures.get(column)) for column in task.metrics}
 
 
-def line(sheet: Sheet, row: TableRow, task: TableTask, finished: Finished, told: Sequence[str]) -> Line:
-    """The line that a finished run gives.
+def result_row(results: ResultTable, row: TableRow, task: TableTask, finished: Run, notes: Sequence[str]) -> ResultRow:
+    """A row with the figures of its finished run.
 
     Args:
-        told: What must be said of it beside its figures.
+        results: The table that the row belongs to.
+        row: The row.
+        task: The task that it was run on.
+        finished: Its run.
+        notes: Remarks on the run, printed beside the figures.
     """
-    folds = fold_results(finished.out, finished.metrics)
-    factor, cells = sheet.scale[0], {}
-    for column, empty in published(row, task).items():
-        values = [v for r in folds if (v := measured(r, task.metrics[column], row.without)) is not None]
-        values = [factor * v for v in values]
-        cells[column] = Cell(
+    folds = fold_results(finished.folder, finished.metrics)
+    factor, cells = results.scale[0], {}
+    for column, published in published_cells(row, task).items():
+        figures = [fold_figure(fold, task.metrics[column], row.without) for fold in folds]
+        values = [factor * figure for figure in figures if figure is not None]
+        cells[column] = ResultCell(
             mean=float(np.mean(values)) if values else None,
             deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
             count=len(values),
-            published=empty.published,
+            published=published.published,
         )
-    notes = [*([row.note] if row.note else []), *told]
-    strange = [m for m in task.metrics.values() if m.startswith("recall:")]
-    strange = [m.partition(":")[2] for m in strange if m.partition(":")[2] not in finished.metrics["classes"]]
-    if strange:
-        notes.append(f"no class {' or '.join(strange)} in protocol {finished.metrics['protocol']}")
+    notes = [*([row.note] if row.note else []), *notes, *_run_notes(task, finished)]
+    return ResultRow(row=row, task=task, cells=cells, notes=tuple(notes), state="run", run=str(finished.folder))
+
+
+def _run_notes(task: TableTask, finished: Run) -> list[str]:
+    """Columns without a class, excluded utterances, and a reduced task."""
+    notes, metrics = [], finished.metrics
+    classes = [m.partition(":")[2] for m in task.metrics.values() if m.startswith("recall:")]
+    unknown = [name for name in classes if name not in metrics["classes"]]
+    if unknown:
+        notes.append(f"no class {' or '.join(unknown)} in protocol {metrics['protocol']}")
     if finished.excluded:
         notes.append(f"{len(finished.excluded)} utterances without an up-to-date feature are excluded")
-    if finished.metrics["reduced"]:
-        found, expected = (finished.metrics["reduced"][k] for k in ("found", "expected"))
+    if metrics["reduced"]:
+        found, expected = (metrics["reduced"][k] for k in ("found", "expected"))
         notes.append(f"reduced task: {found} of {expected} utterances (--allow-missing)")
-    return Line(row=row, task=task, cells=cells, notes=tuple(notes), state="run", run=str(finished.out))
+    return notes
 
 
 def fold_results(out: Path, metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What every fold of every seed gave."""
+    """The results of every fold under every seed, from a run folder and its metrics.json."""
     if "seeds" not in metrics:
         return list(metrics["folds"])
     return [fold for seed in metrics["seeds"] for fold in read_json(out / f"seed_{seed}" / "metrics.json")["folds"]]
 
 
-def measured(fold: Mapping[str, Any], measure: str, without: str | None) -> float | None:
-    """One figure of a fold; none where its classes do not know it, or for a recall with a modality absent."""
+def fold_figure(fold: Mapping[str, Any], measure: str, without: str | None) -> float | None:
+    """One measure of one fold as a fraction.
+
+    None where the fold does not have the class, and for a recall with a modality absent (`without`).
+    """
     kind, _, name = measure.partition(":")
     if kind == "recall":
         return None if without else fold["recall"].get(name)

@@ -1,1 +1,1 @@
-"""From options to a checked plan: protocol, features, task, leakage; nothing is trained here."""
+"""From the options of a call to a checked plan: protocol, features, task, leakage. Nothing is trained here."""

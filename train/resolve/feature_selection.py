@@ -1,178 +1,220 @@
-"""Which features of a store a model is fitted on, and the exact `extract` command wherever one is missing."""
+"""Selects the features that a model is trained on; where one is missing, the message has the `extract` command."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from emofuse.common.errors import EmofuseError, UnknownNameError, UsageError
+from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.common.problems import Problems
 from emofuse.train.models.base import ModelSpec
-from emofuse.train.resolve.extract_hints import (
+from emofuse.train.resolve.extract_commands import (
     UNLAYERED,
-    adding,
+    command_for_variant,
+    command_that_adds,
+    command_that_made,
+    default_feature_name,
     extract_command,
-    for_lacking,
-    for_unknown,
-    made_by,
-    renewed,
-    usual_name,
+    hint_for_missing_text,
+    hint_for_unknown_feature,
 )
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedFeature, JoinedStore, held_by, offered, parts
+from emofuse.train.resolve.joined_store import (
+    AnyFeature,
+    AnyStore,
+    JoinedFeature,
+    JoinedStore,
+    available_features,
+    member_stores,
+    stored_features,
+)
 
 
 def select_features(
-    store: AnyStore, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
+    store: AnyStore, model: str, spec: ModelSpec, requested: Mapping[str, str | None], problems: Problems
 ) -> tuple[dict[str, AnyFeature], list[str]]:
     """The features of a model by modality, and remarks for the user.
 
     Args:
-        name: The model's registered name.
-        wanted: What the user named per modality, or none.
-        problems: Mistakes are appended here.
+        model: Its title, for messages.
+        requested: Modality -> the feature that the user named, or None.
+        problems: Mistakes are noted here.
     """
-    for modality in wanted:
-        if wanted[modality] is not None and modality not in spec.modalities:
-            problems.append(
-                UsageError(f"--{modality} has no effect: model {name} uses {' and '.join(spec.modalities)} alone")
-            )
-    chosen: dict[str, AnyFeature] = {}
+    for modality in requested:
+        if requested[modality] is not None and modality not in spec.modalities:
+            used = " and ".join(spec.modalities)
+            problems.add(f"--{modality} has no effect: model {model} uses {used} only")
+    choice = _FeatureChoice(store=store, model=model, spec=spec)
+    selected: dict[str, AnyFeature] = {}
     remarks: list[str] = []
-    for modality in _modalities(store, name, spec, wanted, problems):
-        try:
-            feature, remark = _feature(store, name, spec, modality, wanted[modality])
-            _usable(store, name, spec, feature)
-        except UsageError as error:
-            problems.append(error)
-        else:
-            chosen[modality] = feature
+    modalities: Sequence[str] = ()
+    with problems.collecting():
+        modalities = choice.modalities(requested)
+    for modality in modalities:
+        with problems.collecting():
+            feature, remark = choice.feature(modality, requested[modality])
+            choice.require_usable(feature)
+            selected[modality] = feature
             remarks += [remark] if remark else []
-    return chosen, remarks
+    return selected, remarks
 
 
-def _modalities(
-    store: AnyStore, name: str, spec: ModelSpec, wanted: dict[str, str | None], problems: list[EmofuseError]
-) -> list[str]:
-    named = [m for m in spec.modalities if wanted[m] is not None]
-    present = [m for m in spec.modalities if any(_fits(f, spec, m) for f in offered(store).values())]
-    if spec.needs == "all":
-        return list(spec.modalities)
-    if spec.needs == "any":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FeatureChoice:
+    """The choice of features for one model from one store; every method raises `UsageError` where none is possible."""
+
+    store: AnyStore
+    model: str
+    spec: ModelSpec
+
+    def modalities(self, requested: Mapping[str, str | None]) -> Sequence[str]:
+        """The modalities that the model is trained on: all that it has, those requested, or those in the store."""
+        if self.spec.needs == "all":
+            return self.spec.modalities
+        named = [m for m in self.spec.modalities if requested[m] is not None]
+        present = [m for m in self.spec.modalities if self._matching(m)]
+        if self.spec.needs == "one" and len(named or present) > 1:
+            raise UsageError(f"model {self.model} takes one feature: give --audio NAME or --text NAME, not both")
         if not (named or present):
-            problems.append(UsageError(f"{store.path} has no feature for model {name}; {_advice(store, spec)}"))
+            commands = [
+                command_that_adds(self.store, m, encoder, layered=self.spec.layered)
+                for m, encoder in self.spec.features.items()
+                if all(s.manifest.has(m) for s in member_stores(self.store))
+            ]
+            add_one = "add one: " + "\n  or: ".join(commands)
+            raise UsageError(f"{self.store.path} has no feature for model {self.model}; {add_one}")
         return named or present
-    if len(named or present) > 1:
-        problems.append(UsageError(f"model {name} takes one feature: give --audio NAME or --text NAME, not both"))
-        return []
-    if not (named or present):
-        problems.append(UsageError(f"{store.path} has no feature for model {name}; {_advice(store, spec)}"))
-    return named or present
 
+    def feature(self, modality: str, requested: str | None) -> tuple[AnyFeature, str | None]:
+        """The requested feature, the preset's or the only one; with a remark where it is not the preset's."""
+        available = {n: f for n, f in available_features(self.store).items() if f.modality == modality}
+        candidates = self._matching(modality) or available
+        if requested is not None:
+            feature = self._named(modality, requested)
+            if feature is not None:
+                return feature, None
+        self._require_modality(modality)
+        if requested is not None or not candidates:
+            self._refuse_where_only_some_stores_have_it(modality, requested)
+        if requested is not None:
+            hint = hint_for_unknown_feature(self.store, modality, requested, list(available), layered=self.spec.layered)
+            raise UnknownNameError(f"{modality} feature in {self.store.path}", requested, available, hint)
+        return self._default(modality, candidates)
 
-def _fits(feature: AnyFeature, spec: ModelSpec, modality: str) -> bool:
-    return feature.modality == modality and bool(feature.layers) == spec.layered
-
-
-def _advice(store: AnyStore, spec: ModelSpec) -> str:
-    commands = [
-        adding(store, m, encoder, layered=spec.layered)
-        for m, encoder in spec.features.items()
-        if all(s.manifest.has(m) for s in parts(store))
-    ]
-    return "add one: " + "\n  or: ".join(commands)
-
-
-def _feature(
-    store: AnyStore, name: str, spec: ModelSpec, modality: str, wanted: str | None
-) -> tuple[AnyFeature, str | None]:
-    held = offered(store)
-    of_modality = {n: f for n, f in held.items() if f.modality == modality}
-    candidates = {n: f for n, f in of_modality.items() if _fits(f, spec, modality)} or of_modality
-    default = spec.features[modality]
-    # One part of a feature may be named, too: it is a feature of its own.
-    named: dict[str, AnyFeature] = {**store.features, **held}
-    if wanted is not None and wanted not in named:
-        wanted = usual_name(wanted) if usual_name(wanted) in named else wanted
-    if wanted is not None and wanted in named:
-        if named[wanted].modality != modality:
-            raise UsageError(f"--{modality} {wanted}: that feature is {named[wanted].modality}")
-        return named[wanted], None
-    silent = [s for s in parts(store) if not s.manifest.has(modality)]
-    if silent:
-        needed = [
-            f"{s.path}: corpus {s.corpus} has no {modality}, and model {name} needs it"
-            + for_lacking(s, modality, default)
-            for s in silent
+    def require_usable(self, feature: AnyFeature) -> None:
+        """Refuse a feature that is incomplete, differs between stores, or has the wrong number of layers."""
+        incomplete = [
+            (s, stored)
+            for s in member_stores(self.store)
+            for stored in stored_features(s, feature)
+            if not stored.complete
         ]
-        raise UsageError("\n".join(needed))
-    if wanted is not None or not candidates:
-        usual = [default, *(n for s in parts(store) for n, f in s.features.items() if _fits(f, spec, modality))]
-        _in_all(store, modality, usual if wanted is None else [wanted])
-    if wanted is not None:
-        hint = for_unknown(store, modality, wanted, list(of_modality), layered=spec.layered)
-        raise UnknownNameError(f"{modality} feature in {store.path}", wanted, of_modality, hint)
-    if default in candidates:
-        return candidates[default], None
-    if len(candidates) == 1:
-        only = next(iter(candidates.values()))
-        every = " that every store has" if isinstance(store, JoinedStore) else ""
-        return only, f"{modality} feature {only.name!r}, the only one{every} (the preset names {default!r})"
-    if candidates:
+        if incomplete:
+            messages = [
+                f"feature {f.name!r} of {s.path} is incomplete; the same command finishes it: "
+                + command_that_made(s, f)
+                for s, f in incomplete
+            ]
+            raise UsageError("\n".join(messages))
+        if isinstance(feature, JoinedFeature):
+            self._require_same_settings(feature)
+        if bool(feature.layers) != self.spec.layered:
+            self._refuse_layers(feature)
+
+    def _matches(self, feature: AnyFeature, modality: str) -> bool:
+        return feature.modality == modality and bool(feature.layers) == self.spec.layered
+
+    def _matching(self, modality: str) -> dict[str, AnyFeature]:
+        """The features of a modality that have layers exactly if the model needs them, by name."""
+        return {n: f for n, f in available_features(self.store).items() if self._matches(f, modality)}
+
+    def _named(self, modality: str, name: str) -> AnyFeature | None:
+        """The feature called `name`, or the one that the encoder `name` makes by default."""
+        # The feature of a single fold (`NAME@1`) may be named too.
+        existing: dict[str, AnyFeature] = {**self.store.features, **available_features(self.store)}
+        if name not in existing:
+            name = default_feature_name(name)
+        if name not in existing:
+            return None
+        _require_modality_of(existing[name], name, modality)
+        return existing[name]
+
+    def _require_modality(self, modality: str) -> None:
+        without = [s for s in member_stores(self.store) if not s.manifest.has(modality)]
+        if without:
+            messages = [
+                f"{s.path}: corpus {s.corpus} has no {modality}, and model {self.model} needs it"
+                + hint_for_missing_text(s, modality, self.spec.features[modality])
+                for s in without
+            ]
+            raise UsageError("\n".join(messages))
+
+    def _refuse_where_only_some_stores_have_it(self, modality: str, requested: str | None) -> None:
+        """Name the feature (requested, the preset's, or any that matches) that some stores have and others have not."""
+        members = member_stores(self.store)
+        if requested is None:
+            matching = (n for s in members for n, f in s.features.items() if self._matches(f, modality))
+            names = [self.spec.features[modality], *matching]
+        else:
+            names = [requested]
+        name = next((n for n in names if any(n in s.features for s in members)), None)
+        if name is None:
+            return
+        having = [s for s in members if name in s.features]
+        feature = having[0].features[name]
+        _require_modality_of(feature, name, modality)
+        where = f"feature {name!r} is only in {', '.join(str(s.path) for s in having)}"
+        raise UsageError(f"{where}; add it: {extract_command(self.store, feature.encoder, like=feature, name=name)}")
+
+    def _default(self, modality: str, candidates: Mapping[str, AnyFeature]) -> tuple[AnyFeature, str | None]:
+        preset = self.spec.features[modality]
+        if preset in candidates:
+            return candidates[preset], None
+        if len(candidates) == 1:
+            only = next(iter(candidates.values()))
+            in_every_store = " that every store has" if isinstance(self.store, JoinedStore) else ""
+            return only, f"{modality} feature {only.name!r}, the only one{in_every_store} (the preset names {preset!r})"
+        if candidates:
+            names = ", ".join(sorted(candidates))
+            raise UsageError(f"{self.store.path} has several {modality} features, {names}: give --{modality} NAME")
+        command = command_that_adds(self.store, modality, preset, layered=self.spec.layered)
+        raise UsageError(f"{self.store.path} has no {modality} feature; add one: {command}")
+
+    def _require_same_settings(self, feature: JoinedFeature) -> None:
+        """Refuse a feature that the stores extracted with different settings."""
+        if not feature.differences:
+            return
+        members = feature.members.values()
+        first = next(iter(members))
+        if first.encoder in UNLAYERED:
+            remedy = f"since encoder {first.encoder} has no settings to change"
+        else:
+            variant = "layers" if self.spec.layered else "last" if any(f.layers for f in members) else "matched"
+            command = command_for_variant(self.store, feature.modality, first.encoder, first, variant)
+            remedy = f"or extract it again for all stores: {command}"
         raise UsageError(
-            f"{store.path} has several {modality} features, {', '.join(sorted(candidates))}: give --{modality} NAME"
+            f"feature {feature.name!r} was not extracted with the same settings in all stores:\n    "
+            + "\n    ".join(feature.differences)
+            + f"\n  Give another --{feature.modality}, {remedy}"
         )
-    raise UsageError(
-        f"{store.path} has no {modality} feature; add one: {adding(store, modality, default, layered=spec.layered)}"
-    )
+
+    def _refuse_layers(self, feature: AnyFeature) -> None:
+        modality, layered = feature.modality, self.spec.layered
+        if layered:
+            problem = f"feature {feature.name!r} has no layer axis, which model {self.model} needs: "
+        else:
+            layers = len(feature.layers)
+            problem = f"feature {feature.name!r} holds {layers} layers per frame, model {self.model} takes one: "
+        matching = [f.name for f in self._matching(modality).values()]
+        if matching:
+            raise UsageError(f"{problem}give --{modality} {' or '.join(sorted(matching))}")
+        if layered and feature.encoder in UNLAYERED:
+            raise UsageError(
+                problem + command_that_adds(self.store, modality, self.spec.features[modality], layered=True)
+            )
+        variant = "layers" if layered else "last"
+        raise UsageError(problem + command_for_variant(self.store, modality, feature.encoder, feature, variant))
 
 
-def _in_all(store: AnyStore, modality: str, names: Sequence[str]) -> None:
-    """Refuse the first of `names` that any store has, since others lack it."""
-    name = next((n for n in names if any(n in s.features for s in parts(store))), None)
-    if name is None:
-        return
-    having = [s for s in parts(store) if name in s.features]
-    held = having[0].features[name]
-    if held.modality != modality:
-        raise UsageError(f"--{modality} {name}: that feature is {held.modality}")
-    where = f"feature {name!r} is in {', '.join(str(s.path) for s in having)} alone"
-    raise UsageError(f"{where}; add it: {extract_command(store, held.encoder, like=held, name=name)}")
-
-
-def _alike(store: AnyStore, spec: ModelSpec, feature: JoinedFeature) -> None:
-    """Refuse a feature that the stores have made in different ways."""
-    if not feature.differences:
-        return
-    first = next(iter(feature.parts.values()))
-    kind = "layers" if spec.layered else "last" if any(f.layers for f in feature.parts.values()) else "alike"
-    again = f"or make it anew in all: {renewed(store, feature.modality, first.encoder, first, kind)}"
-    raise UsageError(
-        f"feature {feature.name!r} was not made in the same way in all stores:\n    "
-        + "\n    ".join(feature.differences)
-        + f"\n  Give another --{feature.modality}, "
-        + (f"since encoder {first.encoder} leaves no choice" if first.encoder in UNLAYERED else again)
-    )
-
-
-def _usable(store: AnyStore, name: str, spec: ModelSpec, feature: AnyFeature) -> None:
-    halves = [(s, half) for s in parts(store) for half in held_by(s, feature) if not half.complete]
-    if halves:
-        told = [
-            f"feature {f.name!r} of {s.path} is incomplete; the same command finishes it: " + made_by(s, f)
-            for s, f in halves
-        ]
-        raise UsageError("\n".join(told))
-    if isinstance(feature, JoinedFeature):
-        _alike(store, spec, feature)
-    if bool(feature.layers) == spec.layered:
-        return
-    held = f"holds {len(feature.layers)} layers per frame, model {name} takes one: "
-    problem = f"feature {feature.name!r} " + (
-        f"has no layer axis, which model {name} needs: " if spec.layered else held
-    )
-    modality = feature.modality
-    fitting = [f.name for f in offered(store).values() if _fits(f, spec, modality)]
-    if fitting:
-        raise UsageError(f"{problem}give --{modality} {' or '.join(sorted(fitting))}")
-    if spec.layered and feature.encoder in UNLAYERED:
-        raise UsageError(problem + adding(store, modality, spec.features[modality], layered=True))
-    kind = "layers" if spec.layered else "last"
-    raise UsageError(problem + renewed(store, modality, feature.encoder, feature, kind))
+def _require_modality_of(feature: AnyFeature, name: str, modality: str) -> None:
+    if feature.modality != modality:
+        raise UsageError(f"--{modality} {name}: that feature is {feature.modality}")

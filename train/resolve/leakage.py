@@ -1,4 +1,4 @@
-"""Whether an encoder has learned from what is tested, over every feature, store and corpus of a task."""
+"""Whether an encoder was trained on test utterances, over every feature, store and corpus of a task."""
 
 from __future__ import annotations
 
@@ -9,126 +9,140 @@ from typing import Any
 from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold
-from emofuse.manifests.joint import corpus_of, own
+from emofuse.manifests.joint import corpus_of, unjoined
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.store import Feature
-from emofuse.store.core.fitted_on import PARTS
-from emofuse.train.resolve.extract_hints import made_by
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, held_by, parts
+from emofuse.store import Feature, FeatureStore
+from emofuse.store.core.fitted_on import LIST_ATTRIBUTES
+from emofuse.train.resolve.extract_commands import command_that_made
+from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, member_stores, stored_features
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 
 UNKNOWN = "unknown"
-"""The corpus of weights of which nobody has said what they were fitted on."""
+"""The corpus in `fitted_on` of weights whose training data are unspecified."""
 
 
-def encoder_remarks(
+def check_leakage(
     store: AnyStore, features: Mapping[str, AnyFeature], protocol: Protocol, folds: Sequence[Fold]
 ) -> list[str]:
-    """What is allowed and must be said of the encoders.
+    """Refuse features whose encoder was trained on test labels; gives remarks on training that is allowed.
+
+    Args:
+        features: By modality.
 
     Raises:
-        UsageError: The folds that would be tested on what an encoder has learned from, or encoders that nobody vouches
-            for, with the commands that made them.
+        UsageError: Lists the folds whose test utterances an encoder was trained on, or the encoders whose training
+            data are unspecified, with the commands that made the features.
     """
-    problems, refused, remarks = Problems(), [], []
+    problems, refusals, remarks = Problems(), [], []
     for feature in features.values():
-        for made, concerned in _made(store, feature, folds):
-            command = made_by(made.store, made)
-            # One encoder made what all stores have of a feature: what any store says of it counts for every corpus.
-            for corpus, tested in _by_corpus(protocol, store, concerned):
-                with problems.noting():
-                    bad, said = encoder_leaks(made.name, made.provenance, corpus, tested, command)
-                    refused += bad
-                    remarks += said
-    problems.stop()
-    if refused:
+        for member, stored, stored_folds in _stored_with_folds(store, feature, folds):
+            command = command_that_made(member, stored)
+            # All stores have a feature from one encoder: what any store records of it counts for every corpus.
+            for corpus, corpus_folds in _folds_by_corpus(protocol, store, stored_folds):
+                with problems.collecting():
+                    leaks, allowed = find_leaks(stored.name, stored.provenance, corpus, corpus_folds, command)
+                    refusals += leaks
+                    remarks += allowed
+    problems.raise_all()
+    if refusals:
         raise UsageError(
-            "these folds would be tested on what an encoder has learned from:\n  - "
-            + "\n  - ".join(dict.fromkeys(refused))
-            + "\nLeave those folds out (--folds) or take a feature whose encoder was not fitted on them."
+            "these folds would be tested on utterances that an encoder was trained on:\n  - "
+            + "\n  - ".join(dict.fromkeys(refusals))
+            + "\nLeave those folds out (--folds), or use a feature whose encoder was not trained on them."
         )
     return list(dict.fromkeys(remarks))
 
 
-def _made(store: AnyStore, feature: AnyFeature, folds: Sequence[Fold]) -> list[tuple[Feature, Sequence[Fold]]]:
-    """Every feature that was made by one encoder, and the folds that see it."""
+def _stored_with_folds(
+    store: AnyStore, feature: AnyFeature, folds: Sequence[Fold]
+) -> list[tuple[FeatureStore, Feature, Sequence[Fold]]]:
+    """Every stored feature behind `feature`, each from one encoder, with its store and the folds that use it."""
     if isinstance(feature, PerFoldFeature):
-        return [(feature.part(fold), [fold]) for fold in folds]
-    return [(made, folds) for s in parts(store) for made in held_by(s, feature)]
+        (only_store,) = member_stores(store)
+        return [(only_store, feature.for_fold(fold), [fold]) for fold in folds]
+    return [(s, stored, folds) for s in member_stores(store) for stored in stored_features(s, feature)]
 
 
-def _by_corpus(protocol: Protocol, store: AnyStore, folds: Sequence[Fold]) -> list[tuple[str, list[Fold]]]:
-    """Each corpus, and the folds of its utterances alone as the corpus itself names them."""
+def _folds_by_corpus(protocol: Protocol, store: AnyStore, folds: Sequence[Fold]) -> list[tuple[str, list[Fold]]]:
+    """Each corpus with its folds, whose test side holds only utterances of that corpus, under their own ids."""
     if protocol.joint is None:
         return [(protocol.corpus, list(folds))]
     return [
-        (s.corpus, [replace(f, test=tuple(own(u) for u in f.test if corpus_of(u.id) == s.corpus)) for f in folds])
-        for s in parts(store)
+        (s.corpus, [replace(f, test=tuple(unjoined(u) for u in f.test if corpus_of(u.id) == s.corpus)) for f in folds])
+        for s in member_stores(store)
     ]
 
 
-def encoder_leaks(
+def find_leaks(
     name: str, provenance: Mapping[str, Any], corpus: str, folds: Sequence[Fold], command: str = "extract ..."
 ) -> tuple[list[str], list[str]]:
-    """What an encoder's own training means for the test sides: (reasons to refuse, remarks to print).
+    """Compare an encoder's training data with the test sides: (reasons to refuse, remarks to print).
 
-    An encoder fitted on labels of this corpus is refused for every fold whose test side it may have seen. Without
-    labels it is allowed, and said. `fitted_on` stands for the whole corpus where it lists no ids, sessions, speakers or
-    splits; where it lists ids, most of which are tested, under whatever name the corpus goes.
+    An encoder trained with labels of this corpus is refused for every fold whose test side it may have seen; one
+    trained without labels is allowed, with a remark. An entry of `fitted_on` means the whole corpus unless it lists
+    ids, sessions, speakers or splits. An entry that lists ids also counts under any other corpus name, for each fold of
+    which it lists at least half of the test utterances.
 
     Args:
+        name: Of the feature.
+        provenance: Of the feature; its `fitted_on` is checked.
+        corpus: Of the test utterances.
         command: The `extract` command that made the feature.
 
     Raises:
-        UsageError: Nobody has said what the encoder was fitted on, or not in words that can be checked.
+        UsageError: `fitted_on` is unspecified, or cannot be checked.
     """
-    refused, remarks = [], []
-    for entry in _fitted_on(provenance.get("fitted_on")):
+    refusals, remarks = [], []
+    for entry in _entries(provenance.get("fitted_on")):
         labels = entry.get("labels", True) is not False
-        about = str(entry.get("corpus")).strip().casefold()
-        if about == UNKNOWN and labels:
+        trained_on = str(entry.get("corpus")).strip().casefold()
+        if trained_on == UNKNOWN and labels:
             raise UsageError(
-                f"nobody has said what the weights of feature {name!r} were fitted on; say it with "
+                f"it is unspecified what the encoder of feature {name!r} was fitted on; specify it with "
                 f"`{command} --fitted-on none`, or --fitted-on CORPUS, or --fitted-on CORPUS:session=1,2"
             )
-        lists, same = _lists(entry), about == corpus.casefold()
-        if not (same or "id" in lists):
+        restrictions, same_corpus = _restrictions(entry), trained_on == corpus.casefold()
+        if not (same_corpus or "id" in restrictions):
             continue
         for fold in folds:
-            seen = [u.id for u in fold.test if _covers(lists, u)]
-            # A store may call the same data otherwise: by chance, corpora share a few ids, not most of them.
-            if not seen or not (same or 2 * len(seen) >= len(fold.test)):
+            seen = [u.id for u in fold.test if _may_include(restrictions, u)]
+            # The same data may have another corpus name elsewhere. By chance, two corpora share a few ids, never half.
+            if not seen or not (same_corpus or 2 * len(seen) >= len(fold.test)):
                 continue
-            told = (
+            message = (
                 f"fold {fold.number} ({fold.name}): the encoder of {name!r} was fitted on {len(seen)} of "
-                f"{len(fold.test)} test utterances" + ("" if same else f", as corpus {entry['corpus']}")
+                f"{len(fold.test)} test utterances" + ("" if same_corpus else f", as corpus {entry['corpus']}")
             )
             if labels:
-                refused.append(f"{told}, with their labels: {', '.join(seen[:3])}{', ...' if len(seen) > 3 else ''}")
+                ids = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
+                refusals.append(f"{message}, with their labels: {ids}")
             else:
-                remarks.append(f"{told}, without labels; this is allowed")
-    return refused, remarks
+                remarks.append(f"{message}, without labels; this is allowed")
+    return refusals, remarks
 
 
-def _fitted_on(stated: Any) -> list[Mapping[str, Any]]:
-    """The entries of `fitted_on`; whatever is no mapping that names a corpus stands for an unknown one."""
-    if stated is None:
+def _entries(fitted_on: Any) -> list[Mapping[str, Any]]:
+    """The entries of `fitted_on`; whatever is not a mapping that names a corpus becomes one of an unknown corpus."""
+    if fitted_on is None:
         return []
-    entries = stated if isinstance(stated, list | tuple) else [stated]
+    entries = fitted_on if isinstance(fitted_on, list | tuple) else [fitted_on]
     named = (isinstance(e, Mapping) and isinstance(e.get("corpus"), str) and e["corpus"].strip() for e in entries)
     return [entry if known else {"corpus": UNKNOWN} for entry, known in zip(entries, named, strict=True)]
 
 
-def _lists(entry: Mapping[str, Any]) -> dict[str, set[str]]:
-    """What an entry restricts itself to: attribute of an utterance -> the values that were among the fitted ones."""
+def _restrictions(entry: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The lists in an entry of `fitted_on`: attribute of an utterance -> the values that were in the training data."""
     return {
-        key: {str(value) for value in entry[plural]}
-        for plural, key in PARTS.items()
-        if isinstance(entry.get(plural), list | tuple)
+        attribute: {str(value) for value in entry[key]}
+        for key, attribute in LIST_ATTRIBUTES.items()
+        if isinstance(entry.get(key), list | tuple)
     }
 
 
-def _covers(lists: Mapping[str, set[str]], utterance: Utterance) -> bool:
-    # A list restricts only what it can speak about: an utterance without a session may have been among any of them.
-    return all(getattr(utterance, key) is None or getattr(utterance, key) in values for key, values in lists.items())
+def _may_include(restrictions: Mapping[str, set[str]], utterance: Utterance) -> bool:
+    # An utterance without a session (speaker, ...) may belong to any of the listed ones.
+    return all(
+        getattr(utterance, attribute) is None or getattr(utterance, attribute) in values
+        for attribute, values in restrictions.items()
+    )

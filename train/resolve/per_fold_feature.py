@@ -1,6 +1,7 @@
-"""A feature in parts, one for each fold: `extract` made each with weights that have not seen what its fold tests.
+"""Per-fold features: one feature that `extract` wrote once per fold, each time with weights fine-tuned for that fold.
 
-The store holds the parts as features of their own, `NAME@1`, `NAME@2`, ...; `fit` takes them as one, `NAME`.
+The weights for a fold have not seen the utterances that the fold tests. The store holds the features of the folds as
+`NAME@1`, `NAME@2`, ...; `fit` uses them together as one feature, `NAME`.
 """
 
 from __future__ import annotations
@@ -9,99 +10,106 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.errors import UsageError
-from emofuse.common.lazy import lazy
+from emofuse.common.lazy import lazy_property
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature, FeatureStore
 
 
 class PerFoldFeature:
-    """The parts of one feature; what says how it was made is the first part's."""
+    """The stored features `NAME@1`, `NAME@2`, ... as one feature `NAME`.
 
-    def __init__(self, name: str, parts: Sequence[Feature]) -> None:
+    `spec`, `modality`, `encoder`, `dimension`, `layers` and `frame_rate` are those of the first one.
+    """
+
+    def __init__(self, name: str, fold_features: Sequence[Feature]) -> None:
         self.name = name
-        self.parts = tuple(parts)
-        first = parts[0]
+        self.fold_features = tuple(fold_features)
+        first = fold_features[0]
         self.spec, self.modality, self.encoder = first.spec, first.modality, first.encoder
         self.dimension, self.layers, self.frame_rate = first.dimension, first.layers, first.frame_rate
-        self.fingerprint = {part.name: dict(part.fingerprint) for part in parts}
-        self.provenance = {part.name: dict(part.provenance) for part in parts}
-        self.complete = all(part.complete for part in parts)
+        self.fingerprint = {feature.name: dict(feature.fingerprint) for feature in fold_features}
+        self.provenance = {feature.name: dict(feature.provenance) for feature in fold_features}
+        self.complete = all(feature.complete for feature in fold_features)
 
-    @lazy
+    @lazy_property
     def position(self) -> dict[str, int]:
-        """The utterances that every part has, each with its place among them."""
-        common = set.intersection(*(set(part.position) for part in self.parts))
-        return {id: i for i, id in enumerate(id for id in self.parts[0].ids if id in common)}
+        """Utterance id -> its index among the utterances that the features of all folds have."""
+        common = set.intersection(*(set(feature.position) for feature in self.fold_features))
+        return {id: i for i, id in enumerate(id for id in self.fold_features[0].ids if id in common)}
 
     @property
     def stale(self) -> list[str]:
-        """Utterances whose audio or text is no longer the one that some part's values came from."""
-        return list(dict.fromkeys(id for part in self.parts for id in part.stale))
+        """Utterances whose audio or text has changed since the values of any fold were extracted."""
+        return list(dict.fromkeys(id for feature in self.fold_features for id in feature.stale))
 
-    def serving(self, folds: Sequence[Fold], grouping: str) -> PerFoldFeature:
-        """The parts that belong to some folds, in their order.
+    def for_folds(self, folds: Sequence[Fold], grouping: str) -> PerFoldFeature:
+        """Only the features of `folds`, in the order of `folds`.
 
         Args:
-            grouping: What the folds leave out in turn.
+            grouping: What the folds leave out in turn (`session`, `speaker`, ...).
 
         Raises:
-            UsageError: A fold has no part.
+            UsageError: A fold has no feature, or the features come from different fine-tuning runs.
         """
-        of_fold = {_fold_of(part): part for part in self.parts}
-        lacking = [f for f in folds if (grouping, f.name) not in of_fold]
-        if lacking:
-            told = ", ".join(f"{f.number} ({f.name})" for f in lacking)
-            have = ", ".join(f"{name} by {by}" for by, name in filter(None, of_fold))
+        by_fold = {_fold_key(feature): feature for feature in self.fold_features}
+        missing = [f for f in folds if (grouping, f.name) not in by_fold]
+        if missing:
+            missing_folds = ", ".join(f"{f.number} ({f.name})" for f in missing)
+            existing_folds = ", ".join(f"{name} by {by}" for by, name in filter(None, by_fold))
             raise UsageError(
-                f"feature {self.name!r} has no part for fold {told} by {grouping}; its parts are for {have}: "
-                "leave those folds out (--folds), or fine-tune for them, too"
+                f"feature {self.name!r} has no per-fold feature for fold {missing_folds} by {grouping}; "
+                f"it has those for {existing_folds}: leave those folds out (--folds), or fine-tune for them too"
             )
-        serving = [of_fold[grouping, f.name] for f in folds]
-        runs = {part.name: str(_said(part).get("run")) for part in serving}
+        selected = [by_fold[grouping, f.name] for f in folds]
+        runs = {feature.name: str(_fold_record(feature).get("run")) for feature in selected}
         if len(set(runs.values())) > 1:
             raise UsageError(
-                f"the parts of feature {self.name!r} were fine-tuned with different settings, and their scores make no "
-                f"mean: {', '.join(f'{name} by run {run}' for name, run in runs.items())}; fit their folds apart "
-                "(--folds), or fine-tune all with one command"
+                f"the per-fold features of {self.name!r} were fine-tuned with different settings, so their scores "
+                f"cannot be averaged: {', '.join(f'{name} by run {run}' for name, run in runs.items())}; fit their "
+                "folds separately (--folds), or fine-tune all folds with one command"
             )
-        return PerFoldFeature(self.name, serving)
+        return PerFoldFeature(self.name, selected)
 
-    def part(self, fold: Fold) -> Feature:
-        """The part that belongs to one of the folds that it is `serving`."""
-        return next(part for part in self.parts if (_fold_of(part) or (None, None))[1] == fold.name)
+    def for_fold(self, fold: Fold) -> Feature:
+        """The feature of one of the folds that `for_folds` has selected."""
+        return next(feature for feature in self.fold_features if (_fold_key(feature) or (None, None))[1] == fold.name)
 
 
 def per_fold_features(store: FeatureStore) -> dict[str, PerFoldFeature]:
-    """The features of a store that are there in parts, by the name that the parts share."""
-    found: dict[str, list[Feature]] = {}
+    """The per-fold features of a store, by their common name.
+
+    A name is excluded where the store also has a plain feature of that name, or where the features of its folds differ
+    in encoder, modality, dimension or layers.
+    """
+    by_name: dict[str, list[Feature]] = {}
     for feature in store.features.values():
-        whole = whole_name(feature)
-        if whole and whole not in store.features:
-            found.setdefault(whole, []).append(feature)
+        name = per_fold_name(feature)
+        if name and name not in store.features:
+            by_name.setdefault(name, []).append(feature)
     return {
-        name: PerFoldFeature(name, sorted(parts, key=_number))
-        for name, parts in found.items()
-        if len({(f.encoder, f.modality, f.dimension, f.layers) for f in parts}) == 1
+        name: PerFoldFeature(name, sorted(fold_features, key=_fold_number))
+        for name, fold_features in by_name.items()
+        if len({(f.encoder, f.modality, f.dimension, f.layers) for f in fold_features}) == 1
     }
 
 
-def whole_name(feature: Feature) -> str | None:
-    """What a part's feature is called; none: it is no part."""
-    whole, mark, _ = feature.name.rpartition("@")
-    return whole if mark and whole and _fold_of(feature) is not None else None
+def per_fold_name(feature: Feature) -> str | None:
+    """`NAME` of a stored feature `NAME@1` that was extracted for one fold; None for any other feature."""
+    name, separator, _ = feature.name.rpartition("@")
+    return name if separator and name and _fold_key(feature) is not None else None
 
 
-def _said(feature: Feature) -> Mapping[str, Any]:
-    said = feature.provenance.get("fold")
-    return said if isinstance(said, Mapping) else {}
+def _fold_record(feature: Feature) -> Mapping[str, Any]:
+    record = feature.provenance.get("fold")
+    return record if isinstance(record, Mapping) else {}
 
 
-def _fold_of(feature: Feature) -> tuple[str, str] | None:
-    """What its fold leaves out in turn, and which of them it tests."""
-    by, name = (_said(feature).get(key) for key in ("by", "name"))
+def _fold_key(feature: Feature) -> tuple[str, str] | None:
+    """(grouping, name of the fold), such as ("session", "2"); None for a feature that belongs to no fold."""
+    by, name = (_fold_record(feature).get(key) for key in ("by", "name"))
     return (by, name) if isinstance(by, str) and isinstance(name, str) else None
 
 
-def _number(feature: Feature) -> tuple[int, str]:
+def _fold_number(feature: Feature) -> tuple[int, str]:
     digits = feature.name.rpartition("@")[2]
     return (int(digits) if digits.isdecimal() else 0, feature.name)

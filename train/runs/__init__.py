@@ -1,1 +1,1 @@
-"""Whole runs: cross-validation over folds and seeds, processes and clusters, summaries and reports."""
+"""Whole runs: cross-validation over folds and seeds, in processes or on a cluster; metrics and reports."""

@@ -1,4 +1,4 @@
-"""Cross-validation: every fold, each scored once, gathered to predictions and metrics; and the same over seeds."""
+"""Cross-validation: all folds, each scored once, put together as predictions and metrics; and the same over seeds."""
 
 from __future__ import annotations
 
@@ -10,114 +10,120 @@ from typing import Any
 
 from emofuse.common.disk import run_folder
 from emofuse.train.fitting import evaluate
-from emofuse.train.fitting.fold import FitContext, TrainingUnit, sides
+from emofuse.train.fitting.fold import FitContext, TrainingUnit, side_indices
 from emofuse.train.fitting.resume import FoldCheckpoint
-from emofuse.train.resolve.plan import with_seed
-from emofuse.train.runs import summary
-from emofuse.train.runs.report import write_report
+from emofuse.train.resolve.fit_plan import with_seed
+from emofuse.train.runs import run_metrics
+from emofuse.train.runs.report import HINT, write_report
+
+DONE, RESUMES = "are already done", "resumes from step"
+"""Parts of the messages that `reproduce` repeats."""
 
 
 class CrossValidation:
-    """A cross-validation under way in `part`: what is still to be trained, and what all gives together.
+    """A cross-validation in progress: the units that are still to be trained, and what all of them give together.
 
-    Several seeds have a run of their own each, in `seed_N`.
+    Each of several seeds is a separate run, in `seed_N`.
+
+    Args:
+        folder: The run's `.part` folder.
     """
 
-    def __init__(self, work: FitContext, part: Path) -> None:
-        self.work, self.part, self._started = work, part, time.monotonic()
-        plan = work.plan
+    def __init__(self, context: FitContext, folder: Path) -> None:
+        self.context, self.folder, self._started = context, folder, time.monotonic()
+        plan = context.plan
         seeds = range(plan.config.seed, plan.config.seed + plan.config.seeds)
-        self._alone = len(seeds) == 1
-        self._plans = {seed: plan if self._alone else with_seed(plan, seed) for seed in seeds}
-        self._outs = {seed: part / f"seed_{seed}" for seed in seeds}
-        self._parts = {seed: self._part(seed) for seed in seeds if self._alone or not self._outs[seed].exists()}
+        self._one_seed = len(seeds) == 1
+        self._plans = {seed: plan if self._one_seed else with_seed(plan, seed) for seed in seeds}
+        self._finished_folders = {seed: folder / f"seed_{seed}" for seed in seeds}
+        self._open_folders = {
+            seed: self._claim(seed) for seed in seeds if self._one_seed or not self._finished_folders[seed].exists()
+        }
         steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
-        self.steps = sum(steps.values()) * len(self._parts)
-        """Of all its folds and seeds."""
-        self.done = 0
-        """Steps that earlier calls did."""
+        self.steps = sum(steps.values()) * len(self._open_folders)
+        """Training steps of all folds of the seeds that are not finished."""
+        self.steps_done = 0
+        """Those that earlier calls did."""
         self.units: list[TrainingUnit] = []
-        """What is to be trained."""
-        for seed in self._parts:
-            self._lacking(seed, steps)
+        """What is still to be trained."""
+        for seed in self._open_folders:
+            self._add_units(seed, steps)
 
-    def _part(self, seed: int) -> Path:
-        if self._alone:
-            return self.part
+    def _claim(self, seed: int) -> Path:
+        """The `.part` folder of a seed."""
+        if self._one_seed:
+            return self.folder
         plan = self._plans[seed]
-        return run_folder.claim(self._outs[seed], plan.record(plan.identity() | {"seeds": 1}), plan.call())
+        record = plan.record(plan.identity() | {"seeds": 1})
+        return run_folder.claim_run(self._finished_folders[seed], record, plan.call())
 
-    def _lacking(self, seed: int, steps: dict[int, int]) -> None:
-        """Add what a seed still lacks."""
-        part = self._parts[seed]
-        calls = len(run_folder.read_json(part / "config.json")["calls"])
-        every = [TrainingUnit(seed=seed, fold=n, folder=part / f"fold_{n}", call=calls) for n in steps]
-        todo = [unit for unit in every if not unit.done]
-        of = "" if self._alone else f"seed {seed}: "
-        if len(todo) < len(every):
-            ready = len(every) - len(todo)
-            others = "; going on with the others" if todo else ""
-            self.work.say(f"{of}{ready} of {len(every)} folds are done already{others}")
-        for unit in todo:
-            at = FoldCheckpoint(unit.folder, self.work.plan.device).step
-            if at:
-                self.work.say(f"{of}fold {unit.fold} goes on from step {at}")
-            self.done += at
-        self.done += sum(steps[unit.fold] for unit in every if unit.done)
-        self.units += todo
+    def _add_units(self, seed: int, steps: dict[int, int]) -> None:
+        """Add the unfinished folds of a seed, and report what is already done."""
+        folder = self._open_folders[seed]
+        calls = len(run_folder.read_json(folder / "config.json")["calls"])
+        units = [TrainingUnit(seed=seed, fold=n, folder=folder / f"fold_{n}", call=calls) for n in steps]
+        unfinished = [unit for unit in units if not unit.done]
+        prefix = "" if self._one_seed else f"seed {seed}: "
+        if len(unfinished) < len(units):
+            rest = "; continuing with the others" if unfinished else ""
+            self.context.say(f"{prefix}{len(units) - len(unfinished)} of {len(units)} folds {DONE}{rest}")
+        for unit in unfinished:
+            step = FoldCheckpoint(unit.folder, self.context.plan.device).step
+            if step:
+                self.context.say(f"{prefix}fold {unit.fold} {RESUMES} {step}")
+            self.steps_done += step
+        self.steps_done += sum(steps[unit.fold] for unit in units if unit.done)
+        self.units += unfinished
 
-    def called(self, unit: TrainingUnit) -> str:
-        """What a unit is called in the progress line."""
-        return f"fold {unit.fold}" if self._alone else f"seed {unit.seed}, fold {unit.fold}"
+    def label(self, unit: TrainingUnit) -> str:
+        """The name of a unit in the progress line."""
+        return f"fold {unit.fold}" if self._one_seed else f"seed {unit.seed}, fold {unit.fold}"
 
-    def finish(self) -> dict[str, Any]:
-        """Write what all units, which are done now, give together; the metrics."""
-        if self._alone:
-            return _summarise(self.work, self.part, self._started)
-        for seed, part in self._parts.items():
-            _summarise(replace(self.work, plan=self._plans[seed]), part, self._started)
-            run_folder.finish(part, self._outs[seed])
+    def finish(self) -> None:
+        """Write metrics, predictions, history and report of all units, which are done now."""
+        if self._one_seed:
+            _write_seed(self.context, self.folder, self._started)
+            return
+        for seed, folder in self._open_folders.items():
+            _write_seed(replace(self.context, plan=self._plans[seed]), folder, self._started)
+            run_folder.finish_run(folder, self._finished_folders[seed])
         runs, predictions, history = {}, {}, []
-        for seed, out in self._outs.items():
-            runs[seed] = run_folder.read_json(out / "metrics.json")
-            predictions[seed] = run_folder.read_csv(out / "predictions.csv")
-            history += [{"seed": str(seed)} | row for row in run_folder.read_csv(out / "history.csv")]
-        metrics = summary.over_seeds(runs) | summary.pooled_over_seeds(self.work.plan, predictions)
+        for seed, folder in self._finished_folders.items():
+            runs[seed] = run_folder.read_json(folder / "metrics.json")
+            predictions[seed] = run_folder.read_csv(folder / "predictions.csv")
+            history += [{"seed": str(seed)} | row for row in run_folder.read_csv(folder / "history.csv")]
+        metrics = run_metrics.over_seeds(runs) | run_metrics.pooled_over_seeds(self.context.plan, predictions)
         rows = [{"seed": str(seed)} | row for seed, rows in predictions.items() for row in rows]
-        _write(self.work, self.part, metrics, rows, history)
-        return metrics
+        _write(self.context, self.folder, metrics, rows, history)
 
 
-def _summarise(work: FitContext, part: Path, started: float) -> dict[str, Any]:
+def _write_seed(context: FitContext, folder: Path, started: float) -> None:
     """Write what the folds of one seed give together."""
-    plan = work.plan
-    results = [run_folder.read_json(part / f"fold_{f.number}" / evaluate.RESULT) for f in plan.folds]
+    plan = context.plan
+    fold_folders = [folder / f"fold_{f.number}" for f in plan.folds]
+    results = [run_folder.read_json(fold_folder / evaluate.RESULT) for fold_folder in fold_folders]
     if plan.config.optimism:
-        for fold, result in zip(plan.folds, results, strict=True):
-            test, metric = sides(plan, fold)["test"], plan.protocol.metrics[0]
-            target, corpus = part / f"fold_{fold.number}", work.loader.corpus(fold)
-            result["optimistic"] = evaluate.optimistic(target, corpus, test, metric)
-    predictions = [
-        row for f in plan.folds for row in run_folder.read_csv(part / f"fold_{f.number}" / "predictions.csv")
-    ]
-    history = [row for f in plan.folds for row in run_folder.read_csv(part / f"fold_{f.number}" / "history.csv")]
-    metrics = summary.summarise(plan, results, predictions)
+        for fold, fold_folder, result in zip(plan.folds, fold_folders, results, strict=True):
+            data, test = context.loader.task_data(fold), side_indices(plan, fold)["test"]
+            result["optimistic"] = evaluate.score_all_checkpoints(fold_folder, data, test, plan.protocol.metrics[0])
+    predictions = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / "predictions.csv")]
+    history = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / "history.csv")]
+    metrics = run_metrics.over_folds(plan, results, predictions)
     metrics["wall_seconds"] = round(sum(r["seconds"] for r in results), 1)
     metrics["this_call_seconds"] = round(time.monotonic() - started, 1)
-    _write(work, part, metrics, predictions, history)
-    return metrics
+    _write(context, folder, metrics, predictions, history)
 
 
 def _write(
-    work: FitContext,
-    part: Path,
+    context: FitContext,
+    folder: Path,
     metrics: dict[str, Any],
     predictions: Sequence[run_folder.CsvRow],
     history: Sequence[Any],
 ) -> None:
-    run_folder.write_csv(part / "predictions.csv", predictions)
-    run_folder.write_csv(part / "history.csv", history)
-    run_folder.write_json(part / "metrics.json", metrics)
-    lacking = write_report(part, work.header, metrics, run_folder.read_json(part / "config.json"), history)
-    if lacking:
-        work.say(lacking)
+    run_folder.write_csv(folder / "predictions.csv", predictions)
+    run_folder.write_csv(folder / "history.csv", history)
+    run_folder.write_json(folder / "metrics.json", metrics)
+    config = run_folder.read_json(folder / "config.json")
+    if not write_report(folder, context.header, metrics, config, history):
+        context.say(HINT)

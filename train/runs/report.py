@@ -1,4 +1,4 @@
-"""report.html (one file that needs nothing else) and confusion.png; both need the extra `report`."""
+"""report.html (one file that needs no other) and confusion.png; both need the extra `report`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.common.disk.files import put
+from emofuse.common.disk.files import write_atomically
 
-LEGEND = 12
-"""More lines than this are not told apart."""
-ADVICE = "no report.html and confusion.png: they need pip install 'emofuse[report]'"
+MAX_LEGEND = 12
+"""The legend of a plot with more lines than this is omitted: the colours would be indistinguishable."""
+HINT = "report.html and confusion.png were not written: install what they need with pip install 'emofuse[report]'"
 
 
 def write_report(
-    part: Path,
+    folder: Path,
     header: Sequence[str],
     metrics: Mapping[str, Any],
     config: Mapping[str, Any],
     history: Sequence[Mapping[str, str]],
-) -> str | None:
-    """Write both files into a run folder; where a package is absent, nothing, and what to install is returned."""
+) -> bool:
+    """Write both files into a run folder; False, and nothing written, if a package is missing (see `HINT`)."""
     try:
         from jinja2 import Environment, FileSystemLoader
         from matplotlib.figure import Figure
     except ImportError:
-        return ADVICE
+        return False
     confusion = _confusion(Figure, metrics)
-    put(part / "confusion.png", confusion)
+    write_atomically(folder / "confusion.png", confusion)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = environment.get_template("report.html").render(
         header=[line.split(maxsplit=1) for line in header],
@@ -42,8 +42,8 @@ def write_report(
         confusion=_inline(confusion),
         history=_inline(_history(Figure, history)),
     )
-    put(part / "report.html", page.encode())
-    return None
+    write_atomically(folder / "report.html", page.encode())
+    return True
 
 
 def _inline(png: bytes) -> str:
@@ -57,6 +57,7 @@ def _png(figure: Any) -> bytes:
 
 
 def _confusion(figure_type: Any, metrics: Mapping[str, Any]) -> bytes:
+    """The confusion matrix as a picture, PNG."""
     counts, classes = np.array(metrics["confusion"]), metrics["classes"]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = 1.5 + 0.8 * len(classes)
@@ -74,12 +75,13 @@ def _confusion(figure_type: Any, metrics: Mapping[str, Any]) -> bytes:
 
 
 def _history(figure_type: Any, history: Sequence[Mapping[str, str]]) -> bytes:
+    """Training and validation loss by step, PNG; one colour for each fold and seed."""
     figure = figure_type(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    lines: dict[str, list[Mapping[str, str]]] = {}
+    trainings: dict[str, list[Mapping[str, str]]] = {}
     for row in history:
-        lines.setdefault(" ".join(f"{key} {row[key]}" for key in ("seed", "fold") if key in row), []).append(row)
-    for name, rows in lines.items():
+        trainings.setdefault(" ".join(f"{key} {row[key]}" for key in ("seed", "fold") if key in row), []).append(row)
+    for name, rows in trainings.items():
         steps = [int(row["step"]) for row in rows]
         (line,) = axes.plot(steps, [float(row["train_loss"]) for row in rows], "--", linewidth=1)
         if rows[0].get("validation_loss"):
@@ -87,6 +89,6 @@ def _history(figure_type: Any, history: Sequence[Mapping[str, str]]) -> bytes:
             axes.plot(steps, losses, color=line.get_color(), label=name)
     axes.set_xlabel("step")
     axes.set_ylabel("loss (dashed: training)")
-    if 0 < len(axes.get_legend_handles_labels()[0]) <= LEGEND:
+    if 0 < len(axes.get_legend_handles_labels()[0]) <= MAX_LEGEND:
         axes.legend(fontsize=7)
     return _png(figure)

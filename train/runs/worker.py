@@ -1,68 +1,55 @@
-"""A process that trains folds for another one: it resolves the same fit anew, since open files do not travel."""
+"""What a process needs to train folds for another one: the same fit, resolved again, as open files cannot be sent."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import FitContext
 from emofuse.train.resolve.config import FitConfig
+from emofuse.train.runs.fit_context import fit_context, resolved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenFit:
+    key: str
+    context: FitContext
+    stores: ExitStack
+
+
+_open_fit: _OpenFit | None = None
+"""The last fit of this process; its features stay in memory until another fit is asked for."""
+
+
+def worker_context(config: FitConfig, identity: dict[str, Any]) -> FitContext:
+    """The context of a fit, kept for the next unit of the same fit.
+
+    Args:
+        config: The user's, with this process's device.
+        identity: Of the plan in the process that asks: this process must resolve to an equal one.
+
+    Raises:
+        UsageError: The stores were changed since, or as `resolve` raises.
+        DataError: A store is damaged.
+    """
+    global _open_fit
+    key = repr((config, identity))
+    if _open_fit is not None and _open_fit.key != key:
+        stores, _open_fit = _open_fit.stores, None
+        stores.close()
+    if _open_fit is None:
+        with ExitStack() as stack:
+            plan = stack.enter_context(resolved(config))
+            if plan.identity() != identity:
+                raise UsageError(f"{config.store} was changed during the fit: run the command again")
+            context = fit_context(plan, Loader(plan, shared=True, say=_say))
+            _open_fit = _OpenFit(key=key, context=context, stores=stack.pop_all())
+    return _open_fit.context
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-class Worker:
-    """Resolves a fit when it is first needed, and keeps it.
-
-    Args:
-        config: As the user's, with this process's device.
-        identity: What the fit must come to: the other process's.
-    """
-
-    def __init__(self, config: FitConfig, identity: dict[str, Any]) -> None:
-        self.config, self.identity = config, identity
-        self._work: FitContext | None = None
-        self._stack = ExitStack()
-
-    def work(self) -> FitContext:
-        """The fit's work.
-
-        Raises:
-            UsageError, DataError: As `resolve` does, or the stores have changed.
-        """
-        if self._work is None:
-            from emofuse.train.runs.run import prepared, resolved
-
-            plan = self._stack.enter_context(resolved(self.config))
-            if plan.identity() != self.identity:
-                raise UsageError(f"{self.config.store} was changed while it was being fitted: run the command again")
-            self._work = prepared(plan, Loader(plan, shared=True, say=_say))
-        return self._work
-
-    def close(self) -> None:
-        """Let go of the stores."""
-        self._work = None
-        self._stack.close()
-
-
-_LAST: dict[str, Worker] = {}
-
-
-def work_of(config: FitConfig, identity: dict[str, Any]) -> FitContext:
-    """A fit's work, as `Worker.work` gives it; a process keeps that of the last fit alone.
-
-    Raises:
-        UsageError, DataError: As `Worker.work` does.
-    """
-    asked = repr((config, identity))
-    if asked not in _LAST:
-        for other in _LAST.values():
-            other.close()
-        _LAST.clear()
-        _LAST[asked] = Worker(config, identity)
-    return _LAST[asked].work()

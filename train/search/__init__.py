@@ -1,1 +1,1 @@
-"""Hyper-parameter search on validation scores alone."""
+"""Hyper-parameter search on validation scores only."""

@@ -1,6 +1,6 @@
-"""A search space: which hyper-parameters are sought, and where, as a TOML file.
+"""A search space: which hyper-parameters a search varies, and between which values, as a TOML file.
 
-    sampler = "tpe"                              # or "random", "grid" (choices alone)
+    sampler = "tpe"                              # or "random", "grid" (choices only)
     lr = { low = 1e-5, high = 1e-3, log = true }
     hidden = [64, 128, 256]
     batch = { low = 16, high = 64, step = 16 }
@@ -17,114 +17,119 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emofuse.common.errors import EmofuseError, UsageError, complain
+from emofuse.common.errors import EmofuseError, UsageError, raise_problems
 from emofuse.train.models.config import Config, with_settings
+from emofuse.train.resolve.fit_plan import FitPlan
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # optuna is optional
     from optuna import Trial
     from optuna.samplers import BaseSampler
-
-    from emofuse.train.resolve.plan import FitPlan
 
 SAMPLERS = ("tpe", "random", "grid")
 Value = float | int | str | bool
 
 
 class UnfitError(UsageError):
-    """Settings that do not go together."""
+    """Settings that cannot be combined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Numbers from `low` to `high`."""
+    """Numbers from `low` to `high`, both included."""
 
     low: float
     high: float
     log: bool = False
+    """Whether values are drawn on a logarithmic scale."""
     step: float | None = None
+    """The distance between values; None means any value."""
 
     @property
-    def ends(self) -> Sequence[Value]:
-        """What is tried beforehand: if these may be, so may what lies between."""
+    def checked_values(self) -> Sequence[Value]:
+        """The values that are checked before the search; if they are valid, so are those between."""
         return (self.low, self.high, *([] if self.step is None else [self.low + self.step]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """One of some values."""
+    """A list of values."""
 
     values: tuple[Value, ...]
 
     @property
-    def ends(self) -> Sequence[Value]:
+    def checked_values(self) -> Sequence[Value]:
         """All of them."""
         return self.values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What is sought."""
+    """The hyper-parameters that a search varies."""
 
     sampler: str
+    """One of `SAMPLERS`."""
     settings: Mapping[str, Range | Choices]
 
     @property
     def size(self) -> int | None:
-        """How many combinations there are; none: without end."""
+        """The number of combinations; None where a range has infinitely many values."""
         count = 1
-        for where in self.settings.values():
-            if isinstance(where, Range):
+        for dimension in self.settings.values():
+            if isinstance(dimension, Range):
                 return None
-            count *= len(where.values)
+            count *= len(dimension.values)
         return count
 
     def record(self) -> dict[str, Any]:
-        """JSON-ready, for comparison."""
+        """JSON-ready; an interrupted search is resumed only with an equal record."""
         return {"sampler": self.sampler} | {
             k: list(v.values) if isinstance(v, Choices) else [v.low, v.high, v.log, v.step]
             for k, v in self.settings.items()
         }
 
     def sampler_for(self, seed: int, number: int) -> BaseSampler:
-        """What proposes the trial of this number: the same one, whether the search was interrupted before or not."""
+        """The sampler of trial `number`; the same one whether the search was interrupted before or not."""
         from optuna import samplers
 
-        own = seed * 1_000_003 + number
-        return samplers.RandomSampler(seed=own) if self.sampler != "tpe" else samplers.TPESampler(seed=own)
+        trial_seed = seed * 1_000_003 + number
+        if self.sampler == "tpe":
+            return samplers.TPESampler(seed=trial_seed)
+        return samplers.RandomSampler(seed=trial_seed)
 
     def check(self, settings: Mapping[str, Value], plan: FitPlan) -> None:
-        """Refuse what a trial proposes, where it does not fit together.
+        """Refuse settings that cannot be combined.
 
         Raises:
-            UnfitError: Says what does not.
+            UnfitError: Names the setting and the reason.
         """
         try:
-            with_settings(plan.settings, pairs(settings), tuple(plan.features), plan.ablation)
+            with_settings(plan.settings, setting_pairs(settings), tuple(plan.features), plan.ablation)
         except UsageError as error:
             raise UnfitError(str(error)) from None
 
     def combination(self, number: int) -> dict[str, Value]:
-        """What the trial of this number has in a grid."""
+        """The settings of trial `number` in a grid."""
         values = [v.values for v in self.settings.values() if isinstance(v, Choices)]
         return dict(zip(self.settings, next(islice(product(*values), number, None)), strict=True))
 
-    def asked(self, trial: Trial) -> dict[str, Value]:
-        """What a trial proposes."""
-        found: dict[str, Value] = {}
-        for key, where in self.settings.items():
-            if isinstance(where, Choices):
-                chosen: Any = trial.suggest_categorical(key, where.values)
-                found[key] = chosen
-            elif all(isinstance(v, int) for v in (where.low, where.high, where.step or 1)):
-                step = int(where.step or 1)
-                found[key] = trial.suggest_int(key, int(where.low), int(where.high), step=step, log=where.log)
+    def suggest(self, trial: Trial) -> dict[str, Value]:
+        """The settings that the sampler suggests for a trial."""
+        suggested: dict[str, Value] = {}
+        for key, dimension in self.settings.items():
+            if isinstance(dimension, Choices):
+                choice: Any = trial.suggest_categorical(key, dimension.values)
+                suggested[key] = choice
+                continue
+            low, high, step, log = dimension.low, dimension.high, dimension.step, dimension.log
+            if all(isinstance(v, int) for v in (low, high, step or 1)):
+                suggested[key] = trial.suggest_int(key, int(low), int(high), step=int(step or 1), log=log)
             else:
-                found[key] = trial.suggest_float(key, where.low, where.high, step=where.step, log=where.log)
-        return found
+                suggested[key] = trial.suggest_float(key, low, high, step=step, log=log)
+        return suggested
 
 
-def pairs(settings: Mapping[str, Value]) -> tuple[str, ...]:
-    """As `--set` takes them."""
+def setting_pairs(settings: Mapping[str, Value]) -> tuple[str, ...]:
+    """Settings as `key=value`, as `fit --set` takes them."""
     return tuple(f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in settings.items())
 
 
@@ -132,56 +137,60 @@ def read_space(path: Path, preset: Config, modalities: Sequence[str], ablation: 
     """Read a search space for a model.
 
     Args:
-        preset: What the model is trained with otherwise.
-        given: Settings that the command line has fixed.
+        preset: The model's other settings.
+        given: Settings that the command line fixes.
 
     Raises:
-        UsageError: Everything that is wrong with the file.
+        UsageError: Lists everything that is wrong with the file.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--search {path}: {error.strerror}; docs/fitting.md shows what it is") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--search {path} is not TOML: {error}") from None
+    raw = _read_toml(path)
     problems: list[str] = []
     sampler = raw.pop("sampler", "tpe")
     if sampler not in SAMPLERS:
         problems.append(f"sampler is {sampler!r}; valid: {', '.join(SAMPLERS)}")
     settings: dict[str, Range | Choices] = {}
-    for key, words in raw.items():
+    for key, value in raw.items():
         try:
-            settings[key] = _where(key, words)
+            settings[key] = _parse_dimension(key, value)
             if key in given:
-                raise UsageError(f"{key} is given on the command line, too: leave one of them out")
-            for value in settings[key].ends:
-                with_settings(preset, pairs({key: value}), modalities, ablation)
+                raise UsageError(f"{key} is also given on the command line: leave one of them out")
+            for checked in settings[key].checked_values:
+                with_settings(preset, setting_pairs({key: checked}), modalities, ablation)
         except EmofuseError as error:
             problems.append(str(error))
     if not raw:
         problems.append("it names no setting, such as lr = { low = 1e-5, high = 1e-3, log = true }")
     if sampler == "grid":
         problems += [f"{k} is a range: a grid needs choices" for k, v in settings.items() if isinstance(v, Range)]
-    complain(list(dict.fromkeys(problems)), f"--search {path}")
+    raise_problems(list(dict.fromkeys(problems)), f"--search {path}")
     return Space(sampler=sampler, settings=settings)
 
 
-def _where(key: str, words: Any) -> Range | Choices:
-    if isinstance(words, list) and words and all(isinstance(v, int | float | str) for v in words):
-        if len(set(words)) < len(words):
-            raise UsageError(f"{key}: a choice is given twice in {words}")
-        return Choices(values=tuple(words))
-    expected = f"{key}: expected choices, [64, 128], or a range, {{ low = 1, high = 8 }}, log and step if you like"
-    if not isinstance(words, dict) or not {"low", "high"} <= set(words) <= {"low", "high", "log", "step"}:
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--search {path}: {error.strerror}; docs/fitting.md shows the format") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--search {path} is not TOML: {error}") from None
+
+
+def _parse_dimension(key: str, value: Any) -> Range | Choices:
+    if isinstance(value, list) and value and all(isinstance(v, int | float | str) for v in value):
+        if len(set(value)) < len(value):
+            raise UsageError(f"{key}: a choice is given twice in {value}")
+        return Choices(values=tuple(value))
+    expected = f"{key}: expected choices, [64, 128], or a range, {{ low = 1, high = 8 }}, optionally with log and step"
+    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
         raise UsageError(expected)
-    found = Range(**words)
-    numbers = [found.low, found.high, *([] if found.step is None else [found.step])]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or not found.low < found.high:
+    parsed = Range(**value)
+    numbers = [parsed.low, parsed.high, *([] if parsed.step is None else [parsed.step])]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or not parsed.low < parsed.high:
         raise UsageError(f"{expected}; low below high")
-    if not isinstance(found.log, bool):
-        raise UsageError(f"{key}: log is {found.log!r}; valid: true, false")
-    if found.log and (found.step is not None or found.low <= 0):
+    if not isinstance(parsed.log, bool):
+        raise UsageError(f"{key}: log is {parsed.log!r}; valid: true, false")
+    if parsed.log and (parsed.step is not None or parsed.low <= 0):
         raise UsageError(f"{key}: a logarithmic range is above zero and has no step")
-    if found.step is not None and found.step <= 0:
-        raise UsageError(f"{key}: step is {found.step}, expected a number above 0")
-    return found
+    if parsed.step is not None and parsed.step <= 0:
+        raise UsageError(f"{key}: step is {parsed.step}, expected a number above 0")
+    return parsed

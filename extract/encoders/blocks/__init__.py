@@ -1,1 +1,1 @@
-"""What several encoders share: pretrained transformers, log-Mel patches, ONNX, frame counts."""
+"""Building blocks shared by several encoders: transformers, log-Mel patch networks, ONNX models, fine-tuning."""

@@ -1,4 +1,4 @@
-"""Transformer layers through `torch.compile`: one graph for every length, since lengths change with each batch."""
+"""Compiling transformer layers with `torch.compile`, with dynamic shapes because lengths change from batch to batch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from typing import Any
 
 _LISTS = ("layers", "layer", "block")
-"""What models call their transformer layers."""
+"""Names that models give to the list of their transformer layers."""
 
 
 def compile_layers(model: Any, device: str) -> bool:
-    """Compile each transformer layer of `model`; where that cannot be done here, say so and leave it as it is.
+    """Compile each transformer layer of `model`; print a note and change nothing where there is no compiler.
 
-    On a CPU the first batches take half a minute longer; what it gives is in benchmarks/NOTES.md.
+    On a CPU the first batches take half a minute longer; benchmarks/NOTES.md has the measured speed-up.
 
     Returns:
         Whether the layers are compiled.
@@ -22,7 +22,7 @@ def compile_layers(model: Any, device: str) -> bool:
     import torch
 
     if device == "cpu" and not _compiler():
-        print("no C++ compiler is here: the encoder runs eager, as without --compile", file=sys.stderr, flush=True)
+        print("no C++ compiler found: the encoder runs without --compile", file=sys.stderr, flush=True)
         return False
     layers = _layers(model)
     for layer in layers:
@@ -31,14 +31,15 @@ def compile_layers(model: Any, device: str) -> bool:
 
 
 def _layers(model: Any) -> list[Any]:
-    """The longest list of modules of one kind."""
+    """The longest list of layers in the model."""
     from torch import nn
 
-    lists = [module for name, module in model.named_modules() if name.rpartition(".")[2] in _LISTS]
-    return list(max((each for each in lists if isinstance(each, nn.ModuleList)), key=len, default=[]))
+    named = [module for name, module in model.named_modules() if name.rpartition(".")[2] in _LISTS]
+    lists = (module for module in named if isinstance(module, nn.ModuleList))
+    return list(max(lists, key=len, default=[]))
 
 
 def _compiler() -> str | None:
-    """The C++ compiler that torch would call."""
-    asked = os.environ.get("CXX")
-    return shutil.which(asked) if asked else shutil.which("g++") or shutil.which("clang++")
+    """Path of the C++ compiler that torch would call."""
+    chosen = os.environ.get("CXX")
+    return shutil.which(chosen) if chosen else shutil.which("g++") or shutil.which("clang++")

@@ -1,8 +1,8 @@
-"""Group norm over the real samples of padded waveforms.
+"""Group norm over the valid frames of padded waveforms.
 
-The base models of HuBERT, wav2vec 2.0 and WavLM normalise each channel of their first convolution over all of time,
-so the padding of a batch changes every frame of its shorter utterances, attention mask or not. Here the statistics
-are taken over the frames of the real samples alone, which gives what each utterance gives by itself.
+The base models of HuBERT, wav2vec 2.0 and WavLM normalise each channel of their first convolution over all of time, so
+the padding of a batch changes every frame of its shorter utterances, with or without attention mask. This norm takes
+its statistics over the frames of the utterance only, which gives the values of each utterance encoded alone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from torch.nn.functional import group_norm, pad
 
 
 class MaskedGroupNorm(nn.Module):
-    """One group per channel, normalised over the first `lengths[i]` frames of each item.
+    """Normalises each channel over the first `lengths[i]` frames of item i.
 
     Args:
-        norm: The layer to replace; its weight, bias and epsilon are kept.
+        norm: The layer to replace, with one group per channel; its weight, bias and epsilon are kept.
+
+    Raises:
+        ValueError: The layer has fewer groups than channels.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
@@ -27,10 +30,11 @@ class MaskedGroupNorm(nn.Module):
             )
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
         self.lengths = torch.empty(0, dtype=torch.long)
+        """Valid frames [B] of the next batch; set it before every forward pass."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[B, C, T] normalised; frames beyond an item's length are of no use."""
-        # torch's own norm, item by item: masked sums over all items read [B, C, T], the widest array, six times.
+        """Normalise [B, C, T]; frames beyond an item's length have no meaning."""
+        # torch's own norm, item by item: masked sums over the batch would read [B, C, T], the widest array, six times.
         channels, lengths = hidden.shape[1], self.lengths.tolist()
         if min(lengths) == hidden.shape[2]:
             return group_norm(hidden, channels, self.weight, self.bias, self.eps)

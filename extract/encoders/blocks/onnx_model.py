@@ -1,4 +1,4 @@
-"""A model in an ONNX file that reads a waveform: opened, its inputs and outputs checked, and run on one waveform.
+"""A model in an ONNX file that reads a waveform: opening it, checking its inputs and outputs, and running it.
 
 ONNX Runtime: https://onnxruntime.ai/docs/api/python/api_summary.html
 """
@@ -16,9 +16,12 @@ import numpy as np
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
 from emofuse.extract.encoders.base import Array
+from emofuse.extract.encoders.weights.messages import first_line
 
 SAMPLE_RATE = 16000
+"""Hz."""
 _FLOAT = "tensor(float)"
+# Types that are accepted for the sampling rate, and for the output.
 _RATES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, _FLOAT: np.float32}
 _VALUES = (_FLOAT, "tensor(float16)", "tensor(double)")
 _EXPECTED = (
@@ -28,44 +31,45 @@ _EXPECTED = (
 
 
 class NoFramesError(Exception):
-    """Why a model made no frames of a waveform."""
+    """A model returned no frames for a waveform; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxModel:
-    """A model whose named output gives frames."""
+    """A loaded model and its output that gives frames."""
 
     session: Any
+    """The `onnxruntime.InferenceSession`."""
     waveform: Any
     """The input for the waveform."""
     rate: Any | None
-    """The input for the sampling rate, where there is one."""
+    """The input for the sampling rate; None where the model has none."""
     output: str
-    """In full; `layer` lacks TensorFlow's `:0`."""
+    """Full name of the output, with TensorFlow's suffix `:0`."""
 
     @property
     def layer(self) -> str:
-        """What `--layers` calls the output."""
+        """Name of the output for `--layers`."""
         return _plain(self.output)
 
     def frames(self, waveform: Array) -> Array:
-        """Frames [T, D] of a waveform [samples at 16 kHz]; a vector for all of it is one frame.
+        """Frames [T, D] of a waveform [samples at 16 kHz]; a vector for the whole waveform is one frame.
 
         Raises:
-            NoFramesError: The model fails, or gives something else.
+            NoFramesError: The model fails, or its output has another shape.
         """
-        given = {self.waveform.name: waveform.reshape(1, -1) if len(self.waveform.shape) == 2 else waveform}
+        inputs = {self.waveform.name: waveform.reshape(1, -1) if len(self.waveform.shape) == 2 else waveform}
         if self.rate is not None:
-            given[self.rate.name] = np.full(self.rate.shape, SAMPLE_RATE, _RATES[self.rate.type])
+            inputs[self.rate.name] = np.full(self.rate.shape, SAMPLE_RATE, _RATES[self.rate.type])
         try:
-            found: Array = np.asarray(self.session.run([self.output], given)[0], dtype=np.float32)
-        except Exception as error:  # ONNX Runtime's errors share no base of their own
-            raise NoFramesError(_line(error)) from None
-        if found.ndim == 3 and len(found) == 1:
-            found = found[0]
-        if found.ndim not in (1, 2) or not found.size:
-            raise NoFramesError(f"it gives {_shape(list(found.shape))}, expected [D], [frames, D] or [1, frames, D]")
-        return np.ascontiguousarray(np.atleast_2d(found))
+            values: Array = np.asarray(self.session.run([self.output], inputs)[0], dtype=np.float32)
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
+            raise NoFramesError(first_line(error)) from None
+        if values.ndim == 3 and len(values) == 1:
+            values = values[0]
+        if values.ndim not in (1, 2) or not values.size:
+            raise NoFramesError(f"it gives {_shape(list(values.shape))}, expected [D], [frames, D] or [1, frames, D]")
+        return np.ascontiguousarray(np.atleast_2d(values))
 
 
 def open_model(path: Path, layers: str, device: str) -> OnnxModel:
@@ -73,15 +77,15 @@ def open_model(path: Path, layers: str, device: str) -> OnnxModel:
 
     Args:
         path: An ONNX file.
-        layers: The output; `last`: the one called `embedding`, else the only one.
-        device: As torch names it.
+        layers: Name of the output; `last` means the one called `embedding`, else the only one.
+        device: A torch device name.
 
     Raises:
-        UsageError: ONNX Runtime is absent or cannot run it there, or the model has other inputs or outputs.
+        UsageError: ONNX Runtime is missing or cannot run it on the device, or the model has other inputs or outputs.
         DataError: The file is damaged.
     """
     if find_spec("onnxruntime") is None:
-        raise UsageError(f"{path} needs onnxruntime, which is not installed here: pip install 'emofuse[onnx]'")
+        raise UsageError(f"{path} needs onnxruntime, which is not installed: pip install 'emofuse[onnx]'")
     session = _session(path, device)
     waveform, rate = _inputs(path, session.get_inputs())
     return OnnxModel(session=session, waveform=waveform, rate=rate, output=_output(path, session.get_outputs(), layers))
@@ -97,41 +101,42 @@ def _session(path: Path, device: str) -> Any:
             f"this onnxruntime cannot use {device}: pass --device cpu, or pip install onnxruntime-gpu in its place"
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()  # what OMP_NUM_THREADS sets for every other encoder
+    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS, as for every other encoder
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 4  # what goes wrong is said once, by us
+    options.log_severity_level = 4  # errors are raised below; the log would repeat them
     number = device.partition(":")[2] or "0"
-    chosen = [(provider, {"device_id": number})] if device.startswith("cuda") else [provider]
+    providers = [(provider, {"device_id": number})] if device.startswith("cuda") else [provider]
     try:
-        return onnxruntime.InferenceSession(path, options, providers=chosen)
+        return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # as in `frames`
         if type(error).__name__ == "NotImplemented":
-            ours = f"onnxruntime {version('onnxruntime')}"
-            raise UsageError(f"{path}: {ours} lacks an operator of this model: {_line(error)}") from None
-        raise DataError(f"{path} is damaged or no ONNX model: {_line(error)}; convert it again") from None
+            runtime = f"onnxruntime {version('onnxruntime')}"
+            raise UsageError(f"{path}: {runtime} has no operator that this model needs: {first_line(error)}") from None
+        raise DataError(f"{path} is damaged or not an ONNX model: {first_line(error)}; convert it again") from None
 
 
 def _inputs(path: Path, inputs: Sequence[Any]) -> tuple[Any, Any | None]:
-    """The input for the waveform, and the one for its sampling rate where there is one."""
+    """The input for the waveform, and the one for its sampling rate or None."""
     rates = [i for i in inputs if i.type in _RATES and i.shape in ([], [1]) and "rate" in i.name.lower()]
     waveforms = [i for i in inputs if i not in rates and i.type == _FLOAT and _takes_waveform(i.shape)]
     if len(waveforms) != 1 or len(rates) > 1 or len(inputs) > len(waveforms) + len(rates):
-        held = ", ".join(f"{_plain(i.name)} {i.type[7:-1]} {_shape(i.shape)}" for i in inputs) or "none"
-        raise UsageError(f"{path} has the inputs {held}; {_EXPECTED}")
+        names = ", ".join(f"{_plain(i.name)} {i.type[7:-1]} {_shape(i.shape)}" for i in inputs) or "none"
+        raise UsageError(f"{path} has the inputs {names}; {_EXPECTED}")
     return waveforms[0], rates[0] if rates else None
 
 
 def _takes_waveform(shape: list[Any]) -> bool:
+    """Whether a shape is [samples] or [1, samples] with a free number of samples."""
     free = len(shape) in (1, 2) and not isinstance(shape[-1], int)
     return free and (len(shape) == 1 or shape[0] == 1 or not isinstance(shape[0], int))
 
 
-def _output(path: Path, outputs: Sequence[Any], words: str) -> str:
+def _output(path: Path, outputs: Sequence[Any], layers: str) -> str:
     """The full name of the output that `--layers` names."""
     names = {_plain(o.name): o for o in outputs}
-    wanted = words
-    if words == "last":
+    wanted = layers
+    if layers == "last":
         wanted = "embedding" if "embedding" in names else next(iter(names)) if len(names) == 1 else ""
         if not wanted:
             raise UsageError(f"{path} has several outputs, none called embedding: --layers {' or '.join(names)}")
@@ -150,7 +155,3 @@ def _plain(name: str) -> str:
 
 def _shape(shape: list[Any]) -> str:
     return f"[{', '.join('?' if n is None else str(n) for n in shape)}]"
-
-
-def _line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,8 +1,9 @@
-"""The network that `emofuse pretrain trill` fits: MobileNet-v1's shape, smaller, with group norm instead of batch norm.
+"""The network of `emofuse pretrain trill`: a small MobileNet-v1 with group norm instead of batch norm.
 
-A convolution, then eight pairs of a depthwise and a pointwise one, each with group norm and ReLU, over log-Mel patches
-[96, 64] (0.96 s, one every 0.48 s); a layer's frame is the mean over its map of time x frequency, and the last layer's
-is the embedding. Group norm keeps no running statistics: a patch's frame follows from that patch alone.
+A convolution, then eight pairs of a depthwise and a pointwise convolution, each with group norm and ReLU, over log-Mel
+patches [96, 64] (0.96 s, one every 0.48 s). The frame of a layer is the mean over its feature map of time x frequency;
+the frame of the last layer is the embedding. Group norm keeps no running statistics, so each frame depends on its own
+patch only.
 
 Papers: Howard et al. 2017, https://arxiv.org/abs/1704.04861; Wu and He 2018, https://arxiv.org/abs/1803.08494
 """
@@ -14,8 +15,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from emofuse.extract.encoders.blocks.audioset import FrontEnd
-from emofuse.extract.encoders.blocks.patch_encoder import PatchOutputs
+from emofuse.extract.encoders.blocks.audioset_logmel import FrontEnd
+from emofuse.extract.encoders.blocks.patch_outputs import PatchOutputs
 
 if TYPE_CHECKING:
     import torch
@@ -24,68 +25,68 @@ if TYPE_CHECKING:
 
 STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1)
 DIMENSIONS = (512, 2048)
-"""What the last layer may be wide."""
+"""Valid values of D, the dimension of the last layer."""
 FRONT_END = FrontEnd(offset=0.001, hop=48, fill_last=True)
 _HIDDEN = (32, 64, 128, 128, 256, 256, 512, 512)
 LAYERS = len(STRIDES)
 LAST = f"layer{LAYERS}/pointwise/kernel"
-"""Whose first axis is the dimension."""
-_CHANNELS_OF_A_GROUP = 16
+"""The tensor whose first axis is D."""
+_CHANNELS_PER_GROUP = 16
 
 
 def widths(dimension: int) -> tuple[int, ...]:
-    """Channels of every layer."""
+    """Output channels of every layer of the network of that dimension."""
     return (*_HIDDEN, dimension)
 
 
 def outputs(dimension: int) -> PatchOutputs:
-    """What `--layers` can ask for."""
+    """The outputs that `--layers` can name."""
     return PatchOutputs(widths=widths(dimension), names={"last": LAYERS, "embedding": LAYERS}, layers=LAYERS)
 
 
 def _convolutions(dimension: int) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-    """Every convolution in its order: its name, its kernel's shape [out, in of a group, height, width]."""
+    """Every convolution in order: its name and the shape of its kernel [out, in per group, height, width]."""
     channels = widths(dimension)
     yield "layer1/conv", (channels[0], 1, 3, 3)
-    for layer, (before, width) in enumerate(pairwise(channels), 2):
-        yield f"layer{layer}/depthwise", (before, 1, 3, 3)
-        yield f"layer{layer}/pointwise", (width, before, 1, 1)
+    for layer, (inputs, width) in enumerate(pairwise(channels), 2):
+        yield f"layer{layer}/depthwise", (inputs, 1, 3, 3)
+        yield f"layer{layer}/pointwise", (width, inputs, 1, 1)
 
 
 def shapes(dimension: int) -> dict[str, tuple[int, ...]]:
-    """Of every tensor of the network, by name."""
-    found: dict[str, tuple[int, ...]] = {}
+    """The shape of every parameter, by name."""
+    shapes_by_name: dict[str, tuple[int, ...]] = {}
     for name, kernel in _convolutions(dimension):
-        found |= {f"{name}/kernel": kernel, f"{name}/scale": kernel[:1], f"{name}/shift": kernel[:1]}
-    return found
+        shapes_by_name |= {f"{name}/kernel": kernel, f"{name}/scale": kernel[:1], f"{name}/shift": kernel[:1]}
+    return shapes_by_name
 
 
 def random_weights(dimension: int, seed: int) -> Tensors:
-    """Where pre-training begins, float32: kernels by He et al. 2015, https://arxiv.org/abs/1502.01852."""
+    """Initial parameters, float32; kernels as in He et al. 2015, https://arxiv.org/abs/1502.01852."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    weights = {}
     for name, shape in shapes(dimension).items():
         if name.endswith("/kernel"):
-            found[name] = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+            weights[name] = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
         else:
-            found[name] = torch.full(shape, float(name.endswith("/scale")))
-    return found
+            weights[name] = torch.full(shape, float(name.endswith("/scale")))
+    return weights
 
 
 def forward(weights: Tensors, patches: torch.Tensor, numbers: tuple[int, ...]) -> torch.Tensor:
-    """The layers `numbers` [N, L, D], float32, of patches [N, 96, 64]; nothing beyond the highest is computed."""
+    """The layers `numbers`, float32 [N, L, D], of patches [N, 96, 64]; computes nothing beyond the highest number."""
     import torch
     import torch.nn.functional as F
 
     def convolve(hidden: torch.Tensor, name: str, stride: int, groups: int = 1) -> torch.Tensor:
-        kernel, scale, shift = (weights[f"{name}/{part}"] for part in ("kernel", "scale", "shift"))
+        kernel, scale, shift = (weights[f"{name}/{key}"] for key in ("kernel", "scale", "shift"))
         hidden = F.conv2d(hidden, kernel, None, stride, kernel.shape[2] // 2, groups=groups)
-        return F.relu(F.group_norm(hidden, len(kernel) // _CHANNELS_OF_A_GROUP, scale, shift))
+        return F.relu(F.group_norm(hidden, len(kernel) // _CHANNELS_PER_GROUP, scale, shift))
 
     hidden = patches[:, None].to(weights["layer1/conv/kernel"].dtype)
-    found = {}
+    frames = {}
     for layer, stride in enumerate(STRIDES[: max(numbers)], 1):
         if layer == 1:
             hidden = convolve(hidden, "layer1/conv", stride)
@@ -93,5 +94,5 @@ def forward(weights: Tensors, patches: torch.Tensor, numbers: tuple[int, ...]) -
             hidden = convolve(hidden, f"layer{layer}/depthwise", stride, hidden.shape[1])
             hidden = convolve(hidden, f"layer{layer}/pointwise", 1)
         if layer in numbers:
-            found[layer] = hidden.float().mean(dim=(2, 3))
-    return torch.stack([found[n] for n in numbers], dim=1)
+            frames[layer] = hidden.float().mean(dim=(2, 3))
+    return torch.stack([frames[n] for n in numbers], dim=1)

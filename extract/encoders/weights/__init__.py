@@ -1,1 +1,1 @@
-"""Where pretrained weights come from: locating them, and the file formats they have."""
+"""Finding pre-trained weights and reading tensors from their file formats."""

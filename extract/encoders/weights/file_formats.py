@@ -1,7 +1,7 @@
-"""The kinds of files that hold named tensors, and how each is read: told by the content, not by the suffix.
+"""Readers for the file formats of weights, recognised by content, not by suffix.
 
-Read are safetensors, PyTorch files (with `weights_only`: no code of a checkpoint is ever run), NumPy's .npz, HDF5 as
-Keras 2 saves weights, and TensorFlow Lite.
+The formats are safetensors, PyTorch files (with `weights_only`, so that no code of a checkpoint runs), NumPy's .npz,
+HDF5 as Keras 2 saves weights, and TensorFlow Lite.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from emofuse.extract.encoders.weights import tflite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One tensor of a file, not yet read."""
+    """One tensor of a file; `read` reads its values."""
 
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
 
 
 def kind_of(path: Path) -> str | None:
-    """Which kind of file it is, by its first bytes; none: a kind that is not read, or an empty file."""
+    """The format of a file, a key of `READERS`, by its first bytes; None for an unknown format or an empty file."""
     with path.open("rb") as file:
         head = file.read(9)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -63,39 +63,39 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _torch(path: Path) -> dict[str, Tensor]:
     import torch
 
-    # torchvggish wraps its PCA parameters by as_tensor: they may be numpy arrays, which hold no code either.
+    # torchvggish passes its PCA parameters through as_tensor: they may be numpy arrays, which hold no code either.
     rebuild: Any = np.array(0).__reduce__()[0]
     arrays = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8")), rebuild]
     old = [(rebuild, "numpy.core.multiarray._reconstruct"), (rebuild, "numpy._core.multiarray._reconstruct")]
     with torch.serialization.safe_globals([*arrays, *old]):
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
-        held = held["state_dict"]
-    if not isinstance(held, dict):
-        raise UsageError(f"{path} holds a {type(held).__name__}, expected a state dict: names with their tensors")
-    found = {str(k): v for k, v in held.items() if isinstance(v, torch.Tensor | np.ndarray)}
-    return {name: Tensor(shape=tuple(v.shape), read=partial(_plain, v)) for name, v in found.items()}
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds a {type(content).__name__}, expected a state dict: names with their tensors")
+    tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor | np.ndarray)}
+    return {name: Tensor(shape=tuple(v.shape), read=partial(_to_numpy, v)) for name, v in tensors.items()}
 
 
-def _plain(values: Any) -> NDArray[Any]:
+def _to_numpy(values: Any) -> NDArray[Any]:
     return values if isinstance(values, np.ndarray) else np.asarray(values.detach().float().numpy())
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    found = {}
+    tensors = {}
     with zipfile.ZipFile(path) as file:
         for member in (name for name in file.namelist() if name.endswith(".npy")):
             with file.open(member) as stream:
-                # Format 2.0 has only a longer header; the values are read with the version that the member states.
+                # Format 2.0 differs only in the size of its header; read_array follows the member's own version.
                 header = np.lib.format.read_array_header_1_0
                 if np.lib.format.read_magic(stream)[0] > 1:
                     header = np.lib.format.read_array_header_2_0
                 shape = header(stream)[0]
-            found[member.removesuffix(".npy")] = Tensor(shape=shape, read=partial(_member, path, member))
-    return found
+            tensors[member.removesuffix(".npy")] = Tensor(shape=shape, read=partial(_read_member, path, member))
+    return tensors
 
 
-def _member(path: Path, name: str) -> NDArray[Any]:
+def _read_member(path: Path, name: str) -> NDArray[Any]:
     with zipfile.ZipFile(path) as file, file.open(name) as stream:
         return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
@@ -104,23 +104,23 @@ def _hdf5(path: Path) -> dict[str, Tensor]:
     import h5py
 
     file = h5py.File(path, "r")
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
 
     def visit(name: str, item: Any) -> None:
-        # What points into other files is no weight of this one.
+        # Virtual and external datasets take their values from other files.
         if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
-            found[name] = Tensor(shape=tuple(item.shape or ()), read=lambda: item[()])
+            tensors[name] = Tensor(shape=tuple(item.shape or ()), read=lambda: item[()])
 
     file.visititems(visit)
-    return found
+    return tensors
 
 
-def _lite(path: Path) -> dict[str, Tensor]:
-    held = tflite.read(path.read_bytes())
-    return {name: Tensor(shape=constant.shape, read=constant.values) for name, constant in held.items()}
+def _tflite(path: Path) -> dict[str, Tensor]:
+    constants = tflite.read(path.read_bytes())
+    return {name: Tensor(shape=constant.shape, read=constant.values) for name, constant in constants.items()}
 
 
 READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
-    "safetensors": _safetensors, "torch": _torch, "npz": _npz, "hdf5": _hdf5, "tflite": _lite,
+    "safetensors": _safetensors, "torch": _torch, "npz": _npz, "hdf5": _hdf5, "tflite": _tflite,
 }  # fmt: skip
-"""How each kind of file is opened; any exception of a library means that the file is damaged."""
+"""Format -> the function that opens such a file; any exception of a library means that the file is damaged."""

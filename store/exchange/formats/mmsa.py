@@ -2,7 +2,7 @@
 
 As src/MMSA/data_loader.py of the project reads it: `id`, `raw_text`, `audio` and `text` [n, T, D], `audio_lengths`,
 `text_bert` [n, 3, T] (tokens, mask, segments), `annotations`, `classification_labels`, `regression_labels`. The file is
-read by `unpickle`, which runs nothing.
+read by `unpickle`, which runs none of its code.
 """
 
 from __future__ import annotations
@@ -21,124 +21,127 @@ from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature
-from emofuse.store.exchange.exporting import Export
-from emofuse.store.exchange.feature_metadata import parse
+from emofuse.store.exchange.feature_metadata import parse_metadata
 from emofuse.store.exchange.formats.unpickle import load
-from emofuse.store.exchange.registry import FORMATS, Asked, Bad, ForeignSource, Format, Reading
-from emofuse.store.exchange.splits import SIDES
+from emofuse.store.exchange.records import ExportJob, FeatureRequest, ForeignSource, Format, FrameStream, Unusable
+from emofuse.store.exchange.splits import SPLITS
 
-SPLITS = {"valid": "dev", "val": "dev"}
-"""MMSA's word -> the manifest's."""
+OFFICIAL_SPLITS = {"valid": "dev", "val": "dev"}
+"""MMSA's name of a split -> the manifest's, where they differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One side of the pickle."""
+class PaddedSplit:
+    """One modality of one split of the pickle."""
 
     ids: list[str]
     values: NDArray[Any]
     """[n, T, D]."""
     lengths: Sequence[int] | None
-    """Valid frames of each utterance; none: the file does not say."""
+    """Valid frames of each utterance; None if the file does not state them."""
 
 
-def _open(path: Path, asked: Asked) -> ForeignSource:
+def _open(path: Path, request: FeatureRequest) -> ForeignSource:
     data = load(path)
     if not isinstance(data, Mapping):
         raise UsageError(f"{path.name} holds a {type(data).__name__}; MMSA's is a dict with train, valid and test")
-    found = {str(k): v for k, v in data.items() if isinstance(v, Mapping) and "id" in v}
-    if not found:
+    stored = {str(k): v for k, v in data.items() if isinstance(v, Mapping) and "id" in v}
+    if not stored:
         keys = printable(", ".join(map(str, data)), 200)
-        raise UsageError(f"{path.name}: no side with the key 'id'; MMSA's are train, valid and test, this has {keys}")
-    sides = {name: _side(name, side, asked.modality) for name, side in found.items()}
-    unsaid = [name for name, side in sides.items() if side.lengths is None]
-    if unsaid and not asked.keep_padding:
+        raise UsageError(f"{path.name}: no split with the key 'id'; MMSA's are train, valid and test, this has {keys}")
+    splits = {name: _parse_split(name, split, request.modality) for name, split in stored.items()}
+    without_lengths = [name for name, split in splits.items() if split.lengths is None]
+    if without_lengths and not request.keep_padding:
         raise UsageError(
-            f"{path.name}: {', '.join(unsaid)} lack {asked.modality}_lengths"
-            + (" and a text_bert to take them from" if asked.modality == "text" else "")
-            + ", so padding cannot be told from values; add them, or take every frame with --keep-padding"
+            f"{path.name}: {', '.join(without_lengths)} without {request.modality}_lengths"
+            + (" and without a text_bert to take them from" if request.modality == "text" else "")
+            + ", so padding cannot be distinguished from values; add them, or import every frame with --keep-padding"
         )
 
-    def read() -> Reading:
-        for side in sides.values():
-            for i, id in enumerate(side.ids):
-                yield id, _cut(side.values[i], None if side.lengths is None else int(side.lengths[i]))
+    def read() -> FrameStream:
+        for split in splits.values():
+            for i, id in enumerate(split.ids):
+                yield id, _without_padding(split.values[i], None if split.lengths is None else int(split.lengths[i]))
 
     return ForeignSource(
-        ids=[id for side in sides.values() for id in side.ids],
+        ids=[id for split in splits.values() for id in split.ids],
         read=read,
-        said=parse(data.get("emofuse"), asked.name, asked.modality),
-        utterances=[u for name, side in found.items() for u in _utterances(name, side, sides[name].ids)],
-        trimmed=not unsaid,
+        metadata=parse_metadata(data.get("emofuse"), request.name, request.modality),
+        utterances=[u for name, split in stored.items() for u in _utterances(name, split, splits[name].ids)],
+        has_lengths=not without_lengths,
     )
 
 
-def _side(name: str, side: Mapping[str, Any], modality: str) -> Side:
-    """One side, with its array and lengths checked.
+def _parse_split(name: str, split: Mapping[str, Any], modality: str) -> PaddedSplit:
+    """One split, with its array and lengths checked.
 
     Raises:
-        UsageError: It lacks ids or the modality.
-        DataError: Their lengths differ.
+        UsageError: Ids or the modality are missing.
+        DataError: The numbers of ids, arrays and lengths differ.
     """
-    ids = [i.decode("utf-8", "replace") if isinstance(i, bytes) else i for i in side["id"]]
+    ids = [i.decode("utf-8", "replace") if isinstance(i, bytes) else i for i in split["id"]]
     if not all(isinstance(i, str) for i in ids):
-        raise UsageError(f"{name}: 'id' holds {type(ids[0]).__name__}s; a text for each utterance is needed")
+        raise UsageError(f"{name}: 'id' holds {type(ids[0]).__name__}s; expected text for each utterance")
     ids = [str(i) for i in ids]
-    values = side.get(modality)
+    values = split.get(modality)
     if not isinstance(values, np.ndarray) or values.ndim != 3:
         shape = values.shape if isinstance(values, np.ndarray) else type(values).__name__
-        raise UsageError(f"{name}: {modality!r} is {shape}; an array [n, T, D] is needed. It has: "
-                         f"{printable(', '.join(map(str, side)), 200)}")  # fmt: skip
-    lengths = side.get(f"{modality}_lengths")
-    bert = side.get("text_bert")
-    if lengths is None and modality == "text" and isinstance(bert, np.ndarray) and bert.ndim == 3:
-        mask = bert[:, 1, :] if bert.shape[1:] == (3, values.shape[1]) else None
-        lengths = None if mask is None else (mask != 0).sum(axis=1)
-    if lengths is not None:
-        lengths = [_whole(name, n) for n in np.asarray(lengths).reshape(-1).tolist()]
+        keys = printable(", ".join(map(str, split)), 200)
+        raise UsageError(f"{name}: {modality!r} is {shape}; expected an array [n, T, D]. Its keys are {keys}")
+    lengths = _lengths(name, split, modality, values)
     if len(values) != len(ids) or (lengths is not None and len(lengths) != len(ids)):
         raise DataError(
             f"{name}: {len(ids)} ids, {len(values)} arrays of {modality}"
             + (f", {len(lengths)} lengths" if lengths is not None else "")
         )
-    return Side(ids=ids, values=values, lengths=lengths)
+    return PaddedSplit(ids=ids, values=values, lengths=lengths)
 
 
-def _whole(name: str, number: Any) -> int:
+def _lengths(name: str, split: Mapping[str, Any], modality: str, values: NDArray[Any]) -> list[int] | None:
+    """Valid frames of each utterance: as stated, or of text from BERT's mask; None where the file does not say."""
+    lengths = split.get(f"{modality}_lengths")
+    bert = split.get("text_bert")
+    if lengths is None and modality == "text" and isinstance(bert, np.ndarray) and bert.ndim == 3:
+        mask = bert[:, 1, :] if bert.shape[1:] == (3, values.shape[1]) else None
+        lengths = None if mask is None else (mask != 0).sum(axis=1)
+    return None if lengths is None else [_whole_number(name, n) for n in np.asarray(lengths).reshape(-1).tolist()]
+
+
+def _whole_number(name: str, number: Any) -> int:
     if not isinstance(number, int | float) or number != number or number != int(number):
-        raise DataError(f"{name}: length {number!r} is no whole number")
+        raise DataError(f"{name}: length {number!r} is not a whole number")
     return int(number)
 
 
-def _cut(padded: NDArray[Any], length: int | None) -> NDArray[Any] | Bad:
-    """The valid frames; what was cut off must have been padding."""
+def _without_padding(padded: NDArray[Any], length: int | None) -> NDArray[Any] | Unusable:
+    """The valid frames [T, D]; everything after them must be zero."""
     if length is None:
         return padded
     if not 0 <= length <= len(padded):
-        return Bad(why=f"its length is {length}, but the array has {len(padded)} frames", damaged=True)
+        return Unusable(reason=f"its length is {length}, but the array has {len(padded)} frames", damaged=True)
     if padded[length:].any():
-        return Bad(
-            why=f"its length is {length}, but frames after that are not zero: padded at the front, or wrong lengths"
+        return Unusable(
+            reason=f"its length is {length}, but frames after that are not zero: padded at the front, or wrong lengths"
         )
     return padded[:length]
 
 
-def _utterances(name: str, side: Mapping[str, Any], ids: list[str]) -> list[Utterance]:
-    """What the side says of its utterances; a column of another length says nothing."""
+def _utterances(name: str, split: Mapping[str, Any], ids: list[str]) -> list[Utterance]:
+    """The utterances as the split describes them; a column of another length is ignored."""
 
     def column(key: str) -> list[Any]:
-        values = side.get(key)
+        values = split.get(key)
         rows = values.reshape(-1).tolist() if isinstance(values, np.ndarray) else values
         return rows if isinstance(rows, list) and len(rows) == len(ids) else [None] * len(ids)
 
-    split = SPLITS.get(name, name)
+    official = OFFICIAL_SPLITS.get(name, name)
     return [
         Utterance(
             id=id,
             text=text if isinstance(text, str) and text else None,
             label=label if isinstance(label, str) and label else None,
-            split=split if split in ("train", "dev", "test") else None,
-            extra={"sentiment": float(score)} if _number(score) else {},
+            split=official if official in ("train", "dev", "test") else None,
+            extra={"sentiment": float(score)} if _is_finite(score) else {},
         )
         for id, text, label, score in zip(
             ids, column("raw_text"), column("annotations"), column("regression_labels"), strict=True
@@ -146,51 +149,51 @@ def _utterances(name: str, side: Mapping[str, Any], ids: list[str]) -> list[Utte
     ]
 
 
-def _number(score: Any) -> bool:
+def _is_finite(score: Any) -> bool:
     return isinstance(score, int | float) and math.isfinite(score)
 
 
-def _write(export: Export, out: Path) -> None:
-    by_modality = {f.modality: f for f in export.features}
-    if len(by_modality) != len(export.features):
+def _write(job: ExportJob, out: Path) -> None:
+    by_modality = {f.modality: f for f in job.features}
+    if len(by_modality) != len(job.features):
         raise UsageError("mmsa takes one audio and one text feature at most; two of one modality were named")
-    labels = sorted({u.label for u in export.utterances if u.label is not None})
-    if any(u.label is None for u in export.utterances):
-        raise UsageError("mmsa needs a label for every utterance, but some have none; export a corpus that is labelled")
-    sides: dict[str, dict[str, Any]] = {}
-    for side in SIDES:
-        members = [u for u in export.utterances if export.sides[u.id] == side]
-        scores = [u.extra.get("sentiment") for u in members]
-        sides[side] = {
-            "id": [u.id for u in members],
-            "raw_text": [u.text or "" for u in members],
-            "annotations": [u.label for u in members],
-            "classification_labels": np.array([labels.index(u.label or "") for u in members], np.int64),
-            # A made-up sentiment would train silently (MELD's is a word); without it MMSA's regression says what lacks.
-            **({"regression_labels": np.array(scores, np.float32)} if all(map(_number, scores)) else {}),
-        }
-    at = {u.id: i for side in SIDES for i, u in enumerate(u for u in export.utterances if export.sides[u.id] == side)}
+    if any(u.label is None for u in job.utterances):
+        raise UsageError("mmsa needs a label for every utterance, but some have none; export a labelled corpus")
+    labels = sorted({u.label or "" for u in job.utterances})
+    members = {split: [u for u in job.utterances if job.splits[u.id] == split] for split in SPLITS}
+    splits = {split: _annotations(utterances, labels) for split, utterances in members.items()}
+    position = {u.id: i for utterances in members.values() for i, u in enumerate(utterances)}
     for modality, feature in by_modality.items():
-        _fill(export, feature, modality, sides, at)
+        _add_padded(job, feature, modality, splits, position)
     with out.open("wb") as file:
-        pickle.dump({**sides, "emofuse": dict(export.said)}, file, protocol=4)
+        pickle.dump({**splits, "emofuse": dict(job.metadata)}, file, protocol=4)
 
 
-def _fill(
-    export: Export, feature: Feature, modality: str, sides: dict[str, dict[str, Any]], at: Mapping[str, int]
+def _annotations(utterances: Sequence[Utterance], labels: Sequence[str]) -> dict[str, Any]:
+    """All keys of a split but its arrays."""
+    scores = [u.extra.get("sentiment") for u in utterances]
+    return {
+        "id": [u.id for u in utterances],
+        "raw_text": [u.text or "" for u in utterances],
+        "annotations": [u.label for u in utterances],
+        "classification_labels": np.array([labels.index(u.label or "") for u in utterances], np.int64),
+        # An invented sentiment would be trained on unnoticed (MELD's is a word, not a number); without the key, MMSA's
+        # regression fails and names it.
+        **({"regression_labels": np.array(scores, np.float32)} if all(map(_is_finite, scores)) else {}),
+    }
+
+
+def _add_padded(
+    job: ExportJob, feature: Feature, modality: str, splits: dict[str, dict[str, Any]], position: Mapping[str, int]
 ) -> None:
-    """Pad one feature into the arrays of the sides, all to the longest utterance, as MMSA expects."""
-    lengths = dict(zip((u.id for u in export.utterances), export.lengths(feature), strict=True))
+    """Add one feature to the splits as arrays [n, T, D], padded to the longest utterance of all, as MMSA expects."""
+    lengths = dict(zip((u.id for u in job.utterances), job.lengths(feature), strict=True))
     longest = max(lengths.values())
-    for side in sides.values():
-        side[modality] = np.zeros((len(side["id"]), longest, feature.dimension), np.float32)
-        side[f"{modality}_lengths"] = [lengths[id] for id in side["id"]]
-    for u, frames in export.read(feature):
-        sides[export.sides[u.id]][modality][at[u.id], : len(frames)] = frames
+    for split in splits.values():
+        split[modality] = np.zeros((len(split["id"]), longest, feature.dimension), np.float32)
+        split[f"{modality}_lengths"] = [lengths[id] for id in split["id"]]
+    for u, frames in job.read(feature):
+        splits[job.splits[u.id]][modality][position[u.id], : len(frames)] = frames
 
 
-FORMATS.add(
-    "mmsa",
-    "MMSA's pickle with train, valid and test; read without running anything of it.",
-    Format(open=_open, write=_write, folder=False, several=True, sides=True),
-)
+MMSA = Format(open=_open, write=_write, writes_folder=False, several_features=True, needs_splits=True)

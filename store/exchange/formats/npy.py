@@ -1,7 +1,7 @@
-"""Folders with one `.npy` per utterance: anybody's, EmoBox's and MERBench's.
+"""Folders with one `.npy` file per utterance: in general, and as EmoBox and MERBench lay them out.
 
 EmoBox (examples/sb/speech_feature_extraction.py): `DUMP/KEY.npy`, [T, D], or [L, T, D] with --all_layers. A key is
-`CORPUS-ID`; MELD's is `meld-dia0_utt0-train`, and SAVEE's has dashes for underscores.
+`CORPUS-ID`; MELD's is `meld-dia0_utt0-train`, and SAVEE's has dashes in place of underscores.
 MERBench (toolkit/utils/read_data.py): `FEATURE-UTT/NAME.npy`, [D], and `FEATURE-FRA/NAME.npy`, [T, D], squeezed on
 reading. MELD's dev split is called val there.
 """
@@ -10,30 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import complain
-from emofuse.store.exchange.arrays import npy_files, read_array, write_array
-from emofuse.store.exchange.exporting import Export
+from emofuse.common.errors import raise_problems
+from emofuse.store.exchange.arrays import id_as_file_name, npy_files, read_array, write_array
 from emofuse.store.exchange.feature_metadata import read_side_file, write_side_file
-from emofuse.store.exchange.registry import FORMATS, Asked, Bad, ForeignSource, Format, Reading
+from emofuse.store.exchange.records import ExportJob, FeatureRequest, ForeignSource, Format, FrameStream, Unusable
 
-SAFE = "-_.~+=@, ()[]#"
-"""What may stand in a file name beside letters and digits; everything else becomes %XX."""
-LONGEST = 255
-"""Bytes of a file name."""
-
-
-def encoded(id: str) -> str:
-    """An id as a file name: no slash, no control character, never hidden, never `.` or `..`."""
-    name = quote(id, safe=SAFE)
-    return f"%2E{name[1:]}" if name.startswith(".") else name
+LONGEST_NAME = 255
+"""Bytes of a file name, at most."""
 
 
 def emobox_key(corpus: str, id: str) -> str:
@@ -48,97 +40,99 @@ def merbench_key(corpus: str, id: str) -> str:
     return f"val_{id.removeprefix('dev_')}" if corpus == "meld" and id.startswith("dev_dia") else id
 
 
-def _verbatim(key: str) -> str:
-    return key
+def _file_name_key(corpus: str, id: str) -> str:
+    return id_as_file_name(id)
 
 
-def _open(
-    named: Callable[[str], str], order: Callable[[NDArray[Any]], NDArray[Any] | Bad], path: Path, asked: Asked
-) -> ForeignSource:
-    files = [(named(stem), file) for stem, file in npy_files(path)]
-    said = read_side_file(path, asked.name, asked.modality)
-
-    def read() -> Reading:
-        for id, file in files:
-            array = read_array(file)
-            if not isinstance(array, Bad):
-                array = _plain(array) if said.known and order is _plain_or_refused else order(array)
-            yield id, array
-
-    return ForeignSource(ids=[id for id, _ in files], read=read, said=said, trimmed=said.known)
-
-
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
+def _as_it_is(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _plain_or_refused(array: NDArray[Any]) -> NDArray[Any] | Bad:
-    if array.ndim == 3:
-        return Bad(why=f"shape {array.shape}: which axis is time is not known; EmoBox's [L, T, D] is --from emobox")
-    return array
-
-
-def _layers_first(array: NDArray[Any]) -> NDArray[Any]:
+def _layers_second(array: NDArray[Any]) -> NDArray[Any]:
+    """[L, T, D] -> [T, L, D], and back."""
     return np.moveaxis(array, 0, 1) if array.ndim == 3 else array
 
 
-def _squeezed(array: NDArray[Any]) -> NDArray[Any] | Bad:
-    return _plain_or_refused(array.squeeze(0) if array.ndim == 3 and len(array) == 1 else array)
+def _without_layers(array: NDArray[Any]) -> NDArray[Any] | Unusable:
+    if array.ndim == 3:
+        return Unusable(
+            reason=f"shape {array.shape}: which axis is time is not known; EmoBox's [L, T, D] is --from emobox"
+        )
+    return array
 
 
-def _write(spell: Callable[[Export, str], str], order: Callable[[NDArray[Any]], NDArray[Any]], vectors: bool,
-           export: Export, out: Path) -> None:  # fmt: skip
-    (feature,) = export.features
-    names = {u.id: spell(export, u.id) for u in export.utterances}
-    complain(
+def _squeezed(array: NDArray[Any]) -> NDArray[Any] | Unusable:
+    """[1, T, D] -> [T, D]."""
+    return _without_layers(array.squeeze(0) if array.ndim == 3 and len(array) == 1 else array)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """How a folder is read."""
+
+    id_of: Callable[[str], str]
+    """File path without suffix -> id."""
+    arrange: Callable[[NDArray[Any]], NDArray[Any] | Unusable]
+    """The array of a file -> frames [T, D] or [T, L, D], or a vector [D]."""
+    own_layers: bool = False
+    """Whether emofuse exports layers as [T, L, D], which its own import then needs no help with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writing:
+    """How a folder is written."""
+
+    key: Callable[[str, str], str]
+    """(corpus, id) -> file path without suffix."""
+    arrange: Callable[[NDArray[Any]], NDArray[Any]]
+    """Frames [T, D] or [T, L, D] -> the array of a file."""
+    vectors: bool
+    """Whether a mean over frames is written as [D] rather than [1, D]."""
+
+
+def _open(how: _Reading, path: Path, request: FeatureRequest) -> ForeignSource:
+    files = [(how.id_of(stem), file) for stem, file in npy_files(path)]
+    metadata = read_side_file(path, request.name, request.modality)
+    arrange = _as_it_is if metadata.by_emofuse and how.own_layers else how.arrange
+
+    def read() -> FrameStream:
+        for id, file in files:
+            array = read_array(file)
+            yield id, array if isinstance(array, Unusable) else arrange(array)
+
+    return ForeignSource(ids=[id for id, _ in files], read=read, metadata=metadata, has_lengths=metadata.by_emofuse)
+
+
+def _write(how: _Writing, job: ExportJob, out: Path) -> None:
+    (feature,) = job.features
+    names = {u.id: how.key(job.origin.corpus, u.id) for u in job.utterances}
+    raise_problems(
         [
-            f"{id!r} gives a file name that is too long, hidden or leads elsewhere"
+            f"{id!r} gives a file name that is too long, hidden or outside of the folder"
             for id, name in names.items()
-            if any(p.startswith(".") or not p or len(p.encode()) > LONGEST - 4 for p in name.split("/"))
+            if any(p.startswith(".") or not p or len(p.encode()) > LONGEST_NAME - 4 for p in name.split("/"))
         ],
         "these ids cannot be file names",
     )
-    single = vectors and feature.view == "mean" and not feature.layers
-    for u, frames in export.read(feature):
-        write_array(out / f"{names[u.id]}.npy", frames[0] if single else order(frames))
-    write_side_file(out, export.said)
+    single = how.vectors and feature.view == "mean" and not feature.layers
+    for u, frames in job.read(feature):
+        write_array(out / f"{names[u.id]}.npy", frames[0] if single else how.arrange(frames))
+    write_side_file(out, job.metadata)
 
 
-def _spell_npy(export: Export, id: str) -> str:
-    return encoded(id)
-
-
-def _spell_emobox(export: Export, id: str) -> str:
-    return emobox_key(export.origin.corpus, id)
-
-
-def _spell_merbench(export: Export, id: str) -> str:
-    return merbench_key(export.origin.corpus, id)
-
-
-FORMATS.add(
-    "npy",
-    "A folder, one .npy per utterance; the file's name is the id, with %XX for what a name cannot hold.",
-    Format(
-        open=partial(_open, unquote, _plain_or_refused), write=partial(_write, _spell_npy, _plain, True), layered=True
-    ),
+NPY = Format(
+    open=partial(_open, _Reading(id_of=unquote, arrange=_without_layers, own_layers=True)),
+    write=partial(_write, _Writing(key=_file_name_key, arrange=_as_it_is, vectors=True)),
+    takes_layers=True,
 )
-FORMATS.add(
-    "emobox",
-    "EmoBox's dump: CORPUS-ID.npy, [T, D] or [L, T, D].",
-    Format(
-        open=partial(_open, _verbatim, _layers_first),
-        write=partial(_write, _spell_emobox, _layers_first, False),
-        key=emobox_key,
-        layered=True,
-    ),
+EMOBOX = Format(
+    open=partial(_open, _Reading(id_of=str, arrange=_layers_second)),
+    write=partial(_write, _Writing(key=emobox_key, arrange=_layers_second, vectors=False)),
+    id_key=emobox_key,
+    takes_layers=True,
 )
-FORMATS.add(
-    "merbench",
-    "MERBench's FEATURE-UTT or FEATURE-FRA folder: NAME.npy, [D] or [T, D].",
-    Format(
-        open=partial(_open, _verbatim, _squeezed),
-        write=partial(_write, _spell_merbench, _plain, True),
-        key=merbench_key,
-    ),
+MERBENCH = Format(
+    open=partial(_open, _Reading(id_of=str, arrange=_squeezed)),
+    write=partial(_write, _Writing(key=merbench_key, arrange=_as_it_is, vectors=True)),
+    id_key=merbench_key,
 )

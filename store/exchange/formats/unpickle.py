@@ -1,9 +1,9 @@
-"""Reads pickles of plain containers and numpy arrays, and runs nothing of what they name.
+"""Reads pickles of plain containers and numpy arrays, and runs no code of the file.
 
-A pickle is a program. This reader lets it build dicts, lists, tuples, sets, texts, bytes and numbers, and answers the
-few numpy names that arrays are made with by stand-ins of its own, which hold every size against the bytes that are
-there. Any other name is refused. Before that, the opcodes are walked through once without running them: a length, frame
-or memo number that the file is too short for is found before anything is allocated.
+A pickle is a program. This reader lets it build dicts, lists, tuples, sets, text, bytes and numbers. For the few numpy
+names that arrays are built with it has stand-ins, which check every claimed size against the bytes present; any other
+name is refused. Before that, the opcodes are scanned once without running them: a length, frame or memo number that
+exceeds the file is found before anything is allocated.
 """
 
 from __future__ import annotations
@@ -24,60 +24,60 @@ from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 
 DTYPE = re.compile(r"[<>=|]?[biufSUO]\d*")
-SWELLING = 4
-"""Bytes that a pickle may unfold to, as a multiple of its size."""
+EXPANSION = 4
+"""Bytes that a pickle may decode to, as a multiple of its size."""
 DEEPEST = 32
-"""Nested containers."""
+"""Nested containers, at most."""
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
-    """Something that a pickle must not do."""
+class _RefusedError(Exception):
+    """A pickle tries something that is not allowed; never leaves this module."""
 
 
-class _Type:
-    """Stands for the class numpy.ndarray where a pickle names it; cannot be called, and nothing can be set on it."""
+class _NdarrayName:
+    """Placeholder for the class numpy.ndarray in a pickle; cannot be called, and no attribute can be set."""
 
     __slots__ = ()
 
 
-NDARRAY = _Type()
+NDARRAY = _NdarrayName()
 
 
-class _Call:
-    """Stands for a function that a pickle may call, and not change."""
+class _Function:
+    """Placeholder for a function that a pickle may call but not modify."""
 
-    __slots__ = ("_do",)
+    __slots__ = ("_call",)
 
-    def __init__(self, do: Callable[..., Any]) -> None:
-        self._do = do
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._do(*arguments)
+        return self._call(*arguments)
 
     def __setstate__(self, state: Any) -> None:
-        raise _Refused("a function that is changed")
+        raise _RefusedError("a function that is modified")
 
 
 class _Dtype:
-    """Stands for a numpy type while it is put together."""
+    """Placeholder for a numpy dtype while the pickle builds it; the parameters are those that pickles pass."""
 
     def __init__(self, name: Any = None, align: Any = False, copy: Any = False) -> None:
         if not isinstance(name, str) or not DTYPE.fullmatch(name):
-            raise _Refused(f"the numpy type {str(name)[:40]!r}")
+            raise _RefusedError(f"the numpy type {str(name)[:40]!r}")
         self.name, self.order = name, "="
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "=", "|") or any(state[2:5]):
-            raise _Refused("a numpy type with fields or a shape")
+            raise _RefusedError("a numpy type with fields or a shape")
         self.order = state[1]
 
-    def built(self) -> np.dtype[Any]:
-        """The type itself."""
+    def build(self) -> np.dtype[Any]:
+        """The dtype itself."""
         return np.dtype(self.order + self.name.lstrip("<>=|"))
 
 
 class _Array:
-    """Stands for an array while it is put together; `value` has it."""
+    """Placeholder for an array while the pickle builds it; `value` is the finished array."""
 
     def __init__(self, reader: _Reader) -> None:
         self._reader = reader
@@ -85,66 +85,74 @@ class _Array:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise _Refused("an array with an unknown state")
+            raise _RefusedError("an array with an unknown state")
         _, shape, dtype, fortran, raw = state
         self.value = self._reader.array(raw, dtype, shape, "F" if fortran else "C")
 
 
 class _Reader(pickle.Unpickler):
-    """Python's unpickler, which finds our stand-ins and nothing else."""
+    """Python's unpickler, which knows the placeholders and no other name."""
 
     def __init__(self, file: mmap.mmap) -> None:
         super().__init__(file, encoding="latin1")  # as Python 2's arrays need it  # type: ignore[arg-type]
-        self._left = SWELLING * len(file) + 4096
-        found: dict[tuple[str, str], Callable[..., Any]] = {
+        self._bytes_left = EXPANSION * len(file) + 4096
+        functions: dict[tuple[str, str], Callable[..., Any]] = {
             ("_codecs", "encode"): self._encode,
             ("numpy", "dtype"): _Dtype,
-            ("collections", "OrderedDict"): self._ordered,
+            ("collections", "OrderedDict"): self._ordered_dict,
         }
         for builtins in ("builtins", "__builtin__"):
-            found[builtins, "bytes"] = self._no_bytes
+            functions[builtins, "bytes"] = self._empty_bytes
         for core in ("numpy.core", "numpy._core"):
-            found[f"{core}.multiarray", "_reconstruct"] = self._reconstruct
-            found[f"{core}.multiarray", "scalar"] = self._scalar
-            found[f"{core}.numeric", "_frombuffer"] = self._frombuffer
-        self._known: dict[tuple[str, str], Any] = {name: _Call(do) for name, do in found.items()}
+            functions[f"{core}.multiarray", "_reconstruct"] = self._reconstruct
+            functions[f"{core}.multiarray", "scalar"] = self._scalar
+            functions[f"{core}.numeric", "_frombuffer"] = self._frombuffer
+        self._known: dict[tuple[str, str], Any] = {name: _Function(call) for name, call in functions.items()}
         self._known["numpy", "ndarray"] = NDARRAY
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stand-in, or a refusal by name."""
+        """The stand-in of a name; called by Python's unpickler.
+
+        Raises:
+            _RefusedError: Any other name.
+        """
         try:
             return self._known[module, name]
         except KeyError:
-            raise _Refused(f"{module}.{name}") from None
+            raise _RefusedError(f"{module}.{name}") from None
 
     def array(self, raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any] | list[Any]:
-        """An array over bytes that are there; one of objects stays a list."""
+        """An array over the bytes present; an array of objects stays a list.
+
+        Raises:
+            _RefusedError: Its claims are invalid, or do not match the bytes.
+        """
         if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
-            raise _Refused("an array without type or shape")
+            raise _RefusedError("an array without type or shape")
         if not all(type(n) is int and n >= 0 for n in shape) or order not in ("C", "F"):
-            raise _Refused(f"an array of shape {str(shape)[:60]}")
+            raise _RefusedError(f"an array of shape {str(shape)[:60]}")
         count = math.prod(shape)
         if "O" in dtype.name:
             if not isinstance(raw, list) or len(raw) != count or len(shape) != 1:
-                raise _Refused("an array of objects that is no plain row of them")
+                raise _RefusedError("an array of objects that is not a plain list of them")
             return raw
         data = self._encode(raw) if isinstance(raw, str) else raw
-        if not isinstance(data, bytes | bytearray) or len(data) != count * dtype.built().itemsize:
-            held = len(data) if isinstance(data, bytes | bytearray) else "no"
-            raise _Refused(f"an array of shape {shape}, {dtype.name}, from {held} bytes")
-        return np.frombuffer(data, dtype.built()).reshape(shape, order=order)
+        if not isinstance(data, bytes | bytearray) or len(data) != count * dtype.build().itemsize:
+            size = len(data) if isinstance(data, bytes | bytearray) else "no"
+            raise _RefusedError(f"an array of shape {shape}, {dtype.name}, from {size} bytes")
+        return np.frombuffer(data, dtype.build()).reshape(shape, order=order)
 
     def _reconstruct(self, kind: Any = None, shape: Any = None, code: Any = None) -> _Array:
         if kind is not NDARRAY or shape != (0,):
-            raise _Refused(f"an array made with shape {str(shape)[:60]} before its bytes")
+            raise _RefusedError(f"an array allocated with shape {str(shape)[:60]} before its bytes")
         return _Array(self)
 
     def _frombuffer(self, raw: Any, dtype: Any, shape: Any, order: Any, *axes: Any) -> _Array:
         if any(axis is not None for axis in axes):
-            raise _Refused("an array with its axes in another order")
-        made = _Array(self)
-        made.value = self.array(raw, dtype, shape, order)
-        return made
+            raise _RefusedError("an array with its axes in another order")
+        array = _Array(self)
+        array.value = self.array(raw, dtype, shape, order)
+        return array
 
     def _scalar(self, dtype: Any, raw: Any = b"") -> Any:
         value = self.array(raw, dtype, (1,), "C")
@@ -152,26 +160,27 @@ class _Reader(pickle.Unpickler):
 
     def _encode(self, text: Any, encoding: str = "latin1", errors: str = "strict") -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1") or errors != "strict":
-            raise _Refused("_codecs.encode of something else than bytes")
-        self._left -= len(text)
-        if self._left < 0:
-            raise _Refused("a pickle that unfolds to many times its size")
+            raise _RefusedError("_codecs.encode of something other than bytes")
+        self._bytes_left -= len(text)
+        if self._bytes_left < 0:
+            raise _RefusedError("a pickle that expands to many times its size")
         return text.encode("latin1")
 
-    def _no_bytes(self) -> bytes:
-        """What protocols below 3 write for empty bytes."""
+    def _empty_bytes(self) -> bytes:
+        """`bytes()`, as protocols below 3 write empty bytes."""
         return b""
 
-    def _ordered(self, *rows: Any) -> dict[Any, Any]:
+    def _ordered_dict(self, *rows: Any) -> dict[Any, Any]:
         return dict(*rows)
 
 
 def load(path: Path) -> Any:
-    """What a pickle holds: containers, texts, numbers and numpy arrays.
+    """The content of a pickle: containers, text, numbers and numpy arrays; tuples and sets become lists.
 
     Raises:
         UsageError: No such file.
-        DataError: It is cut short or damaged, or names something else than arrays; the name is said, nothing has run.
+        DataError: It is cut short or damaged, or names something other than arrays; the message gives the name, and
+            nothing has run.
     """
     if not path.is_file():
         raise UsageError(f"--source {path}: no such file; name the pickle itself")
@@ -179,55 +188,68 @@ def load(path: Path) -> Any:
         raise DataError(f"{path.name} is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         try:
-            _walk(mapped)
+            _check_opcodes(mapped)
             mapped.seek(0)
-            return _plain(_Reader(mapped).load(), {})
-        except _Refused as refused:
+            return _without_stand_ins(_Reader(mapped).load(), {})
+        except _RefusedError as refused:
             raise DataError(
                 f"{path.name} is refused: it holds {printable(str(refused), 200)}. A pickle can run any program; only "
-                "numpy arrays, containers, texts and numbers are read, and nothing of this file has run"
+                "numpy arrays, containers, text and numbers are read, and nothing in this file has run"
             ) from None
         except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, MemoryError,
                 OverflowError, RecursionError) as error:  # fmt: skip
-            raise DataError(f"{path.name} is no pickle, cut short or damaged: {printable(str(error), 200)}") from None
+            raise DataError(
+                f"{path.name} is not a pickle, cut short or damaged: {printable(str(error), 200)}"
+            ) from None
 
 
-def _walk(file: mmap.mmap) -> None:
-    """Look at every opcode without running any."""
+def _check_opcodes(file: mmap.mmap) -> None:
+    """Scan every opcode without running any.
+
+    Raises:
+        _RefusedError: An opcode that is not allowed, or a number that exceeds the file.
+    """
     size = len(file)
     for steps, (opcode, argument, position) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
         if opcode.name == "FRAME" and (position or 0) + int(argument or 0) > size:
-            raise _Refused(f"a frame of {argument} bytes in a file of {size}")
+            raise _RefusedError(f"a frame of {argument} bytes in a file of {size}")
         if opcode.name.endswith("PUT") and int(argument or 0) > steps:  # the memo is a table that grows to this number
-            raise _Refused(f"memo number {argument} after {steps} steps")
+            raise _RefusedError(f"memo number {argument} after {steps} steps")
         if opcode.name in ("INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"):
-            named = str(argument).replace(" ", ".") if opcode.name == "INST" else "an object other than an array"
-            raise _Refused(f"{named} (opcode {opcode.name})")
+            name = str(argument).replace(" ", ".") if opcode.name == "INST" else "an object other than an array"
+            raise _RefusedError(f"{name} (opcode {opcode.name})")
 
 
-def _plain(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
-    """The same containers with arrays in place of their stand-ins.
+def _without_stand_ins(value: Any, converted: dict[int, Any], depth: int = 0) -> Any:
+    """The same containers, with arrays in place of their stand-ins.
 
     Args:
-        seen: What each container has become; one that stands in many places is looked at once.
+        value: What the unpickler built.
+        converted: `id` of each container -> its conversion; one that occurs in many places is converted once.
+        depth: Containers around the value.
+
+    Raises:
+        _RefusedError: A value of another type, or containers nested too deep.
     """
     if depth > DEEPEST:
-        raise _Refused(f"containers nested more than {DEEPEST} deep")
+        raise _RefusedError(f"containers nested more than {DEEPEST} deep")
     if isinstance(value, _Array):
-        return _plain(value.value, seen, depth + 1)
+        return _without_stand_ins(value.value, converted, depth + 1)
     if isinstance(value, dict | list | tuple | set | frozenset):
-        if id(value) not in seen:
+        if id(value) not in converted:
             if isinstance(value, dict):
-                seen[id(value)] = {_key(k): _plain(v, seen, depth + 1) for k, v in value.items()}
+                converted[id(value)] = {
+                    _checked_key(k): _without_stand_ins(v, converted, depth + 1) for k, v in value.items()
+                }
             else:
-                seen[id(value)] = [_plain(v, seen, depth + 1) for v in value]
-        return seen[id(value)]
+                converted[id(value)] = [_without_stand_ins(v, converted, depth + 1) for v in value]
+        return converted[id(value)]
     if value is None or isinstance(value, str | bytes | bytearray | int | float | complex | np.ndarray):
         return value
-    raise _Refused(f"{getattr(value, '__name__', type(value).__name__)} as a value")
+    raise _RefusedError(f"{getattr(value, '__name__', type(value).__name__)} as a value")
 
 
-def _key(key: Any) -> Any:
+def _checked_key(key: Any) -> Any:
     if not isinstance(key, str | bytes | int | float | bool | None):
-        raise _Refused(f"a {type(key).__name__} as the key of a dict")
+        raise _RefusedError(f"a {type(key).__name__} as the key of a dict")
     return key

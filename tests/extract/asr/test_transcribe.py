@@ -18,16 +18,24 @@ from click.testing import CliRunner, Result
 from extract_samples import COMMAND
 
 from emofuse.extract.asr import recogniser, transcribe
+from emofuse.extract.asr.recogniser import load_recogniser
 from emofuse.extract.commands.extract import extract as command
 from emofuse.manifests.jsonl import read_manifest, write_manifest
 from emofuse.manifests.schema import ASR, Manifest, Utterance
 from emofuse.store import FeatureStore
 from emofuse.store.commands.store import store as store_command
 from emofuse.store.compare.card import make_card
-from emofuse.store.core.writer import FeatureData, write_store
+from emofuse.store.core.from_arrays import FeatureData, write_store
 from emofuse.store.edit.merge import merge
 
-SAID = {"c0": ["a"], "c1": ["o", "u"], "c2": ["u", "a", "o"], "c3": ["o", "o"], "c4": ["u"], "c5": ["a", "u", "a", "u"]}
+SPOKEN = {
+    "c0": ["a"],
+    "c1": ["o", "u"],
+    "c2": ["u", "a", "o"],
+    "c3": ["o", "o"],
+    "c4": ["u"],
+    "c5": ["a", "u", "a", "u"],
+}
 OWN = {"c1": "these words were there before", "c4": "and these"}
 
 
@@ -35,13 +43,13 @@ OWN = {"c1": "these words were there before", "c4": "and these"}
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`ctc`, which knows three tones, `whisper` of RANDOM weights, and encoders that recognise nothing."""
     torch.set_num_threads(1)
-    made = tmp_path_factory.mktemp("recognisers")
-    asr.save_ctc(made / "ctc")
-    asr.save_whisper(made / "whisper")
-    text.save(made / "bert", "bert")
-    (made / "hubert").mkdir()
-    speech.save(made / "hubert", "hubert")
-    return made
+    folder = tmp_path_factory.mktemp("recognisers")
+    asr.save_ctc(folder / "ctc")
+    asr.save_whisper(folder / "whisper")
+    text.save(folder / "bert", "bert")
+    (folder / "hubert").mkdir()
+    speech.save(folder / "hubert", "hubert")
+    return folder
 
 
 def put(path: Path, samples: np.ndarray) -> None:
@@ -55,28 +63,28 @@ def put(path: Path, samples: np.ndarray) -> None:
 
 def write_csv(folder: Path, texts: dict[str, str]) -> None:
     rows = [["id", "audio", "text", "label"]]
-    rows += [[id, f"{id}.wav", texts.get(id, ""), "ang" if int(id[1]) % 2 else "sad"] for id in SAID]
+    rows += [[id, f"{id}.wav", texts.get(id, ""), "ang" if int(id[1]) % 2 else "sad"] for id in SPOKEN]
     with (folder / "own" / "own.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A lab's corpus of six clips, two of them with words of its own."""
-    for n, (id, words) in enumerate(SAID.items()):
+    """A custom corpus of six clips, two of them with a text of the corpus."""
+    for n, (id, words) in enumerate(SPOKEN.items()):
         put(tmp_path / "own" / f"{id}.wav", asr.tone(words, n))
     write_csv(tmp_path, OWN)
     return tmp_path
 
 
-def words(folder: Path, *more: object, encoders: tuple[str, ...] = ("hashed",)) -> list[str]:
+def arguments(folder: Path, *more: object, encoders: tuple[str, ...] = ("hashed",)) -> list[str]:
     where = ["--dataset", "custom", "--root", str(folder / "own"), "--manifest", str(folder / "own" / "own.csv")]
     chosen = [word for encoder in encoders for word in ("--encoder", encoder)]
     return [*where, *chosen, "--store", str(folder / "own.h5"), "--device", "cpu", "--quiet", *map(str, more)]
 
 
 def extract(folder: Path, *more: object, encoders: tuple[str, ...] = ("hashed",)) -> Result:
-    return CliRunner().invoke(command, words(folder, *more, encoders=encoders))
+    return CliRunner().invoke(command, arguments(folder, *more, encoders=encoders))
 
 
 def utterances(folder: Path) -> dict[str, Utterance]:
@@ -84,20 +92,21 @@ def utterances(folder: Path) -> dict[str, Utterance]:
         return {u.id: u for u in store.manifest.utterances}
 
 
-def test_what_was_said_is_written_where_there_was_no_text_and_marked(folder: Path, models: Path) -> None:
+def test_missing_texts_are_recognised_and_marked(folder: Path, models: Path) -> None:
     done = extract(folder, "--transcribe", models / "ctc")
     assert done.exit_code == 0, done.output
     assert "4 utterances transcribed by ctc, weights " in done.output
     found = utterances(folder)
-    for id, said in SAID.items():
+    for id, spoken in SPOKEN.items():
         if id in OWN:
             assert (found[id].text, found[id].text_kind, found[id].text_source) == (OWN[id], None, None)
         else:
-            assert str(found[id].text).replace(" ", "") == "".join(said)
+            assert str(found[id].text).replace(" ", "") == "".join(spoken)
             assert found[id].text_kind == ASR
-            assert found[id].text_source == f"ctc, weights {recogniser.load(str(models / 'ctc'), 'cpu').digest}"
+            digest = load_recogniser(str(models / "ctc"), "cpu").digest
+            assert found[id].text_source == f"ctc, weights {digest}"
     with FeatureStore(folder / "own.h5") as store:
-        assert store.feature("hashed").ids == list(SAID)
+        assert store.feature("hashed").ids == list(SPOKEN)
         assert store.feature("hashed").fingerprint["recogniser"] == found["c0"].text_source
     assert [p.name for p in folder.glob("own.h5*")] == ["own.h5"]
 
@@ -117,7 +126,7 @@ def test_later_encoders_take_the_texts_from_the_store(folder: Path, models: Path
     done = extract(folder)
     assert done.exit_code == 0, done.output
     with FeatureStore(folder / "own.h5") as store:
-        assert store.feature("hashed").ids == list(SAID)
+        assert store.feature("hashed").ids == list(SPOKEN)
         assert "recogniser" in store.feature("hashed").fingerprint
         assert "recogniser" not in store.feature("logmel").fingerprint
 
@@ -132,7 +141,7 @@ def test_a_text_of_the_corpus_that_comes_later_wins_and_makes_features_stale(fol
         assert store.feature("hashed").stale == ["c0"]
 
 
-def test_a_changed_clip_is_recognised_anew(folder: Path, models: Path) -> None:
+def test_a_changed_clip_is_recognised_again(folder: Path, models: Path) -> None:
     assert extract(folder, "--transcribe", models / "ctc").exit_code == 0
     put(folder / "own" / "c2.wav", asr.tone(["o"], 9))
     assert extract(folder, encoders=("logmel",)).exit_code == 0
@@ -141,7 +150,7 @@ def test_a_changed_clip_is_recognised_anew(folder: Path, models: Path) -> None:
         assert store.feature("hashed").stale == ["c2"]
     done = extract(folder, "--transcribe", models / "ctc")
     assert done.exit_code == 0, done.output
-    assert "1 utterances transcribed" in done.output
+    assert "1 utterance transcribed" in done.output
     assert utterances(folder)["c2"].text == "o"
 
 
@@ -162,27 +171,27 @@ def test_another_recogniser_writes_its_own_texts_and_features(folder: Path, mode
 
 
 @pytest.mark.parametrize("model", ["ctc", "whisper"])
-def test_strangers_in_a_batch_change_no_word(models: Path, model: str) -> None:
-    heard = recogniser.load(str(models / model), "cpu")
-    clips = [asr.tone(said, n) for n, said in enumerate(SAID.values())]
-    clips.append(asr.tone(["a", "o"] * 6, 8))  # longer than one of the tiny whisper's pieces
-    together = heard.transcribe(clips)
-    assert together == [heard.transcribe([clip])[0] for clip in clips]
-    assert together == heard.transcribe(clips)
+def test_the_text_of_a_clip_does_not_depend_on_its_batch(models: Path, model: str) -> None:
+    loaded = load_recogniser(str(models / model), "cpu")
+    clips = [asr.tone(spoken, n) for n, spoken in enumerate(SPOKEN.values())]
+    clips.append(asr.tone(["a", "o"] * 6, 8))  # longer than a segment of the tiny whisper
+    together = loaded.transcribe(clips)
+    assert together == [loaded.transcribe([clip])[0] for clip in clips]
+    assert together == loaded.transcribe(clips)
     assert len(set(together)) > 3
 
 
-def test_a_clip_shorter_than_any_front_end_is_heard_too(models: Path) -> None:
+def test_a_clip_shorter_than_any_front_end_needs_is_recognised_too(models: Path) -> None:
     for model in ("ctc", "whisper"):
-        heard = recogniser.load(str(models / model), "cpu")
-        assert len(heard.transcribe([np.zeros(1, np.float32), np.zeros(200, np.float32)])) == 2
+        loaded = load_recogniser(str(models / model), "cpu")
+        assert len(loaded.transcribe([np.zeros(1, np.float32), np.zeros(200, np.float32)])) == 2
 
 
-def test_a_killed_call_goes_on_where_it_was(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_call_is_resumed(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert extract(folder, "--transcribe", models / "ctc").exit_code == 0
     wanted = utterances(folder)
     (folder / "own.h5").unlink()
-    monkeypatch.setattr(transcribe, "AT_ONCE", 1)
+    monkeypatch.setattr(transcribe, "BATCH_SIZE", 1)
     real, seen = recogniser.Recogniser.transcribe, []
 
     def dying(self: recogniser.Recogniser, waveforms: list[np.ndarray]) -> list[str]:
@@ -196,7 +205,7 @@ def test_a_killed_call_goes_on_where_it_was(folder: Path, models: Path, monkeypa
     side = folder / "own.h5.transcripts.jsonl"
     assert len(side.read_text().splitlines()) == 2
     with side.open("a") as file:
-        file.write('{"source": "ctc, wei')  # as a kill in the middle of a line leaves it
+        file.write('{"source": "ctc, wei')  # a line that a killed call left incomplete
     done = extract(folder, "--transcribe", models / "ctc")
     assert done.exit_code == 0, done.output
     assert "2 utterances transcribed by ctc" in done.output
@@ -217,14 +226,14 @@ def test_silence_gives_no_text_and_is_listed(folder: Path, models: Path) -> None
         assert utterances(folder)["c0"].text is None
 
 
-def test_a_dry_run_says_how_many_and_recognises_nothing(folder: Path, models: Path) -> None:
+def test_a_dry_run_counts_and_recognises_nothing(folder: Path, models: Path) -> None:
     done = extract(folder, "--transcribe", models / "ctc", "--dry-run")
     assert done.exit_code == 0, done.output
     assert "4 utterances would be transcribed by ctc" in done.output
     assert [p.name for p in folder.glob("own.h5*")] == []
 
 
-def test_texts_that_are_left_out_leave_their_kind(folder: Path, models: Path) -> None:
+def test_texts_that_are_left_out_keep_their_kind(folder: Path, models: Path) -> None:
     assert extract(folder, "--transcribe", models / "ctc", "--no-text").exit_code == 0
     found = utterances(folder)["c0"]
     assert (found.text, found.text_kind) == (None, ASR)
@@ -236,8 +245,8 @@ def test_texts_that_are_left_out_leave_their_kind(folder: Path, models: Path) ->
     assert "nothing to do" in again.output
 
 
-def test_a_corpus_whose_every_text_is_its_own_loads_no_recogniser(folder: Path, tmp_path: Path) -> None:
-    write_csv(folder, dict.fromkeys(SAID, "words"))
+def test_a_corpus_without_missing_texts_loads_no_recogniser(folder: Path, tmp_path: Path) -> None:
+    write_csv(folder, dict.fromkeys(SPOKEN, "words"))
     done = extract(folder, "--transcribe", tmp_path / "nowhere")
     assert done.exit_code == 0, done.output
     assert "every utterance has a text of its own; nothing to recognise" in done.output
@@ -246,36 +255,39 @@ def test_a_corpus_whose_every_text_is_its_own_loads_no_recogniser(folder: Path, 
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "message"),
     [
-        ("bert", "its head is BertModel, which recognises no speech; expected a model such as openai/whisper-small"),
-        ("hubert", "its head is HubertModel, which recognises no speech"),
-        ("nowhere", "expected a folder that exists, or ORG/NAME[@revision] of the hub"),
-        ("bare", "lacks what turns sound into its input, or its output into words"),
+        (
+            "bert",
+            "its head is BertModel, which does not recognise speech; expected a model such as openai/whisper-small",
+        ),
+        ("hubert", "its head is HubertModel, which does not recognise speech"),
+        ("nowhere", "expected a folder that exists, or ORG/NAME[@revision] on the hub"),
+        ("bare", "has no feature extractor or no tokenizer"),
     ],
 )
-def test_a_model_that_recognises_no_speech_is_refused(folder: Path, models: Path, model: str, told: str) -> None:
+def test_a_model_that_is_not_a_recogniser_is_refused(folder: Path, models: Path, model: str, message: str) -> None:
     if model == "bare":
         (folder / "bare").mkdir()
         for name in ("config.json", "model.safetensors"):
             (folder / "bare" / name).write_bytes((models / "ctc" / name).read_bytes())
     done = extract(folder, "--transcribe", (folder if model == "bare" else models) / model)
     assert done.exit_code == 2, done.output
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.output
     assert [p.name for p in folder.glob("own.h5*")] == []
 
 
-def test_a_corpus_without_audio_is_refused_and_one_without_text_is_told_of_it(folder: Path, models: Path) -> None:
+def test_a_corpus_without_audio_is_refused_and_one_without_text_gets_a_hint(folder: Path, models: Path) -> None:
     rows = "id,text,label\na,hello,ang\nb,there,sad\n"
     (folder / "own" / "own.csv").write_text(rows)
     done = extract(folder, "--transcribe", models / "ctc")
     assert done.exit_code == 2
-    assert "custom has no audio here that could be recognised" in done.stderr
+    assert "custom has no audio here to transcribe" in done.stderr
     write_csv(folder, {})
     done = extract(folder)
     assert done.exit_code == 2
-    assert "have them recognised: --transcribe openai/whisper-small" in done.stderr
+    assert "transcribe them: --transcribe openai/whisper-small" in done.stderr
 
 
 def test_the_kind_of_a_text_survives_files_and_copies(folder: Path, models: Path) -> None:
@@ -296,11 +308,11 @@ def test_the_kind_of_a_text_survives_files_and_copies(folder: Path, models: Path
             assert store.manifest == manifest
 
 
-def test_info_and_card_count_what_machines_wrote(folder: Path, models: Path) -> None:
+def test_info_and_card_count_recognised_texts(folder: Path, models: Path) -> None:
     assert extract(folder, "--transcribe", models / "ctc").exit_code == 0
-    told = CliRunner().invoke(store_command, ["info", str(folder / "own.h5")]).output
-    assert "text: 4 by the recogniser ctc, weights " in told
-    assert ", 2 of the corpus's own" in told
+    output = CliRunner().invoke(store_command, ["info", str(folder / "own.h5")]).output
+    assert "text: 4 by the recogniser ctc, weights " in output
+    assert ", 2 of the corpus's own" in output
     facts = json.loads(CliRunner().invoke(store_command, ["info", str(folder / "own.h5"), "--json"]).output)
     assert list(facts["text_source"].values()) == [4]
     with FeatureStore(folder / "own.h5") as store:
@@ -325,9 +337,10 @@ def test_a_manifest_with_recognised_texts_alone_takes_the_new_version(tmp_path: 
             assert file["m"].attrs["version"] == version
 
 
+@pytest.mark.slow
 def test_the_command_runs_as_users_run_it(folder: Path, models: Path) -> None:
     done = subprocess.run(
-        [*COMMAND, *words(folder, "--transcribe", models / "whisper", encoders=("logmel", "hashed"))],
+        [*COMMAND, *arguments(folder, "--transcribe", models / "whisper", encoders=("logmel", "hashed"))],
         capture_output=True,
         text=True,
     )
@@ -336,7 +349,7 @@ def test_the_command_runs_as_users_run_it(folder: Path, models: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_persons_text_that_only_the_store_still_has_is_kept(folder: Path, models: Path) -> None:
+def test_a_corpus_text_that_only_the_store_still_has_is_kept(folder: Path, models: Path) -> None:
     assert extract(folder, encoders=("logmel",)).exit_code in (0, 1)
     write_csv(folder, {})
     done = extract(folder, "--transcribe", models / "ctc")
@@ -346,7 +359,7 @@ def test_a_persons_text_that_only_the_store_still_has_is_kept(folder: Path, mode
     assert found["c0"].text_kind == ASR
 
 
-def test_silence_is_not_listened_to_again(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_clip_is_not_recognised_again(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder / "own" / "c0.wav", np.zeros(8000, np.float32))
     assert extract(folder, "--transcribe", models / "ctc").exit_code == 1
     monkeypatch.setattr(recogniser.Recogniser, "transcribe", None)
@@ -356,7 +369,7 @@ def test_silence_is_not_listened_to_again(folder: Path, models: Path, monkeypatc
     assert "nothing to do" in again.output
 
 
-def test_a_call_without_a_recogniser_leaves_what_another_has_begun(folder: Path, models: Path) -> None:
+def test_a_call_without_a_recogniser_keeps_the_side_file_of_another(folder: Path, models: Path) -> None:
     side = folder / "own.h5.transcripts.jsonl"
     side.write_text("{}\n")
     assert extract(folder, encoders=("logmel",)).exit_code in (0, 1)
@@ -366,18 +379,18 @@ def test_a_call_without_a_recogniser_leaves_what_another_has_begun(folder: Path,
     assert not side.exists(), "it may hold what a withdrawn utterance says"
 
 
-def test_recognised_texts_that_were_left_out_are_missed_aloud(folder: Path, models: Path) -> None:
+def test_recognised_texts_that_the_store_leaves_out_are_reported_missing(folder: Path, models: Path) -> None:
     assert extract(folder, "--transcribe", models / "ctc", "--no-text", encoders=("logmel",)).exit_code == 0
     done = extract(folder)
     assert done.exit_code == 1, done.output
-    assert "c0: text: the recognised text was left out of the store; --transcribe recognises it again" in done.stderr
+    assert "c0: text: the store keeps only a digest of the recognised text; --transcribe restores it" in done.stderr
     assert extract(folder, "--transcribe", models / "ctc").exit_code == 0
     with FeatureStore(folder / "own.h5") as store:
-        assert store.feature("hashed").ids == list(SAID)
+        assert store.feature("hashed").ids == list(SPOKEN)
 
 
 @pytest.mark.parametrize("first", ["own", "asr"])
-def test_merging_prefers_what_people_wrote(tmp_path: Path, first: str) -> None:
+def test_merging_prefers_the_corpus_texts(tmp_path: Path, first: str) -> None:
     rows = {
         "own": Utterance(id="a", audio="a.wav", audio_digest="0" * 32, text="really said"),
         "asr": Utterance(

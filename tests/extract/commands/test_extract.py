@@ -1,4 +1,4 @@
-"""`extract` as a user runs it: right use and wrong use, on small corpora on disk."""
+"""`extract` as a user runs it: correct and wrong use, on small corpora on disk."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_corpus_that_grows_and_a_clip_that_changes(corpus: Path) -> None:
         assert store.feature("logmel").stale == []
 
 
-def test_a_clip_that_never_had_a_value_is_not_said_to_have_one_as_its_text_has(corpus: Path) -> None:
+def test_a_value_of_the_text_does_not_count_as_one_of_the_excluded_clip(corpus: Path) -> None:
     (corpus / "own" / "c0.wav").write_bytes(b"no sound")
     (corpus / "own" / "c1.wav").unlink()
     found = extract(corpus, *OWN, "--encoder", "logmel", "--encoder", "hashed")
@@ -55,7 +55,7 @@ def test_a_clip_that_never_had_a_value_is_not_said_to_have_one_as_its_text_has(c
     assert "from an earlier run" not in found.stdout
 
 
-def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
+def test_values_of_clips_that_can_no_longer_be_read_stay_in_the_store(corpus: Path) -> None:
     both = (*OWN, "--encoder", "logmel", "--encoder", "hashed")
     assert extract(corpus, *both).returncode == 0
     with FeatureStore(corpus / "own.h5") as store:
@@ -65,7 +65,7 @@ def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
     again = extract(corpus, *both)
     assert again.returncode == 1
     assert "c0: no audio file c0.wav" in again.stderr
-    assert "5 of them are in own.h5 from an earlier run, and stay as they were" in again.stdout
+    assert "5 of them are in own.h5 from an earlier run, and are unchanged" in again.stdout
     assert extract(corpus, *OWN, "--encoder", "logmel", "--name", "other").returncode == 1
     with FeatureStore(corpus / "own.h5") as store:
         assert len(store.feature("other").ids) == 3
@@ -85,35 +85,35 @@ def test_what_cannot_be_read_any_more_stays_in_the_store(corpus: Path) -> None:
         assert len(store.feature("other").ids) == 8
 
 
-def test_a_release_that_is_there_in_part_is_told(tmp_path: Path) -> None:
+def test_an_incomplete_release_is_noted(tmp_path: Path) -> None:
     for speaker in ("DC", "KL"):
         put_wav(tmp_path / "savee" / "AudioData" / speaker / "a01.wav", 0.5)
-    words = ("--dataset", "savee", "--root", "savee", "--encoder", "logmel", "--dry-run")
+    options = ("--dataset", "savee", "--root", "savee", "--encoder", "logmel", "--dry-run")
     note = "note: savee holds 2 of the release's 4 sessions or speakers; nothing of JE, JK"
-    assert note in extract(tmp_path, *words).stderr
+    assert note in extract(tmp_path, *options).stderr
     for speaker in ("JE", "JK"):
         put_wav(tmp_path / "savee" / "AudioData" / speaker / "a01.wav", 0.5)
-    assert "note:" not in extract(tmp_path, *words).stderr
+    assert "note:" not in extract(tmp_path, *options).stderr
 
 
-def test_what_stands_in_the_way_is_found_before_the_corpus_is_looked_at(corpus: Path) -> None:
+def test_an_unusable_store_is_refused_before_the_corpus_is_scanned(corpus: Path) -> None:
     (corpus / "file").write_text("")
     found = extract(corpus, *OWN[:-1], "file/own.h5", "--encoder", "logmel")
     assert (found.returncode, "Traceback" in found.stderr) == (2, False)
-    assert f"{corpus / 'file'} is a file; name another place" in found.stderr
+    assert f"{corpus / 'file'} is a file; choose another path" in found.stderr
     manifest = read_corpus("custom", corpus / "own", ReaderOptions(manifest=corpus / "own" / "own.csv"))[0]
-    assert "looking at clips" not in found.stderr
+    assert "scanning audio" not in found.stderr
     spec = FeatureSpec(name="logmel", modality="audio", encoder="logmel", dimension=3)
     with FeatureWriter(corpus / "own.h5", manifest, spec, dict.fromkeys(manifest.ids, 5)):
         pass
     for more in ((), ("--dry-run",)):
         found = extract(corpus, *OWN, "--encoder", "logmel", *more)
         assert found.returncode == 2
-        assert "own.h5.logmel.part holds feature 'logmel' made otherwise" in found.stderr
-        assert "looking at clips" not in found.stderr
+        assert "own.h5.logmel.part has feature 'logmel' made with different settings" in found.stderr
+        assert "scanning audio" not in found.stderr
 
 
-def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:
+def test_features_do_not_depend_on_how_the_work_was_split(corpus: Path) -> None:
     for limit in ("3", "8"):
         assert extract(corpus, *OWN, "--encoder", "logmel", "--limit", limit).returncode == 0
     assert extract(corpus, *OWN[:-1], "whole.h5", "--encoder", "logmel").returncode == 0
@@ -125,7 +125,7 @@ def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "messages"),
     [
         (
             ("--dataset", "iemocup", "--encoder", "hubert"),
@@ -134,7 +134,7 @@ def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:
         (("--dataset", "iemocap", "--encoder", "hubrt"), ["no encoder named 'hubrt'. Did you mean 'hubert'?", "wavlm"]),
         (
             ("--dataset", "x", "--encoder", "y", "--views", "z", "--shard", "0/3", "--workers", "2"),
-            ["no dataset named 'x'", "no encoder named 'y'", "'z'", "'0/3'", "--shard and --workers exclude"],
+            ["no dataset named 'x'", "no encoder named 'y'", "'z'", "'0/3'", "shard and workers exclude"],
         ),
         (("--dataset", "iemocap", "--encoder", "logmel", "--device", "gpu"), ["corpora/iemocap", "no device 'gpu'"]),
         (("--dataset", "iemocap", "--encoder", "logmel"), ["corpora/iemocap", "EMOFUSE_CORPORA", "--root"]),
@@ -142,18 +142,18 @@ def test_features_do_not_depend_on_how_the_work_was_cut(corpus: Path) -> None:
         ((*OWN, "--encoder", "logmel", "--encoder", "logmel"), ["an encoder is named twice"]),
         (
             (*OWN, "--encoder", "logmel", "--encoder", "hashed", "--name", "x"),
-            ["--name belongs to one encoder, not to logmel, hashed"],
+            ["name belongs to one encoder, not to logmel, hashed"],
         ),
         ((*OWN, "--encoder", "hubert", "--weights", "no/such/folder/here"), ["no/such/folder/here"]),
     ],
 )
-def test_wrong_use_is_one_clear_message(corpus: Path, arguments: tuple[str, ...], said: list[str]) -> None:
+def test_wrong_use_is_one_clear_message(corpus: Path, arguments: tuple[str, ...], messages: list[str]) -> None:
     result = extract(corpus, *arguments, environment={"HF_HUB_OFFLINE": "1", "EMOFUSE_CORPORA": ""})
     assert result.returncode == 2, result.stderr
     assert result.stderr.startswith("error: ")
     assert "Traceback" not in result.stderr
-    for words in said:
-        assert words in result.stderr
+    for message in messages:
+        assert message in result.stderr
     assert not list(corpus.glob("*.h5*"))
 
 
@@ -186,13 +186,13 @@ def test_clips_at_other_rates_are_resampled_on_several_threads_at_once(corpus: P
         assert len(store.feature("logmel").ids) == 8
 
 
-def test_layers_concern_the_encoders_that_have_them(corpus: Path) -> None:
+def test_layers_are_refused_by_an_encoder_without_layers(corpus: Path) -> None:
     alone = extract(corpus, *OWN, "--encoder", "hashed", "--layers", "all")
     assert alone.returncode == 2
     assert "hashed has no layers" in alone.stderr
 
 
-def test_two_corpora_of_ones_own_do_not_end_in_one_store(corpus: Path) -> None:
+def test_two_custom_corpora_do_not_share_a_store(corpus: Path) -> None:
     assert extract(corpus, *OWN, "--encoder", "hashed").returncode == 0
     shutil.copytree(corpus / "own", corpus / "other")
     result = extract(corpus, "--dataset", "custom", "--root", "other", "--manifest", "other/own.csv",
@@ -201,7 +201,7 @@ def test_two_corpora_of_ones_own_do_not_end_in_one_store(corpus: Path) -> None:
     assert "was read by 'custom-1 of own', not 'custom-1 of other'" in result.stderr
 
 
-def test_what_the_weights_were_fitted_on_can_be_said(corpus: Path) -> None:
+def test_what_the_weights_were_fitted_on_can_be_declared(corpus: Path) -> None:
     from emofuse.store.core.fitted_on import parse_fitted_on
 
     assert parse_fitted_on("none") == []
@@ -209,21 +209,21 @@ def test_what_the_weights_were_fitted_on_can_be_said(corpus: Path) -> None:
     assert parse_fitted_on("iemocap:session=1,2") == [{"corpus": "iemocap", "labels": True, "sessions": ["1", "2"]}]
     wrong = extract(corpus, *OWN, "--encoder", "hashed", "--fitted-on", "iemocap:year=2008")
     assert wrong.returncode == 2
-    assert "say none, CORPUS, or CORPUS:session=1,2" in wrong.stderr
-    for said, stored in (
+    assert "use none, CORPUS, or CORPUS:session=1,2" in wrong.stderr
+    for declared, stored in (
         ("custom:speaker=s1", [{"corpus": "custom", "labels": True, "speakers": ["s1"]}]),
         ("none", []),
     ):
-        assert extract(corpus, *OWN, "--encoder", "hashed", "--fitted-on", said).returncode == 0
+        assert extract(corpus, *OWN, "--encoder", "hashed", "--fitted-on", declared).returncode == 0
         with FeatureStore(corpus / "own.h5") as store:
             assert store.feature("hashed").provenance["fitted_on"] == stored
 
 
-def test_a_folder_is_no_store(corpus: Path) -> None:
+def test_a_folder_is_not_a_store(corpus: Path) -> None:
     result = extract(corpus, *OWN[:-1], "own", "--encoder", "logmel")
     assert result.returncode == 2
     assert "--store own is a folder; name a file in it" in result.stderr
-    assert "looking at clips" not in result.stderr
+    assert "scanning audio" not in result.stderr
 
 
 def test_real_speech_from_the_release(shared: Path, tmp_path: Path) -> None:

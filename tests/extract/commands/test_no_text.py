@@ -1,4 +1,4 @@
-"""A store without texts: made so, kept so, and of the same use as one with them."""
+"""A store without texts stays without them, and its features are those of one with texts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def test_no_text_reaches_the_file_and_the_features_are_the_same(corpus: Path) ->
     assert b"clip number" not in (corpus / "own.h5").read_bytes()
     with FeatureStore(corpus / "own.h5") as store, FeatureStore(corpus / "with.h5") as whole:
         ids = store.manifest.ids
-        one, other = store.feature("hashed"), whole.feature("hashed")
-        np.testing.assert_array_equal(one.read(ids).values, other.read(ids).values)
-        assert (one.sources, one.stale) == (other.sources, [])
+        without, other = store.feature("hashed"), whole.feature("hashed")
+        np.testing.assert_array_equal(without.read(ids).values, other.read(ids).values)
+        assert (without.sources, without.stale) == (other.sources, [])
     again = extract(corpus, *OWN, *hashed)
     assert "nothing to do" in again.stdout, again.stdout + again.stderr
     assert extract(corpus, *OWN, "--encoder", "logmel").returncode == 0, "without the option: it stays so"
-    held = b"".join(p.read_bytes() for p in corpus.glob("own.h5*"))
-    assert b"clip number" not in held
+    content = b"".join(p.read_bytes() for p in corpus.glob("own.h5*"))
+    assert b"clip number" not in content
 
 
 def test_texts_can_be_taken_out_later_and_a_changed_one_is_encoded_again(corpus: Path) -> None:
@@ -39,5 +39,5 @@ def test_texts_can_be_taken_out_later_and_a_changed_one_is_encoded_again(corpus:
     table = corpus / "own" / "own.csv"
     table.write_text(table.read_text().replace("clip number 3", "another text"))
     changed = extract(corpus, *OWN, *hashed)
-    assert "hashed: 1 utterances encoded" in changed.stdout, changed.stdout + changed.stderr
+    assert "hashed: 1 utterance encoded" in changed.stdout, changed.stdout + changed.stderr
     assert b"another text" not in (corpus / "own.h5").read_bytes()

@@ -15,7 +15,7 @@ from patch_samples import MODULES
 from tiny_speech_models import CASES, save
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
+from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
 RATE = 16000
@@ -50,12 +50,12 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_every_pretrained_speech_encoder_has_a_tiny_checkpoint_here() -> None:
     registered = {e.name for e in ENCODERS if e.value.modality == "audio" and e.value.pretrained}
-    # Those over log-Mel patches have their own suite, test_encoders_patches.py.
+    # Encoders over log-Mel patches are tested in blocks/test_patch_encoder.py.
     assert {encoder for encoder, *_ in CASES.values()} | set(MODULES) == registered
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_utterance_is_encoded_alike_alone_and_among_strangers(case: str, build: Build) -> None:
+def test_an_utterance_is_encoded_equally_alone_and_in_a_batch(case: str, build: Build) -> None:
     encoder = build(case, layers="all")
     clips = [speech(n, seed) for seed, n in enumerate((5000, 16000, 401, 9999, 5000))]
     together = encoder.encode(clips)
@@ -123,9 +123,9 @@ def test_features_are_the_librarys_own_for_one_utterance(case: str, build: Build
 @pytest.mark.parametrize("case", CASES)
 def test_layers_agree_with_each_other(case: str, build: Build) -> None:
     clip = [speech(5000)]
-    encoders = {words: build(case, layers=words) for words in ("all", "last", "mean", "2", "3,1")}
-    frames = {words: e.encode(clip)[0] for words, e in encoders.items()}
-    axes = {words: e.layers for words, e in encoders.items()}
+    encoders = {layers: build(case, layers=layers) for layers in ("all", "last", "mean", "2", "3,1")}
+    frames = {layers: e.encode(clip)[0] for layers, e in encoders.items()}
+    axes = {layers: e.layers for layers, e in encoders.items()}
     assert axes == {"all": (0, 1, 2, 3), "last": (), "mean": (), "2": (), "3,1": (3, 1)}
     np.testing.assert_allclose(frames["last"], frames["all"][:, 3], atol=1e-6)
     np.testing.assert_allclose(frames["mean"], frames["all"].mean(axis=1), atol=1e-6)
@@ -135,10 +135,10 @@ def test_layers_agree_with_each_other(case: str, build: Build) -> None:
     assert len({json.dumps(e.identity()) for e in encoders.values()}) == 5
 
 
-@pytest.mark.parametrize("words", ["4", "-1", "1,1", "first", "", "1,,2", "²"])
-def test_layers_that_are_not_there_are_refused_with_those_that_are(words: str, build: Build) -> None:
+@pytest.mark.parametrize("layers", ["4", "-1", "1,1", "first", "", "1,,2", "²"])
+def test_layers_that_are_not_there_are_refused_with_those_that_are(layers: str, build: Build) -> None:
     with pytest.raises(UsageError, match=r"expected last, all, mean or different numbers from 0 to 3"):
-        build("hubert", layers=words)
+        build("hubert", layers=layers)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -256,7 +256,7 @@ def test_pickled_code_is_never_run(build: Build, tmp_path: Path) -> None:
     assert (tmp_path / "mark").exists(), "the file would have run code, had it been unpickled"
 
 
-def test_damaged_and_incomplete_weights_are_told_apart_from_wrong_use(build: Build, tmp_path: Path) -> None:
+def test_damaged_and_incomplete_weights_are_distinguished_from_wrong_use(build: Build, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = save(tmp_path / "cut", "hubert")
@@ -268,7 +268,10 @@ def test_damaged_and_incomplete_weights_are_told_apart_from_wrong_use(build: Bui
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("encoder.layers.1.attention.k_proj.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(DataError, match=r"lacks 1 tensors of its model, encoder\.layers\.1\.attention\.k_proj\.weight"):
+    with pytest.raises(
+        DataError,
+        match=r"does not contain 1 of the model's tensors, for example encoder\.layers\.1\.attention\.k_proj\.weight",
+    ):
         build("hubert", folder)
 
 
@@ -280,7 +283,7 @@ def test_without_a_compiler_the_layers_run_eager(
     eager = ENCODERS["hubert"].build(EncoderOptions(weights=folder))
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     asked = ENCODERS["hubert"].build(EncoderOptions(weights=folder, compile=True))
-    assert "no C++ compiler is here" in capsys.readouterr().err
+    assert "no C++ compiler found" in capsys.readouterr().err
     assert "compiled" not in asked.provenance()
     assert np.array_equal(asked.encode([waveform])[0], eager.encode([waveform])[0])
 

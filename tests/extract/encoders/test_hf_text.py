@@ -14,7 +14,7 @@ import pytest
 from tiny_text_models import CASES, TEXTS, save
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
+from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
 LONG = " ".join(["happy", "train", "nobody", "left"] * 40)
@@ -47,7 +47,7 @@ def test_every_pretrained_text_encoder_has_a_tiny_checkpoint_here() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_text_is_encoded_alike_alone_and_among_strangers(case: str, build: Build) -> None:
+def test_a_text_is_encoded_equally_alone_and_in_a_batch(case: str, build: Build) -> None:
     encoder = build(case, layers="all")
     texts = [*TEXTS, LONG, ""]
     for text, batched in zip(texts, encoder.encode(texts), strict=True):
@@ -108,7 +108,7 @@ def test_a_long_text_is_encoded_in_windows_and_nothing_is_cut(case: str, build: 
     if case != "t5":
         assert bare > positions
         windows = encoder._windows([LONG])
-        assert [len(w.kept) for w in windows[:-1]] == [positions - special] * (len(windows) - 1)
+        assert [len(w.stored) for w in windows[:-1]] == [positions - special] * (len(windows) - 1)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -190,7 +190,7 @@ def minilm() -> Any:
     return ENCODERS["minilm"].build(EncoderOptions())
 
 
-def test_the_real_minilm_knows_what_is_alike(minilm: Any) -> None:
+def test_the_real_minilm_finds_similar_texts_similar(minilm: Any) -> None:
     texts = ["he is happy", "she is glad", "the train leaves from platform four"]
     vectors = np.stack([frames.mean(axis=0) for frames in minilm.encode(texts)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -203,11 +203,11 @@ def test_the_real_minilm_is_the_official_file(minilm: Any) -> None:
 
     assert minilm.dimension == 384
     assert minilm.window == 512
-    assert hashlib.sha256(minilm.base.weights.files[0].read_bytes()).hexdigest().startswith("53aa5117")
+    assert hashlib.sha256(minilm.pretrained.weights.files[0].read_bytes()).hexdigest().startswith("53aa5117")
     assert minilm.provenance()["repository"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert [minilm.length(t) for t in ("he is happy", "", "word " * 600)] == [3, 1, 600]
-    alone, among = minilm.encode(["he is happy"])[0], minilm.encode(["word " * 600, "he is happy"])[1]
-    assert relative(among, alone) <= 1e-5
+    alone, batched = minilm.encode(["he is happy"])[0], minilm.encode(["word " * 600, "he is happy"])[1]
+    assert relative(batched, alone) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -233,6 +233,6 @@ def test_what_a_publisher_fitted_on_is_known_of_the_published_weights_alone(
     (snapshot.parent.parent / "refs" / "main").write_text("abc")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    said = ENCODERS[encoder].build(EncoderOptions()).provenance()
-    assert said["repository"] == repository
-    assert said["fitted_on"] == [{"corpus": "goemotions", "labels": labels}]
+    provenance = ENCODERS[encoder].build(EncoderOptions()).provenance()
+    assert provenance["repository"] == repository
+    assert provenance["fitted_on"] == [{"corpus": "goemotions", "labels": labels}]

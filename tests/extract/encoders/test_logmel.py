@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.corpus import audio
-from emofuse.extract.corpus.torchaudio_compat import import_torchaudio
+from emofuse.extract.audio.clips import load
+from emofuse.extract.audio.torchaudio_compat import import_torchaudio
 from emofuse.extract.encoders import logmel
 from emofuse.extract.encoders.logmel import LogMel
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
@@ -46,7 +46,7 @@ def kaldi(waveform: np.ndarray, bands: int) -> np.ndarray:
 @pytest.mark.parametrize("bands", [26, 40])
 def test_static_bands_are_kaldis(bands: int, shared: Path) -> None:
     encoder = LogMel(bands=bands, deltas=False, pool=1)
-    clips = [audio.load(p, 16000) for p in sorted((shared / "data/emodb/wav").glob("*.wav"))[:5]] + [noise(5000)]
+    clips = [load(p, 16000) for p in sorted((shared / "data/emodb/wav").glob("*.wav"))[:5]] + [noise(5000)]
     for waveform in clips:
         ours, reference = encoder.encode([waveform])[0], kaldi(waveform, bands)
         assert ours.shape == reference.shape
@@ -82,7 +82,7 @@ def _hard() -> list[np.ndarray]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_has_the_values_of_torchaudios_clip_by_clip(name: str, shared: Path) -> None:
     encoder = build(name)
-    clips = [audio.load(p, 16000) for p in sorted((shared / "data/emodb/wav").glob("*.wav"))[:5]]
+    clips = [load(p, 16000) for p in sorted((shared / "data/emodb/wav").glob("*.wav"))[:5]]
     clips += [*_hard(), *(noise(n, n) for n in (1, 2, 399, 400, 560, 719, 720, 1201))]
     for clip, ours in zip(clips, encoder.encode(clips), strict=True):
         expected = _torchaudios(clip, encoder)
@@ -144,7 +144,7 @@ def test_the_batch_does_not_matter_and_silence_is_finite(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_company_and_order_change_no_bit(name: str) -> None:
+def test_batch_and_order_change_no_bit(name: str) -> None:
     encoder = build(name)
     clips = [noise(n, n) for n in (1, 90000, 400, 401, 16000, 559, 560, 0, 41000, 2000, 719)]
     alone = [encoder.encode([clip])[0] for clip in clips]
@@ -186,5 +186,9 @@ def test_the_papers_settings() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_options_without_effect_are_refused_all_at_once(name: str) -> None:
-    with pytest.raises(UsageError, match=r"(?s)weights was 'x'.*layers was '3'.*precision was 'bf16'"):
+    reasons = (
+        rf"(?s)encoder {name} has no weights: leave out --weights x.*encoder {name} has no layers: leave out --layers 3"
+        rf".*encoder {name} computes in fp32 only: leave out --precision bf16"
+    )
+    with pytest.raises(UsageError, match=reasons):
         ENCODERS[name].build(EncoderOptions(weights="x", layers="3", precision="bf16"))

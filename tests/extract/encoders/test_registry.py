@@ -74,7 +74,7 @@ def test_encoders_without_weights_keep_the_contract(name: str) -> None:
 def test_listing_the_encoders_loads_nothing_heavy() -> None:
     heavy = "('torch', 'torchaudio', 'transformers', 'huggingface_hub', 'av', 'soundfile')"
     code = (
-        "import sys; import emofuse.extract.corpus.audio; from emofuse.extract.encoders.registry import ENCODERS; "
+        "import sys; import emofuse.extract.audio.clips; from emofuse.extract.encoders.registry import ENCODERS; "
         f"print([m for m in {heavy} if m in sys.modules], len(ENCODERS.names()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

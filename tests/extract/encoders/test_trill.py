@@ -74,15 +74,15 @@ def test_both_dimensions_load(dimension: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("samples", EDGES)
 def test_length_tells_what_encode_returns_whatever_the_batch(samples: int, random_file: Path) -> None:
     encoder, clip = build(random_file), speech(samples)
-    alone, among = encoder.encode([clip])[0], encoder.encode([speech(30000), clip, speech(500, 2)])[1]
+    alone, batched = encoder.encode([clip])[0], encoder.encode([speech(30000), clip, speech(500, 2)])[1]
     assert alone.shape == (encoder.length(samples), encoder.dimension)
-    assert relative(alone, among) <= 1e-5
+    assert relative(alone, batched) <= 1e-5
     assert encoder.frame_rate == pytest.approx(1 / 0.48)
 
 
-@pytest.mark.parametrize(("words", "axis", "width"), [("last", (), 512), ("7,8", (7, 8), 512), ("3", (), 128)])
-def test_layers_are_numbered_from_1(words: str, axis: tuple[int, ...], width: int, random_file: Path) -> None:
-    encoder = build(random_file, words)
+@pytest.mark.parametrize(("layers", "axis", "width"), [("last", (), 512), ("7,8", (7, 8), 512), ("3", (), 128)])
+def test_layers_are_numbered_from_1(layers: str, axis: tuple[int, ...], width: int, random_file: Path) -> None:
+    encoder = build(random_file, layers)
     assert (encoder.layers, encoder.dimension) == (axis, width)
     assert encoder.encode([speech(900)])[0].shape == (1, *([len(axis)] if axis else []), width)
 
@@ -105,17 +105,17 @@ def test_half_precision_is_near_fp32(precision: str, near: float, random_file: P
 
 
 def test_its_provenance_is_what_the_checkpoint_says(random_file: Path) -> None:
-    held = build(random_file).provenance()
-    assert (held["pretrained_on"], held["fitted_on"]) == ("nothing: random weights", [])
+    provenance = build(random_file).provenance()
+    assert (provenance["pretrained_on"], provenance["fitted_on"]) == ("nothing: random weights", [])
 
 
-def test_without_weights_it_says_both_ways(tmp_path: Path) -> None:
-    for given, said in (
-        (None, "encoder trill has no weights of its own: convert a published TRILL, FRILL or TRILLsson model to ONNX"),
+def test_without_weights_both_options_are_reported(tmp_path: Path) -> None:
+    for given, message in (
+        (None, "encoder trill has no default weights: convert a published TRILL, FRILL or TRILLsson model to ONNX"),
         (str(tmp_path), "holds none of .onnx, .safetensors; pass one file as --weights; convert"),
         (str(tmp_path / "gone"), "expected a file or folder that exists; convert"),
     ):
-        with pytest.raises(UsageError, match=rf"{said}.* `emofuse pretrain trill --audio FOLDER`"):
+        with pytest.raises(UsageError, match=rf"{message}.* `emofuse pretrain trill --audio FOLDER`"):
             ENCODERS["trill"].build(EncoderOptions(weights=given))
     save_random_trill(tmp_path / "model.safetensors")
     save_onnx(tmp_path / "m.onnx")
@@ -128,28 +128,32 @@ def test_another_networks_weights_are_recognised(tmp_path: Path) -> None:
 
     shapes = yamnet._shapes()
     tensor_file.write(tmp_path / "y.safetensors", {n: torch.zeros(s) for n, s in shapes.items()}, {})
-    with pytest.raises(UsageError, match=r"layer1/conv/scale of shape 32, which the file lacks; these look .* yamnet"):
+    with pytest.raises(
+        UsageError, match=r"layer1/conv/scale of shape 32, which is missing from the file; these look .* yamnet"
+    ):
         build(tmp_path / "y.safetensors")
     save_random_weights(tmp_path, "vggish")
     with pytest.raises(UsageError, match=r"not torch; these look like weights of vggish; convert"):
         build(tmp_path / "random-vggish.pth")
-    with pytest.raises(UsageError, match=r"encoder yamnet expects dense/kernel .* lacks; these look like .* trill"):
+    with pytest.raises(
+        UsageError, match=r"encoder yamnet expects dense/kernel .* missing from the file; these look like .* trill"
+    ):
         ENCODERS["yamnet"].build(EncoderOptions(weights=str(save_random_trill(tmp_path / "t.safetensors"))))
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "said"),
+    ("name", "shape", "message"),
     [
         ("layer4/depthwise/kernel", (64, 1, 3, 3), "layer4/depthwise/kernel of shape 128 x 1 x 3 x 3, found 64 x"),
         ("layer9/pointwise/kernel", (100, 512, 1, 1), "of shape 512 x 512 x 1 x 1, found 100 x 512 x 1 x 1"),
     ],
 )  # fmt: skip
-def test_another_shape_is_told_by_layer(name: str, shape: tuple[int, ...], said: str, tmp_path: Path) -> None:
+def test_another_shape_is_refused_by_layer(name: str, shape: tuple[int, ...], message: str, tmp_path: Path) -> None:
     import torch
 
     weights = trill_network.random_weights(512, 0) | {name: torch.zeros(shape)}
     tensor_file.write(tmp_path / "t.safetensors", weights, {})
-    with pytest.raises(UsageError, match=f"encoder trill expects .*{said}"):
+    with pytest.raises(UsageError, match=f"encoder trill expects .*{message}"):
         build(tmp_path / "t.safetensors")
 
 
@@ -158,9 +162,9 @@ def test_damaged_and_unfinished_weights_are_refused(random_file: Path, tmp_path:
     path.write_bytes(random_file.read_bytes()[:5000])
     with pytest.raises(DataError, match="is damaged or cut off"):
         build(path)
-    weights = tensor_file.over("model", trill_network.random_weights(512, 0))
+    weights = tensor_file.add_prefix("model", trill_network.random_weights(512, 0))
     tensor_file.write(path, weights, {"format": "emofuse-pretraining-1"})
-    with pytest.raises(UsageError, match="is where a run stands that is not finished: the same command goes on"):
+    with pytest.raises(UsageError, match="is the training checkpoint of an unfinished run: repeat the command"):
         build(path)
 
 
@@ -186,5 +190,5 @@ def test_extract_takes_it(corpus: Path, random_file: Path) -> None:
     done = extract(corpus, *OWN, "--encoder", "trill", "--weights", str(random_file), "--layers", "7", "--quiet")
     assert done.returncode == 0, done.stderr
     with FeatureStore(corpus / "own.h5") as store:
-        held = store.feature("trill").read([f"c{i}" for i in range(8)])
-        assert (held.lengths.tolist(), held.values.shape[1]) == ([1, 1, 1, 2, 2, 2, 3, 3], 512)
+        frames = store.feature("trill").read([f"c{i}" for i in range(8)])
+        assert (frames.lengths.tolist(), frames.values.shape[1]) == ([1, 1, 1, 2, 2, 2, 3, 3], 512)

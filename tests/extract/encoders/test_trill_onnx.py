@@ -16,7 +16,7 @@ from pretrain_samples import kernels, put_onnx, save_onnx
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.commands.finetune import finetune
-from emofuse.extract.encoders.blocks.frame_count import FrameCount, measured
+from emofuse.extract.encoders.blocks.frame_count import FrameCount, measure
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 from emofuse.store import FeatureStore
 
@@ -59,14 +59,14 @@ def test_a_vector_for_a_clip_is_one_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder.encode([speech(50000)])[0], expected(speech(50000)).mean(0)[None], atol=1e-5)
 
 
-def test_the_embedding_is_the_usual_output_and_others_are_named(tmp_path: Path) -> None:
+def test_the_embedding_is_the_default_output_and_others_are_named(tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "m.onnx", "both")
-    usual, named, frames = (build(path, layers) for layers in ("last", "embedding", "frames"))
-    assert usual.identity() == named.identity() != frames.identity()
-    assert [len(e.encode([speech(40000)])[0]) for e in (usual, frames)] == [1, 4]
-    for words in ("9", "frame", "all", "frames,embedding"):
-        with pytest.raises(UsageError, match=rf"no output of .*m.onnx named '{words}'.*Valid: embedding, frames"):
-            build(path, words)
+    default, named, frames = (build(path, layers) for layers in ("last", "embedding", "frames"))
+    assert default.identity() == named.identity() != frames.identity()
+    assert [len(e.encode([speech(40000)])[0]) for e in (default, frames)] == [1, 4]
+    for layers in ("9", "frame", "all", "frames,embedding"):
+        with pytest.raises(UsageError, match=rf"no output of .*m.onnx named '{layers}'.*Valid: embedding, frames"):
+            build(path, layers)
 
 
 def test_identity_is_the_file_and_what_lies_beside_it(tmp_path: Path) -> None:
@@ -121,11 +121,13 @@ def test_outputs_that_are_no_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="output loud is bool, expected float"):
         build(model({"loud": (TensorProto.BOOL, 1)}, node("IsNaN", ["samples"], ["loud"])))
     one = helper.make_node("Constant", [], ["x"], value_ints=[1, 1, 1, -1])
-    with pytest.raises(UsageError, match=r"output deep cannot be had .* it gives \[1, 1, 1, 960000\], expected \[D\]"):
+    with pytest.raises(
+        UsageError, match=r"output deep cannot be computed .* it gives \[1, 1, 1, 960000\], expected \[D\]"
+    ):
         build(model({"deep": (number, 4)}, one, node("Reshape", ["samples", "x"], ["deep"])))
 
 
-def test_a_model_whose_frames_follow_from_the_values_is_told(tmp_path: Path) -> None:
+def test_a_model_whose_frames_follow_from_the_values_is_reported(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
     node, info = helper.make_node, helper.make_tensor_value_info
@@ -139,15 +141,15 @@ def test_a_model_whose_frames_follow_from_the_values_is_told(tmp_path: Path) -> 
     infos = [info("samples", TensorProto.FLOAT, ["n"])], [info("frames", TensorProto.FLOAT, ["t", 1])]
     encoder = build(put_onnx(tmp_path / "m.onnx", helper.make_graph(nodes, "g", *infos)))
     assert encoder.length(900) == len(encoder.encode([np.zeros(900, np.float32)])[0]) == 900
-    with pytest.raises(DataError, match=r"gives \(450, 1\) for 900 samples, expected \(900, 1\) by what it gave"):
+    with pytest.raises(DataError, match=r"returns \(450, 1\) for 900 samples, but other clips imply \(900, 1\)"):
         encoder.encode([np.repeat([0, -0.9], 450).astype(np.float32)])
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all", None])
-def test_a_damaged_file_is_told(content: bytes | None, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(content: bytes | None, tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:700] if content is None else content)
-    with pytest.raises(DataError, match=r"m.onnx is (empty|damaged or no ONNX model)"):
+    with pytest.raises(DataError, match=r"m.onnx is (empty|damaged or not an ONNX model)"):
         build(path)
 
 
@@ -171,13 +173,14 @@ def test_finetune_refuses_it_before_it_writes(corpus: Path, monkeypatch: pytest.
         '[folds]\nby = "speaker"\ndisjoint = ["speaker"]\n'
     )
     monkeypatch.chdir(corpus)
-    words = (*OWN[:-2], "--protocol", "own2.toml", "--encoder", "trill", "--weights", "m.onnx", "--quiet")
-    done = CliRunner().invoke(finetune, words)
+    options = (*OWN[:-2], "--protocol", "own2.toml", "--encoder", "trill", "--weights", "m.onnx", "--quiet")
+    done = CliRunner().invoke(finetune, options)
     assert done.exit_code == 2
     assert "m.onnx is a finished graph, which cannot be fitted further" in done.stderr
     assert not (corpus / "runs").exists()
 
 
+@pytest.mark.slow
 def test_without_onnx_runtime_it_says_what_to_install(tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "m.onnx")
     code = (
@@ -188,7 +191,7 @@ def test_without_onnx_runtime_it_says_what_to_install(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("UsageError")
-    assert "needs onnxruntime, which is not installed here: pip install 'emofuse[onnx]'" in done.stdout
+    assert "needs onnxruntime, which is not installed: pip install 'emofuse[onnx]'" in done.stdout
 
 
 def _rule(least: int, second: int, hop: int) -> Any:
@@ -197,9 +200,9 @@ def _rule(least: int, second: int, hop: int) -> Any:
 
 @pytest.mark.parametrize("rule", [(15600, 23280, 7680), (1, 2, 1), (400, 15600, 2672), (16001, 70000, 20000)])
 def test_an_even_rule_is_found(rule: tuple[int, int, int]) -> None:
-    found = measured(_rule(*rule))
+    found = measure(_rule(*rule))
     assert found is not None
-    assert (found.least, found.second, found.hop) == rule
+    assert (found.least, found.two_frames, found.hop) == rule
     for samples in (1, rule[0], 20000, 99999, 1234567):
         assert found(samples) == max(1, _rule(*rule)(samples))
 
@@ -209,14 +212,14 @@ def test_where_there_is_no_even_rule_the_model_is_asked() -> None:
         return 0 if samples < 400 else int(1 + (samples - 400) / 1000.7)
 
     asked: list[int] = []
-    found = measured(lambda n: asked.append(n) or uneven(n))
+    found = measure(lambda n: asked.append(n) or uneven(n))
     assert isinstance(found, FrameCount)
     assert found.hop is None
     for samples in (400, 1400, 98765, 98765):
         assert found(samples) == uneven(samples)
     assert asked.count(98765) == 1
-    assert measured(lambda _: 0) is None
-    one = measured(lambda _: 1)
+    assert measure(lambda _: 0) is None
+    one = measure(lambda _: 1)
     assert one is not None
     assert one(10**7) == 1
 

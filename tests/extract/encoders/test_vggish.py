@@ -12,7 +12,7 @@ from patch_samples import random_vggish, relative, save_pca, save_random_weights
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.encoders import vggish
-from emofuse.extract.encoders.blocks import audioset
+from emofuse.extract.encoders.blocks import audioset_logmel
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
 # torchvggish's name, TensorFlow's name
@@ -69,6 +69,7 @@ def _by_name(state: dict[str, Any], patches: np.ndarray) -> dict[int, np.ndarray
     return found
 
 
+@pytest.mark.slow
 def test_every_layer_is_the_published_networks(random_file: Path, clip: np.ndarray) -> None:
     expected = _by_name(random_vggish(), vggish.FRONT_END.patches(clip).numpy())
     for layer in range(1, 10):
@@ -91,13 +92,13 @@ def test_spectra_are_transformed_in_blocks_of_one_size(monkeypatch: pytest.Monke
     import torch
 
     clips = [speech(n, n) for n in (60000, 400, 559, 560, 20001)]
-    alone = [audioset.log_mel(clip, 0.01).numpy() for clip in clips]
+    alone = [audioset_logmel.log_mel(clip, 0.01).numpy() for clip in clips]
     assert [len(bands) for bands in alone] == [373, 1, 1, 2, 123]
     shapes, rfft = set(), torch.fft.rfft
     monkeypatch.setattr(torch.fft, "rfft", lambda values: (shapes.add(tuple(values.shape)), rfft(values))[1])
-    for bands, expected in zip(audioset.log_mels(clips, 0.01), alone, strict=True):
+    for bands, expected in zip(audioset_logmel.log_mels(clips, 0.01), alone, strict=True):
         np.testing.assert_array_equal(bands.numpy(), expected)
-    assert shapes == {(audioset._BLOCK, 512)}
+    assert shapes == {(audioset_logmel._BLOCK, 512)}
 
 
 def _slim(state: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -110,6 +111,7 @@ def _slim(state: dict[str, Any]) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 def test_tensorflows_variables_give_what_the_conversion_gives(
     tmp_path: Path, clip: np.ndarray, embedding: np.ndarray
 ) -> None:
@@ -149,11 +151,12 @@ def _published_postprocess(
     return whitened, ((np.clip(whitened, -2.0, 2.0) + 2.0) * (255.0 / 4.0)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_pca_and_quantisation_are_the_published_ones(
     random_file: Path, clip: np.ndarray, embedding: np.ndarray
 ) -> None:
-    held = np.load(random_file.parent / "random_vggish_pca_params.npz")
-    whitened, codes = _published_postprocess(embedding, held["pca_eigen_vectors"], held["pca_means"])
+    pca = np.load(random_file.parent / "random_vggish_pca_params.npz")
+    whitened, codes = _published_postprocess(embedding, pca["pca_eigen_vectors"], pca["pca_means"])
     assert len(np.unique(codes)) > 20
     assert relative(build(random_file, "pca").encode([clip])[0], whitened) < 1e-5
     ours = build(random_file, "quantised").encode([clip])[0]
@@ -165,6 +168,7 @@ def test_pca_and_quantisation_are_the_published_ones(
     np.testing.assert_array_equal(both[:, 0], embedding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["column", "arrays in a torch file", "arrays as old numpy names them", "tensors"])
 def test_every_form_of_the_pca_parameters_is_read(
     form: str, random_file: Path, clip: np.ndarray, tmp_path: Path
@@ -187,7 +191,8 @@ def test_every_form_of_the_pca_parameters_is_read(
     np.testing.assert_array_equal(build(weights, "pca").encode([clip])[0], expected)
 
 
-def test_pca_changes_the_identity_and_its_absence_is_told(random_file: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_pca_changes_the_identity_and_its_absence_is_reported(random_file: Path, tmp_path: Path) -> None:
     weights = tmp_path / "vggish.pth"
     weights.write_bytes(random_file.read_bytes())
     assert build(weights).identity() == build(random_file).identity()
@@ -196,7 +201,7 @@ def test_pca_changes_the_identity_and_its_absence_is_told(random_file: Path, tmp
     ):
         build(weights, "pca")
     save_pca(tmp_path / "vggish_pca_params.npz", seed=5)
-    identities = [build(path, words).identity() for path in (weights, random_file) for words in ("pca", "quantised")]
+    identities = [build(path, layers).identity() for path in (weights, random_file) for layers in ("pca", "quantised")]
     assert len({repr(identity) for identity in identities}) == 4
     save_pca(tmp_path / "other_pca.npz", seed=6)
     with pytest.raises(UsageError, match=r"holds other_pca\.npz, vggish_pca_params\.npz; download"):
@@ -211,12 +216,13 @@ def test_the_wrong_file_is_named_with_what_it_looks_like(random_file: Path, tmp_
     import torch
 
     keras = save_random_weights(tmp_path, "yamnet")
-    lacks = (
-        r"vggish expects conv1 \(features\.0\.weight\) of shape 64 x 1 x 3 x 3, which the file lacks; these look like"
+    missing = (
+        r"vggish expects conv1 \(features\.0\.weight\) of shape 64 x 1 x 3 x 3, "
+        "which is missing from the file; these look like"
     )
-    with pytest.raises(UsageError, match=f"{lacks} weights of yamnet"):
+    with pytest.raises(UsageError, match=f"{missing} weights of yamnet"):
         build(keras)
-    with pytest.raises(UsageError, match=f"{lacks} weights of vggish's PCA parameters"):
+    with pytest.raises(UsageError, match=f"{missing} weights of vggish's PCA parameters"):
         build(random_file.parent / "random_vggish_pca_params.npz")
     pictures = {"features.0.weight": torch.zeros(64, 3, 3, 3), "classifier.6.weight": torch.zeros(10, 4)}
     torch.save(pictures, tmp_path / "vgg11.pth")

@@ -33,6 +33,7 @@ from patch_samples import (
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.encoders import yamnet
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
+from emofuse.extract.encoders.weights.tensors import read_tensors
 from emofuse.store import FeatureStore
 
 __all__ = ["corpus"]
@@ -67,19 +68,22 @@ def test_parity_with_the_real_model(real: Path) -> None:
 
     reference = np.load(real / "yamnet_reference.npz")
     names = [row[2] for row in csv.reader((real / "yamnet_class_map.csv").open())][1:]
-    encoders = {words: build(real / "yamnet.tflite", words) for words in ("10", "embedding", "scores")}
+    encoders = {layers: build(real / "yamnet.tflite", layers) for layers in ("10", "embedding", "scores")}
     patches = torch.from_numpy(reference["log_mel"])
-    ours = {words: e.network(e.parameters, patches, e.chosen)[:, 0].numpy() for words, e in encoders.items()}
-    heard = {words: np.concatenate(e.encode(list(reference["waveform"]))) for words, e in encoders.items()}
+    ours = {layers: e.network.forward(e.parameters, patches, e.numbers)[:, 0].numpy() for layers, e in encoders.items()}
+    whole = {layers: np.concatenate(e.encode(list(reference["waveform"]))) for layers, e in encoders.items()}
     layer10 = reference["layer10"].mean(axis=(1, 2))
     for waveform, log_mel in zip(reference["waveform"], reference["log_mel"], strict=True):
         loud = log_mel > log_mel.max() - 2  # where 8 bits are enough
         assert np.abs(yamnet.FRONT_END.patches(waveform)[0].numpy() - log_mel)[loud].mean() < 0.01
-    print("\nclip  layer 10  embedding | from the waveform: layer 10  embedding | top class: real, ours, heard")
+    print("\nclip  layer 10  embedding | from the waveform: layer 10  embedding | top class: real, ours, whole")
     for n in range(8):
-        top = [names[int(s[n].argmax())] for s in (reference["scores"], ours["scores"], heard["scores"])]
+        top = [names[int(s[n].argmax())] for s in (reference["scores"], ours["scores"], whole["scores"])]
         a, b = cosine(ours["10"][n], layer10[n]), cosine(ours["embedding"][n], reference["embedding"][n])
-        c, d = cosine(heard["10"][n], layer10[n]), cosine(heard["embedding"][n], reference["embedding"][n])
+        c, d = (
+            cosine(whole["10"][n], layer10[n]),
+            cosine(whole["embedding"][n], reference["embedding"][n]),
+        )
         print(f"{n}     {a:.4f}    {b:.4f}    |                    {c:.4f}    {d:.4f}    | {', '.join(top)}")
         assert a >= 0.995
         assert b >= (0.90 if n == WHITE_NOISE else 0.985)
@@ -104,11 +108,12 @@ def test_what_is_left_to_the_real_model_is_its_8_bit_rounding(real: Path, monkey
     monkeypatch.setattr(functional, "linear", lambda values, *rest: linear(rounded(values), *rest))
     reference = np.load(real / "yamnet_reference.npz")
     wanted = {"10": reference["layer10"].mean(axis=(1, 2)), **{k: reference[k] for k in ("embedding", "scores")}}
-    for words, theirs in wanted.items():
-        encoder = build(real / "yamnet.tflite", words)
-        ours = encoder.network(encoder.parameters, torch.from_numpy(reference["log_mel"]), encoder.chosen)[:, 0].numpy()
+    for layers, theirs in wanted.items():
+        encoder = build(real / "yamnet.tflite", layers)
+        patches = torch.from_numpy(reference["log_mel"])
+        ours = encoder.network.forward(encoder.parameters, patches, encoder.numbers)[:, 0].numpy()
         for n in range(8):
-            assert cosine(ours[n], theirs[n]) > (0.99 if n == WHITE_NOISE else 0.9999), (words, n)
+            assert cosine(ours[n], theirs[n]) > (0.99 if n == WHITE_NOISE else 0.9999), (layers, n)
 
 
 def _by_name(arrays: Arrays, patches: np.ndarray) -> dict[int | str, np.ndarray]:
@@ -194,7 +199,7 @@ def _folded(arrays: Arrays) -> list[tuple[int, np.ndarray, np.ndarray]]:
 
 def random_tflite(arrays: Arrays, quantised: bool) -> bytes:
     """A YAMNet by hand: a dense layer of the spectrogram first; kernels as floats, or in turn as int8 per channel, as
-    uint8 with a zero point, as halves that are unpacked by an operator of their own."""
+    uint8 with a zero point, as halves that are unpacked by a separate operator."""
     tensors = [tensor((257, 512), 0), tensor((1, 15600), 0)]
     buffers, operators = [b"", bytes(8)], [(RESHAPE, [1], [1]), (DENSE, [1, 0, -1], [1])]
 
@@ -230,16 +235,16 @@ def random_tflite(arrays: Arrays, quantised: bool) -> bytes:
 
 def test_tflite_with_floats_gives_what_keras_gives(random_file: Path, tmp_path: Path) -> None:
     (tmp_path / "y.tflite").write_bytes(random_tflite(random_keras_yamnet(), quantised=False))
-    for words in ("1", "10", "last", "scores"):
-        a, b = (build(path, words).encode([speech(25000)])[0] for path in (tmp_path / "y.tflite", random_file))
+    for layers in ("1", "10", "last", "scores"):
+        a, b = (build(path, layers).encode([speech(25000)])[0] for path in (tmp_path / "y.tflite", random_file))
         assert relative(a, b) < 1e-5
 
 
-def test_tflite_weights_are_scaled_back(tmp_path: Path) -> None:
+def test_tflite_weights_are_dequantised(tmp_path: Path) -> None:
     arrays = random_keras_yamnet()
     (tmp_path / "y.tflite").write_bytes(random_tflite(arrays, quantised=True))
-    held = yamnet.read_weights(yamnet.read_tensors(tmp_path / "y.tflite", "yamnet", ""))
-    kernels = [v for k, v in held.items() if k.endswith("kernel")]
+    weights = yamnet.read_weights(read_tensors(tmp_path / "y.tflite", "yamnet", ""))
+    kernels = [v for k, v in weights.items() if k.endswith("kernel")]
     assert len(kernels) == 28
     for kernel, (code, wanted, _) in zip(kernels, _folded(arrays), strict=True):
         if code != DENSE:
@@ -248,7 +253,7 @@ def test_tflite_weights_are_scaled_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3, 8, 100, 4000, 200_000])
-def test_a_cut_tflite_is_told(size: int, tmp_path: Path) -> None:
+def test_a_cut_tflite_is_reported(size: int, tmp_path: Path) -> None:
     whole = random_tflite(random_keras_yamnet(), quantised=True)
     path = tmp_path / "cut.tflite"
     path.write_bytes(whole[:size])
@@ -256,7 +261,7 @@ def test_a_cut_tflite_is_told(size: int, tmp_path: Path) -> None:
         build(path)
 
 
-def test_a_cut_or_foreign_h5_is_told(random_file: Path, tmp_path: Path) -> None:
+def test_a_cut_or_foreign_h5_is_reported(random_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.h5"
     path.write_bytes(random_file.read_bytes()[:100_000])
     with pytest.raises(DataError, match=r"cut\.h5 is damaged or cut off"):
@@ -264,7 +269,8 @@ def test_a_cut_or_foreign_h5_is_told(random_file: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["features"] = np.zeros(3)
     with pytest.raises(
-        UsageError, match=r"expects layer1/conv/kernel of shape 3 x 3 x 1 x 32, which the file lacks; it has features"
+        UsageError,
+        match=r"expects layer1/conv/kernel of shape 3 x 3 x 1 x 32, which is missing from the file; it has features",
     ):
         build(tmp_path / "other.h5")
 
@@ -309,14 +315,14 @@ def test_weights_of_vggish_are_recognised(tmp_path: Path) -> None:
 def test_extract_stores_layer_10_of_clips_shorter_than_a_patch(corpus: Path, random_file: Path) -> None:
     refused = extract(corpus, *OWN, "--encoder", "yamnet")
     assert refused.returncode == 2
-    assert "error: encoder yamnet has no weights of its own: download https://" in refused.stderr
+    assert "error: encoder yamnet has no default weights: download https://" in refused.stderr
     done = extract(corpus, *OWN, "--encoder", "yamnet", "--weights", str(random_file), "--layers", "10", "--quiet")
     assert done.returncode == 0, done.stderr
     with FeatureStore(corpus / "own.h5") as store:
         feature = store.feature("yamnet")
         lengths = [1 + max(0, -(-(int((0.4 + 0.2 * i) * 16000) - 15600) // 7680)) for i in range(8)]
         assert lengths == [1, 1, 1, 2, 2, 2, 3, 3]
-        held = feature.read([f"c{i}" for i in range(8)])
-        assert (held.lengths.tolist(), held.values.shape) == (lengths, (15, 512))
+        frames = feature.read([f"c{i}" for i in range(8)])
+        assert (frames.lengths.tolist(), frames.values.shape) == (lengths, (15, 512))
         assert feature.layers == ()
         assert feature.frame_rate == pytest.approx(1 / 0.48)

@@ -1,11 +1,10 @@
-"""`emofuse finetune`: one checkpoint per fold that has seen no more than it may, resumable, and honest about it."""
+"""`emofuse finetune`: one checkpoint per fold, fitted on what the fold may use, with a truthful card, resumable."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +42,19 @@ def run(folder: Path) -> Path:
 def card(path: Path) -> dict[str, Any]:
     from emofuse.common.disk import tensor_file
 
-    return tensor_file.about(path / "model.safetensors")
+    return tensor_file.read_metadata(path / "model.safetensors")
 
 
 def test_a_fold_is_fitted_on_what_it_does_not_test(run: Path) -> None:
     for number in (1, 2, 3):
-        said = card(run / f"fold_{number}")
-        (entry,) = said["fitted_on"]
+        content = card(run / f"fold_{number}")
+        (entry,) = content["fitted_on"]
         assert {id[:2] for id in entry.pop("ids")} == {f"s{s}" for s in (1, 2, 3) if s != number}
         assert entry == {"corpus": "custom", "labels": True}
         validated = str(number % 3 + 1)
         fold = {"number": number, "name": str(number), "by": "session", "validated": validated, "protocol": "own3"}
-        assert len(said["fold"].pop("run")) == 16
-        assert said["fold"] == fold
+        assert len(content["fold"].pop("run")) == 16
+        assert content["fold"] == fold
 
 
 def test_it_learns_the_words_that_tell_the_class(run: Path) -> None:
@@ -64,7 +63,7 @@ def test_it_learns_the_words_that_tell_the_class(run: Path) -> None:
     assert [r["validated"] for r in metrics["folds"]] == ["2", "3", "1"]
 
 
-def test_layers_are_set_free_one_after_the_other_from_the_last_down(run: Path) -> None:
+def test_layers_are_unfrozen_one_after_the_other_from_the_last_down(run: Path) -> None:
     with (run / "fold_1" / "history.csv").open() as file:
         free = [int(row["free"]) for row in csv.DictReader(file)]
     assert free == sorted(free)
@@ -72,12 +71,12 @@ def test_layers_are_set_free_one_after_the_other_from_the_last_down(run: Path) -
     assert free[-1] == 4
 
 
-def test_until_it_is_set_free_a_layer_stays_as_it_was(folder: Path, tmp_path: Path) -> None:
+def test_a_frozen_layer_does_not_change(folder: Path, tmp_path: Path) -> None:
     done = finetune(folder, "--out", tmp_path / "r", "--folds", 1, "--unfreeze-every", 5, "--epochs", 3)
     assert done.exit_code == 0, done.output
     before, after = tensors(folder / "bert"), tensors(tmp_path / "r" / "fold_1")
     moved = {name for name in after if not np.array_equal(before[name], after[name])}
-    # Six updates: the last layer from the start, the one before it for one update, or not at the best look.
+    # Six updates: the last layer from the start, the one before it for one update, or not at the best evaluation.
     assert any(name.startswith("encoder.layer.2.") for name in moved)
     assert not any(name.startswith(("embeddings.", "encoder.layer.0.")) for name in moved)
 
@@ -98,7 +97,8 @@ def test_the_labels_and_words_of_the_test_side_change_nothing(run: Path, tmp_pat
             assert path.read_bytes() == (other / "run" / "fold_1" / path.name).read_bytes(), path.name
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_bytes(
     folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_checkpoint, "SECONDS", 0.0)
@@ -119,8 +119,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         assert not (tmp_path / "run" / "metrics.json").exists()
     done = finetune(folder, "--out", tmp_path / "run", *LONG)
     assert done.exit_code == 0, done.output
-    assert "of 3 folds are done already; going on with the others" in done.output
-    assert "goes on from update" in done.output
+    assert "of 3 folds are already done; continuing with the others" in done.output
+    assert "resumes from update" in done.output
     for number in (1, 2, 3):
         for name in ("model.safetensors", "config.json"):
             again = (tmp_path / "run" / f"fold_{number}" / name).read_bytes()
@@ -128,18 +128,18 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         assert not (tmp_path / "run" / f"fold_{number}" / "training.safetensors").exists()
 
 
-def test_a_finished_run_is_not_made_again(folder: Path, run: Path) -> None:
+def test_a_finished_run_is_not_repeated(folder: Path, run: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
     done = finetune(folder, "--out", run, *LONG)
     assert done.exit_code == 0, done.output
-    assert f"already done: {run} holds this very run" in done.output
+    assert f"already done: {run} holds this run" in done.output
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()} == before
     other = finetune(folder, "--out", run, *LONG, "--seed", 1)
     assert other.exit_code == 2
     assert "Traceback" not in other.output
 
 
-def test_it_ends_when_validation_no_longer_gets_better(folder: Path, tmp_path: Path) -> None:
+def test_it_ends_when_validation_stops_improving(folder: Path, tmp_path: Path) -> None:
     done = finetune(folder, "--out", tmp_path / "r", "--folds", 1, "--epochs", 40, "--patience", 2)
     assert done.exit_code == 0, done.output
     (fold,) = json.loads((tmp_path / "r" / "metrics.json").read_text())["folds"]
@@ -166,31 +166,39 @@ def classifier(folder: Path, **settings: Any) -> tuple[Classifier, FinetuneSourc
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    model.set_free(len(model.tuning.blocks))
+    model.unfreeze(len(model.tuning.blocks))
     return model, source, chosen
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_a_batch_in_parts_is_the_same_update(folder: Path, parts: int) -> None:
+def test_a_batch_in_sub_batches_is_the_same_update(folder: Path, parts: int) -> None:
     found = []
     for accumulate in (1, parts):
         model, source, settings = classifier(folder, batch=8, accumulate=accumulate)
         optimiser = model.optimiser(settings)
         for group in optimiser.param_groups:
             group["lr"] = group["highest"]
-        batches: Iterator[Any] = source.ahead(iter([np.arange(8)]))
+        batch = next(source.ahead(iter([np.arange(8)])))
         scaler = torch.amp.GradScaler("cpu", enabled=False)
-        weights = torch.tensor([1.0, 2.0, 0.5])
-        loss = loop._update(model, optimiser, scaler, batches, source, settings, "cpu", weights)
+        task = loop.FinetuneFold(
+            source=source,
+            train=np.arange(8),
+            validation=np.arange(0),
+            settings=settings,
+            metric="ua",
+            device="cpu",
+            class_weights=torch.tensor([1.0, 2.0, 0.5]),
+        )
+        loss = loop._update(model, optimiser, scaler, batch, task)
         found.append((loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
     assert torch.allclose(found[0][0], found[1][0], rtol=1e-5)
     for name, tensor in found[0][1].items():
         assert torch.allclose(tensor, found[1][1][name], rtol=1e-4, atol=1e-7), name
 
 
-def test_more_parts_than_utterances_are_as_many_as_there_are(folder: Path, tmp_path: Path) -> None:
-    words = ("--batch", 64, "--accumulate", 64, "--epochs", 2, "--folds", 1)
-    assert finetune(folder, "--out", tmp_path / "r", *words).exit_code == 0
+def test_more_sub_batches_than_utterances_work(folder: Path, tmp_path: Path) -> None:
+    options = ("--batch", 64, "--accumulate", 64, "--epochs", 2, "--folds", 1)
+    assert finetune(folder, "--out", tmp_path / "r", *options).exit_code == 0
 
 
 def test_what_the_encoder_cannot_read_is_listed(folder: Path, tmp_path: Path) -> None:
@@ -204,8 +212,8 @@ def test_what_the_encoder_cannot_read_is_listed(folder: Path, tmp_path: Path) ->
 
 def test_folds_added_later_belong_to_the_same_run(folder: Path, tmp_path: Path) -> None:
     for n, more in ((1, ()), (2, ()), (3, ("--lr", "0.001"))):
-        words = ("--folds", n, "--epochs", 1, "--out", tmp_path / str(n), *more)
-        assert finetune(folder, *words).exit_code == 0
+        options = ("--folds", n, "--epochs", 1, "--out", tmp_path / str(n), *more)
+        assert finetune(folder, *options).exit_code == 0
     runs = [card(tmp_path / str(n) / f"fold_{n}")["fold"]["run"] for n in (1, 2, 3)]
     assert runs[0] == runs[1] != runs[2]
 
@@ -236,11 +244,11 @@ REFUSED = [
     (["--encoder", "hashed"], "encoder hashed has no weights that can be fitted further; valid: "),
     (["--encoder", "brt"], "no encoder named 'brt'"),
     (["--protocol", "iemocap4"], "protocol iemocap4 is for corpus iemocap, not for custom"),
-    (["--protocol", "joint4"], "joins several corpora; encoders are fitted on one"),
+    (["--protocol", "joint4"], "joins several corpora; encoders are fine-tuned on one"),
     (["--dataset", "iemcap"], "no dataset named 'iemcap'"),
     (["--folds", "7"], "no fold named '7'"),
     (["--limit", "2"], "--limit is too low"),
-    (["--accumulate", "4"], "a batch of 6 cannot be taken in 4 equal parts"),
+    (["--accumulate", "4"], "a batch of 6 cannot be divided into 4 equal micro-batches"),
     (["--epochs", "0", "--lr", "-1"], "epochs is 0.0, expected a number above 0"),
     (["--epochs", "inf"], "epochs is inf, expected a number above 0"),
     (["--unfreeze-every", "-1"], "unfreeze_every is -1, expected 0 (all at once) or more"),
@@ -250,15 +258,15 @@ REFUSED = [
     (["--weights", "nowhere"], "expected a folder that exists"),
     (["--encoder", "t5", "--precision", "fp16"], "T5 overflows in fp16"),
     (["--encoder", "hubert"], "has no audio here, which hubert reads"),
-    (["--lr", "1e30", "--clip", "1e30", "--unfreeze-every", "0"], "lower the rate, --lr 1e+29"),
+    (["--lr", "1e30", "--clip", "1e30", "--unfreeze-every", "0"], "lower the learning rate, --lr 1e+29"),
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), REFUSED, ids=[" ".join(w) for w, _ in REFUSED])
-def test_a_mistake_is_said_in_words(folder: Path, tmp_path: Path, words: list[str], told: str) -> None:
-    done = finetune(folder, "--out", tmp_path / "r", *words)
+@pytest.mark.parametrize(("options", "message"), REFUSED, ids=[" ".join(w) for w, _ in REFUSED])
+def test_a_mistake_ends_in_one_message(folder: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    done = finetune(folder, "--out", tmp_path / "r", *options)
     assert done.exit_code == 2, done.output
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.output
     assert not (tmp_path / "r" / "metrics.json").exists()
 
@@ -266,17 +274,15 @@ def test_a_mistake_is_said_in_words(folder: Path, tmp_path: Path, words: list[st
 def test_counts_that_differ_from_the_protocols_are_refused_or_allowed(folder: Path, tmp_path: Path) -> None:
     toml = tmp_path / "own3.toml"
     toml.write_text(samples.TOML + "\n[expected]\ntotal = 74\nclasses = { ang = 26, hap = 24, sad = 24 }\n")
-    words = ("--protocol", toml, "--out", tmp_path / "r", "--epochs", 1)
-    done = finetune(folder, *words)
+    options = ("--protocol", toml, "--out", tmp_path / "r", "--epochs", 1)
+    done = finetune(folder, *options)
     assert done.exit_code == 2
     assert "off by 2, allowed 0" in done.stderr
     assert "--allow-missing 2" in done.stderr
-    assert finetune(folder, *words, "--allow-missing", 2).exit_code == 0
+    assert finetune(folder, *options, "--allow-missing", 2).exit_code == 0
 
 
-def test_a_full_memory_says_how_to_take_less_of_it(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_memory_says_how_to_use_less(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -284,9 +290,9 @@ def test_a_full_memory_says_how_to_take_less_of_it(
     done = finetune(folder, "--out", tmp_path / "r")
     assert done.exit_code == 2
     assert (
-        "the memory of cpu is full; 6 utterances lay in it at once: the same command with --accumulate 2" in done.stderr
+        "the memory of cpu is full; it held 6 utterances at once: the same command with --accumulate 2" in done.stderr
     )
     done = finetune(folder, "--out", tmp_path / "r", "--accumulate", 2)
-    assert "--accumulate 3 takes 2, and goes on where this one stopped" in done.stderr
+    assert "--accumulate 3 holds 2, and resumes where this one stopped" in done.stderr
     done = finetune(folder, "--out", tmp_path / "r", "--accumulate", 6)
-    assert "one utterance at once is too much: cut clips, --max-seconds 10" in done.stderr
+    assert "a single utterance is too large: cut clips, --max-seconds 10" in done.stderr

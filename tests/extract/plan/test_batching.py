@@ -1,4 +1,4 @@
-"""Batches come from lengths and budget alone, and hold hardly any padding."""
+"""Batches follow from lengths and budget alone, and have hardly any padding."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofuse.extract.plan.batching import cost, deal, padding_share, plan_batches
+from emofuse.extract.plan.batching import distribute, padded_size, padding_share, plan_batches
 
 SIZES = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(1, 500), max_size=60)
 
 
 @given(SIZES, st.integers(1, 2000))
 def test_every_utterance_once_within_the_budget(sizes: dict[str, int], budget: int) -> None:
-    batches = plan_batches(sizes, budget, most=8)
+    batches = plan_batches(sizes, budget, max_utterances=8)
     assert sorted(id for batch in batches for id in batch) == sorted(sizes)
     for batch in batches:
         assert len(batch) <= 8
-        assert len(batch) == 1 or cost(sizes, batch) <= budget
+        assert len(batch) == 1 or padded_size(sizes, batch) <= budget
         assert padding_share({id: sizes[id] for id in batch}, [batch]) <= 0.05 + 1e-9
 
 
@@ -37,11 +37,11 @@ def test_hardly_any_padding_on_the_real_durations(shared: Path) -> None:
     assert padding_share(few, plan_batches(few, 600_000)) < 0.05
 
 
-@given(sizes=SIZES, shares=st.integers(1, 9))
-def test_batches_are_dealt_whole_and_alike(sizes: dict[str, int], shares: int) -> None:
+@given(sizes=SIZES, workers=st.integers(1, 9))
+def test_batches_are_distributed_whole_and_balanced(sizes: dict[str, int], workers: int) -> None:
     batches = plan_batches(sizes, 300)
-    dealt = deal(batches, sizes, shares)
-    assert sorted(b for share in dealt for b in share) == sorted(batches)
-    loads = [sum(cost(sizes, batch) for batch in share) for share in dealt]
-    assert max(loads) - min(loads) <= max((cost(sizes, batch) for batch in batches), default=0)
-    assert dealt == deal(batches, sizes, shares)
+    distributed = distribute(batches, sizes, workers)
+    assert sorted(b for share in distributed for b in share) == sorted(batches)
+    loads = [sum(padded_size(sizes, batch) for batch in share) for share in distributed]
+    assert max(loads) - min(loads) <= max((padded_size(sizes, batch) for batch in batches), default=0)
+    assert distributed == distribute(batches, sizes, workers)

@@ -1,4 +1,4 @@
-"""What an encoder heard without labels when it was pre-trained is found in the corpus, kept, and said by `fit`."""
+"""Clips that were seen in pre-training are found in the corpus, recorded, and reported by `fit`."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureStore
 from emofuse.train.commands.fit import fit
 
-HEARD = [f"s1u{n:02d}" for n in range(3)] + ["s2u04"]
+SEEN = [f"s1u{n:02d}" for n in range(3)] + ["s2u04"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus, and a network that heard four of its clips among others."""
+    """A corpus, and a network that has seen four of its clips among others."""
     torch.set_num_threads(1)
-    made = samples.make(tmp_path_factory.mktemp("heard"), audio=True)
+    folder = samples.make(tmp_path_factory.mktemp("overlap"), audio=True)
     for n in range(24):
-        put_tone(made / "own" / f"s1u{n:02d}.wav", 150.0 + 20 * n, 1.2, n)
-    put_tone(made / "own" / "s2u04.wav", 700.0, 1.3, 99)
-    for name in HEARD:
-        (made / "recordings").mkdir(exist_ok=True)
-        shutil.copy(made / "own" / f"{name}.wav", made / "recordings" / f"as-{name}.wav")
-    put_tone(made / "recordings" / "stranger.wav", 440.0, 1.5, 7)
-    done = pretrain("trill", "--audio", made / "recordings", "--out", made / "run", *QUICK)
+        put_tone(folder / "own" / f"s1u{n:02d}.wav", 150.0 + 20 * n, 1.2, n)
+    put_tone(folder / "own" / "s2u04.wav", 700.0, 1.3, 99)
+    for name in SEEN:
+        (folder / "recordings").mkdir(exist_ok=True)
+        shutil.copy(folder / "own" / f"{name}.wav", folder / "recordings" / f"as-{name}.wav")
+    put_tone(folder / "recordings" / "other.wav", 440.0, 1.5, 7)
+    done = pretrain("trill", "--audio", folder / "recordings", "--out", folder / "run", *QUICK)
     assert done.exit_code == 0, done.output
-    return made
+    return folder
 
 
-def test_clips_that_were_heard_are_named_whatever_they_were_called(folder: Path, tmp_path: Path) -> None:
+def test_clips_seen_in_pretraining_are_recorded_whatever_their_names(folder: Path, tmp_path: Path) -> None:
     for n, weights in enumerate((folder / "run", folder / "run" / "model.safetensors")):
         target = tmp_path / f"{n}.h5"
         assert extract(folder, "--weights", weights, "--store", target, encoder="trill").exit_code == 0
         with FeatureStore(target) as store:
             (entry,) = store.feature("trill").provenance["fitted_on"]
-        assert entry == {"corpus": "custom", "labels": False, "ids": HEARD}
+        assert entry == {"corpus": "custom", "labels": False, "ids": SEEN}
 
 
-def test_fit_says_it_and_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_fit_reports_the_overlap_and_continues(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "x.h5"
     assert extract(folder, "--weights", folder / "run", "--store", target, encoder="trill").exit_code == 0
     task = [
@@ -66,17 +66,17 @@ def test_fit_says_it_and_goes_on(folder: Path, tmp_path: Path) -> None:
     assert "fold 3 (3)" not in [line for line in done.output.splitlines() if "without labels" in line]
 
 
-def test_fine_tuning_carries_it_on(folder: Path, tmp_path: Path) -> None:
-    words = ("--folds", 3, "--epochs", 1, "--out", tmp_path / "tuned")
-    done = finetune(folder, *words, encoder="trill", weights="run")
+def test_fine_tuning_keeps_the_record(folder: Path, tmp_path: Path) -> None:
+    options = ("--folds", 3, "--epochs", 1, "--out", tmp_path / "tuned")
+    done = finetune(folder, *options, encoder="trill", weights="run")
     assert done.exit_code == 0, done.output
     target = tmp_path / "x.h5"
     assert extract(folder, "--weights", tmp_path / "tuned", "--store", target, encoder="trill").exit_code == 0
     with FeatureStore(target) as store:
         without, labelled = store.feature("trill-finetuned@3").provenance["fitted_on"]
-    assert (without["labels"], without["ids"]) == (False, HEARD)
+    assert (without["labels"], without["ids"]) == (False, SEEN)
     assert labelled["labels"] is True
-    # Another corpus of the same clips: what is known of them goes on through the fine-tuned checkpoint.
+    # Another corpus of the same clips: the fine-tuned checkpoint keeps the record.
     for weights in (tmp_path / "tuned", tmp_path / "tuned" / "fold_3"):
         assert [e["labels"] for e in pretraining_overlap(str(weights), replace(surveyed(folder), corpus="other"))] == [
             False
@@ -91,7 +91,7 @@ def surveyed(folder: Path) -> Manifest:
         return store.manifest
 
 
-def test_a_corpus_that_was_not_heard_says_nothing(folder: Path, tmp_path: Path) -> None:
+def test_an_unseen_corpus_records_nothing(folder: Path, tmp_path: Path) -> None:
     other = samples.make(tmp_path, audio=True)
     assert extract(other, "--weights", folder / "run", encoder="trill").exit_code == 0
     with FeatureStore(other / "own.h5") as store:

@@ -1,6 +1,6 @@
-"""That pre-trained features tell emotions better than those of random weights, on real recordings without labels.
+"""Pre-trained features separate emotions better than random weights, on real recordings without labels.
 
-Not that nearness in time is what helps: about half of the gain is there with pairs by chance (benchmarks/NOTES.md).
+This does not show that closeness in time helps: random pairs reach about half of the gain (benchmarks/NOTES.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`emofuse pretrain trill`: what it leaves, that a killed run ends in the same bytes, and folders it cannot use."""
+"""`emofuse pretrain trill`: its run folder, killed runs that resume to the same bytes, and unusable folders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pretrain_samples import QUICK, pretrain, pretrain_apart, voices
 from emofuse.common.disk import tensor_file
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError, UsageError
-from emofuse.extract.corpus.audio import probe
+from emofuse.extract.audio.clips import probe
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
-from emofuse.extract.pretrain.audio import PATCH_SECONDS, Patches, _pieces, survey
 from emofuse.extract.pretrain.config import PretrainSettings
+from emofuse.extract.pretrain.recordings import PATCH_SECONDS, Patches, _pieces, find_recordings
 
 RUN = ("trill", "--audio", "voices", "--out", "run", "--quiet", *QUICK)
 
@@ -46,7 +46,7 @@ def test_it_leaves_a_run_folder_that_extract_takes(folder: Path) -> None:
     assert listed == {
         p.relative_to(folder / "voices").as_posix(): probe(p).digest for p in (folder / "voices").rglob("*.wav")
     }
-    about = tensor_file.about(folder / "run" / "model.safetensors")
+    about = tensor_file.read_metadata(folder / "run" / "model.safetensors")
     assert about["pretrained_on"] == "5 files, 0.00 hours of audio in voices, without labels"
     assert (about["format"], about["dimension"], about["fitted_on"]) == ("emofuse-trill-1", 512, [])
     encoder = ENCODERS["trill"].build(EncoderOptions(weights=str(folder / "run")))
@@ -54,55 +54,56 @@ def test_it_leaves_a_run_folder_that_extract_takes(folder: Path) -> None:
     assert encoder.encode([np.ones(100, np.float32)])[0].shape == (1, 512)
     again = pretrain(*RUN)
     assert again.exit_code == 0
-    assert "already done: run holds this very run" in again.stdout
+    assert "already done: run holds this run" in again.stdout
 
 
-def test_without_out_equal_settings_come_to_the_same_folder(folder: Path) -> None:
-    for said in ("loss", "already done"):
+def test_without_out_equal_settings_give_the_same_folder(folder: Path) -> None:
+    for message in ("loss", "already done"):
         done = pretrain("trill", "--audio", "voices", "--quiet", *QUICK)
-        assert said in done.stdout
+        assert message in done.stdout
     (run,) = (folder / "runs").iterdir()
     assert run.name.startswith("pretrain-trill-voices-")
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bytes(folder: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(folder: Path) -> None:
     settings = ("--steps", "30", "--batch", "4", "--patches", "2", "--seed", "3", "--quiet")
     command = ("trill", "--audio", "voices", *settings, "--out")
     assert pretrain_apart(folder, *command, "whole").returncode == 0
-    # Kept at every look, so that the kill comes within a second of the start.
+    # A checkpoint at every row of the history, so that the kill comes within a second of the start.
     code = (
         "import emofuse.common.disk.training_checkpoint as s; s.SECONDS = s.SHARE = 0\n"
         "from emofuse.common.umbrella import main; main()"
     )
-    words = [sys.executable, "-c", code, "pretrain", *command, "killed"]
-    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command_line = [sys.executable, "-c", code, "pretrain", *command, "killed"]
+    process = subprocess.Popen(command_line, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     state, until = folder / "killed.part" / "training.safetensors", time.monotonic() + 60
     while not state.exists() and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < tensor_file.about(state)["progress"]["step"] < 30
+    assert 0 < tensor_file.read_metadata(state)["progress"]["step"] < 30
     assert not (folder / "killed").exists()
     other = pretrain_apart(folder, *command, "killed", "--delta", "0.3")
     assert other.returncode == 2
-    assert "holds a half-done run with other settings" in other.stderr
+    assert "holds an unfinished run with different settings" in other.stderr
     done = pretrain_apart(folder, *command, "killed")
     assert done.returncode == 0, done.stderr
-    assert "going on from step" in done.stdout
+    assert "resuming from step" in done.stdout
     for name in ("model.safetensors", "losses.csv", "audio.txt"):
         assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
 
 
-def test_a_damaged_state_is_told(folder: Path) -> None:
+def test_a_damaged_checkpoint_is_reported(folder: Path) -> None:
     (folder / "run.part").mkdir()
     (folder / "run.part" / "training.safetensors").write_bytes(b"x" * 100)
     done = pretrain(*RUN)
     assert done.exit_code == 3
     assert "training.safetensors cannot be read" in done.stderr
-    assert "delete it, and the run starts anew" in done.stderr
+    assert "delete it, and the run restarts" in done.stderr
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_used_are_listed_at_the_end(folder: Path) -> None:
     (folder / "voices" / "broken.wav").write_bytes(b"RIFFbroken")
     (folder / "voices" / "empty.flac").touch()
@@ -132,33 +133,33 @@ def test_folders_without_audio_are_refused(folder: Path) -> None:
     (folder / "none").mkdir()
     (folder / "none" / "notes.txt").write_text("no audio")
     voices(folder / "one", 1)
-    for name, said in (
-        ("none", "--audio none holds no audio: looked for .wav, .flac, .ogg, .opus, .mp3, "),
+    for name, message in (
+        ("none", "--audio none contains no audio: looked for .wav, .flac, .ogg, .opus, .mp3, "),
         ("gone", "--audio gone: expected a folder of audio, found nothing there"),
         ("none/notes.txt", "expected a folder of audio, found a file"),
         ("one", "holds 1 recordings that can be used, expected 2 or more"),
     ):
         done = pretrain("trill", "--audio", name, "--quiet")
         assert done.exit_code == 2
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert not (folder / "runs").exists()
 
 
-def test_wrong_words_are_refused_at_once(folder: Path) -> None:
+def test_wrong_options_are_refused_at_once(folder: Path) -> None:
     done = pretrain("yamnet", "--audio", "voices")
     assert done.exit_code == 2
     assert "no encoder that can be pre-trained named 'yamnet'. Valid: trill." in done.stderr
     done = pretrain("trill", "--audio", "voices", "--dimension", "100", "--delta", "4", "--batch", "1")
     assert done.exit_code == 2
-    for said in ("dimension is 100, expected 512 or 2048", "delta is 4.0, expected 0 to", "batch is 1, expected at"):
-        assert said in done.stderr
+    for message in ("dimension is 100, expected 512 or 2048", "delta is 4.0, expected 0 to", "batch is 1, expected at"):
+        assert message in done.stderr
 
 
-def test_a_learning_rate_that_bursts_says_so(folder: Path) -> None:
+def test_a_learning_rate_that_diverges_is_reported(folder: Path) -> None:
     done = pretrain(*RUN, "--lr", "1e30")
     assert done.exit_code == 2
-    assert "the loss is nan by step 10: lower the rate, --lr 1e+29" in done.stderr
+    assert "the loss is nan by step 10: lower the learning rate, --lr 1e+29" in done.stderr
 
 
 def test_help_is_quick() -> None:
@@ -184,21 +185,21 @@ def test_pieces_cover_a_recording_and_every_patch_lies_in_one(seconds: float) ->
 def test_batches_follow_from_seed_and_step_alone(folder: Path) -> None:
     long = np.random.default_rng(0).normal(0, 0.1, 16000 * 5)
     soundfile.write(folder / "voices" / "long.wav", long, 16000)
-    recordings, _ = survey(folder / "voices", quiet=True)
+    recordings, _ = find_recordings(folder / "voices", quiet=True)
     settings = PretrainSettings(batch=6, patches=3, tau=1.0, seed=1)
     patches = Patches(folder / "voices", recordings, settings)
-    ahead, anew = patches.batches(4), Patches(folder / "voices", recordings, settings)
+    ahead, fresh = patches.batches(4), Patches(folder / "voices", recordings, settings)
     for step in (4, 5, 6):
-        one, other = next(ahead), anew.batch(step)
+        one, other = next(ahead), fresh.batch(step)
         assert one.patches.shape == (18, 96, 64)
         assert all((getattr(one, k) == getattr(other, k)).all() for k in ("patches", "recordings", "seconds"))
         seconds = one.seconds.reshape(6, 3)
         assert float((seconds.amax(1) - seconds.amin(1)).max()) <= 1.0
-    assert not (anew.batch(1).patches == anew.batch(2).patches).all()
+    assert not (fresh.batch(1).patches == fresh.batch(2).patches).all()
 
 
-def test_a_recording_that_vanishes_is_told(folder: Path) -> None:
-    recordings, _ = survey(folder / "voices", quiet=True)
+def test_a_recording_that_vanishes_is_reported(folder: Path) -> None:
+    recordings, _ = find_recordings(folder / "voices", quiet=True)
     for path in (folder / "voices").rglob("*.wav"):
         path.unlink()
     with pytest.raises(DataError, match=r"voice\d.wav cannot be opened: No such file"):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded
 from emofuse.store import FeatureData, FeatureStore, FeatureWriter, write_store
 
-TESTS = Path(__file__).parents[2] / "support"
+TESTS = Path(__file__).parents[2] / "support" / "store"
 
 
 SLOW_WRITER = """
@@ -58,7 +59,7 @@ def test_kill_9_loses_nothing_that_was_written(tmp_path: Path) -> None:
         process.wait()
         assert not path.exists()
         with FeatureWriter(path, m, SPEC, lengths(a)) as writer:
-            assert len(writer.pending) < before, "a resumed writer goes on where the killed one stopped"
+            assert len(writer.pending) < before, "a resumed writer continues where the killed one stopped"
             before = len(writer.pending)
     with FeatureWriter(path, m, SPEC, lengths(a)) as writer:
         for id in writer.pending:
@@ -71,13 +72,13 @@ def test_kill_9_loses_nothing_that_was_written(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
 
 
-def test_a_mark_without_its_values_is_not_believed(tmp_path: Path) -> None:
+def test_a_mark_without_its_values_is_not_trusted(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     a = arrays(m)
     with FeatureWriter(path, m, SPEC, lengths(a)) as writer:
         for id in writer.pending:
             writer.put(id, a[id])
-        part, feature = writer.part, writer._feature
+        part, feature = writer.partial, writer._feature
         offset = feature.values_offset + int(feature.starts[4]) * SPEC.frame_bytes
     with part.open("r+b") as file:  # a power cut that kept the mark and lost the page with the values
         file.seek(offset)
@@ -96,6 +97,31 @@ def test_two_writers_of_one_feature(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_writer_that_waited_keeps_what_the_other_one_wrote(tmp_path: Path) -> None:
+    path, m = tmp_path / "s.h5", manifest()
+    values = arrays(m)
+    first, others = replace(m, utterances=m.utterances[:4]), replace(m, utterances=m.utterances[4:])
+
+    def write_others() -> list[str]:
+        with FeatureWriter(path, others, SPEC, {id: len(values[id]) for id in others.ids}, wait=60) as writer:
+            pending = list(writer.pending)
+            for id in pending:
+                writer.put(id, values[id])
+            writer.commit()
+            return pending
+
+    with ThreadPoolExecutor(1) as pool:
+        with FeatureWriter(path, first, SPEC, {id: len(values[id]) for id in first.ids}) as writer:
+            waiting = pool.submit(write_others)
+            for id in writer.pending:
+                writer.put(id, values[id])
+            time.sleep(0.5)
+            writer.commit()
+        assert waiting.result(60) == others.ids
+    with FeatureStore(path) as store:
+        assert sorted(store["hubert"].ids) == m.ids
 
 
 def test_two_features_written_at_the_same_time(tmp_path: Path) -> None:
@@ -147,7 +173,7 @@ def test_a_corpus_that_has_grown(tmp_path: Path) -> None:
         )
 
 
-def test_asking_for_a_part_keeps_the_rest(tmp_path: Path) -> None:
+def test_asking_for_some_utterances_keeps_the_others(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     a = arrays(m)
     write_store(
@@ -197,7 +223,7 @@ def test_failed_utterances_leave_the_feature_and_are_listed(tmp_path: Path) -> N
         writer.commit([failed])
     with FeatureStore(path) as store:
         assert failed in store.manifest.excluded
-        assert "u004" in store.manifest.ids, "its text is still of use"
+        assert "u004" in store.manifest.ids, "its text is still used"
         assert "u004" not in store.feature("hubert").ids
         assert store.feature("hubert").complete
 
@@ -229,20 +255,20 @@ go()
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 3, result.stderr
-    assert "error: no room in " in result.stderr
+    assert "error: no space in " in result.stderr
     assert "720.0 kB of values of hubert" in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_verify_says_what_is_damaged(tmp_path: Path) -> None:
+def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
     with FeatureStore(path) as store:
         offset = store.feature("hubert").values_offset + int(store.feature("hubert").starts[7]) * SPEC.frame_bytes
     command = [sys.executable, "-m", "emofuse.common.umbrella", "store", "verify", str(path)]
-    sound = subprocess.run(command, capture_output=True, text=True)
-    assert (sound.returncode, "sound" in sound.stdout) == (0, True)
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, "no damage" in result.stdout) == (0, True)
     flip(path, offset)
     damaged = subprocess.run(command, capture_output=True, text=True)
     assert (damaged.returncode, "damaged: u007" in damaged.stdout) == (3, True)
@@ -263,16 +289,16 @@ def test_readers_are_never_blocked_and_see_whole_features(tmp_path: Path) -> Non
         assert list(store.features) == ["bert", "hubert"]
 
 
-def test_what_it_was_fitted_on_may_be_said_anew_half_way(tmp_path: Path) -> None:
+def test_fitted_on_may_change_while_a_feature_is_unfinished(tmp_path: Path) -> None:
     path, m = tmp_path / "s.h5", manifest()
-    a, told = arrays(m), replace(SPEC, provenance={"fitted_on": [{"corpus": "meld", "labels": True}]})
+    a, declared = arrays(m), replace(SPEC, provenance={"fitted_on": [{"corpus": "meld", "labels": True}]})
     with FeatureWriter(path, m, replace(SPEC, provenance={"fitted_on": []}), lengths(a)) as writer:
         for id in writer.pending[:4]:
             writer.put(id, a[id])
-    with FeatureWriter(path, m, told, lengths(a)) as writer:
+    with FeatureWriter(path, m, declared, lengths(a)) as writer:
         assert writer.pending == m.ids[4:]
         for id in writer.pending:
             writer.put(id, a[id])
         writer.commit()
     with FeatureStore(path) as store:
-        assert store.feature("hubert").provenance == told.provenance
+        assert store.feature("hubert").provenance == declared.provenance

@@ -1,4 +1,4 @@
-"""Disks that are full, under quota, gone or read-only: one clear line, nothing half-written, what was there stays."""
+"""Disks that are full, under quota, lost or read-only: one clear line, no half-written file, older files stay."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_crash import DEEDS, M, check
+from store_crash import OPERATIONS, M, check
 
 from emofuse.common.errors import command
 
-TESTS = Path(__file__).parents[2] / "support"
+TESTS = Path(__file__).parents[2] / "support" / "store"
 
 
 class Disks:
@@ -33,15 +33,15 @@ class Disks:
         if self.process.stdout.readline() != "ready\n":
             pytest.skip("no mount namespace may be made here")
 
-    def __call__(self, kind: str, deed: str, kilobytes: int) -> tuple[int, str, list[str], list[str]]:
+    def __call__(self, kind: str, operation: str, kilobytes: int) -> tuple[int, str, list[str], list[str]]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(json.dumps([kind, deed, kilobytes]), file=self.process.stdin, flush=True)
+        print(json.dumps([kind, operation, kilobytes]), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
             pytest.skip("no small disk may be mounted here")
-        status, told, left, holds = json.loads(line)
-        return status, told, left, holds
+        status, message, left, holds = json.loads(line)
+        return status, message, left, holds
 
 
 def may_mount() -> bool:
@@ -61,7 +61,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 
 BOTH_KINDS = pytest.mark.parametrize(
-    ("disks", "name"), [(k, n) for k in ("disk", "quota") for n in DEEDS], indirect=["disks"]
+    ("disks", "name"), [(k, n) for k in ("disk", "quota") for n in OPERATIONS], indirect=["disks"]
 )
 
 
@@ -86,31 +86,31 @@ def test_no_room_in_steps_of_a_page(disks: Disks, name: str, request: pytest.Fix
 
 
 def fits(disks: Disks, kind: str, name: str, kilobytes: int) -> int:
-    """Do a deed where there is so much room; the exit code."""
-    deed = DEEDS[name]
-    status, told, left, holds = disks(kind, name, kilobytes)
-    where = f"{kilobytes} kB: exit {status}, {left}, {told}"
+    """Run an operation on a disk with some room left; returns the exit code."""
+    operation = OPERATIONS[name]
+    status, message, left, holds = disks(kind, name, kilobytes)
+    where = f"{kilobytes} kB: exit {status}, {left}, {message}"
     assert status in (0, 3), where
-    assert set(holds) == set(deed.after if status == 0 else deed.before), where
+    assert set(holds) == set(operation.after if status == 0 else operation.before), where
     if status == 3:
-        assert told.count("\n") == 1, where
-        assert told.startswith("error: no "), where
-        assert "again" in told, where
-        begun = {"s.h5.second.part", "s.h5.second.part.lock"}
-        assert set(left) <= {"s.h5", *deed.beside, *begun} - {"copy.h5"}, where
-        assert "s.h5.second.part" in left or not begun & set(left), where
+        assert message.count("\n") == 1, where
+        assert message.startswith("error: no "), where
+        assert "again" in message, where
+        started = {"s.h5.second.part", "s.h5.second.part.lock"}
+        assert set(left) <= {"s.h5", *operation.beside, *started} - {"copy.h5"}, where
+        assert "s.h5.second.part" in left or not started & set(left), where
     return status
 
 
 FAILURES = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 
 
-@pytest.mark.parametrize("name", ["second", "merge", "rm"])
+@pytest.mark.parametrize("name", ["second", *(pytest.param(name, marks=pytest.mark.slow) for name in ("merge", "rm"))])
 def test_a_lost_connection(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The call of that number fails, and all after it, until the disk is back."""
-    rng, deed, calls = random.Random(name), DEEDS[name], 0
+    rng, operation, calls = random.Random(name), OPERATIONS[name], 0
     fail_at = -1
     number = errno.EIO
 
@@ -131,14 +131,14 @@ def test_a_lost_connection(
             for call in ("pwrite", "fsync", "fdatasync", "copy_file_range", "posix_fallocate"):
                 patched.setattr(os, call, failing(getattr(os, call)))
             try:
-                command(deed.run)(folder / "s.h5")
+                command(operation.run)(folder / "s.h5")
             except SystemExit as leaving:
                 return int(leaving.code or 0)
         return 0
 
     template, folder = tmp_path / "template", tmp_path / "try"
     template.mkdir()
-    deed.prepare(template / "s.h5")
+    operation.prepare(template / "s.h5")
     shutil.copytree(template, folder)
     once(folder, -1)
     total = calls
@@ -147,11 +147,11 @@ def test_a_lost_connection(
         shutil.copytree(template, folder)
         number = rng.choice(FAILURES)
         status = once(folder, rng.randrange(total))
-        told = capsys.readouterr().err
-        assert (status, told.count("\n"), "Traceback" in told) == (3, 1, False), told
-        assert os.strerror(number) in told
-        assert "run the same command again" in told
-        check(folder, deed, (), finished=False)
+        message = capsys.readouterr().err
+        assert (status, message.count("\n"), "Traceback" in message) == (3, 1, False), message
+        assert os.strerror(number) in message
+        assert "run the same command again" in message
+        check(folder, operation, (), finished=False)
 
 
 READ_ONLY = """
@@ -159,17 +159,17 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from hostile_disk import mount, MS_RDONLY, MS_REMOUNT
-from store_crash import both, part_beside, held, fill, DEEDS
+from store_crash import both, partial_beside, read_checked, fill, OPERATIONS
 from train_samples import config, protocol_file, quietly, store
 from emofuse.common.errors import command
 from emofuse.store.commands.store import store as verbs
 folder, free = Path({folder!r}), Path({free!r})
 mount(folder, 4096)
-part_beside(folder / "s.h5")
+partial_beside(folder / "s.h5")
 store(folder / "tiny.h5")
 protocol_file(folder)
 mount(folder, 4096, MS_REMOUNT | MS_RDONLY)
-print(held(folder / "s.h5")[0], len(held(folder / "s.h5")[1]))
+print(read_checked(folder / "s.h5")[0], len(read_checked(folder / "s.h5")[1]))
 for words in (["info"], ["verify"], ["ls"]):
     try:
         verbs([*words, str(folder / "s.h5")], standalone_mode=False)
@@ -178,12 +178,13 @@ for words in (["info"], ["verify"], ["ls"]):
 print((quietly(config(folder, "run", steps=2, out=free / "run")) / "metrics.json").exists())
 for name in ("second", "rm", "repack", "withdraw"):
     try:
-        command(DEEDS[name].run)(folder / "s.h5")
+        command(OPERATIONS[name].run)(folder / "s.h5")
     except SystemExit as leaving:
         print("exit", name, leaving.code)
 """
 
 
+@pytest.mark.slow
 def test_read_only_media(tmp_path: Path) -> None:
     if not may_mount():
         pytest.skip("no small disk may be mounted here (unshare --mount --map-root-user)")

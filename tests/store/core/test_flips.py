@@ -1,4 +1,4 @@
-"""Any byte of a file may change: it is detected, or it changes nothing that anybody reads."""
+"""Any byte of a file may change: it is detected, or it changes nothing that a reader gets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from store_samples import arrays, manifest
-from store_seen import forked, seen
+from store_seen import in_child, read_everything
 
 from emofuse.common.errors import EmofuseError
 from emofuse.manifests.schema import Excluded
@@ -24,15 +24,15 @@ Flip = tuple[int, int]
 
 
 def undetected(path: Path, flips: Sequence[Flip]) -> tuple[list[Flip], int]:
-    """Flips that gave wrong values in silence, and how many were noticed."""
-    truth, wrong, noticed = seen(path), [], 0
+    """Flips that gave wrong values without an error, and how many were noticed."""
+    truth, wrong, noticed = read_everything(path), [], 0
     data = path.read_bytes()
     with path.open("r+b", buffering=0) as file:
         for offset, bits in flips:
             os.pwrite(file.fileno(), bytes([data[offset] ^ bits]), offset)
             os.write(2, f"{offset} {bits}\n".encode())
             try:
-                found = seen(path)
+                found = read_everything(path)
                 noticed += found.keys() != truth.keys()
                 if any(found[key] != truth[key] for key in found):
                     wrong.append((offset, bits))
@@ -46,7 +46,7 @@ def in_children(path: Path, flips: Sequence[Flip]) -> tuple[list[Flip], int]:
     """`undetected`, batch by batch in a forked child: where HDF5 crashes or hangs, the test names the flip."""
     wrong, noticed = [], 0
     for first in range(0, len(flips), BATCH):
-        found = forked(lambda first=first: undetected(path, flips[first : first + BATCH]), path.with_suffix(".told"))
+        found = in_child(lambda first=first: undetected(path, flips[first : first + BATCH]), path.with_suffix(".log"))
         wrong += [(a, b) for a, b in found[0]]
         noticed += found[1]
     return wrong, noticed
@@ -59,7 +59,7 @@ def payload_begins(path: Path) -> int:
 
 @pytest.mark.parametrize("step", [97, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_byte_before_the_payload_of_a_tiny_store(step: int, tmp_path: Path) -> None:
-    """Every seventeenth one in a short run."""
+    """Every 97th byte in a short run."""
     path, m = tmp_path / "s.h5", manifest(2)
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m, dimension=2))})
     rng = np.random.default_rng(0)
@@ -73,14 +73,14 @@ def test_every_byte_before_the_payload_of_a_tiny_store(step: int, tmp_path: Path
 
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
-    """Three features in fp16, bf16 and int8, with a layer axis, texts, excluded items and 220 utterances."""
+    """Three features in fp16, bf16 and int8, with a layer axis, texts, excluded utterances and 220 utterances."""
     path, m = tmp_path / "all.h5", manifest(220)
     lost = (Excluded(id="y", reason="audio: “broken”", modality="audio"), Excluded(id="z", reason="no label"))
     m = replace(m, excluded=(*m.excluded, *lost))
-    said = {"fitted_on": [{"corpus": "meld", "labels": True}], "machine": "x"}
+    provenance = {"fitted_on": [{"corpus": "meld", "labels": True}], "machine": "x"}
     whole = {
         "hubert": FeatureData(modality="audio", arrays=arrays(m, dimension=8), frame_rate=50.0, fingerprint={"w": 1}),
-        "bert": FeatureData(modality="text", arrays=arrays(m, dimension=4), dtype="bfloat16", provenance=said),
+        "bert": FeatureData(modality="text", arrays=arrays(m, dimension=4), dtype="bfloat16", provenance=provenance),
         "layers": FeatureData(modality="audio", arrays=arrays(m, dimension=2, layers=3), layers=(1, 2, 3)),
     }
     write_store(path, m, whole)
@@ -109,7 +109,7 @@ def test_the_scales_of_int8(real: Path) -> None:
     assert noticed > 50
 
 
-def test_wrong_values_would_be_found_out(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_values_would_be_noticed(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the marks, flips of the payload go undetected; so the tests above can fail."""
     monkeypatch.setattr("emofuse.store.core.feature.mark_of", lambda raw: 0)
     monkeypatch.setattr("emofuse.store.core.feature.Feature.marks", lambda self: np.zeros(len(self.lengths), np.uint64))

@@ -17,29 +17,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_crash import FIRST, SPEC, M, fill, first_alone, held, lengths
+from store_crash import FIRST, SPEC, M, fill, first_alone, lengths, read_checked
 from store_samples import arrays
-from store_seen import forked
+from store_seen import in_child
 
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError
 from emofuse.store import FeatureData, FeatureStore, FeatureWriter, write_store
 from emofuse.store.edit.rewrite import remove_features
 
-TESTS = Path(__file__).parents[2] / "support"
+TESTS = Path(__file__).parents[2] / "support" / "store"
 REFUSAL = "another process is writing ({holder}); wait for it"
 LOCKING = """
 import os, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from store_crash import fill, first_alone, held
+from store_crash import fill, first_alone, read_checked
 import h5py
 path = Path({path!r})
 first_alone(path)
-with h5py.File(path.with_name("other.h5"), "w") as file:  # HDF5's own locking is what it was told to be
+with h5py.File(path.with_name("other.h5"), "w") as file:  # applies HDF5's own locking setting
     file["x"] = 1
 fill(path)
-print(sorted(held(path)[0]))
+print(sorted(read_checked(path)[0]))
 """
 
 
@@ -56,12 +56,12 @@ def test_a_lock_of_hdf5_on_the_store_stops_no_reader(tmp_path: Path) -> None:
     first_alone(path)
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert held(path)[0] == {"first"}
+        assert read_checked(path)[0] == {"first"}
 
 
-def whole(path: Path) -> set[str]:
-    """What a store holds, read through one opening; fails where anything of it is not what was written."""
-    return held(path)[0]
+def features_of(path: Path) -> set[str]:
+    """The features of a store, read through one opening; fails where anything differs from what was written."""
+    return read_checked(path)[0]
 
 
 @pytest.mark.parametrize("where", [pytest.param("thread", marks=pytest.mark.slow), "process"])
@@ -73,12 +73,12 @@ def test_a_store_that_is_replaced_thirty_times_is_always_whole(where: str, tmp_p
         found = {"without": 0, "with": 0}
         with FeatureStore(path) as kept:
             while not stop.exists():
-                found["with" if "second" in whole(path) else "without"] += 1
+                found["with" if "second" in features_of(path) else "without"] += 1
                 np.testing.assert_array_equal(kept.feature("first").read(["u007"]).values, FIRST["u007"].astype("f2"))
         return found
 
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(reading if where == "thread" else lambda: forked(reading, tmp_path / "told"))
+        done = pool.submit(reading if where == "thread" else lambda: in_child(reading, tmp_path / "log"))
         for _ in range(15):
             fill(path)
             remove_features(path, ["second"])
@@ -100,18 +100,18 @@ def test_forked_workers_share_an_opened_store(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     first_alone(path)
     with FeatureStore(path) as store, ThreadPoolExecutor(4) as pool:
-        assert "manifest" not in vars(store)
+        assert "manifest" not in vars(store.file)
         works = [lambda n=n: [values_of(store, n) for _ in range(20)][-1] for n in range(4)]
-        found = list(pool.map(lambda n: forked(works[n], tmp_path / f"told{n}"), range(4)))
+        found = list(pool.map(lambda n: in_child(works[n], tmp_path / f"log{n}"), range(4)))
     assert sorted(id for ids in found for id in ids) == M.ids
 
 
 def test_spawned_workers_open_it_again(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     first_alone(path)
-    code = f"import sys; sys.path.insert(0, {str(TESTS)!r})"
+    code = f"import sys; sys.path[:0] = [{str(TESTS)!r}, {str(Path(__file__).parent)!r}]"
     with FeatureStore(path) as store, multiprocessing.get_context("spawn").Pool(2, exec, (code, {})) as pool:
-        found = pool.starmap(by_name, [("test_store_readers", "values_of", store, n) for n in range(4)])
+        found = pool.starmap(by_name, [("test_readers", "values_of", store, n) for n in range(4)])
     assert sorted(id for ids in found for id in ids) == M.ids
 
 
@@ -147,14 +147,14 @@ def holding(path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_lock_says_who_holds_it_and_since_when_and_ends_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder_and_since_when_and_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     first_alone(path)
     process = holding(tmp_path / "s.h5.second.part.lock")
     who = rf"\(host {os.uname().nodename}, process {process.pid}, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)"
     with pytest.raises(UsageError, match=rf"another process is writing s\.h5\.second\.part {who}; wait for it or stop"):
         FeatureWriter(path, M, SPEC, lengths())
-    assert held(path)[0] == {"first"}
+    assert read_checked(path)[0] == {"first"}
     process.send_signal(signal.SIGKILL)
     process.wait()
     fill(path)
@@ -167,7 +167,7 @@ def test_a_commit_waits_for_another_writer_of_the_store(tmp_path: Path) -> None:
     other = lock(tmp_path / "s.h5.lock", REFUSAL)
     threading.Timer(0.5, other.release, kwargs={"remove": True}).start()
     fill(path)
-    assert held(path)[0] == {"first", "second"}
+    assert read_checked(path)[0] == {"first", "second"}
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_flock")
-def test_a_file_stands_in_where_there_are_no_locks(tmp_path: Path) -> None:
+def test_a_lock_file_replaces_flock_where_it_is_missing(tmp_path: Path) -> None:
     path, stand_in = tmp_path / "x.lock", tmp_path / "x.lock.held"
     with lock(path, REFUSAL):
         assert stand_in.exists()
@@ -189,7 +189,7 @@ def test_a_file_stands_in_where_there_are_no_locks(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_flock")
-def test_a_dead_process_of_this_host_stands_for_nothing(tmp_path: Path) -> None:
+def test_a_lock_of_a_dead_process_of_this_host_is_taken_over(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     for dead in (f"{process.pid} 1", f"{os.getpid()} 1"):  # ended; and another process has its number now
@@ -200,16 +200,16 @@ def test_a_dead_process_of_this_host_stands_for_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_flock")
-@pytest.mark.parametrize("said", ["elsewhere 17 99", "", "no words", "elsewhere x y"])
-def test_another_hosts_is_left_alone(said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["elsewhere 17 99", "", "no words", "elsewhere x y"])
+def test_a_lock_of_another_host_is_left_alone(content: str, tmp_path: Path) -> None:
     stand_in = tmp_path / "x.lock.held"
-    stand_in.write_text(said)
+    stand_in.write_text(content)
     (tmp_path / "x.lock").write_text("host elsewhere, process 17, since 2026-01-01T00:00:00Z")
     with pytest.raises(
         UsageError, match=rf"host elsewhere, process 17, since .*; if it has ended, delete {stand_in}\)"
     ):
         lock(tmp_path / "x.lock", REFUSAL)
-    assert stand_in.read_text() == said
+    assert stand_in.read_text() == content
 
 
 @pytest.mark.usefixtures("without_flock")
@@ -217,7 +217,7 @@ def test_writing_where_there_are_no_locks(tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     first_alone(path)
     fill(path)
-    assert held(path)[0] == {"first", "second"}
+    assert read_checked(path)[0] == {"first", "second"}
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
 
 

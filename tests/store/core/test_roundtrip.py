@@ -19,6 +19,13 @@ from emofuse.store import FeatureData, FeatureSpec, FeatureStore, write_store
 from emofuse.store.core.spec import decode_values, encode_values
 
 
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    m = manifest()
+    write_store(str(tmp_path / "s.h5"), m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
+    with FeatureStore(str(tmp_path / "s.h5")) as store:
+        assert store["hubert"].ids == m.ids
+
+
 @pytest.mark.parametrize("layers", [(), (0, 6, 12)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("float32", 0.0), ("bfloat16", 8e-3)])
 def test_values_come_back(tmp_path: Path, dtype: str, tolerance: float, layers: tuple[int, ...]) -> None:
@@ -109,7 +116,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-def test_names_that_are_not_there(tmp_path: Path) -> None:
+def test_unknown_names(tmp_path: Path) -> None:
     m = manifest()
     write_store(tmp_path / "s.h5", m, {"hubert": FeatureData(modality="audio", arrays=arrays(manifest(5)))})
     with FeatureStore(tmp_path / "s.h5") as store:
@@ -117,10 +124,51 @@ def test_names_that_are_not_there(tmp_path: Path) -> None:
             UnknownNameError, match=r"no feature in .*s.h5 named 'huber'. Did you mean 'hubert'\? Valid: hubert"
         ):
             store.feature("huber")
-        with pytest.raises(UsageError, match="lacks 1 utterances, 'u009' first"):
+        with pytest.raises(UsageError, match=r"no utterance 'u009' in feature 'hubert' of .*; ids are text, such as"):
             store.feature("hubert").read(["u001", "u009"])
     with pytest.raises(UsageError, match=r"no store at .*absent.h5; make one: extract"):
         FeatureStore(tmp_path / "absent.h5")
+
+
+@pytest.mark.parametrize("layers", [(), (3, 4)])
+def test_a_store_is_a_mapping_of_features_and_a_feature_one_of_arrays(tmp_path: Path, layers: tuple[int, ...]) -> None:
+    m = manifest(5)
+    values = arrays(m, layers=len(layers))
+    data = FeatureData(modality="audio", arrays=values, layers=layers, dtype="bfloat16")
+    text = FeatureData(modality="text", arrays=arrays(m, dimension=2))
+    write_store(tmp_path / "s.h5", m, {"hubert": data, "bert": text})
+    with FeatureStore(tmp_path / "s.h5") as store:
+        assert list(store) == ["bert", "hubert"]
+        assert "hubert" in store
+        assert "huber" not in store
+        assert store["hubert"] is store.feature("hubert")
+        assert list(store["hubert"]) == m.ids
+        assert "u003" in store["hubert"]
+        assert "u009" not in store["hubert"]
+        assert repr(store) == f"FeatureStore({str(tmp_path / 's.h5')!r}, {m.corpus}: bert, hubert)"
+        shape = ", ".join(map(str, values["u003"].shape[1:]))
+        assert repr(store["hubert"]) == f"Feature('hubert', audio: 5 utterances, [T, {shape}])"
+        assert store["hubert"]["u003"].dtype == np.float32
+        np.testing.assert_allclose(store["hubert"]["u003"], values["u003"], rtol=8e-3)
+        with pytest.raises(UnknownNameError, match="Did you mean 'hubert'"):
+            store["huber"]
+        with pytest.raises(UsageError, match=r"no utterance 'u009' in feature 'hubert' of .*; ids are text, such as"):
+            store["hubert"]["u009"]
+
+
+def test_an_array_of_one_utterance_is_verified(tmp_path: Path) -> None:
+    m, path = manifest(3), tmp_path / "s.h5"
+    write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
+    with FeatureStore(path) as store:
+        offset = store["hubert"].values_offset
+        with path.open("r+b") as file:
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ 1]))
+        assert len(store["hubert"]["u001"])
+        with pytest.raises(DataError, match="u000 first"):
+            store["hubert"]["u000"]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +192,23 @@ def test_feature_names_stay_inside_their_group(name: str) -> None:
         FeatureSpec(name=name, modality="audio", encoder="x", dimension=1)
 
 
+@pytest.mark.parametrize(
+    ("bits", "rounded"),
+    [
+        (0x3F808000, 0x3F80),  # halfway, the lower neighbour is even
+        (0x3F818000, 0x3F82),  # halfway, the upper neighbour is even
+        (0x3F808001, 0x3F81),  # just above halfway
+        (0x3F817FFF, 0x3F81),  # just below halfway
+        (0xBF818000, 0xBF82),  # the same for negative values
+        (0x3FFF8000, 0x4000),  # the carry reaches the exponent
+        (0x00008000, 0x0000),  # a subnormal value
+    ],
+)
+def test_bfloat16_ties_are_rounded_to_even(bits: int, rounded: int) -> None:
+    values = np.array([bits], "<u4").view("<f4")
+    assert encode_values(values, "bfloat16").tolist() == [rounded]
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats(-(2.0**127), 2.0**127, width=32, allow_subnormal=False), min_size=1, max_size=50))
 def test_bfloat16_is_rounded_to_the_nearest(values: list[float]) -> None:
@@ -156,7 +221,7 @@ def test_bfloat16_is_rounded_to_the_nearest(values: list[float]) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=6, unique=True))
-def test_any_text_survives(texts: list[str]) -> None:
+def test_any_text_comes_back(texts: list[str]) -> None:
     import tempfile
 
     m = Manifest(corpus="c", reader="c-1", utterances=tuple(Utterance(id=f"i{k}", text=t) for k, t in enumerate(texts)))
@@ -195,7 +260,7 @@ def test_an_utterance_without_a_frame_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         ({"zz": np.ones((2, 3)), "u000": np.ones((2, 3))}, "'zz' is not in the manifest"),
         ({}, "one width, got none"),
@@ -203,8 +268,8 @@ def test_an_utterance_without_a_frame_is_named(tmp_path: Path) -> None:
         ({"u000": np.ones(3)}, r"needs arrays \[T, D\]: u000: \(3,\)"),
     ],
 )
-def test_arrays_that_make_no_feature(tmp_path: Path, values: dict[str, np.ndarray], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_arrays_that_make_no_feature(tmp_path: Path, values: dict[str, np.ndarray], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
         write_store(tmp_path / "s.h5", manifest(), {"hubert": FeatureData(modality="audio", arrays=values)})
     ones = {i: np.ones((1, 2)) for i in manifest().ids}
     small = FeatureData(modality="audio", arrays=ones, dtype="int8")
@@ -214,19 +279,19 @@ def test_arrays_that_make_no_feature(tmp_path: Path, values: dict[str, np.ndarra
 
 
 @pytest.mark.parametrize("node", ["/", "/manifest", "/features/hubert"])
-def test_versions_that_never_were_are_refused(tmp_path: Path, node: str) -> None:
+def test_versions_that_do_not_exist_are_refused(tmp_path: Path, node: str) -> None:
     path, m = tmp_path / "s.h5", manifest()
     write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})
     with h5py.File(path, "r+") as file:
         file[node].attrs["version"] = 0
-    with pytest.raises(DataError, match="version 0, which there never was"), FeatureStore(path) as store:  # noqa: PT012
+    with pytest.raises(DataError, match="version 0, which does not exist"), FeatureStore(path) as store:  # noqa: PT012
         store.feature("hubert")
-        assert store.manifest, "whichever of the three says it first"
+        assert store.manifest, "whichever of the three reports it first"
 
 
-def test_a_sentence_said_twice_is_known_without_the_texts() -> None:
-    said = ("Hello, there!", "hello there", "Something else")
-    m = Manifest(corpus="c", reader="c-1", utterances=tuple(Utterance(id=t, text=t) for t in said)).without_text()
+def test_a_repeated_sentence_is_known_without_the_texts() -> None:
+    texts = ("Hello, there!", "hello there", "Something else")
+    m = Manifest(corpus="c", reader="c-1", utterances=tuple(Utterance(id=t, text=t) for t in texts)).without_text()
     first, second, third = (u.sentence for u in m.utterances)
     assert first == second != third
     assert first is not None

@@ -37,15 +37,15 @@ def test_an_archive_reads_as_it_was_written(version: int) -> None:
         ):
             want = np.concatenate([*values.values()])
             np.testing.assert_allclose(feature.read(m.ids).values, want, rtol=tolerance, atol=1e-4 if tolerance else 0)
-    assert all(found.sound for found in verify(path))
+    assert all(found.intact for found in verify(path))
 
 
 def test_an_archive_with_a_recognised_text_says_so() -> None:
     path, m = ARCHIVES / "store-v1-manifest-v3.h5", manifest(3)
-    heard = replace(m.utterances[1], text_kind=ASR, text_source=f"tiny/recogniser@1, weights {'0' * 32}")
+    recognised = replace(m.utterances[1], text_kind=ASR, text_source=f"tiny/recogniser@1, weights {'0' * 32}")
     with FeatureStore(path) as store:
-        assert store.manifest == replace(m, utterances=(m.utterances[0], heard, m.utterances[2]))
+        assert store.manifest == replace(m, utterances=(m.utterances[0], recognised, m.utterances[2]))
         np.testing.assert_array_equal(
             store.feature("hashed").read(m.ids).values, np.concatenate([*arrays(m, 4).values()])
         )
-    assert all(found.sound for found in verify(path))
+    assert all(found.intact for found in verify(path))

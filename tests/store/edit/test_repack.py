@@ -1,4 +1,4 @@
-"""Stores that other programs have laid out anew come back, bit for bit."""
+"""Stores that other programs have rewritten are restored, bit for bit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_repack_undoes_another_programs_compression(path: Path, tmp_path: Path) 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["foreign.h5", "s.h5"]
 
 
-def test_repack_carries_damaged_values_along_and_names_them(path: Path, tmp_path: Path) -> None:
+def test_repack_copies_damaged_values_and_names_them(path: Path, tmp_path: Path) -> None:
     damage(path, "hubert", "u005")
     foreign = foreign_copy(path, tmp_path / "foreign.h5")
     for store in (path, foreign):
@@ -56,10 +56,10 @@ def test_repack_carries_damaged_values_along_and_names_them(path: Path, tmp_path
         assert set(M.ids) - set(store.feature("hubert").ids) == {"u005"}
 
 
-def test_what_another_program_laid_out_is_not_repaired_away(path: Path, tmp_path: Path) -> None:
+def test_what_another_program_rewrote_is_not_dropped_by_a_repair(path: Path, tmp_path: Path) -> None:
     foreign = foreign_copy(path, tmp_path / "foreign.h5")
-    told = run("verify", foreign)
-    assert (told.returncode, "nothing is lost" in told.stderr) == (3, True)
+    result = run("verify", foreign)
+    assert (result.returncode, "nothing is lost" in result.stderr) == (3, True)
     kept = foreign.read_bytes()
     refused = run("verify", "--repair", foreign)
     assert (refused.returncode, "emofuse store repack" in refused.stderr) == (2, True)
@@ -74,7 +74,7 @@ def test_a_store_that_was_compressed_as_a_whole_is_repacked(path: Path, tmp_path
         for name, value in old.attrs.items():
             new.attrs[name] = value
         compressed(old, new, everything=True)
-    with pytest.raises(DataError, match="was laid out by another program"):
+    with pytest.raises(DataError, match="was rewritten by another program"):
         FeatureStore(foreign)
     assert run("repack", foreign).returncode == 0
     with FeatureStore(foreign) as store:
@@ -82,12 +82,12 @@ def test_a_store_that_was_compressed_as_a_whole_is_repacked(path: Path, tmp_path
     np.testing.assert_array_equal(values(foreign, "hubert"), values(path, "hubert"))
 
 
-def test_compressed_zeros_are_not_believed(path: Path, tmp_path: Path) -> None:
+def test_compressed_zeros_are_not_trusted(path: Path, tmp_path: Path) -> None:
     foreign = foreign_copy(path, tmp_path / "bomb.h5")
     with h5py.File(foreign, "r+") as file:
         del file["manifest/text"]
         file["manifest"].create_dataset("text", shape=(1 << 32,), dtype="u1", compression="gzip", chunks=(1 << 20,))
-    with pytest.raises(DataError, match="far more than the file can mean"):
+    with pytest.raises(DataError, match="far more than a file of this size can have"):
         repack(foreign)
 
 

@@ -1,4 +1,4 @@
-"""Copies, repairs and growth: what is asked for is gone or there, everything else is as it was."""
+"""Copies, removals, repairs and additions: only what was asked for changes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_a_slim_copy(path: Path, tmp_path: Path) -> None:
         assert (feature.spec.dtype, feature.frame_rate, feature.fingerprint) == ("float16", 50.0, {"w": 1})
         assert feature.provenance["stored_before_as"] == "float32"
     np.testing.assert_array_equal(values(slim, "hubert"), values(path, "hubert").astype("f2"))
-    assert all(v.sound for v in verify(slim))
+    assert all(v.intact for v in verify(slim))
     again = run("copy", path, slim)
-    assert (again.returncode, "exists already" in again.stderr) == (2, True)
+    assert (again.returncode, "already exists" in again.stderr) == (2, True)
     wrong = run("copy", path, tmp_path / "x.h5", "--features", "wavlm")
     assert (wrong.returncode, "Valid: bert, hubert" in wrong.stderr) == (2, True)
     assert not (tmp_path / "x.h5").exists()
@@ -81,7 +81,7 @@ def test_repair_drops_what_is_damaged_and_extract_fills_it(path: Path, tmp_path:
     done = run("verify", "--repair", path)
     assert done.returncode == 0, done.stderr
     assert "damaged: u004" in done.stdout
-    assert all(v.sound for v in verify(path))
+    assert all(v.intact for v in verify(path))
     with FeatureStore(path) as store:
         assert set(M.ids) - set(store.feature("hubert").ids) == {"u004", "u009"}
         assert store.feature("bert").ids == M.ids
@@ -98,7 +98,7 @@ def test_repair_drops_what_is_damaged_and_extract_fills_it(path: Path, tmp_path:
 def test_repair_leaves_what_has_been_filled_meanwhile(path: Path) -> None:
     damage(path, "hubert", "u004")
     found = verify(path)
-    damage(path, "hubert", "u004")  # the same bits again: it is sound now
+    damage(path, "hubert", "u004")  # the same bits again: undamaged now
     repair(path, found)
     with FeatureStore(path) as store:
         assert store.feature("hubert").ids == M.ids
@@ -114,7 +114,7 @@ def test_a_lost_index_costs_its_feature_alone(path: Path) -> None:
     with pytest.raises(DataError, match="verify --repair"):
         remove_features(path, ["bert"])
     listed = run("verify", path)
-    assert (listed.returncode, "hubert: lost" in listed.stdout, "bert: 12 utterances" in listed.stdout) == (
+    assert (listed.returncode, "hubert: unreadable" in listed.stdout, "bert: 12 utterances" in listed.stdout) == (
         3,
         True,
         True,
@@ -162,7 +162,7 @@ def test_a_grown_corpus_is_added(path: Path, tmp_path: Path) -> None:
     write_manifest(manifest(15), tmp_path / "grown.jsonl")
     done = run("add", path, "--manifest", tmp_path / "grown.jsonl")
     assert done.returncode == 0, done.stderr
-    assert "3 utterances added; bert lacks 3, hubert lacks 3" in done.stdout
+    assert "3 utterances added; still to extract: bert 3, hubert 3" in done.stdout
     with FeatureStore(path) as store:
         assert store.manifest == manifest(15)
         assert store.feature("hubert").ids == M.ids
@@ -193,8 +193,8 @@ def test_a_damaged_manifest_is_restored_from_a_copy(path: Path, tmp_path: Path) 
         with path.open("r+b") as file:
             file.seek(offset + 3)
             file.write(b"!")
-        told = run("verify", path)
-        assert (told.returncode, "--repair --manifest M" in told.stderr) == (3, True)
+        result = run("verify", path)
+        assert (result.returncode, "--repair --manifest M" in result.stderr) == (3, True)
         wrong = run("verify", "--repair", "--manifest", tmp_path / "other.jsonl", path)
         assert (wrong.returncode, "11 utterances of tiny" in wrong.stderr) == (2, True)
         done = run("verify", "--repair", "--manifest", tmp_path / source, path)
@@ -209,15 +209,15 @@ def test_a_part_is_not_repaired(path: Path, tmp_path: Path) -> None:
     with FeatureWriter(path, M, spec, {i: len(a) for i, a in AUDIO.items()}) as writer:
         for id in writer.pending[:5]:
             writer.put(id, AUDIO[id])
-    told = run("verify", tmp_path / "s.h5.wavlm.part")
-    assert (told.returncode, "not complete, 7 not yet written" in told.stdout) == (3, True)
-    assert "damaged" not in told.stdout
+    result = run("verify", tmp_path / "s.h5.wavlm.part")
+    assert (result.returncode, "not complete, 7 not yet written" in result.stdout) == (3, True)
+    assert "damaged" not in result.stdout
     assert run("verify", "--repair", tmp_path / "s.h5.wavlm.part").returncode == 2
 
 
 def test_a_store_without_features_is_verified_too(path: Path) -> None:
     assert run("rm", path, "hubert", "bert").returncode == 0
-    assert "manifest: sound; no feature" in run("verify", path).stdout
+    assert "manifest: no damage; no features" in run("verify", path).stdout
     with h5py.File(path, "r+") as file:
         file["manifest/text"][2] = 65
     assert run("verify", path).returncode == 3

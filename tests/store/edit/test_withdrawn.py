@@ -32,7 +32,7 @@ def test_nothing_of_a_withdrawn_utterance_stays_in_any_file(path: Path, tmp_path
     assert all(s in held for s in secret), "the test looks for what is there"
     done = run("rm", path, "--utterance", "u004")
     assert done.returncode == 0, done.stderr
-    assert "1 utterances removed (bert 1, hubert 1, wavlm 1)" in done.stdout
+    assert "1 utterance removed (bert 1, hubert 1, wavlm 1)" in done.stdout
     held = b"".join(p.read_bytes() for p in tmp_path.iterdir())
     assert [s for s in secret if s in held] == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.h5", "s.h5.wavlm.part"]

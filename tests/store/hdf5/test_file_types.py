@@ -1,4 +1,4 @@
-"""What is no store, or a newer or a cut one: what it is, and what to do."""
+"""Files that are not stores, or newer or cut short: the message names what they are, and what to do."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def test_newer_versions_are_an_error_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "told"),
+    ("content", "kind", "expected"),
     [
-        (b"id,label\nu1,hap\n", UsageError, "is no store but a text file; a store is made by `extract`"),
-        ("Sätze".encode() * 200, UsageError, "is no store but a text file"),
-        (b"\x93NUMPY\x01\x00v\x00", UsageError, "is no store but a NumPy array; `emofuse store import`"),
-        (b"\x80\x04\x95", UsageError, "is no store but a pickle; `emofuse store import`"),
+        (b"id,label\nu1,hap\n", UsageError, "is not a store but a text file; a store is made by `extract`"),
+        ("Sätze".encode() * 200, UsageError, "is not a store but a text file"),
+        (b"\x93NUMPY\x01\x00v\x00", UsageError, "is not a store but a NumPy array; `emofuse store import`"),
+        (b"\x80\x04\x95", UsageError, "is not a store but a pickle; `emofuse store import`"),
         (b"RIFF\x00\x00", UsageError, "a RIFF (wav) file; `extract` makes stores of audio"),
-        (b"PK\x03\x04", UsageError, "is no store but a zip archive"),
-        (b"", DataError, "is no store: it is empty"),
+        (b"PK\x03\x04", UsageError, "is not a store but a zip archive"),
+        (b"", DataError, "is not a store: it is empty"),
         (b"\x00" * 4096, DataError, "does not begin as HDF5 files do"),
     ],
 )
-def test_other_files_are_told_by_their_kind(tmp_path: Path, content: bytes, kind: type[Exception], told: str) -> None:
+def test_other_files_are_named(tmp_path: Path, content: bytes, kind: type[Exception], expected: str) -> None:
     path = tmp_path / "x.h5"
     path.write_bytes(content)
     with pytest.raises(kind) as caught:
         FeatureStore(path)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert str(path) in str(caught.value)
 
 
@@ -63,5 +63,5 @@ def test_folders_and_other_hdf5_files_are_no_stores(tmp_path: Path) -> None:
         FeatureStore(tmp_path)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(UsageError, match=r"an HDF5 file but no emofuse store \(it holds 'x'\)"):
+    with pytest.raises(UsageError, match=r"an HDF5 file but not an emofuse store \(it has 'x'\)"):
         FeatureStore(tmp_path / "other.h5")

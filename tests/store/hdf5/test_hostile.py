@@ -1,4 +1,4 @@
-"""Files that somebody made to harm: each is refused in words that say what it is, with little memory, and at once."""
+"""Files made to harm: each is refused at once, with a clear message and little memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from store_samples import arrays, manifest
-from store_seen import forked, seen
+from store_seen import in_child, read_everything
 
 from emofuse.common.errors import DataError, EmofuseError, UsageError
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
@@ -29,19 +29,19 @@ MEMORY = 1 << 29
 """Bytes that reading a hostile file may take."""
 
 
-def made(path: Path) -> Path:
+def small_store(path: Path) -> Path:
     write_store(path, M, {"hubert": FeatureData(modality="audio", arrays=arrays(M))})
     return path
 
 
-def whole(path: Path) -> None:
-    seen(path)
+def read_all(path: Path) -> None:
+    read_everything(path)
     with FeatureStore(path) as store:
-        store.require_sound()
+        store.require_intact()
 
 
-def told(path: Path, read: Callable[[Path], object] = whole) -> tuple[str, str]:
-    """The error of reading all of a file, or of a feature in it, in a child of little memory."""
+def error_of(path: Path, read: Callable[[Path], object] = read_all) -> tuple[str, str]:
+    """Type and message of the error of reading a file, in a child with little memory; empty where there is none."""
 
     def work() -> list[str]:
         pages = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -52,12 +52,12 @@ def told(path: Path, read: Callable[[Path], object] = whole) -> tuple[str, str]:
             return [type(error).__name__, str(error)]
         return ["", ""]
 
-    kind, message = forked(work, path.with_suffix(".told"))
+    kind, message = in_child(work, path.with_suffix(".log"))
     return kind, message
 
 
-def instead(name: str, make: Callable[[h5py.File, str], Any]) -> Callable[[h5py.File], None]:
-    """Put something else in the place of a node."""
+def put(name: str, make: Callable[[h5py.File, str], Any]) -> Callable[[h5py.File], None]:
+    """Replace a node by something else."""
 
     def change(file: h5py.File) -> None:
         del file[name]
@@ -66,14 +66,14 @@ def instead(name: str, make: Callable[[h5py.File, str], Any]) -> Callable[[h5py.
     return change
 
 
-def linked(link: Any) -> Callable[[h5py.File, str], None]:
+def link_to(link: Any) -> Callable[[h5py.File, str], None]:
     def make(file: h5py.File, name: str) -> None:
         file[name] = link
 
     return make
 
 
-def dataset(*words: Any, **options: Any) -> Callable[[h5py.File, str], None]:
+def new_dataset(*words: Any, **options: Any) -> Callable[[h5py.File, str], None]:
     def make(file: h5py.File, name: str) -> None:
         file.create_dataset(name, *words, **options)
 
@@ -95,7 +95,7 @@ def attribute(node: str, name: str, value: Any, **options: Any) -> Callable[[h5p
 
 
 def column(name: str, values: Callable[[Any], Any]) -> Callable[[h5py.File], None]:
-    """Change a column of the index, and its digest with it, as whoever wants to harm would."""
+    """Change a column of the index, and its digest with it, as an attacker would."""
 
     def change(file: h5py.File) -> None:
         feature = file["features/hubert"]
@@ -109,12 +109,12 @@ def column(name: str, values: Callable[[Any], Any]) -> Callable[[h5py.File], Non
     return change
 
 
-def nested(file: h5py.File) -> None:
+def deeply_nested(file: h5py.File) -> None:
     del file["features/hubert/fingerprint"]
     file["features/hubert/fingerprint"] = np.frombuffer(b'{"a":' + b"[" * 100_000, np.uint8)
 
 
-def listed(file: h5py.File) -> None:
+def json_list(file: h5py.File) -> None:
     del file["features/hubert/fingerprint"]
     file["features/hubert/fingerprint"] = np.frombuffer(b"[1,2]", np.uint8)
 
@@ -122,31 +122,43 @@ def listed(file: h5py.File) -> None:
 LATE = {"chunks": (1 << 16,), "dtype": "i8"}
 F = "features/hubert"
 HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
-    "soft link": (instead(f"{F}/row", linked(h5py.SoftLink("/manifest/turn"))), "row is a link to elsewhere"),
-    "soft link to nowhere": (instead("manifest", linked(h5py.SoftLink("/x"))), "manifest is a link to elsewhere"),
-    "external link": (instead(F, linked(h5py.ExternalLink("/etc/passwd", "/"))), "hubert is a link to elsewhere"),
-    "external storage": (
-        instead(f"{F}/row", dataset(shape=(6,), dtype="i8", external=[("/etc/passwd", 0, 48)])),
-        "keeps its values in another file; a store holds all of its own",
+    "soft link": (put(f"{F}/row", link_to(h5py.SoftLink("/manifest/turn"))), "row is a link to another place"),
+    "soft link to nowhere": (
+        put("manifest", link_to(h5py.SoftLink("/x"))),
+        "manifest is a link to another place",
     ),
-    "virtual dataset": (instead(f"{F}/row", virtual), "keeps its values in another file"),
+    "external link": (
+        put(F, link_to(h5py.ExternalLink("/etc/passwd", "/"))),
+        "hubert is a link to another place",
+    ),
+    "external storage": (
+        put(f"{F}/row", new_dataset(shape=(6,), dtype="i8", external=[("/etc/passwd", 0, 48)])),
+        "has its values in another file; a store has all values in its own file",
+    ),
+    "virtual dataset": (put(f"{F}/row", virtual), "has its values in another file"),
     "texts of variable length": (
-        instead("manifest/id", dataset(data=["a"] * 6, dtype=h5py.string_dtype())),
+        put("manifest/id", new_dataset(data=["a"] * 6, dtype=h5py.string_dtype())),
         "manifest/id is object",
     ),
-    "references": (instead(f"{F}/row", dataset(shape=(6,), dtype=h5py.ref_dtype)), "row is object"),
-    "compound": (instead(f"{F}/row", dataset(shape=(6,), dtype=[("a", "i8")])), "expected int64 of 1 dimensions"),
-    "compressed": (
-        instead(f"{F}/row", dataset(data=np.arange(6), compression="gzip")),
-        "has filters .compression.*`emofuse store repack .*writes it anew",
+    "references": (put(f"{F}/row", new_dataset(shape=(6,), dtype=h5py.ref_dtype)), "row is object"),
+    "compound": (
+        put(f"{F}/row", new_dataset(shape=(6,), dtype=[("a", "i8")])),
+        "expected int64 of 1 dimensions",
     ),
-    "a trillion rows": (instead(f"{F}/row", dataset(shape=(10**12,), **LATE)), "claims 8000000000000 bytes, the file"),
+    "compressed": (
+        put(f"{F}/row", new_dataset(data=np.arange(6), compression="gzip")),
+        "has filters .compression.*`emofuse store repack .*restores its layout",
+    ),
+    "a trillion rows": (
+        put(f"{F}/row", new_dataset(shape=(10**12,), **LATE)),
+        "declares 8000000000000 bytes, the file",
+    ),
     "a trillion utterances": (
-        instead("manifest/id_offsets", dataset(shape=(10**12,), **LATE)),
-        "claims 8000000000000 bytes, the file",
+        put("manifest/id_offsets", new_dataset(shape=(10**12,), **LATE)),
+        "declares 8000000000000 bytes, the file",
     ),
     "a trillion compressed rows": (
-        instead(f"{F}/length", dataset(shape=(10**12,), compression="gzip", **LATE)),
+        put(f"{F}/length", new_dataset(shape=(10**12,), compression="gzip", **LATE)),
         "has filters",
     ),
     "negative lengths": (column("length", lambda v: -v), "do not lie end to end"),
@@ -160,8 +172,8 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "dimension 0": (attribute(F, "dimension", 0), "at least 1 is needed"),
     "a dimension of text": (attribute(F, "dimension", "six"), "is str, expected an integer"),
     "many names": (attribute("/", "corpus", ["a"] * 500), "attribute 'corpus' of / has shape"),
-    "deep JSON": (nested, "fingerprint is no JSON: maximum recursion depth"),
-    "a fingerprint that is a list": (listed, "holds list, expected a JSON object"),
+    "deep JSON": (deeply_nested, "fingerprint is not JSON: maximum recursion depth"),
+    "a fingerprint that is a list": (json_list, "holds list, expected a JSON object"),
     "a newer manifest": (attribute("manifest", "version", 99), "version 99, newer than 3: update emofuse"),
     "a newer store": (attribute("/", "version", 99), "store version 99, newer than 1: update emofuse"),
     "a newer feature": (attribute(F, "version", 99), "version 99, newer than 1: update emofuse"),
@@ -171,28 +183,28 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_content(name: str, tmp_path: Path) -> None:
-    path, (change, complaint) = made(tmp_path / "s.h5"), HOSTILE[name]
+    path, (change, expected) = small_store(tmp_path / "s.h5"), HOSTILE[name]
     with h5py.File(path, "r+", libver=("v110", "v110"), locking=False) as file:
         change(file)
-    kind, message = told(path)
+    kind, message = error_of(path)
     assert kind, "it was read"
     assert str(path) in message
-    with pytest.raises(EmofuseError, match=complaint):
+    with pytest.raises(EmofuseError, match=expected):
         raise EmofuseError(message)
 
 
-def test_repack_believes_no_compressed_size_either(tmp_path: Path) -> None:
-    path = made(tmp_path / "s.h5")
+def test_repack_does_not_trust_a_compressed_size_either(tmp_path: Path) -> None:
+    path = small_store(tmp_path / "s.h5")
     with h5py.File(path, "r+", libver=("v110", "v110"), locking=False) as file:
         HOSTILE["a trillion compressed rows"][0](file)
-    kind, message = told(path, repack)
+    kind, message = error_of(path, repack)
     assert kind == "DataError"
-    assert "far more than the file can mean" in message
+    assert "far more than a file of this size can have" in message
 
 
 def test_a_dimension_whose_digest_is_right(tmp_path: Path) -> None:
     """Nothing is allocated for what the file has no bytes for."""
-    path = made(tmp_path / "s.h5")
+    path = small_store(tmp_path / "s.h5")
     with FeatureStore(path) as store:
         spec = store.feature("hubert").spec
     with h5py.File(path, "r+", libver=("v110", "v110"), locking=False) as file:
@@ -203,25 +215,25 @@ def test_a_dimension_whose_digest_is_right(tmp_path: Path) -> None:
         put_text(
             feature, "index_digest", index_digest(wide, [feature[k][()] for k in ("row", "start", "length", "source")])
         )
-    kind, message = told(path)
+    kind, message = error_of(path)
     assert kind == "DataError"
     assert "its values are" in message
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "expected"),
     [
-        (b"", r"is no store: it is empty"),
-        (b"some words\n", r"is no store but a text file"),
+        (b"", r"is not a store: it is empty"),
+        (b"some words\n", r"is not a store but a text file"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", r"a NumPy array; `emofuse store import`"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), r"is damaged or cut short.*take a copy"),
         (b"\x80\x04cos\nsystem\n(S'touch /tmp/x'\ntR.", r"a pickle; `emofuse store import`"),
     ],
 )
-def test_other_files(content: bytes, complaint: str, tmp_path: Path) -> None:
+def test_other_files(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "s.h5"
     path.write_bytes(content)
-    with pytest.raises(EmofuseError, match=complaint):
+    with pytest.raises(EmofuseError, match=expected):
         FeatureStore(path)
 
 
@@ -230,7 +242,7 @@ def test_folders_and_other_programs_files(tmp_path: Path) -> None:
         FeatureStore(tmp_path)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["\x1b[31mdata"] = 1
-    with pytest.raises(UsageError, match="HDF5 file but no emofuse store") as caught:
+    with pytest.raises(UsageError, match="HDF5 file but not an emofuse store") as caught:
         FeatureStore(tmp_path / "x.h5")
     assert "\x1b" not in str(caught.value)
 
@@ -240,11 +252,17 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_nothing_of_a_file_reaches_the_terminal_as_it_is(tmp_path: Path) -> None:
+def test_nothing_of_a_file_reaches_the_terminal_unescaped(tmp_path: Path) -> None:
     evil, path = "\x1b[2J\x1b]0;owned\x07\u202e", tmp_path / "s.h5"
     rows = tuple(
         Utterance(
-            id=f"u{i}", audio=f"{evil}.wav", text=evil, label=evil, speaker=evil, session=evil, extra={evil: evil}
+            id=f"u{i}",
+            audio=f"{evil}.wav",
+            text=evil,
+            label=evil,
+            speaker=evil,
+            session=evil,
+            extra={evil: evil},
         )
         for i in range(3)
     )
@@ -268,7 +286,7 @@ def test_nothing_of_a_file_reaches_the_terminal_as_it_is(tmp_path: Path) -> None
 
 
 def test_a_path_in_a_store_stays_inside_as_well(tmp_path: Path) -> None:
-    path = made(tmp_path / "s.h5")
+    path = small_store(tmp_path / "s.h5")
     with h5py.File(path, "r+", libver=("v110", "v110"), locking=False) as file:
         raw = file["manifest/audio"][()].tobytes()
         file["manifest/audio"][...] = np.frombuffer(raw.replace(b"wav/u000.wav", b"../../passwd"), np.uint8)

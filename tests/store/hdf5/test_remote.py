@@ -1,4 +1,4 @@
-"""Stores behind URLs: read by ranges, a few of them, and never downloaded as a whole."""
+"""Stores behind URLs: read by a few range requests, never downloaded as a whole."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ def test_every_verb_that_reads_takes_a_url(server: Server, tmp_path: Path) -> No
 
     path = written(server.folder / "s.h5")
     url = f"{server.url}/s.h5"
-    assert all(v.sound for v in verify(url))
+    assert all(v.intact for v in verify(url))
     with FeatureStore(url) as store:
         copy(store, tmp_path / "slim.h5", ["bert"])
     with FeatureStore(tmp_path / "slim.h5") as slim, FeatureStore(path) as local:
         np.testing.assert_array_equal(slim.feature("bert").read(M.ids).values, local.feature("bert").read(M.ids).values)
-    told = CliRunner().invoke(command, ["info", url])
-    assert told.exit_code == 0, told.output
-    assert "200 utterances" in told.output
+    result = CliRunner().invoke(command, ["info", url])
+    assert result.exit_code == 0, result.output
+    assert "200 utterances" in result.output
 
 
 def test_fit_from_a_url_gives_what_the_file_gives(tmp_path: Path) -> None:
@@ -120,26 +120,26 @@ def test_fit_from_a_url_gives_what_the_file_gives(tmp_path: Path) -> None:
     with fsspec.open("memory://lab/tiny.h5", "wb") as file:
         file.write(path.read_bytes())
     protocol_file(tmp_path)
-    told = []
+    predictions = []
     for name, where in (("file", path), ("url", "memory://lab/tiny.h5")):
         out = quietly(config(tmp_path, name, store=where, steps=5))
-        told.append((out / "predictions.csv").read_bytes())
-    assert told[0] == told[1]
+        predictions.append((out / "predictions.csv").read_bytes())
+    assert predictions[0] == predictions[1]
 
 
-def test_what_is_not_there_or_not_known_is_said(server: Server) -> None:
+def test_a_missing_file_or_unknown_protocol_is_named(server: Server) -> None:
     with pytest.raises(UsageError, match=r"no store at http://.*/none\.h5"):
         FeatureStore(f"{server.url}/none.h5")
     with pytest.raises(UsageError, match=r"magic://x.h5 cannot be opened: Protocol not known: magic"):
         FeatureStore("magic://x.h5")
-    with pytest.raises(UsageError, match="or nobody answers there"):
+    with pytest.raises(UsageError, match="or the server does not answer"):
         FeatureStore("http://127.0.0.1:9/s.h5")
     (server.folder / "text.h5").write_text("no HDF5")
-    with pytest.raises(UsageError, match="is no store but a text file"):
+    with pytest.raises(UsageError, match="is not a store but a text file"):
         FeatureStore(f"{server.url}/text.h5")
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_found_out(server: Server) -> None:
+def test_an_object_that_is_replaced_while_it_is_read_is_noticed(server: Server) -> None:
     path = written(server.folder / "s.h5")
     with FeatureStore(f"{server.url}/s.h5") as store:
         feature = store.feature("hubert")
@@ -150,7 +150,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_found_out(server: Server
             feature.read(M.ids)
 
 
-def test_an_object_of_the_same_layout_in_its_place_is_found_out(server: Server) -> None:
+def test_an_object_of_the_same_layout_in_its_place_is_noticed(server: Server) -> None:
     path = written(server.folder / "s.h5")
     with FeatureStore(f"{server.url}/s.h5") as store:
         path.unlink()
@@ -160,6 +160,7 @@ def test_an_object_of_the_same_layout_in_its_place_is_found_out(server: Server) 
             store.feature("hubert").read(M.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_read_behind_a_url(server: Server, context: str) -> None:
     from torch.utils.data import DataLoader
@@ -173,19 +174,19 @@ def test_workers_read_behind_a_url(server: Server, context: str) -> None:
     assert [id for batch in loader for id in batch["id"]] == M.ids
 
 
-def test_a_server_without_ranges_is_told(tmp_path: Path) -> None:
+def test_a_server_without_range_requests_is_named(tmp_path: Path) -> None:
     written(tmp_path / "s.h5")
     handler = functools.partial(QuietHandler, directory=str(tmp_path))
     plain = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=plain.serve_forever, daemon=True).start()
-    with pytest.raises(DataError, match="knows no ranges"):
+    with pytest.raises(DataError, match="does not support range requests"):
         FeatureStore(f"http://127.0.0.1:{plain.server_port}/s.h5")
     plain.shutdown()
     plain.server_close()
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Python's own server, which gives whole files alone."""
+    """Python's own server, which only sends whole files."""
 
     def log_message(self, format: str, *words: object) -> None:
         pass

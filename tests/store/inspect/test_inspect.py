@@ -1,4 +1,4 @@
-"""`emofuse store info`, `ls` and `show`: what they print is what the store holds, made safe for a terminal."""
+"""`emofuse store info`, `ls` and `show`: they print what the store contains, made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import Result
-from inspect_samples import M, flip, run, under_way
+from inspect_samples import M, flip, partial_store, run
 from store_samples import arrays, manifest
 
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store import FeatureData, write_store
-from emofuse.store.core.fitted_on import in_words
+from emofuse.store.core.fitted_on import describe_fitted_on
 
 EVIL = "a\x1b]0;gone\x07\x9b31m\u202e"
 
@@ -27,16 +27,16 @@ def lines(result: Result) -> list[list[str]]:
 
 
 def test_info_counts_everything(path: Path) -> None:
-    told = run("info", path)
-    assert told.exit_code == 0
-    assert f"{path}: corpus tiny read by tiny-1, 12 utterances, 0.02 h" in told.stdout
+    result = run("info", path)
+    assert result.exit_code == 0
+    assert f"{path}: corpus tiny read by tiny-1, 12 utterances, 0.02 h" in result.stdout
     for line in ("label: hap 6, sad 6", "session: 0 6, 1 6", "speaker: s0 4, s1 4, s2 4", "excluded: 1", "x: no label"):
-        assert f"  {line}\n" in told.stdout
-    rows = {row[0]: row for row in lines(told)}
+        assert f"  {line}\n" in result.stdout
+    rows = {row[0]: row for row in lines(result)}
     assert rows["bert"][1:6] == ["text", "imported", "10", "2", "0"]
     assert rows["hubert"][1:6] == ["audio", "imported", "12", "0", "0"]
     assert (rows["bert"][7], rows["hubert"][9]) == ("2x4", "50 Hz")
-    assert 'hubert: weights="abc"' in told.stdout
+    assert 'hubert: weights="abc"' in result.stdout
     facts = json.loads(run("info", path, "--json").stdout)
     assert [f["lacking"] for f in facts["features"]] == [2, 0]
     assert (facts["speaker"], facts["split"]) == ({"s0": 4, "s1": 4, "s2": 4}, {})
@@ -44,10 +44,10 @@ def test_info_counts_everything(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "words"),
+    ("stated", "expected"),
     [
-        (None, "nothing with labels"),
-        ([], "nothing with labels"),
+        (None, "no labels"),
+        ([], "no labels"),
         ([{"corpus": "synthetic", "labels": True, "sessions": ["1"]}], "synthetic, session 1"),
         ([{"corpus": "Tiny", "speakers": ["b", "a"]}, {"corpus": "meld", "splits": ["train"], "labels": False}],
          "meld, split train, without labels; tiny, speaker a, b"),
@@ -56,70 +56,70 @@ def test_info_counts_everything(path: Path) -> None:
         ([{"corpus": "a\x1b[2J"}], "a\ufffd[2j"),
     ],
 )  # fmt: skip
-def test_info_says_what_an_encoder_was_fitted_on(tmp_path: Path, stated: object, words: str) -> None:
-    said = {} if stated is None else {"fitted_on": stated}
-    write_store(tmp_path / "s.h5", M, {"x": FeatureData(modality="audio", arrays=arrays(M), provenance=said)})
-    assert f"\n  x, fitted on: {words}\n" in run("info", tmp_path / "s.h5").stdout
+def test_info_says_what_an_encoder_was_fitted_on(tmp_path: Path, stated: object, expected: str) -> None:
+    provenance = {} if stated is None else {"fitted_on": stated}
+    write_store(tmp_path / "s.h5", M, {"x": FeatureData(modality="audio", arrays=arrays(M), provenance=provenance)})
+    assert f"\n  x, fitted on: {expected}\n" in run("info", tmp_path / "s.h5").stdout
     (facts,) = json.loads(run("info", tmp_path / "s.h5", "--json").stdout)["features"]
-    assert in_words(facts["fitted_on"]) == in_words(stated)
-    assert facts["provenance"] == said
+    assert describe_fitted_on(facts["fitted_on"]) == describe_fitted_on(stated)
+    assert facts["provenance"] == provenance
 
 
 def test_info_names_only_the_first_of_many_speakers(tmp_path: Path) -> None:
     many = replace(M, utterances=tuple(replace(u, speaker=u.id) for u in manifest(30).utterances))
     write_store(tmp_path / "s.h5", many, {"x": FeatureData(modality="audio", arrays=arrays(many))})
-    told = run("info", tmp_path / "s.h5").stdout
-    assert "u011 1, ... (30 in all)" in told
-    assert "u012" not in told
+    result = run("info", tmp_path / "s.h5").stdout
+    assert "u011 1, ... (30 in all)" in result
+    assert "u012" not in result
 
 
-def test_info_of_a_corpus_whose_texts_were_left_out_counts_what_lacks(path: Path, tmp_path: Path) -> None:
+def test_info_of_a_corpus_without_texts_counts_missing_utterances(path: Path, tmp_path: Path) -> None:
     assert run("copy", path, tmp_path / "slim.h5", "--no-text").exit_code == 0
     facts = json.loads(run("info", tmp_path / "slim.h5", "--json").stdout)
     assert [f["lacking"] for f in facts["features"]] == [2, 0]
 
 
-def test_info_says_what_is_under_way_and_by_whom(path: Path) -> None:
-    with under_way(path, "wavlm", 5):
-        told = run("info", path).stdout
-        assert f"under way: wavlm, 5 of 12 written, by host {os.uname().nodename}, process {os.getpid()}" in told
-    told = run("info", path).stdout
-    assert "under way: wavlm, 5 of 12 written, nobody is writing it: the same `extract` goes on" in told
+def test_info_lists_features_in_progress_and_their_writer(path: Path) -> None:
+    with partial_store(path, "wavlm", 5):
+        result = run("info", path).stdout
+        assert f"in progress: wavlm, 5 of 12 written, by host {os.uname().nodename}, process {os.getpid()}" in result
+    result = run("info", path).stdout
+    assert "in progress: wavlm, 5 of 12 written, no process is writing it: the same `extract` resumes it" in result
     part = run("info", path.with_name("s.h5.wavlm.part"))
     assert "5 of 12 written" in part.stdout
     assert run("ls", path.with_name("s.h5.wavlm.part"), "--lacking", "wavlm").stdout.endswith("7 of 12 utterances\n")
 
 
-def test_info_of_a_store_whose_first_feature_is_under_way(tmp_path: Path) -> None:
-    under_way(tmp_path / "new.h5", "wavlm", 3).close()
-    told = run("info", tmp_path / "new.h5")
-    assert told.exit_code == 2
-    assert "no store at" in told.stderr
-    assert "under way beside it: wavlm, 3 of 12 written" in told.stderr
+def test_info_of_a_store_whose_first_feature_is_in_progress(tmp_path: Path) -> None:
+    partial_store(tmp_path / "new.h5", "wavlm", 3).close()
+    result = run("info", tmp_path / "new.h5")
+    assert result.exit_code == 2
+    assert "no store at" in result.stderr
+    assert "in progress beside it: wavlm, 3 of 12 written" in result.stderr
 
 
-def test_info_leaves_out_parts_of_another_store_and_survives_a_damaged_one(path: Path) -> None:
-    under_way(path.with_name("s.h5.b.h5"), "wavlm", 3).close()
+def test_info_omits_partial_stores_of_another_store_and_survives_a_damaged_one(path: Path) -> None:
+    partial_store(path.with_name("s.h5.b.h5"), "wavlm", 3).close()
     path.with_name("s.h5.broken.part").write_bytes(b"nothing")
-    told = run("info", path)
-    assert told.exit_code == 0
-    assert "wavlm" not in told.stdout
-    assert "under way: broken, cannot be read: " in told.stdout
+    result = run("info", path)
+    assert result.exit_code == 0
+    assert "wavlm" not in result.stdout
+    assert "in progress: broken, cannot be read: " in result.stdout
 
 
-def test_a_damaged_index_is_told_beside_the_sound_features(path: Path) -> None:
+def test_a_damaged_index_is_reported_beside_the_sound_features(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["features/bert/length"][0] += 1
     for verb in (("info", path), ("show", path, "u000")):
-        told = run(*verb)
-        assert told.exit_code == 3, told.output
-        assert "hubert" in told.stdout
-        assert "damaged" in told.stdout
+        result = run(*verb)
+        assert result.exit_code == 3, result.output
+        assert "hubert" in result.stdout
+        assert "damaged" in result.stdout
 
 
 def test_ls_prints_one_line_per_utterance(path: Path) -> None:
-    told = run("ls", path)
-    rows = lines(told)
+    result = run("ls", path)
+    rows = lines(result)
     assert rows[0] == ["id", "label", "session", "speaker", "split", "seconds", "bert", "hubert"]
     frames = [len(a) for a in arrays(M).values()]
     assert [row[0] for row in rows[1:-1]] == M.ids
@@ -141,13 +141,13 @@ def test_ls_prints_one_line_per_utterance(path: Path) -> None:
     ],
 )
 def test_ls_filters(path: Path, filters: tuple[str, ...], ids: set[str]) -> None:
-    told = run("ls", path, *filters, "--json")
-    assert {json.loads(line)["id"] for line in told.stdout.splitlines()} == ids
+    result = run("ls", path, *filters, "--json")
+    assert {json.loads(line)["id"] for line in result.stdout.splitlines()} == ids
     plain = run("ls", path, *filters)
     assert plain.stdout.endswith(f"{len(ids)} of 12 utterances\n" if len(ids) < 12 else "12 utterances\n")
 
 
-def test_ls_lists_what_may_be_asked_for(path: Path) -> None:
+def test_ls_lists_valid_filter_values(path: Path) -> None:
     for option, wrong, valid in (
         ("--label", "hapy", "Did you mean 'hap'? Valid: hap, sad."),
         ("--session", "5", "Valid: 0, 1."),
@@ -156,15 +156,15 @@ def test_ls_lists_what_may_be_asked_for(path: Path) -> None:
         ("--lacking", "brt", "Did you mean 'bert'? Valid: bert, hubert."),
         ("--stale", "nope", "Valid: bert, hubert."),
     ):
-        told = run("ls", path, option, wrong)
-        assert told.exit_code == 2
-        assert valid in told.stderr
+        result = run("ls", path, option, wrong)
+        assert result.exit_code == 2
+        assert valid in result.stderr
 
 
 def test_ls_as_json_has_everything_and_limit_cuts(path: Path) -> None:
-    told = run("ls", path, "--json", "--limit", 2).stdout.splitlines()
-    row = json.loads(told[1])
-    assert len(told) == 2
+    result = run("ls", path, "--json", "--limit", 2).stdout.splitlines()
+    row = json.loads(result[1])
+    assert len(result) == 2
     assert (row["text"], row["extra"], row["turn"]) == (M.utterances[1].text, dict(M.utterances[1].extra), 1)
     assert row["frames"] == {"hubert": len(arrays(M)["u001"]), "bert": len(arrays(M, 4, 2, 1)["u001"])}
     assert run("ls", path, "--limit", 2).stdout.endswith("12 utterances, 2 shown\n")
@@ -176,22 +176,22 @@ def test_what_changed_since_is_stale(path: Path) -> None:
     audio = FeatureData(modality="audio", arrays=arrays(M), frame_rate=50.0)
     write_store(path, replace(M, utterances=changed), {"again": audio})
     assert [json.loads(x)["id"] for x in run("ls", path, "--stale", "bert", "--json").stdout.splitlines()] == ["u002"]
-    told = run("ls", path, "--stale", "bert").stdout
-    assert "(!: stale)" in told
-    assert re.search(r"^u002 .*\d!", told, re.M)
+    result = run("ls", path, "--stale", "bert").stdout
+    assert "(!: stale)" in result
+    assert re.search(r"^u002 .*\d!", result, re.M)
     assert {row[0]: row[5] for row in lines(run("info", path)) if row[0] == "bert"} == {"bert": "1"}
     shown = {row[0]: row for row in lines(run("show", path, "u002"))}
     assert shown["bert, layer 12"][3] == "stale"
     assert shown["hubert"][3] == "fresh"
 
 
-def test_show_says_everything(path: Path) -> None:
-    told = run("show", path, "u003")
+def test_show_prints_everything(path: Path) -> None:
+    result = run("show", path, "u003")
     values = arrays(M)["u003"].astype(np.float16).astype(np.float64)
-    rows = {row[0]: row for row in lines(told)}
-    assert told.exit_code == 0
-    for words in ("audio: wav/u003.wav", "text: Sätze 3 “quoted”", "turn: 3", "extra scenario: improvised"):
-        assert f"  {words}\n" in told.stdout
+    rows = {row[0]: row for row in lines(result)}
+    assert result.exit_code == 0
+    for line in ("audio: wav/u003.wav", "text: Sätze 3 “quoted”", "turn: 3", "extra scenario: improvised"):
+        assert f"  {line}\n" in result.stdout
     numbers = [f"{x:.4g}" for x in (values.min(), values.mean(), values.max(), values.std())]
     assert rows["hubert"][1:] == [str(len(values)), f"{len(values) / 50:.2f}", "fresh", "ok", *numbers, "0.0%"]
     assert rows["bert, layer 12"][2] == "-", "tokens have no seconds"
@@ -209,10 +209,10 @@ def test_show_a_layer(path: Path) -> None:
 
 
 def test_show_names_the_nearest_of_many(path: Path) -> None:
-    told = run("show", path, "u0033")
-    assert told.exit_code == 2
-    assert "no utterance 'u0033' among the 12 of" in told.stderr
-    nearest = told.stderr.split("Nearest: ")[1].split(". ")[0].split(", ")
+    result = run("show", path, "u0033")
+    assert result.exit_code == 2
+    assert "no utterance 'u0033' among the 12 of" in result.stderr
+    nearest = result.stderr.split("Nearest: ")[1].split(". ")[0].split(", ")
     assert len(nearest) == 3
     assert nearest[0] == "'u003'"
     assert "Nearest: 'u010', 'u011'. " in run("show", path, "U01").stderr, "what was typed is a part of these"
@@ -223,22 +223,22 @@ def test_show_names_the_nearest_of_many(path: Path) -> None:
 
 def test_show_a_damaged_utterance_and_its_sound_neighbour(path: Path) -> None:
     flip(path, "hubert", "u003")
-    told = run("show", path, "u003")
-    assert told.exit_code == 3
-    assert {row[0]: row for row in lines(told)}["hubert"][4] == "damaged"
-    assert "hubert: no picture, its values are damaged" in told.stdout
+    result = run("show", path, "u003")
+    assert result.exit_code == 3
+    assert {row[0]: row for row in lines(result)}["hubert"][4] == "damaged"
+    assert "hubert: no picture, its values are damaged" in result.stdout
     assert run("show", path, "u004").exit_code == 0
 
 
 def test_show_what_is_not_written_yet(path: Path) -> None:
-    with under_way(path, "wavlm", 3):
-        told = run("show", path.with_name("s.h5.wavlm.part"), "u009")
-    assert told.exit_code == 0
-    assert "wavlm: no picture, its values are not written" in told.stdout
+    with partial_store(path, "wavlm", 3):
+        result = run("show", path.with_name("s.h5.wavlm.part"), "u009")
+    assert result.exit_code == 0
+    assert "wavlm: no picture, its values are not written" in result.stdout
 
 
 def evil_store(path: Path) -> Path:
-    """A store whose every text tries to command the terminal."""
+    """A store in which every text tries to control the terminal."""
     utterances = tuple(
         replace(u, label=EVIL, speaker=EVIL, session=EVIL, split=EVIL, text=EVIL, dialogue=EVIL, extra={EVIL: EVIL})
         for u in M.utterances
@@ -246,8 +246,8 @@ def evil_store(path: Path) -> Path:
     evil = Manifest(
         corpus=EVIL, reader=EVIL, utterances=utterances, excluded=(Excluded(id=EVIL, reason=EVIL, modality=EVIL),)
     )
-    said = {EVIL: {EVIL: EVIL}}
-    data = FeatureData(modality="audio", arrays=arrays(M), encoder=EVIL, fingerprint=said, provenance=said)
+    record = {EVIL: {EVIL: EVIL}}
+    data = FeatureData(modality="audio", arrays=arrays(M), encoder=EVIL, fingerprint=record, provenance=record)
     write_store(path, evil, {"hubert": data, "lost": data})
     with h5py.File(path, "r+") as file:
         file["features"].move("lost", EVIL)
@@ -255,7 +255,7 @@ def evil_store(path: Path) -> Path:
     return path
 
 
-def test_nothing_of_a_stranger_reaches_the_terminal_raw(tmp_path: Path) -> None:
+def test_untrusted_text_never_reaches_the_terminal_raw(tmp_path: Path) -> None:
     path, out = evil_store(tmp_path / "s.h5"), tmp_path / "card.json"
     good = tmp_path / "good.h5"
     write_store(good, M, {"hubert": FeatureData(modality="audio", arrays=arrays(M, seed=3))})
@@ -265,17 +265,17 @@ def test_nothing_of_a_stranger_reaches_the_terminal_raw(tmp_path: Path) -> None:
             new.attrs[key] = old.attrs[key]
         old.copy("manifest", new)
         old.copy("features/hubert", new.create_group("features"))
-    verbs = [
+    commands = [
         *(["info", path], ["info", path, "--json"], ["ls", path], ["ls", path, "--json"], ["ls", path, "--label", "x"]),
         *(["show", path, "u003"], ["show", path, "nobody"], ["show", path, EVIL], ["ls", path, "--lacking", "x"]),
         *(["diff", path, good], ["diff", sound, good, "--values"], ["diff", good, sound, "--values", "--json"]),
         *(["card", path], ["card", sound], ["card", sound, "--out", out], ["card", good, "--against", out]),
         ["card", good, "--against", sound],
     ]
-    for words in verbs:
-        told = run(*words)
-        assert told.exception is None or isinstance(told.exception, SystemExit), (words, told.exception)
-        odd = {c for c in told.output if not c.isprintable() and c != "\n"}
-        assert not odd, (words, odd)
+    for arguments in commands:
+        result = run(*arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), (arguments, result.exception)
+        odd = {c for c in result.output if not c.isprintable() and c != "\n"}
+        assert not odd, (arguments, odd)
     assert "�" in run("info", path).stdout
     assert run("diff", sound, good, "--values").exit_code == 1

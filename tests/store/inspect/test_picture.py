@@ -13,18 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
-from inspect_samples import run, two_features
+from inspect_samples import run
 from store_samples import manifest
 
 from emofuse.store import FeatureData, write_store
-from emofuse.store.inspect.picture import cells, colours_of, draw
+from emofuse.store.inspect.picture import cell_means, colour_mode, draw
 
 M = manifest()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return two_features(tmp_path / "s.h5")
 
 
 def ramp_store(tmp_path: Path) -> Path:
@@ -54,8 +49,8 @@ def test_a_ramp_looks_like_a_ramp(tmp_path: Path) -> None:
     upwards = picture_in(run("show", path, "u000", "--feature", "dimension"))
     levels = [" .:-=+*#%@".index(line[40]) for line in upwards]
     assert levels == sorted(levels, reverse=True), "high dimensions are at the top"
-    told = run("show", path, "u000", "--feature", "time").stdout
-    assert "time: 0 to 2.00 s; dimensions 0 (bottom) to 39;" in told
+    result = run("show", path, "u000", "--feature", "time").stdout
+    assert "time: 0 to 2.00 s; dimensions 0 (bottom) to 39;" in result
 
 
 def colour_grid(lines: list[str]) -> np.ndarray:
@@ -77,23 +72,23 @@ def colour_grid(lines: list[str]) -> np.ndarray:
 def test_colours_on_a_terminal_are_the_same_ramp(tmp_path: Path) -> None:
     path = ramp_store(tmp_path)
     shown = {}
-    for told in ("truecolor", ""):
+    for colours in ("truecolor", ""):
         master, slave = os.openpty()
-        environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": told, "PYTHONIOENCODING": "utf-8"}
+        environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": colours, "PYTHONIOENCODING": "utf-8"}
         environ.pop("NO_COLOR", None)
-        words = ["store", "show", str(path), "u000", "--feature", "time"]
+        arguments = ["store", "show", str(path), "u000", "--feature", "time"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "emofuse.common.umbrella", *words], stdout=slave, env=environ, stderr=slave
+            [sys.executable, "-m", "emofuse.common.umbrella", *arguments], stdout=slave, env=environ, stderr=slave
         )
         os.close(slave)
-        shown[told] = b""
+        shown[colours] = b""
         try:
             while more := os.read(master, 65536):
-                shown[told] += more
+                shown[colours] += more
         except OSError:  # the other side is closed
             pass
         os.close(master)
-        assert process.wait() == 0, shown[told]
+        assert process.wait() == 0, shown[colours]
     drawn = [line for line in shown["truecolor"].decode().splitlines() if "▀" in line]
     grid = colour_grid(drawn)
     assert grid.shape == (32, 72, 3)
@@ -114,18 +109,18 @@ def test_shades_where_there_is_no_terminal_or_colours_are_not_wanted() -> None:
         encoding = "ascii"
 
     good = {"TERM": "xterm-256color"}
-    assert colours_of(Terminal(), good) == "256"
-    assert colours_of(Terminal(), {**good, "COLORTERM": "truecolor"}) == "24bit"
-    assert colours_of(Terminal(), {**good, "NO_COLOR": "1"}) == "shades"
-    assert colours_of(Terminal(), {"TERM": "dumb"}) == "shades"
-    assert colours_of(Old(), good) == "shades"
-    assert colours_of(io.StringIO(), good) == "shades"
+    assert colour_mode(Terminal(), good) == "256"
+    assert colour_mode(Terminal(), {**good, "COLORTERM": "truecolor"}) == "24bit"
+    assert colour_mode(Terminal(), {**good, "NO_COLOR": "1"}) == "shades"
+    assert colour_mode(Terminal(), {"TERM": "dumb"}) == "shades"
+    assert colour_mode(Old(), good) == "shades"
+    assert colour_mode(io.StringIO(), good) == "shades"
 
 
 def test_cells_are_averages_of_all_values() -> None:
     values = np.arange(7 * 3, dtype=np.float32).reshape(7, 3)
-    assert cells(values, 72, 16).T.tolist() == values.tolist()
-    coarse = cells(values, 3, 2)
+    assert cell_means(values, 72, 16).T.tolist() == values.tolist()
+    coarse = cell_means(values, 3, 2)
     assert coarse.shape == (2, 3)
     assert coarse[0, 0] == values[:2, :1].mean()
     assert coarse[1, 2] == values[4:, 1:].mean()
@@ -143,8 +138,8 @@ def test_flat_tiny_odd_and_broken_values_are_drawn_all_the_same() -> None:
 def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("matplotlib.image")
     picture = tmp_path / "p.png"
-    told = run("show", ramp_store(tmp_path), "u000", "--feature", "time", "--png", picture)
-    assert told.stdout.endswith(f"picture: {picture}\n")
+    result = run("show", ramp_store(tmp_path), "u000", "--feature", "time", "--png", picture)
+    assert result.stdout.endswith(f"picture: {picture}\n")
     pixels = image.imread(picture)
     row = pixels[pixels.shape[0] // 2, :, :3]
     first = np.abs(row - np.array([68, 1, 84]) / 255).sum(1).argmin()
@@ -159,10 +154,10 @@ def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
 def test_png_never_replaces_a_store(path: Path) -> None:
     pytest.importorskip("matplotlib")
     before = path.read_bytes()
-    told = run("show", path, "u003", "--png", path)
-    assert (told.exit_code, path.read_bytes() == before) == (2, True)
-    assert "is an HDF5 file and stays" in told.stderr
-    assert "make it first" in run("show", path, "u003", "--png", path.parent / "no" / "p.png").stderr
+    result = run("show", path, "u003", "--png", path)
+    assert (result.exit_code, path.read_bytes() == before) == (2, True)
+    assert "is an HDF5 file and is not overwritten" in result.stderr
+    assert "create it first" in run("show", path, "u003", "--png", path.parent / "no" / "p.png").stderr
 
 
 def test_without_matplotlib_png_says_what_to_install(path: Path) -> None:
@@ -170,6 +165,6 @@ def test_without_matplotlib_png_says_what_to_install(path: Path) -> None:
         "import sys; sys.modules['matplotlib'] = None; sys.modules['matplotlib.figure'] = None\n"
         "from emofuse.store.commands.store import store; store()"
     )
-    words = ["show", str(path), "u003", "--png", str(path.with_name("p.png"))]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    arguments = ["show", str(path), "u003", "--png", str(path.with_name("p.png"))]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: --png needs matplotlib: pip install 'emofuse[report]'\n")

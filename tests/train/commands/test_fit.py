@@ -1,4 +1,4 @@
-"""The command as a user calls it, in processes of its own: exit codes, messages, and what it does without."""
+"""The command `fit` in separate processes: exit codes, messages, and packages that it does not need."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(folder: Path, *arguments: str, without: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run `fit` in `folder`; with some packages made impossible to import, in a process of its own."""
+    """Run `fit` in `folder`; in a separate process where packages (`without`) must not be importable."""
     if not without:
         return commands.run("fit", arguments, folder)
     code = (
@@ -86,10 +86,10 @@ USUAL = ("--store", "tiny.h5", "--model", "text", "--protocol", "tiny4.toml")
         (("--store", "tiny.h5", "--model", "text"), "no protocol for corpus 'tiny'"),
         (("--store", "tiny.h5", "--model", "text", "--seeds", "0"), "--seeds"),
         (("--model", "text"), "--store"),
-        (("--store", "tiny.h5", "--model", "text", "--model", "smcn"), "a fit trains one, not text and smcn"),
-        ((*USUAL, "--threads", "100000"), "--threads 100000: this machine has"),
+        (("--store", "tiny.h5", "--model", "text", "--model", "smcn"), "fit trains one, not text and smcn"),
+        ((*USUAL, "--threads", "100000"), "--threads 100000: this process may use"),
         ((*USUAL, "--out", "tiny.h5/run"), "tiny.h5 cannot be a folder"),
-        ((*USUAL, "--out", "/proc/run"), "name another place"),
+        ((*USUAL, "--out", "/proc/run"), "choose another path"),
     ],
 )
 def test_wrong_use_is_exit_code_two_and_no_traceback(folder: Path, arguments: tuple[str, ...], expected: str) -> None:
@@ -115,10 +115,10 @@ def test_excluded_utterances_are_listed_and_exit_code_one(folder: Path) -> None:
     arguments = ("--store", "partial.h5", "--protocol", "tiny4.toml", *QUICK, "--out", "partial")
     done = call(folder, *arguments)
     assert done.returncode == 1, done.stderr
-    assert f"excluded  1 utterances without an up-to-date feature: {every[0].id} (no up-to-date text" in done.stdout
+    assert f"excluded  1 utterance without an up-to-date feature: {every[0].id} (no up-to-date text" in done.stdout
 
 
-def test_a_reduced_task_is_allowed_and_named(folder: Path) -> None:
+def test_a_reduced_task_is_allowed_and_reported(folder: Path) -> None:
     (folder / "strict.toml").write_text(f"{samples.TOML}\n[expected]\ntotal = 66\n")
     arguments = ("--store", "tiny.h5", "--protocol", "strict.toml", *QUICK, "--out", "strict")
     done = call(folder, *arguments, "--allow-missing", "2")
@@ -126,7 +126,7 @@ def test_a_reduced_task_is_allowed_and_named(folder: Path) -> None:
     assert "text on strict, reduced task: 64 of 66 expected utterances" in done.stdout
 
 
-def test_a_finished_fit_that_is_asked_for_again_is_told_again(folder: Path) -> None:
+def test_a_finished_fit_prints_its_results_again(folder: Path) -> None:
     arguments = ("--store", "tiny.h5", "--protocol", "tiny4.toml", *QUICK, "--out", "twice")
     first, again = call(folder, *arguments), call(folder, *arguments)
     assert (first.returncode, again.returncode) == (0, 0), again.stderr

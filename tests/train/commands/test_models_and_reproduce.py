@@ -1,4 +1,4 @@
-"""`emofuse models` and `emofuse reproduce` as a user types them: what they print, and their exit codes."""
+"""`emofuse models` and `emofuse reproduce` as a user calls them: output and exit codes."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from emofuse.train.models.cost import cost
 from emofuse.train.models.registry import MODELS
 
 
-def emofuse(*words: str, folder: Path | None = None, code: int = 0) -> str:
-    done = commands.run(words[0], words[1:], folder)
+def emofuse(*arguments: str, folder: Path | None = None, code: int = 0) -> str:
+    done = commands.run(arguments[0], arguments[1:], folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stderr
 
 
 def test_models_lists_every_model_with_its_size_and_cost() -> None:
-    said = emofuse("models")
-    lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+    output = emofuse("models")
+    lines = {line.split()[0]: line for line in output.splitlines() if line.strip()}
     for entry in MODELS:
         assert entry.description in lines[entry.name]
         assert f"{cost(entry.value, entry.value.preset('iemocap')).parameters:,}" in lines[entry.name]
 
 
-def test_models_tells_the_settings_and_ablations_of_one() -> None:
-    said = emofuse("models", "mmrbn")
-    assert "audio_layers" in said
-    assert all(name in said for name in MODELS["mmrbn"].ablations)
-    assert "may lack at inference (--score-without): audio, text" in emofuse("models", "msmser")
+def test_models_shows_the_settings_and_ablations_of_one() -> None:
+    output = emofuse("models", "mmrbn")
+    assert "audio_layers" in output
+    assert all(name in output for name in MODELS["mmrbn"].ablations)
+    assert "may be missing at inference (--score-without): audio, text" in emofuse("models", "msmser")
     assert "Did you mean 'mmrbn'?" in emofuse("models", "mmrb", code=2)
 
 
-def test_operations_are_those_of_the_layers() -> None:
+def test_the_cost_is_the_sum_over_the_layers() -> None:
     spec = MODELS["audio"]
     frames, width, hidden = 91, 78, 128  # 4.55 s at 20 Hz
     recurrence = 2 * frames * 2 * 3 * hidden * (width + hidden)
-    pooling = 2 * frames * (2 * hidden) ** 2 + 2 * frames * 2 * hidden  # scores are a vector's product: not counted
+    pooling = 2 * frames * (2 * hidden) ** 2 + 2 * frames * 2 * hidden  # products with a vector are not counted
     head = 2 * (2 * hidden * hidden + hidden * 4)
     assert cost(spec, spec.preset("iemocap")).flops == recurrence + pooling + head
 
 
 @pytest.mark.slow
-def test_more_speech_costs_more_up_to_what_the_model_sees() -> None:
+def test_more_speech_costs_more_up_to_the_longest_input() -> None:
     spec = MODELS["smcn"]
     costs = [cost(spec, spec.preset("iemocap"), seconds=s).flops for s in (2, 4, 25, 60)]
     assert costs[0] < costs[1] < costs[2] == costs[3]
 
 
-def test_reproduce_runs_a_papers_table_and_says_where_it_lies(tmp_path: Path) -> None:
+def test_reproduce_runs_a_table_and_prints_its_folder(tmp_path: Path) -> None:
     samples.store(tmp_path / "tiny.h5")
     task = samples.protocol_file(tmp_path)
-    words = ("reproduce", "smcn-table1", "--store", "tiny.h5", "--substitute", f"iemocap4={task}", "--steps", "2")
-    said = emofuse(*words, "--device", "cpu", folder=tmp_path)
-    assert "NOT the paper's own conditions: short run (--steps 2)" in said
-    (where,) = (tmp_path / "runs" / "tables").iterdir()
-    assert {p.name for p in where.iterdir()} == {"table.csv", "table.md", "table.tex"}
-    assert "GBAN [13]" in said
-    assert "already done" in emofuse(*words, "--device", "cpu", folder=tmp_path)
+    arguments = ("reproduce", "smcn-table1", "--store", "tiny.h5", "--substitute", f"iemocap4={task}", "--steps", "2")
+    output = emofuse(*arguments, "--device", "cpu", folder=tmp_path)
+    assert "NOT the paper's own conditions: short run (--steps 2)" in output
+    (tables,) = (tmp_path / "runs" / "tables").iterdir()
+    assert {p.name for p in tables.iterdir()} == {"table.csv", "table.md", "table.tex"}
+    assert "GBAN [13]" in output
+    assert "already done" in emofuse(*arguments, "--device", "cpu", folder=tmp_path)
 
 
 def test_reproduce_lists_all_tables_without_a_store() -> None:
-    said = emofuse("reproduce", "--list")
-    assert said.count(" to run: ") == 17
-    assert "mmrbn-table1    Table 1, 7 rows to run" in said
+    output = emofuse("reproduce", "--list")
+    assert output.count(" to run: ") == 17
+    assert "mmrbn-table1    Table 1, 7 rows to run" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         ((), "which table? Valid: mcfn-figure2"),
         (("mmrbn-table3",), "no table named 'mmrbn-table3'. Did you mean 'mmrbn-table"),
@@ -82,5 +82,5 @@ def test_reproduce_lists_all_tables_without_a_store() -> None:
         (("mmrbn-table2", "--only", "[20] (2023, A-T)"), "another system's figures, cited and not run"),
     ],
 )
-def test_what_cannot_be_run_is_one_clear_line(words: tuple[str, ...], told: str) -> None:
-    assert told in emofuse("reproduce", *words, code=2)
+def test_what_cannot_be_run_is_one_clear_line(arguments: tuple[str, ...], message: str) -> None:
+    assert message in emofuse("reproduce", *arguments, code=2)

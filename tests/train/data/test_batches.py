@@ -1,4 +1,4 @@
-"""From store to batches: gathering, cutting, pooling, standardising, and how chance is kept in bucketed batches."""
+"""From store to batches: gathering, truncating, pooling, standardising, and randomness of length-sorted batches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 import train_samples as samples
 
 from emofuse.store import FeatureData, FeatureStore
-from emofuse.train.data import ragged as residents
+from emofuse.train.data import ragged
 from emofuse.train.data.batches import TaskData
-from emofuse.train.data.ragged import ModalityBuffer
+from emofuse.train.data.ragged import RaggedModality
 
 CPU = torch.device("cpu")
 UTTERANCES = samples.utterances(8, 3)
@@ -27,20 +27,20 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return samples.store(tmp_path_factory.mktemp("store") / "tiny.h5", UTTERANCES)
 
 
-def resident(path: Path, name: str = "logmel", **options: object) -> ModalityBuffer:
+def load(path: Path, name: str = "logmel", **options: object) -> RaggedModality:
     with FeatureStore(path) as store:
-        return ModalityBuffer.load(store.feature(name), IDS, CPU, **options)  # type: ignore[arg-type]
+        return RaggedModality.load(store.feature(name), IDS, CPU, **options)  # type: ignore[arg-type]
 
 
-def corpus(path: Path, *standardised: str) -> TaskData:
+def task_data(path: Path, *standardised: str) -> TaskData:
     labels = torch.arange(len(IDS)) % 4
-    sides = {"audio": resident(path), "text": resident(path, "bert")}
+    sides = {"audio": load(path), "text": load(path, "bert")}
     return TaskData(modalities=sides, labels=labels, standardised=standardised)
 
 
 def test_a_batch_holds_each_utterances_own_frames_and_zeros(path: Path) -> None:
     chosen = np.array([5, 0, 17])
-    batch, lengths = resident(path).gather(chosen)
+    batch, lengths = load(path).gather(chosen)
     arrays = samples.frames(UTTERANCES, 0)
     assert batch.dtype == torch.float32
     assert batch.shape == (3, int(lengths.max()), 6)
@@ -52,12 +52,12 @@ def test_a_batch_holds_each_utterances_own_frames_and_zeros(path: Path) -> None:
 
 
 def test_memory_keeps_the_half_precision_of_the_store(path: Path) -> None:
-    assert resident(path).values.dtype == torch.float16
+    assert load(path).values.dtype == torch.float16
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])
 def test_utterances_are_cut_to_the_limit(path: Path, limit: int) -> None:
-    whole, cut = resident(path), resident(path, limit=limit)
+    whole, cut = load(path), load(path, limit=limit)
     assert cut.lengths.tolist() == [min(n, limit) for n in whole.lengths.tolist()]
     everything = np.arange(len(IDS))
     torch.testing.assert_close(cut.gather(everything)[0], whole.gather(everything)[0][:, :limit])
@@ -65,8 +65,8 @@ def test_utterances_are_cut_to_the_limit(path: Path, limit: int) -> None:
 
 @pytest.mark.parametrize("name", ["logmel", "hubert"])
 def test_a_pooled_utterance_is_one_frame_of_its_mean_and_deviation(path: Path, name: str) -> None:
-    pooled, lengths = resident(path, name, pool="mean+deviation").gather(np.arange(len(IDS)))
-    mean, _ = resident(path, name, pool="mean").gather(np.arange(len(IDS)))
+    pooled, lengths = load(path, name, pool="mean+deviation").gather(np.arange(len(IDS)))
+    mean, _ = load(path, name, pool="mean").gather(np.arange(len(IDS)))
     arrays = samples.frames(UTTERANCES, 0, layers=3 if name == "hubert" else 0)
     assert lengths.tolist() == [1] * len(IDS)
     for i, id in enumerate(IDS):
@@ -75,9 +75,9 @@ def test_a_pooled_utterance_is_one_frame_of_its_mean_and_deviation(path: Path, n
         np.testing.assert_allclose(mean[i, 0], exact.mean(0), atol=1e-5)
 
 
-def test_statistics_are_those_of_all_frames_of_the_utterances_named(path: Path) -> None:
+def test_statistics_cover_all_frames_of_the_given_utterances(path: Path) -> None:
     chosen = np.array([1, 2, 9])
-    mean, scale = resident(path).statistics(chosen)
+    mean, scale = load(path).statistics(chosen)
     frames = np.concatenate([samples.frames(UTTERANCES, 0)[IDS[i]].astype(np.float16) for i in chosen]).astype(float)
     np.testing.assert_allclose(mean, frames.mean(0), atol=1e-5)
     np.testing.assert_allclose(scale, frames.std(0), atol=1e-5)
@@ -86,7 +86,7 @@ def test_statistics_are_those_of_all_frames_of_the_utterances_named(path: Path) 
 def test_a_constant_dimension_is_not_divided_by_zero(tmp_path: Path) -> None:
     arrays = {i: np.full((3, 2), 7.0, np.float32) for i in IDS}
     features = {"logmel": FeatureData(modality="audio", arrays=arrays)}
-    found = resident(samples.store(tmp_path / "s.h5", UTTERANCES, features=features))
+    found = load(samples.store(tmp_path / "s.h5", UTTERANCES, features=features))
     assert found.statistics(np.arange(4))[1].tolist() == [1.0, 1.0]
     assert not found.gather(np.arange(4), found.statistics(np.arange(4)))[0].any()
 
@@ -97,12 +97,12 @@ def test_small_chunks_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     arrays = samples.frames(UTTERANCES, 0)
     features = {"logmel": FeatureData(modality="audio", arrays=arrays, dtype=dtype)}
     store, everything = samples.store(tmp_path / "s.h5", UTTERANCES, features=features), np.arange(len(IDS))
-    whole = resident(store, pool=pool, limit=8)
-    monkeypatch.setattr(residents, "CHUNK_BYTES", 100)
-    parts = resident(store, pool=pool, limit=8)
-    assert parts.values.dtype == whole.values.dtype
-    torch.testing.assert_close(parts.gather(everything), whole.gather(everything), atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(parts.statistics(everything), whole.statistics(everything), atol=1e-6, rtol=1e-6)
+    whole = load(store, pool=pool, limit=8)
+    monkeypatch.setattr(ragged, "CHUNK_BYTES", 100)
+    chunked = load(store, pool=pool, limit=8)
+    assert chunked.values.dtype == whole.values.dtype
+    torch.testing.assert_close(chunked.gather(everything), whole.gather(everything), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(chunked.statistics(everything), whole.statistics(everything), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pool", ["mean", "mean+deviation"])
@@ -110,11 +110,11 @@ def test_pooling_never_widens_more_than_a_chunk(tmp_path: Path, monkeypatch: pyt
     values = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float16)
     features = {"logmel": FeatureData(modality="audio", arrays=dict.fromkeys(IDS, values))}
     store = samples.store(tmp_path / "s.h5", UTTERANCES, features=features)
-    monkeypatch.setattr(residents, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(ragged, "CHUNK_BYTES", 100_000)
     with FeatureStore(store) as opened:
         feature = opened.feature("logmel")
         tracemalloc.start()
-        ModalityBuffer.load(feature, IDS, CPU, pool=pool)
+        RaggedModality.load(feature, IDS, CPU, pool=pool)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 500_000 < len(IDS) * values.nbytes
@@ -122,7 +122,7 @@ def test_pooling_never_widens_more_than_a_chunk(tmp_path: Path, monkeypatch: pyt
 
 def test_standardising_uses_the_training_side_alone_and_leaves_padding_zero(path: Path) -> None:
     train, test = np.arange(8), np.arange(8, 16)
-    fitted = corpus(path, "audio").fitted(train)
+    fitted = task_data(path, "audio").with_statistics_of(train)
     audio, lengths, text, _ = fitted.batch(train).inputs
     assert audio is not None
     assert lengths is not None
@@ -130,20 +130,20 @@ def test_standardising_uses_the_training_side_alone_and_leaves_padding_zero(path
     torch.testing.assert_close(audio[valid].mean(0), torch.zeros(6), atol=1e-5, rtol=0)
     torch.testing.assert_close(audio[valid].std(0, correction=0), torch.ones(6), atol=1e-4, rtol=0)
     assert not audio[~valid].any()
-    torch.testing.assert_close(text, corpus(path).using({}).batch(train).inputs[2])
+    torch.testing.assert_close(text, task_data(path).with_statistics({}).batch(train).inputs[2])
     held_out = fitted.batch(test).inputs[0]
     assert held_out is not None
     assert held_out.mean().abs() > 1e-4
 
 
-def test_a_corpus_without_statistics_gives_no_batch(path: Path) -> None:
-    with pytest.raises(ValueError, match="fitted"):
-        corpus(path, "audio").batch(np.arange(2))
+def test_data_without_statistics_give_no_batch(path: Path) -> None:
+    with pytest.raises(ValueError, match="with_statistics_of"):
+        task_data(path, "audio").batch(np.arange(2))
 
 
-def test_each_pass_sees_each_utterance_once_and_every_batch_is_full(path: Path) -> None:
+def test_each_pass_has_each_utterance_once_and_every_batch_is_full(path: Path) -> None:
     chosen = np.arange(0, 20)
-    batches = list(islice(corpus(path).training_batches(chosen, 5, np.random.default_rng(0)), 8))
+    batches = list(islice(task_data(path).training_batches(chosen, 5, np.random.default_rng(0)), 8))
     assert {len(b) for b in batches} == {5}
     for first in (0, 4):
         assert sorted(np.concatenate(batches[first : first + 4]).tolist()) == chosen.tolist()
@@ -151,7 +151,7 @@ def test_each_pass_sees_each_utterance_once_and_every_batch_is_full(path: Path) 
 
 def test_passes_differ_and_the_seed_decides(path: Path) -> None:
     def first(seed: int, count: int) -> list[list[int]]:
-        found = corpus(path).training_batches(np.arange(24), 4, np.random.default_rng(seed))
+        found = task_data(path).training_batches(np.arange(24), 4, np.random.default_rng(seed))
         return [b.tolist() for b in islice(found, count)]
 
     assert first(1, 12) == first(1, 12)
@@ -160,14 +160,14 @@ def test_passes_differ_and_the_seed_decides(path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_training_side_takes_all_of_it(path: Path) -> None:
-    batch = next(corpus(path).training_batches(np.arange(7), 32, np.random.default_rng(0)))
+    batch = next(task_data(path).training_batches(np.arange(7), 32, np.random.default_rng(0)))
     assert sorted(batch.tolist()) == list(range(7))
 
 
-def test_buckets_waste_less_than_chance() -> None:
+def test_length_sorted_batches_pad_less_than_random_ones() -> None:
     lengths = torch.from_numpy(np.random.default_rng(0).integers(1, 500, 4000))
     values = torch.zeros(int(lengths.sum()), 1, dtype=torch.float16)
-    side = ModalityBuffer(values=values, starts=torch.cumsum(lengths, 0) - lengths, lengths=lengths)
+    side = RaggedModality(values=values, starts=torch.cumsum(lengths, 0) - lengths, lengths=lengths)
     full = TaskData(modalities={"audio": side}, labels=torch.zeros(4000, dtype=torch.int64))
 
     def useful(batches: list[np.ndarray]) -> float:
@@ -178,9 +178,9 @@ def test_buckets_waste_less_than_chance() -> None:
     assert useful(bucketed) > 0.85 > 0.6 > useful(np.split(order, 125))
 
 
-def test_evaluation_sees_every_utterance_once_longest_first(path: Path) -> None:
+def test_evaluation_has_every_utterance_once_longest_first(path: Path) -> None:
     chosen = np.array([3, 1, 8, 20])
-    ordered = np.concatenate(list(corpus(path).evaluation_batches(chosen)))
-    lengths = corpus(path).lengths()[ordered]
+    ordered = np.concatenate(list(task_data(path).evaluation_batches(chosen)))
+    lengths = task_data(path).sort_lengths()[ordered]
     assert sorted(ordered.tolist()) == sorted(chosen.tolist())
     assert (np.diff(lengths) <= 0).all()

@@ -1,4 +1,4 @@
-"""Features that stay in their store, mapped into memory, and values that no training should see."""
+"""Features that are mapped into memory from their store's file, and values that are not finite."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import train_samples as samples
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.store.core.spec import mark_of
+from emofuse.train.api import fit
 from emofuse.train.data import loader
-from emofuse.train.data.ragged import ModalityBuffer, mappable
-from emofuse.train.runs.run import fit, resolved
+from emofuse.train.data.ragged import RaggedModality, can_be_mapped
+from emofuse.train.runs.fit_context import resolved
 
 CPU = torch.device("cpu")
 UTTERANCES = samples.utterances(8, 3)
@@ -35,8 +36,8 @@ def test_mapped_frames_are_those_that_were_read(tmp_path: Path, dtype: str, limi
     ids = IDS[::-1]
     with FeatureStore(store(tmp_path / "tiny.h5", dtype)) as opened:
         feature = opened.feature("logmel")
-        assert mappable(feature, "frames")
-        mapped, read = (make(feature, ids, CPU, limit) for make in (ModalityBuffer.mapped, ModalityBuffer.load))
+        assert can_be_mapped(feature, "frames")
+        mapped, read = (make(feature, ids, CPU, limit) for make in (RaggedModality.memory_map, RaggedModality.load))
     assert mapped.values.untyped_storage().nbytes() == feature.nbytes
     for statistics in (None, read.statistics(chosen)):
         for one, other in zip(mapped.gather(chosen, statistics), read.gather(chosen, statistics), strict=True):
@@ -47,7 +48,7 @@ def test_mapped_frames_are_those_that_were_read(tmp_path: Path, dtype: str, limi
 
 def test_pooled_frames_are_not_mapped(tmp_path: Path) -> None:
     with FeatureStore(store(tmp_path / "half.h5", "float16")) as opened:
-        assert not mappable(opened.feature("logmel"), "mean")
+        assert not can_be_mapped(opened.feature("logmel"), "mean")
 
 
 @pytest.fixture
@@ -57,24 +58,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_store_larger_than_memory_is_fitted_from_and_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = samples.quietly(samples.config(folder, "small", "concat"))
-    monkeypatch.setattr(loader, "free_bytes", lambda: 1000.0)
-    told: list[str] = []
-    fit(samples.config(folder, "large", "concat"), say=told.append)
-    (line,) = {line for line in told if line.startswith("audio feature")}
+    monkeypatch.setattr(loader, "free_memory", lambda: 1000.0)
+    lines: list[str] = []
+    fit(samples.config(folder, "large", "concat"), say=lines.append)
+    (line,) = {line for line in lines if line.startswith("audio feature")}
     assert "logmel" in line
     assert "stays in" in line
     assert "mapped into memory: 1.0 kB are free" in line
-    told.clear()
+    lines.clear()
     with resolved(samples.config(folder, "side", "concat")) as plan:
-        loader.Loader(plan, say=told.append).verify(set())  # as it is said where others train
-    assert line in told
+        loader.Loader(plan, say=lines.append).verify(set())  # the same line where other processes train
+    assert line in lines
     assert (small / "predictions.csv").read_bytes() == (folder / "large" / "predictions.csv").read_bytes()
 
 
 def poisoned(path: Path, name: str, positions: list[int]) -> list[str]:
-    """Put NaN into some utterances of a feature, their checksums right, as another program may write it."""
+    """Write NaN into utterances of a feature, with correct checksums, as another program may; gives their ids."""
     with FeatureStore(path) as opened:
         feature = opened.feature(name)
         raws, ids = [bytearray(feature.raw(i)) for i in positions], [feature.ids[i] for i in positions]
@@ -98,6 +100,6 @@ def test_nan_is_refused_and_its_utterances_named(folder: Path, more: dict[str, A
 
 def test_nan_is_refused_where_memory_is_short(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poisoned(folder / "tiny.h5", "bert", [0])
-    monkeypatch.setattr(loader, "free_bytes", lambda: 1000.0)
-    with pytest.raises(DataError, match="NaN or infinity in 1 utterances"):
+    monkeypatch.setattr(loader, "free_memory", lambda: 1000.0)
+    with pytest.raises(DataError, match="NaN or infinity in 1 utterance,"):
         fit(samples.config(folder, "nan", "concat"), say=lambda line: None)

@@ -15,10 +15,11 @@ from train_samples import config, quietly, rows
 
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, FeatureStore
+from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting import checkpoint, evaluate
+from emofuse.train.fitting import evaluate, model_file
 from emofuse.train.fitting.loop import predict
-from emofuse.train.resolve.plan import resolve
+from emofuse.train.resolve.make_plan import resolve
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,11 @@ def run(folder: Path) -> Path:
 
 
 def test_a_checkpoint_alone_gives_the_predictions_again(run: Path, folder: Path) -> None:
-    model, recipe, statistics = checkpoint.load(run / "fold_2" / "model.safetensors")
+    model, recipe, statistics = model_file.load(run / "fold_2" / "model.safetensors")
     assert (recipe.model, recipe.classes, list(statistics)) == ("smcn", samples.CLASSES, ["audio"])
     with FeatureStore(folder / "tiny.h5") as store:
         plan = resolve(store, config(folder, "x", "smcn"))
-        corpus = Loader(plan).corpus(plan.folds[0]).using(statistics)
+        corpus = Loader(plan).task_data(plan.folds[0]).with_statistics(statistics)
     test = [i for i, u in enumerate(plan.utterances) if u.session == "2"]
     probabilities, _ = predict(model, corpus, np.array(test))
     written = [r for r in rows(run / "predictions.csv") if r["fold"] == "2"]
@@ -51,14 +52,14 @@ def test_a_foreign_or_damaged_checkpoint_is_refused(tmp_path: Path, run: Path) -
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(DataError, match="no emofuse checkpoint"):
-        checkpoint.load(tmp_path / "foreign.safetensors")
+    with pytest.raises(DataError, match="is not an emofuse checkpoint"):
+        model_file.load(tmp_path / "foreign.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((run / "fold_1" / "model.safetensors").read_bytes()[:500])
-    with pytest.raises(DataError, match="no readable checkpoint"):
-        checkpoint.load(tmp_path / "cut.safetensors")
+    with pytest.raises(DataError, match="is not a readable checkpoint"):
+        model_file.load(tmp_path / "cut.safetensors")
 
 
-def test_optimism_is_the_best_checkpoint_on_test_and_stands_beside_the_score(run: Path) -> None:
+def test_optimism_is_the_best_checkpoint_on_test_and_is_reported_beside_the_score(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["optimistic"]["mean"]["ua"] >= metrics["mean"]["ua"]
     assert "never a score" in metrics["optimistic"]["warning"]
@@ -80,23 +81,26 @@ def weights(run: Path, fold: int = 1) -> bytes:
     return (run / f"fold_{fold}" / "model.safetensors").read_bytes()
 
 
+def held_out(data: TaskData) -> evaluate.HeldOutSide:
+    return evaluate.HeldOutSide(data=data, indices=np.arange(4), ids=list("abcd"), classes=samples.CLASSES)
+
+
 def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
     with FeatureStore(folder / "tiny.h5") as store:
         plan = resolve(store, config(folder, "x"))
-        corpus = Loader(plan).corpus(plan.folds[0])
-    arguments = (corpus, np.arange(4), ["a", "b", "c", "d"], samples.CLASSES)
+        corpus = Loader(plan).task_data(plan.folds[0])
     with pytest.raises(RuntimeError, match=r"before selection.json is written"):
-        evaluate.test(tmp_path, *arguments, {"fold": 1}, ())
+        evaluate.score_test(tmp_path, held_out(corpus), {"fold": 1})
     with pytest.raises(RuntimeError, match=r"only after result.json is written"):
-        evaluate.optimistic(tmp_path, corpus, np.arange(4), "ua")
+        evaluate.score_all_checkpoints(tmp_path, corpus, np.arange(4), "ua")
 
 
 def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
     with FeatureStore(folder / "tiny.h5") as store:
         plan = resolve(store, config(folder, "x"))
-        corpus = Loader(plan).corpus(plan.folds[0])
+        corpus = Loader(plan).task_data(plan.folds[0])
     with pytest.raises(RuntimeError, match="scored already"):
-        evaluate.test(run / "fold_1", corpus, np.arange(4), list("abcd"), samples.CLASSES, {"fold": 1}, ())
+        evaluate.score_test(run / "fold_1", held_out(corpus), {"fold": 1})
 
 
 @pytest.mark.parametrize("select", ["validation", "last"])
@@ -139,5 +143,5 @@ def test_a_fold_does_not_depend_on_which_other_folds_run(run: Path, folder: Path
 
 def test_a_lab_can_read_the_weights_of_a_run(run: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
-    plain.touch()  # whatever this user's files are like
+    plain.touch()  # with this user's usual permissions
     assert (run / "fold_1" / "model.safetensors").stat().st_mode == plain.stat().st_mode

@@ -1,4 +1,4 @@
-"""The training loop by itself: what it draws, what it selects, what it hands to a model."""
+"""The training loop by itself: what it draws, what it selects, and what it passes to a model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from emofuse.store import FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
-from emofuse.train.data.ragged import ModalityBuffer
-from emofuse.train.fitting import checkpoint, loop
-from emofuse.train.fitting.checkpoint import ModelRecipe
+from emofuse.train.data.ragged import RaggedModality
+from emofuse.train.fitting import loop, model_file
+from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.resolve.plan import resolve
-from emofuse.train.runs.run import recipe_of
+from emofuse.train.resolve.make_plan import resolve
+from emofuse.train.runs.fit_context import model_recipe
 
 TRAIN, VALIDATION = np.arange(0, 32), np.arange(32, 48)
 
@@ -41,15 +41,20 @@ def prepared(path: Path, model: str = "linear", **settings: Any) -> tuple[ModelR
     protocol = str(path.parent / "tiny4.toml")
     with FeatureStore(path) as store:
         plan = resolve(store, FitConfig(store=path, model=model, protocol=protocol, audio=audio, device="cpu"))
-        recipe, corpus = recipe_of(plan), Loader(plan).corpus(plan.folds[0])
-    return replace(recipe, settings=replace(recipe.settings, **settings)), corpus.fitted(TRAIN)
+        recipe, corpus = model_recipe(plan), Loader(plan).task_data(plan.folds[0])
+    return replace(recipe, settings=replace(recipe.settings, **settings)), corpus.with_statistics_of(TRAIN)
 
 
-def trained(recipe: ModelRecipe, corpus: TaskData, validation: Any = VALIDATION, **options: Any) -> loop.Trained:
-    return loop.train(recipe, corpus, TRAIN, validation, **({"metric": "ua", "seed": 0} | options))
+def trained(
+    recipe: ModelRecipe, data: TaskData, validation: Any = VALIDATION, keep_all: bool = False, **options: Any
+) -> loop.TrainingResult:
+    job = loop.TrainingJob(
+        recipe=recipe, data=data, training=TRAIN, validation=validation, metric="ua", seed=0, keep_all=keep_all
+    )
+    return loop.train(job, **options)
 
 
-def test_the_selected_weights_are_those_of_the_best_look(path: Path) -> None:
+def test_the_selected_weights_are_those_of_the_best_evaluation_step(path: Path) -> None:
     done = trained(*prepared(path, lr=0.05, steps=20), keep_all=True)
     values = [row["validation_ua"] for row in done.history]
     assert done.step == done.history[int(np.argmax(values))]["step"]
@@ -58,14 +63,14 @@ def test_the_selected_weights_are_those_of_the_best_look(path: Path) -> None:
         assert torch.equal(tensor, done.checkpoints[done.step][name])
 
 
-def test_validation_scores_at_the_selected_step_can_be_had_again(path: Path) -> None:
+def test_validation_scores_at_the_selected_step_can_be_computed_again(path: Path) -> None:
     recipe, corpus = prepared(path, lr=0.05, steps=20)
     done = trained(recipe, corpus)
     probabilities, _ = loop.predict(done.model, corpus, VALIDATION)
     assert done.validation == loop.scores(corpus.labels.numpy()[VALIDATION], probabilities.argmax(1))
 
 
-def test_ties_go_to_the_earlier_look(path: Path) -> None:
+def test_of_equal_scores_the_earlier_step_is_selected(path: Path) -> None:
     done = trained(*prepared(path, lr=1e-9, steps=20))
     assert len({row["validation_ua"] for row in done.history}) == 1
     assert done.step == 2
@@ -77,14 +82,14 @@ def test_without_validation_the_last_step_is_taken(path: Path) -> None:
     assert all("validation_ua" not in row for row in done.history)
 
 
-def test_validation_only_looks_on(path: Path) -> None:
+def test_validation_does_not_change_the_weights(path: Path) -> None:
     recipe, corpus = prepared(path, lr=0.05, steps=20)
     runs = [trained(recipe, corpus, v, keep_all=True).checkpoints for v in (VALIDATION, VALIDATION[:4], VALIDATION[:0])]
     for other in runs[1:]:
         assert all(torch.equal(runs[0][20][name], other[20][name]) for name in other[20])
 
 
-def test_the_callers_random_numbers_are_left_alone(path: Path) -> None:
+def test_the_callers_random_state_is_unchanged(path: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -92,10 +97,10 @@ def test_the_callers_random_numbers_are_left_alone(path: Path) -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_every_step_is_told(path: Path) -> None:
-    told: list[int] = []
-    trained(*prepared(path, steps=7), on_step=lambda step, note: told.append(step))
-    assert told == list(range(1, 8))
+def test_every_step_is_reported(path: Path) -> None:
+    steps: list[int] = []
+    trained(*prepared(path, steps=7), on_step=lambda step, note: steps.append(step))
+    assert steps == list(range(1, 8))
 
 
 def test_the_training_loss_falls(path: Path) -> None:
@@ -123,7 +128,7 @@ def test_predictions_come_in_the_order_asked(path: Path, count: int) -> None:
 
 
 class Watching(FusionModel):
-    """Notes what the loop hands it; learns one number."""
+    """Records what the loop passes to it; learns one bias."""
 
     seen: list[tuple[bool, float, Mapping[str, Tensor] | None]]
 
@@ -146,8 +151,8 @@ def test_a_model_gets_its_draws_and_the_progress_in_training_and_neither_in_eval
     spec = ModelSpec(modalities=("audio",), features={"audio": "x"}, preset=lambda _: Config(), build=Watching)
     monkeypatch.setitem(MODELS._entries, "watching", type(next(iter(MODELS)))("watching", "for this test", spec))
     lengths = torch.full((48,), 3)
-    side = ModalityBuffer(values=torch.zeros(144, 2), starts=torch.arange(48) * 3, lengths=lengths)
-    corpus = TaskData(modalities={"audio": side}, labels=torch.arange(48) % 4).using({})
+    side = RaggedModality(values=torch.zeros(144, 2), starts=torch.arange(48) * 3, lengths=lengths)
+    corpus = TaskData(modalities={"audio": side}, labels=torch.arange(48) % 4).with_statistics({})
     recipe = ModelRecipe(
         model="watching", settings=Config(steps=4, batch=8), inputs=Inputs(audio=2, classes=4), classes=samples.CLASSES
     )
@@ -173,12 +178,12 @@ def test_a_checkpoint_of_every_model_comes_back_as_it_was(path: Path, tmp_path: 
     model = recipe.build()
     assert corpus.statistics is not None
     for copy in ("one", "two"):
-        checkpoint.save(tmp_path / f"{copy}.safetensors", recipe, model.state_dict(), corpus.statistics)
+        model_file.save(tmp_path / f"{copy}.safetensors", recipe, model.state_dict(), corpus.statistics)
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
-    loaded, again, statistics = checkpoint.load(tmp_path / "one.safetensors")
+    loaded, again, statistics = model_file.load(tmp_path / "one.safetensors")
     assert again == recipe
     assert set(statistics) == set(corpus.standardised)
     expected, _ = loop.predict(model, corpus, TRAIN)
-    found, _ = loop.predict(loaded, corpus.using(statistics), TRAIN)
+    found, _ = loop.predict(loaded, corpus.with_statistics(statistics), TRAIN)
     np.testing.assert_array_equal(found, expected)
     assert not list(tmp_path.glob("*.part"))

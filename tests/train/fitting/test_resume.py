@@ -1,4 +1,4 @@
-"""Kills, Ctrl-C, full disks and second processes: what a fit leaves, and that it goes on to the very same bytes."""
+"""Kills, Ctrl-C, full disks and second processes: what a fit leaves, and that it resumes to the same bytes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from emofuse.common.disk.run_folder import read_json
 from emofuse.common.errors import DataError
 from emofuse.common.registry import Entry
 from emofuse.store import FeatureStore
+from emofuse.train.api import fit
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import loop
@@ -29,8 +30,8 @@ from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.resolve.plan import resolve
-from emofuse.train.runs.run import fit, recipe_of
+from emofuse.train.resolve.make_plan import resolve
+from emofuse.train.runs.fit_context import model_recipe
 
 CPU = torch.device("cpu")
 TRAIN, VALIDATION = torch.arange(32).numpy(), torch.arange(32, 48).numpy()
@@ -46,13 +47,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every look is kept, however soon after the last one."""
+    """Every evaluation step saves the state, however soon after the last one."""
     monkeypatch.setattr(training_checkpoint, "SECONDS", 0.0)
     monkeypatch.setattr(training_checkpoint, "SHARE", 0)
 
 
 class Noisy(FusionModel):
-    """Learns a bias for each class, under noise that it draws."""
+    """Learns a bias for each class, with noise that it draws."""
 
     def __init__(self, config: Config, inputs: Inputs) -> None:
         super().__init__()
@@ -76,13 +77,20 @@ def prepared(folder: Path, model: str) -> tuple[Any, TaskData]:
     )
     with FeatureStore(asked.store) as store:
         plan = resolve(store, asked)
-        recipe, corpus = recipe_of(plan), Loader(plan).corpus(plan.folds[0])
+        recipe, corpus = model_recipe(plan), Loader(plan).task_data(plan.folds[0])
     settings = samples.shrunk(recipe.settings, lr=0.01, batch=8, steps=30, epochs=0.0)
-    return replace(recipe, settings=settings), corpus.fitted(TRAIN)
+    return replace(recipe, settings=settings), corpus.with_statistics_of(TRAIN)
 
 
-def trained(recipe: Any, corpus: TaskData, **options: Any) -> loop.Trained:
-    return loop.train(recipe, corpus, TRAIN, VALIDATION, **({"metric": "ua", "seed": 3} | options))
+def trained(recipe: Any, data: TaskData, keep_all: bool = False, **options: Any) -> loop.TrainingResult:
+    job = loop.TrainingJob(
+        recipe=recipe, data=data, training=TRAIN, validation=VALIDATION, metric="ua", seed=3, keep_all=keep_all
+    )
+    return loop.train(job, **options)
+
+
+DEEP = ("ks-transformer", "mult", "mmrbn", "msmser", "coattention")
+"""Models that take seconds for a few steps."""
 
 
 class KilledError(Exception):
@@ -90,27 +98,35 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("name", "keep_all"), [*((name, False) for name in [*MODELS.names(), "noisy"]), ("linear", True), ("noisy", True)]
+    ("name", "keep_all"),
+    [
+        *(
+            pytest.param(name, False, marks=[pytest.mark.slow] if name in DEEP else [])
+            for name in [*MODELS.names(), "noisy"]
+        ),
+        ("linear", True),
+        ("noisy", True),
+    ],
 )
-def test_a_stopped_training_goes_on_to_the_same_weights(
+def test_a_stopped_training_resumes_to_the_same_weights(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always: None, name: str, keep_all: bool
 ) -> None:
     monkeypatch.setitem(MODELS._entries, "noisy", Entry("noisy", "for this test", NOISY))
     recipe, corpus = prepared(folder, name)
     whole = trained(recipe, corpus, keep_all=keep_all)
-    told: list[int] = []
+    steps: list[int] = []
     for stop in (2, 11, 26):
 
         def until(step: int, note: str, stop: int = stop) -> None:
-            told.append(step)
+            steps.append(step)
             if step == stop:
                 raise KilledError
 
         with pytest.raises(KilledError):
-            trained(recipe, corpus, keep_all=keep_all, keeper=FoldCheckpoint(tmp_path, CPU), on_step=until)
+            trained(recipe, corpus, keep_all=keep_all, checkpoint=FoldCheckpoint(tmp_path, CPU), on_step=until)
         assert FoldCheckpoint(tmp_path, CPU).step == stop // 3 * 3
-    assert told == [1, 2, *range(1, 12), *range(10, 27)]
-    done = trained(recipe, corpus, keep_all=keep_all, keeper=FoldCheckpoint(tmp_path, CPU))
+    assert steps == [1, 2, *range(1, 12), *range(10, 27)]
+    done = trained(recipe, corpus, keep_all=keep_all, checkpoint=FoldCheckpoint(tmp_path, CPU))
     assert (done.step, done.validation) == (whole.step, whole.validation)
     assert sorted(done.checkpoints) == sorted(whole.checkpoints)
     for one, other in (
@@ -122,20 +138,20 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert bare[0] == bare[1]
 
 
-def test_a_quick_fold_keeps_nothing(folder: Path, tmp_path: Path) -> None:
-    trained(*prepared(folder, "text"), keeper=FoldCheckpoint(tmp_path, CPU))
+def test_a_quick_fold_saves_nothing(folder: Path, tmp_path: Path) -> None:
+    trained(*prepared(folder, "text"), checkpoint=FoldCheckpoint(tmp_path, CPU))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_state_of_another_kind_of_device_is_not_taken_up(folder: Path, tmp_path: Path, always: None) -> None:
-    trained(*prepared(folder, "text"), keeper=FoldCheckpoint(tmp_path, CPU))
+def test_the_state_of_another_kind_of_device_is_not_used(folder: Path, tmp_path: Path, always: None) -> None:
+    trained(*prepared(folder, "text"), checkpoint=FoldCheckpoint(tmp_path, CPU))
     assert [p.name for p in tmp_path.iterdir()] == ["training.safetensors"]
     assert FoldCheckpoint(tmp_path, CPU).step == 27
     assert FoldCheckpoint(tmp_path, torch.device("cuda")).step == 0
 
 
 def test_a_damaged_state_is_named(folder: Path, tmp_path: Path, always: None) -> None:
-    trained(*prepared(folder, "text"), keeper=FoldCheckpoint(tmp_path, CPU))
+    trained(*prepared(folder, "text"), checkpoint=FoldCheckpoint(tmp_path, CPU))
     path = tmp_path / "training.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"training\.safetensors cannot be read: .*; delete it"):
@@ -146,8 +162,8 @@ FIT = """
 import sys
 from pathlib import Path
 import torch
-from emofuse.common import trainingfile
-trainingfile.SECONDS = trainingfile.SHARE = 0
+from emofuse.common.disk import training_checkpoint
+training_checkpoint.SECONDS = training_checkpoint.SHARE = 0
 from emofuse.train.commands.fit import main
 {before}
 sys.argv = ["fit", *{arguments!r}]
@@ -177,7 +193,7 @@ def until(path: Path, process: subprocess.Popen[str]) -> None:
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    raise AssertionError(f"{path} has not come")
+    raise AssertionError(f"{path} was not written")
 
 
 def again(folder: Path, out: str) -> list[str]:
@@ -216,18 +232,18 @@ def same(one: Path, other: Path) -> None:
 # The signal must come while the second fold is half done, on a fast machine too.
 LINGER = """
 import time
-write = trainingfile.TrainingFile.write
-def write_and_linger(kept, collect):
-    write(kept, collect)
-    kept.settle()
-    if kept.path.exists() and kept.path.parent.name == "fold_2":
+write = training_checkpoint.TrainingCheckpoint.write
+def write_and_linger(checkpoint, collect):
+    write(checkpoint, collect)
+    checkpoint.flush()
+    if checkpoint.path.exists() and checkpoint.path.parent.name == "fold_2":
         time.sleep(60)
-trainingfile.TrainingFile.write = write_and_linger
+training_checkpoint.TrainingCheckpoint.write = write_and_linger
 """
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_killed_fit_goes_on_inside_its_fold_to_the_same_bytes(folder: Path, whole: Path, kind: int) -> None:
+def test_a_killed_fit_resumes_inside_its_fold_to_the_same_bytes(folder: Path, whole: Path, kind: int) -> None:
     out = folder / f"killed-{kind}"
     process = start(folder, out.name, STEPS, LINGER)
     until(out.with_name(f"{out.name}.part") / "fold_2" / "training.safetensors", process)
@@ -235,17 +251,17 @@ def test_a_killed_fit_goes_on_inside_its_fold_to_the_same_bytes(folder: Path, wh
     code, _, err = ended(process)
     if kind == signal.SIGINT:
         assert code == 130
-        assert "the same command goes on from there" in err
-    said = again(folder, out.name)
-    assert "1 of 2 folds are done already; going on with the others" in said
-    assert any(line.startswith("fold 2 goes on from step ") for line in said)
+        assert "the same command resumes from there" in err
+    lines = again(folder, out.name)
+    assert "1 of 2 folds are already done; continuing with the others" in lines
+    assert any(line.startswith("fold 2 resumes from step ") for line in lines)
     same(out, whole)
     assert [c["threads"] for c in read_json(out / "config.json")["calls"]] == [1, 1]
     assert not list(folder.glob(f"{out.name}*.lock"))
 
 
 @pytest.mark.slow
-def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folder: Path, whole: Path) -> None:
+def test_a_second_fit_of_the_same_command_is_refused_and_the_first_continues(folder: Path, whole: Path) -> None:
     first = start(folder, "two", STEPS)
     until(folder / "two.part" / "config.json", first)
     first.send_signal(signal.SIGSTOP)
@@ -263,20 +279,20 @@ def test_a_second_fit_of_the_same_command_is_refused_and_the_first_goes_on(folde
 LIMITED = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 
 
-SELDOM = "\ntrainingfile.SECONDS = 1e9"
+SELDOM = "\ntraining_checkpoint.SECONDS = 1e9"
 
 
 @pytest.mark.parametrize(
     ("room", "more", "named"),
     [
         (1000, "", "config.json"),
-        (30_000, "", "fold_1/training.safetensors"),
+        pytest.param(30_000, "", "fold_1/training.safetensors", marks=pytest.mark.slow),
         pytest.param(30_000, SELDOM, "fold_1/model.safetensors", marks=pytest.mark.slow),
         pytest.param(60_000, SELDOM, "report.html", marks=pytest.mark.slow),
     ],
     ids=["config", "training", "model", "report"],
 )
-def test_a_full_disk_is_exit_code_three_and_the_same_command_goes_on(
+def test_a_full_disk_is_exit_code_three_and_the_same_command_resumes(
     folder: Path, whole: Path, room: int, more: str, named: str
 ) -> None:
     out = folder / f"full-{Path(named).stem}"
@@ -295,9 +311,9 @@ def test_a_full_disk_is_exit_code_three_and_the_same_command_goes_on(
 
 def test_a_file_of_a_run_is_whole_or_absent(tmp_path: Path) -> None:
     code = LIMITED.format(100) + (
-        "\nfrom pathlib import Path\nfrom emofuse.common.disk.files import put\n"
+        "\nfrom pathlib import Path\nfrom emofuse.common.disk.files import write_atomically\n"
         "from emofuse.common.errors import command\n"
-        "@command\ndef go():\n    put(Path('x.csv'), bytes(101))\ngo()"
+        "@command\ndef go():\n    write_atomically(Path('x.csv'), bytes(101))\ngo()"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""A step in pieces, where memory does not suffice, is the same step."""
+"""A step in micro-batches, as memory does not suffice for the batch, is the same step."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting.step import Stepper
 from emofuse.train.models.blocks import layers
 from emofuse.train.models.registry import MODELS
-from emofuse.train.resolve.plan import resolve
-from emofuse.train.runs.run import recipe_of, resolved
+from emofuse.train.resolve.make_plan import resolve
+from emofuse.train.runs.fit_context import model_recipe, resolved
 
 CPU = torch.device("cpu")
 SOME = np.arange(16)
 
 
 class Small(TaskData):
-    """A corpus of which no more than some utterances fit in memory at once."""
+    """Data of which only a few utterances fit in memory at once."""
 
     most: int = 5
 
@@ -47,7 +47,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, TaskData]:
     asked = samples.config(folder, "run", "concat")
     with FeatureStore(folder / "tiny.h5") as store:
         plan = resolve(store, asked)
-        return recipe_of(plan), Loader(plan).corpus(plan.folds[0]).fitted(SOME)
+        return model_recipe(plan), Loader(plan).task_data(plan.folds[0]).with_statistics_of(SOME)
 
 
 def small(corpus: TaskData, most: int) -> Small:
@@ -61,26 +61,28 @@ def small(corpus: TaskData, most: int) -> Small:
     return found
 
 
-def test_smaller_pieces_make_the_same_step(prepared: tuple[Any, TaskData], capsys: pytest.CaptureFixture[str]) -> None:
+def test_micro_batches_make_the_same_step(prepared: tuple[Any, TaskData], capsys: pytest.CaptureFixture[str]) -> None:
     recipe, corpus = prepared
     whole, pieces = Stepper(recipe, CPU, 0), Stepper(recipe, CPU, 0)
     for _ in range(3):
         expected = whole.step(corpus, SOME, 0.5)
         found = pieces.step(small(corpus, 5), SOME, 0.5)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-        # Gradients, not weights: Adam divides a gradient near zero by its own size, and so makes much of its rounding.
+        # Gradients, not weights: Adam divides a gradient near zero by its own size, which magnifies rounding errors.
         for one, other in zip(pieces.model.parameters(), whole.model.parameters(), strict=True):
             assert one.grad is not None
             assert other.grad is not None
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
-    assert pieces.largest == 4
+    assert pieces.micro_batch == 4
     assert capsys.readouterr().err.splitlines() == [
-        "16 utterances at once do not fit in memory; going on with 8, batches as large as before",
-        "8 utterances at once do not fit in memory; going on with 4, batches as large as before",
+        "16 utterances at once do not fit in memory: continuing with micro-batches of 8, whose gradients add up to "
+        "the same batch",
+        "8 utterances at once do not fit in memory: continuing with micro-batches of 4, whose gradients add up to "
+        "the same batch",
     ]
 
 
-def test_batch_norm_has_seen_a_batch_once_however_often_it_was_tried(prepared: tuple[Any, TaskData]) -> None:
+def test_batch_norm_counts_a_batch_once_however_often_it_was_tried(prepared: tuple[Any, TaskData]) -> None:
     recipe, corpus = prepared
     stepper = Stepper(recipe, CPU, 0)
     norm = torch.nn.BatchNorm1d(4)
@@ -99,9 +101,9 @@ def test_batch_norm_has_seen_a_batch_once_however_often_it_was_tried(prepared: t
     assert int(norm.num_batches_tracked) == 2
 
 
-def test_not_even_one_utterance(prepared: tuple[Any, TaskData]) -> None:
+def test_not_even_a_single_utterance(prepared: tuple[Any, TaskData]) -> None:
     recipe, corpus = prepared
-    with pytest.raises(UsageError, match="not even one utterance at a time fits in memory"):
+    with pytest.raises(UsageError, match="not even a single utterance fits in memory"):
         Stepper(recipe, CPU, 0).step(small(corpus, 0), SOME, 0.5)
 
 
@@ -112,7 +114,7 @@ def test_other_errors_stay_what_they_are(prepared: tuple[Any, TaskData]) -> None
         Stepper(recipe, CPU, 0).step(broken, SOME, 0.5)
 
 
-def test_bf16_lies_near_fp32_and_is_another_run(prepared: tuple[Any, TaskData]) -> None:
+def test_bf16_is_close_to_fp32_and_is_another_run(prepared: tuple[Any, TaskData]) -> None:
     recipe, corpus = prepared
     exact, reduced = Stepper(recipe, CPU, 0), Stepper(recipe, CPU, 0, precision="bf16")
     losses = [[float(s.step(corpus, SOME, 0.5)) for _ in range(5)] for s in (exact, reduced)]
@@ -129,7 +131,7 @@ def test_precision_is_part_of_a_run_and_tf32_a_gpus(tmp_path: Path) -> None:
     with resolved(samples.config(tmp_path, "b", "smcn", precision="bf16")) as plan:
         assert plan.identity() == plain | {"precision": "bf16"}
     with (
-        pytest.raises(UsageError, match="--precision tf32 is a GPU's, and this is cpu"),
+        pytest.raises(UsageError, match="--precision tf32 needs a GPU, and the device is cpu"),
         resolved(samples.config(tmp_path, "c", "smcn", precision="tf32")),
     ):
         pass
@@ -144,7 +146,7 @@ def test_every_recurrent_model_trains_in_bf16(tmp_path: Path) -> None:
 
 
 class HostReads(TorchDispatchMode):
-    """Finds what makes a host wait for a GPU: reading a value, or a shape that depends on values."""
+    """Records what makes the host wait for a GPU: reading a value, or a shape that depends on values."""
 
     waiting = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "is_nonzero", "equal")
 
@@ -165,7 +167,7 @@ def test_no_step_makes_the_host_wait_for_a_gpu(model: str, tmp_path: Path, monke
         for pair in pairs:
             gru = layers.BiGRU(1, 1)
             gru.forwards, gru.backwards = pair
-            found.append(gru.plain(x, lengths))
+            found.append(gru.forward_torch(x, lengths))
         return found
 
     monkeypatch.setattr(layers, "bidirectional", on_a_gpu)
@@ -175,8 +177,8 @@ def test_no_step_makes_the_host_wait_for_a_gpu(model: str, tmp_path: Path, monke
     asked = samples.config(tmp_path, "run", model, settings=("batch=16",), audio=audio)
     with FeatureStore(tmp_path / "tiny.h5") as store:
         plan = resolve(store, asked)
-        corpus = Loader(plan).corpus(plan.folds[0]).fitted(SOME)
-        stepper = Stepper(recipe_of(plan), CPU, 0)
+        corpus = Loader(plan).task_data(plan.folds[0]).with_statistics_of(SOME)
+        stepper = Stepper(model_recipe(plan), CPU, 0)
         stepper.step(corpus, SOME, 0.5)
         with HostReads() as reads:
             stepper.step(corpus, SOME, 0.5)
@@ -189,8 +191,8 @@ def test_no_copy_in_a_step_waits_for_a_gpu(tmp_path: Path) -> None:
     samples.protocol_file(tmp_path)
     with FeatureStore(tmp_path / "tiny.h5") as store:
         plan = resolve(store, samples.config(tmp_path, "run", "smcn", device="cuda"))
-        corpus = Loader(plan).corpus(plan.folds[0]).fitted(SOME)
-        stepper = Stepper(recipe_of(plan), corpus.labels.device, 0)
+        corpus = Loader(plan).task_data(plan.folds[0]).with_statistics_of(SOME)
+        stepper = Stepper(model_recipe(plan), corpus.labels.device, 0)
         stepper.step(corpus, SOME, 0.5)
         torch.cuda.set_sync_debug_mode("error")
         try:

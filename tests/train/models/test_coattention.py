@@ -1,4 +1,4 @@
-"""Co-attention's equations on tiny tensors, with the numbers worked out by hand."""
+"""Co-attention's equations on tiny tensors, with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unit_attention(guided: bool) -> GuidedAttention:
 
 
 def moved(network: CoAttention, step: int) -> dict[str, bool]:
-    """Which outputs another scoring vector of one attention changes."""
+    """Output -> whether it changes with the scoring vector of one attention."""
     before = network(*inputs()).aux
     with torch.no_grad():
         network.attention[step].score.add_(torch.tensor([1.0, -2.0, 3.0]))
@@ -47,20 +47,20 @@ def moved(network: CoAttention, step: int) -> dict[str, bool]:
     return {name: not torch.allclose(before[name], after[name]) for name in ("audio", "text", "fused")}
 
 
-def test_t1_attention_without_guidance() -> None:
+def test_attention_without_guidance() -> None:
     x, lengths = torch.tensor([[[1.0], [0.0]]]), torch.tensor([2])
     attention = unit_attention(guided=False)
     torch.testing.assert_close(attention.weights(x, lengths), torch.tensor([[0.6817, 0.3183]]), atol=1e-4, rtol=0)
     torch.testing.assert_close(attention(x, lengths), torch.tensor([[0.6817]]), atol=1e-4, rtol=0)
 
 
-def test_t1_guidance_is_added_to_every_frame_before_the_tanh() -> None:
+def test_guidance_is_added_to_every_frame_before_the_tanh() -> None:
     x, lengths = torch.tensor([[[1.0], [0.0]]]), torch.tensor([2])
     weights = unit_attention(guided=True).weights(x, lengths, torch.tensor([[1.0]]))
     torch.testing.assert_close(weights, torch.tensor([[0.5504, 0.4496]]), atol=1e-4, rtol=0)
 
 
-def test_t1_equation_3_has_no_bias() -> None:
+def test_equation_3_has_no_bias() -> None:
     assert {name for name, _ in GuidedAttention(2, 3, True).named_parameters()} == {
         "score",
         "inner.weight",
@@ -68,7 +68,7 @@ def test_t1_equation_3_has_no_bias() -> None:
     }
 
 
-def test_t2_text_then_speech_then_text_again() -> None:
+def test_text_then_speech_then_text_again() -> None:
     network, (audio, lengths, text, text_lengths) = model(**BARE), inputs()
     aux = network(audio, lengths, text, text_lengths).aux
     speech, words = network.resize["audio"](audio), network.resize["text"](text)
@@ -81,23 +81,23 @@ def test_t2_text_then_speech_then_text_again() -> None:
 @pytest.mark.parametrize(
     ("step", "changed"), [(0, ["audio", "text", "fused"]), (1, ["audio", "text", "fused"]), (2, ["text", "fused"])]
 )
-def test_t2_each_step_guides_the_next(step: int, changed: list[str]) -> None:
+def test_each_step_guides_the_next(step: int, changed: list[str]) -> None:
     assert [name for name, does in moved(model(**BARE), step).items() if does] == changed
 
 
-def test_t2_the_first_attended_text_enters_equation_4_only_as_guidance() -> None:
+def test_the_first_attended_text_enters_equation_4_only_as_guidance() -> None:
     network = model(**BARE)
     nn.init.zeros_(network.attention[1].guide.weight)
     assert not any(moved(network, 0).values())
 
 
-def test_t2_constant_frames_are_weighed_alike_whatever_the_guidance() -> None:
+def test_constant_frames_have_equal_weights_under_any_guidance() -> None:
     attention, x = GuidedAttention(3, 4, True), torch.tensor([0.5, -1.0, 2.0]).expand(1, 4, 3)
     for guidance in (torch.zeros(1, 3), torch.tensor([[3.0, -2.0, 1.0]])):
         torch.testing.assert_close(attention.weights(x, torch.tensor([4]), guidance), torch.full((1, 4), 0.25))
 
 
-def test_t3_equation_4_is_the_layer_norm_of_both_projections() -> None:
+def test_equation_4_is_the_layer_norm_of_both_projections() -> None:
     torch.manual_seed(0)
     network = CoAttention(CoAttentionConfig(width=2, units=3, encoder_layers=0), Inputs(audio=2, text=2, classes=3))
     for part in (*network.resize.values(), *network.projection.values()):
@@ -110,18 +110,18 @@ def test_t3_equation_4_is_the_layer_norm_of_both_projections() -> None:
     assert all(part.bias is None for part in network.projection.values())
 
 
-def test_t3_zero_logits_cost_ln_2_for_any_number_of_classes() -> None:
+def test_the_loss_of_zero_logits_is_ln_2_for_any_number_of_classes() -> None:
     assert model().loss(Outputs(logits=torch.zeros(2, 3)), LABELS).item() == pytest.approx(math.log(2))
 
 
-def test_t3_each_class_is_set_against_the_rest() -> None:
+def test_each_class_is_set_against_the_rest() -> None:
     logits = torch.tensor([[2.0, 0.0, -1.0]])
     sigmoid = [1 / (1 + math.exp(-x)) for x in (2, 0, -1)]
     expected = -(math.log(sigmoid[0]) + math.log(1 - sigmoid[1]) + math.log(1 - sigmoid[2])) / 3
     assert model().loss(Outputs(logits=logits), torch.tensor([0])).item() == pytest.approx(expected)
 
 
-def test_t3_stored_probabilities_are_sigmoids_divided_by_their_sum() -> None:
+def test_stored_probabilities_are_sigmoids_divided_by_their_sum() -> None:
     logits = torch.tensor([[0.0, math.log(3.0), -math.log(3.0)], [-500.0, -501.0, -600.0]])
     found = model().probabilities(Outputs(logits=logits))
     torch.testing.assert_close(found[0], torch.tensor([0.5, 0.75, 0.25]) / 1.5)
@@ -129,7 +129,7 @@ def test_t3_stored_probabilities_are_sigmoids_divided_by_their_sum() -> None:
     assert found.argmax(1).tolist() == [1, 0]
 
 
-def test_class_weights_weigh_utterances_by_their_true_class() -> None:
+def test_class_weights_weight_utterances_by_their_true_class() -> None:
     network, outputs = model(), Outputs(logits=torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
     first, second = (network.loss(Outputs(logits=outputs.logits[i : i + 1]), LABELS[i : i + 1]) for i in range(2))
     network.class_weights = torch.tensor([3.0, 7.0, 1.0])
@@ -152,7 +152,7 @@ def test_ablations_are_the_single_modality_rows() -> None:
     assert "rounds" not in settings_of(preset("iemocap"), ["audio"])
 
 
-def test_a_further_round_goes_on_from_the_attended_speech() -> None:
+def test_a_further_round_starts_with_the_attended_speech() -> None:
     network, (audio, lengths, text, text_lengths) = model(rounds=2, **BARE), inputs()
     aux = network(audio, lengths, text, text_lengths).aux
     speech, words = network.resize["audio"](audio), network.resize["text"](text)
@@ -173,7 +173,7 @@ def test_every_parameter_receives_a_gradient(audio: int | None, text: int | None
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
-def test_dropout_comes_from_the_draws_alone() -> None:
+def test_dropout_comes_only_from_the_draws() -> None:
     network = model(dropout=0.5).train()
     draws = network.draw(2, 6, 3, torch.Generator().manual_seed(0))
     assert {m: tuple(keep.shape) for m, keep in draws.items()} == {"audio": (1, 2, 2, 6, 6), "text": (1, 2, 2, 3, 6)}
@@ -183,7 +183,7 @@ def test_dropout_comes_from_the_draws_alone() -> None:
     assert not torch.allclose(plain, one)
 
 
-def test_the_order_of_frames_matters_to_the_transformer_layers_alone() -> None:
+def test_the_order_of_frames_matters_only_to_the_transformer_layers() -> None:
     audio, _, text, text_lengths = inputs()
     for settings, same in ((BARE, True), ({"encoder_layers": 1}, False)):
         network = model(**settings)

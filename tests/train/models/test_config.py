@@ -1,4 +1,4 @@
-"""`--set`: every setting of every model can be reached, is checked, and has an effect or is refused."""
+"""`--set`: every setting of every model can be set, is checked, and has an effect or is refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SETTINGS = [
 
 
 SUMS = {"alpha": "gamma", "beta": "gamma", "gamma": "alpha"}
-"""Weights that sum to one: what one gains another must lose."""
+"""Weights that sum to one -> the one that is lowered when they are raised."""
 
 
 def others(config: Config, field: Any) -> list[tuple[Any, list[str]]]:
-    """Values that are not the preset's, each with the pairs that set it; at least one of them must be allowed."""
+    """Values other than the preset's, each with the pairs that set it; at least one of them must be valid."""
     value = getattr(config, field.name)
     if field.metadata["choices"]:
         return [(word, [f"{field.name}={word}"]) for word in field.metadata["choices"] if word != value]
@@ -53,7 +53,7 @@ def test_every_setting_can_be_set(spec: Any, field: Any) -> None:
 
 
 @pytest.mark.parametrize(("spec", "field"), SETTINGS)
-def test_no_setting_takes_nonsense(spec: Any, field: Any) -> None:
+def test_invalid_values_are_refused(spec: Any, field: Any) -> None:
     with pytest.raises(UsageError, match=field.name):
         with_settings(spec.preset("iemocap"), [f"{field.name}=nonsense"], BOTH)
 
@@ -68,7 +68,7 @@ def test_numbers_below_their_range_are_refused(spec: Any, field: Any) -> None:
             with_settings(spec.preset("iemocap"), [f"{field.name}={text}"], BOTH)
 
 
-def test_zero_is_a_weight_decay_but_no_learning_rate() -> None:
+def test_zero_is_a_valid_weight_decay_but_not_a_valid_learning_rate() -> None:
     assert with_settings(Config(weight_decay=0.1), ["weight_decay=0"], BOTH).weight_decay == 0
     with pytest.raises(UsageError, match="lr is 0; expected a number above 0"):
         with_settings(Config(), ["lr=0"], BOTH)
@@ -94,18 +94,18 @@ def test_every_wrong_pair_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "pairs", "said"),
+    ("model", "pairs", "message"),
     [
         ("smcn", ["classified=intra", "phi_2=multiply"], "--set phi_2: without effect, since classified=intra"),
         ("smcn", ["classified=second", "phi_1=multiply"], "--set phi_1: without effect, since classified=second"),
         ("mmrbn", ["fusion=add", "ratio=8"], "--set ratio: without effect, since fusion=add"),
     ],
 )
-def test_a_setting_that_another_one_switches_off_is_refused_and_not_listed(
-    model: str, pairs: list[str], said: str
+def test_a_setting_that_another_one_disables_is_refused_and_not_listed(
+    model: str, pairs: list[str], message: str
 ) -> None:
     preset = MODELS[model].preset("iemocap")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         with_settings(preset, pairs, BOTH)
     found = with_settings(preset, pairs[:1], BOTH)
     assert pairs[1].partition("=")[0] not in settings_of(found, BOTH)
@@ -129,11 +129,11 @@ def test_one_unknown_key_keeps_its_own_error() -> None:
 
 
 def test_a_key_is_set_once() -> None:
-    with pytest.raises(UsageError, match="lr is given twice"):
+    with pytest.raises(UsageError, match=r"lr is given twice, as 1\.0 and as 2: pass one"):
         with_settings(Config(), ["lr=1", "lr=2"], BOTH)
 
 
-def test_spaces_around_the_sign_do_not_matter_and_the_preset_stays() -> None:
+def test_spaces_around_the_equals_sign_do_not_matter_and_the_preset_is_unchanged() -> None:
     preset = Config()
     assert with_settings(preset, [" lr = 3e-4 "], BOTH).lr == 3e-4
     assert preset.lr == 1e-4

@@ -1,4 +1,4 @@
-"""MCFN's equations on tiny tensors, with numbers worked out by hand: decision, loss, settings, ablations, state."""
+"""MCFN's equations on tiny tensors, with numbers computed by hand: decision, loss, settings, ablations, state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from emofuse.common.errors import UsageError
-from emofuse.train.fitting import checkpoint
+from emofuse.train.fitting import model_file
 from emofuse.train.models.base import Inputs, Outputs
 from emofuse.train.models.blocks.layers import masked_mean, time_mask
-from emofuse.train.models.blocks.mcfn_layers import time_frequency_masked, with_deltas
 from emofuse.train.models.config import settings_of, with_settings
 from emofuse.train.models.mcfn import MCFN, SPEC, MCFNConfig, mix, preset
+from emofuse.train.models.mcfn_layers import time_frequency_masked, with_deltas
 
 torch.set_num_threads(1)
 
@@ -48,7 +48,7 @@ def batch(extra: int = 0, garbage: float = 0.0, audio: int = 8) -> tuple[Tensor,
 
 
 def used(network: MCFN, given: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-    """What a network of one modality is called with."""
+    """The batch without the modality that the network does not have."""
     speech, text = hasattr(network, "speech"), hasattr(network, "text")
     return tuple(x if kept else None for x, kept in zip(given, (speech, speech, text, text), strict=True))
 
@@ -60,20 +60,20 @@ def draws(network: MCFN, seed: int = 0) -> dict[str, Tensor]:
 LABELS = torch.tensor([0, 2, 1, 2])
 
 
-def test_t3_each_modality_has_attentions_of_its_own() -> None:
+def test_each_modality_has_its_own_attentions() -> None:
     network = model()
     pointers = [{p.data_ptr() for p in part.parameters()} for part in network.dual_attention.values()]
     assert len(pointers) == 2
     assert not pointers[0] & pointers[1]
 
 
-def test_t6_probabilities_are_mixed_not_logits() -> None:
+def test_probabilities_are_mixed_not_logits() -> None:
     log_p = {m: torch.tensor([p]).log() for m, p in (("s", [0.9, 0.1]), ("t", [0.5, 0.5]), ("st", [0.5, 0.5]))}
     mixed = mix(log_p, {"s": 0.3, "t": 0.3, "st": 0.4})
     torch.testing.assert_close(mixed.exp(), torch.tensor([[0.62, 0.38]]))
 
 
-def test_t6_logits_are_the_log_of_a_mixture_that_can_be_made_again_from_aux() -> None:
+def test_logits_are_the_log_of_the_mixture_of_the_probabilities_in_aux() -> None:
     network = model().eval()
     found = network(*batch())
     again = 0.3 * found.aux["p_s"] + 0.3 * found.aux["p_t"] + 0.4 * found.aux["p_st"]
@@ -84,7 +84,7 @@ def test_t6_logits_are_the_log_of_a_mixture_that_can_be_made_again_from_aux() ->
     assert set(model().classifiers) == {"s", "t", "st"}
 
 
-def test_t6_the_mixture_stays_finite_where_probabilities_vanish() -> None:
+def test_the_mixture_stays_finite_where_probabilities_vanish() -> None:
     network = model()
     for classifier in network.classifiers.values():
         nn.init.constant_(classifier.bias[:1], -400.0)
@@ -103,7 +103,7 @@ def outputs(**aux: list[float]) -> Outputs:
     return Outputs(logits=torch.zeros(1, 3), aux=filled | {k: torch.tensor([v]) for k, v in aux.items()})
 
 
-def test_t6_the_loss_is_that_of_the_three_classifiers_not_of_their_mixture() -> None:
+def test_the_loss_is_that_of_the_three_classifiers_not_of_their_mixture() -> None:
     label, network = torch.tensor([1]), model()
     assert network.loss(outputs(), label).item() == pytest.approx(3 * math.log(3))
     odd = dataclasses.replace(outputs(logits_t=[0.0, 2.0, 0.0]), logits=torch.tensor([[9.0, 0.0, 0.0]]))
@@ -120,7 +120,7 @@ def test_equation_7_is_a_mean_over_features_of_each_modality() -> None:
     assert weighted.loss(apart, label).item() == pytest.approx(9 * math.log(3))
 
 
-def test_equation_7_sends_gradient_to_both_of_its_sides() -> None:
+def test_both_sides_of_equation_7_get_gradients() -> None:
     network = model()
     found = network(*batch())
     sides = [found.aux[f"{kind}_{m}"] for kind in ("pooled", "crossed") for m in "st"]
@@ -139,26 +139,26 @@ def test_equation_7_sends_gradient_to_both_of_its_sides() -> None:
         (("mask_bands=1.5",), "mask_bands is 1.5; expected a number of at most 1"),
     ],
 )
-def test_t6_settings_that_do_not_fit_are_refused(pairs: tuple[str, ...], text: str) -> None:
+def test_contradictory_settings_are_refused(pairs: tuple[str, ...], text: str) -> None:
     with pytest.raises(UsageError) as raised:
         with_settings(preset("iemocap"), pairs, BOTH)
     assert text in str(raised.value)
 
 
 @pytest.mark.parametrize("pairs", [("alpha=0.5", "beta=0.5", "gamma=0"), ("alpha=0.1", "beta=0.2", "gamma=0.7")])
-def test_t6_every_point_of_the_grid_is_allowed(pairs: tuple[str, ...]) -> None:
+def test_every_point_of_the_grid_is_allowed(pairs: tuple[str, ...]) -> None:
     config = with_settings(preset("iemocap"), (*pairs, "omega=0"), BOTH)
     assert config.alpha + config.beta + config.gamma == pytest.approx(1)
 
 
 @pytest.mark.parametrize("width", [5, 78, 768])
-def test_features_of_any_width_are_taken(width: int) -> None:
+def test_features_of_any_dimension_are_accepted(width: int) -> None:
     network = model(audio=width)
     network.loss(network(*batch(audio=width), draws=draws(network)), LABELS).backward()
     assert network.speech.spans[0].blocks[0].convolution.weight.shape == (4, 3 * width, 3)
 
 
-def test_t7_nothing_is_masked_in_evaluation_and_equal_generators_draw_alike() -> None:
+def test_nothing_is_masked_in_evaluation_and_equal_generators_draw_equal_masks() -> None:
     network, bare = model().eval(), model(mask_bands=0.0, mask_frames=0.0).eval()
     plain, drawn = network(*batch()).logits, network(*batch(), draws=draws(network)).logits
     assert torch.equal(plain, bare(*batch(), draws=draws(bare)).logits)
@@ -171,7 +171,7 @@ def test_t7_nothing_is_masked_in_evaluation_and_equal_generators_draw_alike() ->
 
 
 @pytest.mark.parametrize("name", ["full", *SPEC.ablations])
-def test_padding_changes_nothing_in_training_either(name: str) -> None:
+def test_padding_has_no_effect_in_training(name: str) -> None:
     found = []
     for extra, garbage in ((0, 0.0), (6, 0.0), (6, 1e3)):
         network = (model() if name == "full" else ablated(name)).train()
@@ -207,7 +207,7 @@ def test_each_classifier_is_one_linear_layer_on_its_final_vector() -> None:
         torch.testing.assert_close(aux[f"p_{m}"], expected)
 
 
-def test_equations_meet_in_the_pooled_vectors() -> None:
+def test_the_pooled_vectors_are_means_of_the_equations_results() -> None:
     network, (audio, lengths, text, text_lengths) = model().eval(), batch()
     aux = network(audio, lengths, text, text_lengths).aux
     frames, words = time_mask(lengths, 12, audio.device), time_mask(text_lengths, 5, text.device)
@@ -220,7 +220,7 @@ def test_equations_meet_in_the_pooled_vectors() -> None:
 
 
 @pytest.mark.parametrize("name", list(SPEC.ablations))
-def test_ablations_fit_together_and_are_fixed(name: str) -> None:
+def test_settings_of_ablations_are_valid_and_fixed(name: str) -> None:
     ablation = SPEC.ablations[name]
     fixed, modalities = ablation.settings, ablation.modalities or BOTH
     config = dataclasses.replace(preset("iemocap"), **fixed)
@@ -232,7 +232,7 @@ def test_ablations_fit_together_and_are_fixed(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "m"), [("Speech only", "s"), ("Text only", "t")])
-def test_one_modality_has_its_own_classifier_and_loss_alone(name: str, m: str) -> None:
+def test_one_modality_has_only_its_own_classifier_and_loss(name: str, m: str) -> None:
     network = ablated(name).eval()
     found = network(*used(network, batch()))
     torch.testing.assert_close(found.aux["fused"], found.aux[f"pooled_{m}"])
@@ -245,7 +245,7 @@ def test_one_modality_has_its_own_classifier_and_loss_alone(name: str, m: str) -
     assert bool(network.draw(4, 12 if m == "s" else 0, 5, torch.Generator())) is (m == "s")
 
 
-def test_bimodal_has_the_joint_classifier_and_its_loss_alone() -> None:
+def test_bimodal_has_only_the_joint_classifier_and_its_loss() -> None:
     network = ablated("Bimodal").eval()
     found = network(*batch())
     assert set(network.classifiers) == {"st"}
@@ -261,7 +261,7 @@ def test_without_dual_attention_a_modality_is_its_embedding() -> None:
     assert not any("dual" in name for name, _ in network.named_parameters())
 
 
-def test_without_interaction_there_is_no_excitement_but_alignment() -> None:
+def test_without_interaction_there_is_alignment_but_no_excitement() -> None:
     network = ablated("w/o CMI").eval()
     aux = network(*batch()).aux
     torch.testing.assert_close(aux["crossed_t"], aux["pooled_t"])
@@ -270,7 +270,7 @@ def test_without_interaction_there_is_no_excitement_but_alignment() -> None:
 
 
 @pytest.mark.parametrize(("m", "other"), ["st", "ts"])
-def test_without_intra_modal_learning_a_modality_is_what_crossed(m: str, other: str) -> None:
+def test_without_intra_modal_learning_a_modality_is_only_its_crossed_vector(m: str, other: str) -> None:
     network = ablated(f"w/o Intra-modal^{m}").eval()
     found = network(*batch())
     halves = dict(zip("st", found.aux["fused"].chunk(2, dim=1), strict=True))
@@ -319,15 +319,15 @@ def test_a_checkpoint_keeps_the_running_statistics(tmp_path: Path) -> None:
     network = trained()
     assert {n.split(".")[-1] for n, _ in network.named_buffers()} == {"running_mean", "running_var"}
     assert network.state_dict()["speech.spans.0.blocks.0.norm.running_mean"].abs().sum() > 0
-    recipe = checkpoint.ModelRecipe(
+    recipe = model_file.ModelRecipe(
         model="mcfn", settings=network.config, inputs=Inputs(audio=8, text=6, classes=3), classes=("a", "b", "c")
     )
-    checkpoint.save(tmp_path / "model.safetensors", recipe, network.state_dict(), {})
-    loaded = checkpoint.load(tmp_path / "model.safetensors")[0]
+    model_file.save(tmp_path / "model.safetensors", recipe, network.state_dict(), {})
+    loaded = model_file.load(tmp_path / "model.safetensors")[0]
     assert torch.equal(loaded(*batch()).logits, network.eval()(*batch()).logits)
 
 
-def test_presets_are_the_papers() -> None:
+def test_presets_have_the_papers_values() -> None:
     expected = {
         "lr": 1e-4,
         "batch": 32,

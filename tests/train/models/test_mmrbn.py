@@ -1,4 +1,4 @@
-"""MMRBN's equations on tiny tensors, with the numbers worked out by hand."""
+"""MMRBN's equations on tiny tensors, with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def weighting() -> DynamicWeighting:
 R_A, R_T = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -1.0]])
 
 
-def test_t1_weights_are_a_softmax_over_the_two_modalities_in_each_channel() -> None:
+def test_weights_are_a_softmax_over_the_two_modalities_in_each_channel() -> None:
     found = weighting().weights(R_A, R_T)
     expected = torch.tensor([[[0.7311, 0.2689]], [[0.2689, 0.7311]]])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
@@ -79,21 +79,21 @@ def test_t1_weights_are_a_softmax_over_the_two_modalities_in_each_channel() -> N
     torch.testing.assert_close(weighting()(R_A, R_T), torch.tensor([[1.5379, -0.1932]]), atol=1e-4, rtol=0)
 
 
-def test_t1_weights_do_not_sum_to_one_over_channels() -> None:
+def test_weights_do_not_sum_to_one_over_channels() -> None:
     torch.manual_seed(0)
     found = DynamicWeighting(8, 2).weights(torch.randn(3, 8), torch.randn(3, 8))
     torch.testing.assert_close(found.sum(0), torch.ones(3, 8))
     assert (found.sum(2) - 1).abs().min() > 0.1
 
 
-def test_t2_where_the_relu_closes_the_fusion_is_the_mean_so_equation_2_has_no_bias() -> None:
+def test_where_the_relu_is_zero_the_fusion_is_the_mean_so_equation_2_has_no_bias() -> None:
     block = weighting()
     torch.testing.assert_close(block.weights(-R_A, -R_T), torch.full((2, 1, 2), 0.5))
     torch.testing.assert_close(block(-R_A, -R_T), -(R_A + R_T) / 2)
     assert {n for n, _ in block.importance.named_parameters()} == {"audio.weight", "text.weight"}
 
 
-def test_t3_the_first_layer_adds_the_modalities_and_narrows_by_the_ratio() -> None:
+def test_the_first_layer_adds_the_modalities_and_narrows_by_the_ratio() -> None:
     block = DynamicWeighting(8, 4)
     assert tuple(block.integrate.weight.shape) == (2, 8)
     assert block.integrate.bias is not None
@@ -102,18 +102,18 @@ def test_t3_the_first_layer_adds_the_modalities_and_narrows_by_the_ratio() -> No
 
 
 @pytest.mark.parametrize("name", ["heads", "ratio"])
-def test_t3_a_width_that_does_not_divide_is_refused(name: str) -> None:
+def test_a_width_that_does_not_divide_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"width=256, {name}=6: expected a width that {name} divides, such as 258"):
         with_settings(preset("iemocap"), [f"{name}=6"], BOTH)
 
 
-def test_t3_a_ratio_without_effect_is_not_checked() -> None:
+def test_a_ratio_without_effect_is_not_checked() -> None:
     assert replace(SMALL, ratio=3).problems(None)
     assert replace(SMALL, ratio=3, fusion="add").problems("MMRBN_add") == []
     assert replace(SMALL, ratio=3, audio_layers=6).problems("AM_6") == []
 
 
-def test_t4_both_halves_of_a_co_attention_layer_read_its_inputs() -> None:
+def test_both_halves_of_a_co_attention_layer_read_its_inputs() -> None:
     layer = CoAttentionLayer(8, 2, 16, 0.0)
     before = pair(streams(), layer)
     elsewhere = pair(streams(text=torch.randn(1, 3, 8)), layer)
@@ -126,7 +126,7 @@ def test_t4_both_halves_of_a_co_attention_layer_read_its_inputs() -> None:
     assert not torch.allclose(after["text"], before["text"])
 
 
-def test_t4_the_residual_is_the_querys_own_stream_and_no_self_attention_follows() -> None:
+def test_the_residual_is_the_querys_own_stream_and_no_self_attention_follows() -> None:
     layer = CoAttentionLayer(8, 2, 16, 0.0)
     with torch.no_grad():
         for half in layer.halves.values():
@@ -142,7 +142,7 @@ def test_t4_the_residual_is_the_querys_own_stream_and_no_self_attention_follows(
     assert sum(isinstance(m, TransformerLayer) for m in layer.modules()) == 2
 
 
-def test_t4_a_streams_own_mask_hides_it_from_the_other_alone() -> None:
+def test_a_streams_mask_hides_it_only_from_the_other_stream() -> None:
     layer, x = CoAttentionLayer(8, 2, 16, 0.0), streams()
     masks = {"audio": torch.tensor([[True, True, False, False, False]]), "text": torch.ones(1, 3, dtype=torch.bool)}
     short = pair(x | {"audio": x["audio"][:, :2]}, layer)
@@ -151,7 +151,7 @@ def test_t4_a_streams_own_mask_hides_it_from_the_other_alone() -> None:
     torch.testing.assert_close(found["audio"][:, :2], short["audio"])
 
 
-def test_t5_each_layer_ends_in_a_layer_norm() -> None:
+def test_each_layer_ends_in_a_layer_norm() -> None:
     network, seen = model(), []
     for part in network.modules():
         if isinstance(part, TransformerLayer):
@@ -164,7 +164,7 @@ def test_t5_each_layer_ends_in_a_layer_norm() -> None:
 
 
 @pytest.mark.parametrize("weights", [(0.25, 0.25, 0.5), (0.1, 0.6, 0.3), (0.0, 0.5, 0.5), (0.0, 0.0, 1.0)])
-def test_t6_three_uniform_heads_cost_ln_c(weights: tuple[float, ...]) -> None:
+def test_the_loss_of_three_uniform_heads_is_ln_c(weights: tuple[float, ...]) -> None:
     network = model(**dict(zip(("alpha", "beta", "gamma"), weights, strict=True)))
     for p in network.heads.parameters():
         nn.init.zeros_(p)
@@ -172,7 +172,7 @@ def test_t6_three_uniform_heads_cost_ln_c(weights: tuple[float, ...]) -> None:
     assert len(network.heads) == sum(w > 0 for w in weights)
 
 
-def test_t6_the_loss_is_the_weighted_sum_of_three_terms() -> None:
+def test_the_loss_is_the_weighted_sum_of_three_terms() -> None:
     uniform, sure = torch.zeros(1, 3), torch.tensor([[math.log(2), 0.0, 0.0]])
     found = Outputs(logits=sure, aux={"logits_audio": uniform, "logits_text": uniform})
     loss = model(alpha=0.1, beta=0.2, gamma=0.7).loss(found, torch.tensor([0]))
@@ -182,13 +182,13 @@ def test_t6_the_loss_is_the_weighted_sum_of_three_terms() -> None:
     assert loss.item() == pytest.approx(0.9 * math.log(3) + 0.1 * math.log(2))
 
 
-def test_t6_loss_weights_that_do_not_sum_to_one_are_refused() -> None:
+def test_loss_weights_that_do_not_sum_to_one_are_refused() -> None:
     with pytest.raises(UsageError, match=r"alpha=0.5, beta=0.25, gamma=0.5 sum to 1.25; expected 1: change one"):
         with_settings(preset("iemocap"), ["alpha=0.5"], BOTH)
     assert with_settings(preset("iemocap"), ["alpha=0.3", "beta=0.3", "gamma=0.4"], BOTH).gamma == 0.4
 
 
-def test_t6_only_the_head_on_the_fused_vector_predicts() -> None:
+def test_only_the_head_on_the_fused_vector_predicts() -> None:
     network = model()
     before = network(*batch())
     torch.testing.assert_close(before.logits, network.heads["fused"](before.aux["fused"]))
@@ -200,7 +200,7 @@ def test_t6_only_the_head_on_the_fused_vector_predicts() -> None:
     assert not torch.allclose(after.aux["logits_audio"], before.aux["logits_audio"])
 
 
-def test_t6_the_auxiliary_heads_stand_behind_the_cross_attention() -> None:
+def test_the_auxiliary_heads_come_after_the_cross_attention() -> None:
     network = model()
     audio, audio_lengths, text, text_lengths = batch()
     assert text is not None
@@ -211,7 +211,7 @@ def test_t6_the_auxiliary_heads_stand_behind_the_cross_attention() -> None:
 
 
 @pytest.mark.parametrize(("audio_layers", "text_layers"), [(2, 2), (4, 4), (2, 4)])
-def test_t7_rule_1_is_enforced(audio_layers: int, text_layers: int) -> None:
+def test_rule_1_is_enforced(audio_layers: int, text_layers: int) -> None:
     with pytest.raises(UsageError, match=r"expected more audio than text layers .* MMRBN_2 or MMRBN_4"):
         with_settings(
             preset("iemocap"), [f"audio_layers={audio_layers}", f"text_layers={text_layers}"], BOTH, "MMRBN_add"
@@ -219,14 +219,14 @@ def test_t7_rule_1_is_enforced(audio_layers: int, text_layers: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "depth"), [("MMRBN_2", 2), ("MMRBN_4", 4)])
-def test_t7_two_ablations_may_break_rule_1(name: str, depth: int) -> None:
+def test_two_ablations_may_break_rule_1(name: str, depth: int) -> None:
     network, config = ablated(name)
     assert config.problems(name) == []
     assert config.problems(None) != []
     assert [len(network.encoders[m].layers) for m in BOTH] == [depth, depth]
 
 
-def test_t7_pooling_divides_by_the_true_length() -> None:
+def test_pooling_divides_by_the_true_length() -> None:
     network, seen = model(), []
     network.cross_attention[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     audio, lengths, text, text_lengths = batch()
@@ -274,7 +274,7 @@ def test_only_positions_make_the_order_of_frames_matter(positions: str, moved: b
     assert torch.allclose(before, after, atol=1e-5) != moved
 
 
-def test_dropout_comes_from_the_generator_alone() -> None:
+def test_dropout_comes_only_from_the_generator() -> None:
     network = model(dropout=0.5)
     seeds = (0, 0, 1)
     found = [network(*batch(), draws=network.draw(4, 6, 3, torch.Generator().manual_seed(s))).logits for s in seeds]
@@ -305,7 +305,7 @@ def test_each_draw_reaches_its_layers(name: str) -> None:
     assert not torch.allclose(before, after, atol=1e-3)
 
 
-def test_the_preset_is_the_papers_and_the_readings() -> None:
+def test_the_preset_has_the_papers_values_and_our_choices() -> None:
     expected = {"width": 256, "heads": 4, "feedforward": 1024, "dropout": 0.1, "audio_layers": 4, "text_layers": 2}
     expected |= {"cross_layers": 2, "ratio": 4, "alpha": 0.25, "beta": 0.25, "gamma": 0.5, "lr": 1e-4, "batch": 32}
     expected |= {"steps": 2500, "epochs": 0, "max_frames": 1250, "max_words": 150}

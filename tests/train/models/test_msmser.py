@@ -1,4 +1,4 @@
-"""MSMSER on tiny tensors: masking, scaling, tokens, positions and pooling, with the numbers worked out by hand."""
+"""MSMSER on tiny tensors: masking, scaling, tokens, positions and pooling, with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -63,21 +63,21 @@ def refined(audio: int = 4, text: int = 3) -> tuple[dict[str, Tensor], dict[str,
     return x, {m: torch.ones(y.shape[:2], dtype=torch.bool) for m, y in x.items()}
 
 
-def test_t1_p_decays_from_the_first_epoch_to_the_seventieth() -> None:
+def test_p_decays_from_the_first_epoch_to_the_seventieth() -> None:
     found = [model().masking(epoch / 100) for epoch in (0, 35, 70, 99)]
     assert found == pytest.approx([0.8, 0.4, 0.0, 0.0])
     assert found[2:] == [0, 0]
 
 
 @pytest.mark.parametrize(("p", "text", "audio"), [(0.8, 0.48, 0.32), (0.4, 0.24, 0.16), (0.0, 0.0, 0.0)])
-def test_t1_the_shares_of_samples_that_lose_text_audio_and_both(p: float, text: float, audio: float) -> None:
+def test_the_shares_of_samples_that_lose_text_audio_and_both(p: float, text: float, audio: float) -> None:
     lost = masked_modality((torch.arange(10_000) + 0.5) / 10_000, p)
     assert lost["text"].float().mean().item() == pytest.approx(text, abs=2e-4)
     assert lost["audio"].float().mean().item() == pytest.approx(audio, abs=2e-4)
     assert not (lost["text"] & lost["audio"]).any()
 
 
-def test_t1_each_sample_draws_for_itself_from_the_generator() -> None:
+def test_each_sample_has_its_own_draw_from_the_generator() -> None:
     uniform = [model().draw(2000, 1, 1, torch.Generator().manual_seed(s))["masking"] for s in (0, 0, 1)]
     assert uniform[0].shape == (2000,)
     assert torch.equal(uniform[0], uniform[1])
@@ -86,7 +86,7 @@ def test_t1_each_sample_draws_for_itself_from_the_generator() -> None:
     assert [lost[m].float().mean().item() for m in ("text", "audio")] == pytest.approx([0.48, 0.32], abs=0.03)
 
 
-def test_t1_nothing_is_masked_in_evaluation_nor_at_the_end() -> None:
+def test_nothing_is_masked_in_evaluation_or_at_the_end() -> None:
     network = model()
     whole = network(*batch()).logits
     assert torch.equal(network(*batch(), progress=0.0).logits, whole)
@@ -97,7 +97,7 @@ def test_t1_nothing_is_masked_in_evaluation_nor_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(("row", "lost"), [(0, "text"), (1, "audio")])
-def test_t2_a_masked_modality_is_absent_whatever_its_values_and_length(row: int, lost: str) -> None:
+def test_a_masked_modality_is_absent_whatever_its_values_and_length(row: int, lost: str) -> None:
     network, given = model(), batch()
     before = network(*given, draws=MASKED, progress=0.0).logits[row]
     side = 0 if lost == "audio" else 2
@@ -110,7 +110,7 @@ def test_t2_a_masked_modality_is_absent_whatever_its_values_and_length(row: int,
 
 
 @pytest.mark.parametrize(("row", "lost"), [(0, "text"), (1, "audio")])
-def test_t2_a_masked_modality_gets_no_gradient_from_that_sample(row: int, lost: str) -> None:
+def test_a_masked_modality_gets_no_gradient_from_that_sample(row: int, lost: str) -> None:
     network = model()
     network(*batch(), draws=MASKED, progress=0.0).logits[row].square().sum().backward()
     kept = "audio" if lost == "text" else "text"
@@ -121,7 +121,7 @@ def test_t2_a_masked_modality_gets_no_gradient_from_that_sample(row: int, lost: 
 
 
 @pytest.mark.parametrize(("row", "kept"), [(0, "audio"), (1, "text")])
-def test_t2_one_modality_at_inference_equals_the_other_one_masked(row: int, kept: str) -> None:
+def test_one_modality_at_inference_equals_the_other_one_masked(row: int, kept: str) -> None:
     network = model()
     assert kept in SPEC.optional
     masked = network(*batch(), draws=MASKED, progress=0.0)
@@ -130,7 +130,7 @@ def test_t2_one_modality_at_inference_equals_the_other_one_masked(row: int, kept
     torch.testing.assert_close(alone.aux["fused"][row], masked.aux["fused"][row])
 
 
-def test_t3_a_zero_mlp_halves_each_frame() -> None:
+def test_a_zero_mlp_halves_each_frame() -> None:
     part = Refinement(4, 1, SMALL)
     x, lengths = torch.randn(2, 5, 4), torch.tensor([5, 5])
     encoded = part.encoder(part.resize(x), lengths)
@@ -143,7 +143,7 @@ def test_t3_a_zero_mlp_halves_each_frame() -> None:
     torch.testing.assert_close(part(x, lengths), encoded / 2)
 
 
-def test_t4_tokens_start_different_and_their_order_does_not_matter() -> None:
+def test_tokens_start_different_and_their_order_does_not_matter() -> None:
     network = model()
     tokens = network.interaction.tokens
     assert torch.cdist(tokens, tokens).add(torch.eye(3)).min() > 0.5
@@ -153,7 +153,7 @@ def test_t4_tokens_start_different_and_their_order_does_not_matter() -> None:
     torch.testing.assert_close(network(*batch()).logits, before)
 
 
-def test_t4_equal_tokens_stay_equal_for_ever() -> None:
+def test_equal_tokens_get_equal_gradients() -> None:
     network = model()
     with torch.no_grad():
         network.interaction.tokens.copy_(network.interaction.tokens[:1].expand(3, -1).clone())
@@ -162,7 +162,7 @@ def test_t4_equal_tokens_stay_equal_for_ever() -> None:
     torch.testing.assert_close(gradient, gradient[:1].expand(3, -1))
 
 
-def test_t5_without_types_it_does_not_matter_which_modality_comes_first() -> None:
+def test_without_types_it_does_not_matter_which_modality_comes_first() -> None:
     torch.manual_seed(0)
     block, (x, masks) = ModalityInteraction(BOTH, SMALL), refined()
     swapped = ({"audio": x["text"], "text": x["audio"]}, {"audio": masks["text"], "text": masks["audio"]})
@@ -173,7 +173,7 @@ def test_t5_without_types_it_does_not_matter_which_modality_comes_first() -> Non
     torch.testing.assert_close(block(x, masks), block(*swapped))
 
 
-def test_t5_positions_restart_in_each_modality() -> None:
+def test_positions_restart_in_each_modality() -> None:
     block, (x, masks) = ModalityInteraction(BOTH, SMALL), refined()
     before = block(x, masks)
     longer = x | {"audio": torch.cat([x["audio"], torch.randn(2, 7, 8)], dim=1)}
@@ -181,7 +181,7 @@ def test_t5_positions_restart_in_each_modality() -> None:
     torch.testing.assert_close(block(longer, padded), before)
 
 
-def test_t5_positions_and_types_are_added_to_what_the_tokens_read() -> None:
+def test_positions_and_types_are_added_to_what_the_tokens_read() -> None:
     block, seen = ModalityInteraction(BOTH, SMALL), []
     block.layers[0].register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[1]))
     x, masks = refined()
@@ -193,7 +193,7 @@ def test_t5_positions_and_types_are_added_to_what_the_tokens_read() -> None:
     assert not torch.allclose(memory[1], memory[0])
 
 
-def test_t6_pooling_without_scores_is_the_mean_over_the_tokens() -> None:
+def test_pooling_without_scores_is_the_mean_over_the_tokens() -> None:
     block, seen = ModalityInteraction(BOTH, SMALL), []
     block.layers[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     nn.init.zeros_(block.pooling.u)
@@ -202,7 +202,7 @@ def test_t6_pooling_without_scores_is_the_mean_over_the_tokens() -> None:
     torch.testing.assert_close(found, seen[0].mean(1))
 
 
-def test_t6_the_preset_is_the_papers() -> None:
+def test_the_preset_has_the_papers_values() -> None:
     expected = {"width": 768, "heads": 8, "feedforward": 3072, "tokens": 30, "dropout": 0.1, "masking": 0.8}
     expected |= {"audio_layers": 2, "text_layers": 2, "decoder_layers": 2, "scaling": True}
     expected |= {"epochs": 100, "steps": 0, "batch": 8, "lr": 2e-5, "max_frames": 1250, "max_words": 150}
@@ -213,7 +213,7 @@ def test_t6_the_preset_is_the_papers() -> None:
     assert dict(SPEC.features) == {"audio": "hubert", "text": "mpnet"}
 
 
-def test_the_decoder_layer_equals_torchs() -> None:
+def test_the_decoder_layer_equals_that_of_torch() -> None:
     torch.manual_seed(0)
     mine = DecoderLayer(8, 2, 16, 0.0)
     torchs = nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
@@ -233,7 +233,7 @@ def test_the_decoder_layer_equals_torchs() -> None:
     torch.testing.assert_close(mine(q, memory, mask), torchs(q, memory, memory_key_padding_mask=~mask))
 
 
-def test_dropout_acts_on_each_of_a_decoder_layers_three_parts() -> None:
+def test_dropout_acts_on_each_of_the_three_sub_layers_of_a_decoder_layer() -> None:
     layer, q, memory = DecoderLayer(8, 2, 16, 0.5), torch.randn(1, 3, 8), torch.randn(1, 5, 8)
     mask, nothing = torch.ones(1, 5, dtype=torch.bool), torch.zeros(3, 1, 3, 8, dtype=torch.bool)
     bare = layer.cross.norms[1](layer.cross.norms[0](layer.norm(q)))
@@ -244,7 +244,7 @@ def test_dropout_acts_on_each_of_a_decoder_layers_three_parts() -> None:
         assert not torch.allclose(layer(q, memory, mask, keep), bare, atol=1e-3)
 
 
-def test_dropout_comes_from_the_generator_alone() -> None:
+def test_dropout_comes_only_from_the_generator() -> None:
     network = model(dropout=0.5)
     draws = [network.draw(3, 6, 4, torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
     found = [network(*batch(), draws=d).logits for d in draws]
@@ -290,7 +290,7 @@ def test_one_modality_goes_through_the_same_network_without_masking(name: str, m
     assert torch.equal(network(*given, draws=MASKED, progress=0.0).logits, network(*given).logits)
 
 
-def test_without_encoder_the_scale_stays_and_without_scale_the_encoder() -> None:
+def test_without_encoder_there_is_the_scale_and_without_scale_the_encoder() -> None:
     x, lengths, *_ = batch()
     part = ablated("w/o Encoder")[0].refinement["audio"]
     resized = part.resize(x)
@@ -326,7 +326,7 @@ def test_a_width_that_heads_do_not_divide_is_refused() -> None:
 
 
 @pytest.mark.parametrize("pairs", [["tokens=0"], ["decoder_layers=0"], ["tokens=0", "decoder_layers=0"]])
-def test_half_an_interaction_is_refused(pairs: list[str]) -> None:
+def test_half_an_interaction_transformer_is_refused(pairs: list[str]) -> None:
     with pytest.raises(UsageError, match=r"above 0, or all three 0 \(--ablation 'w/o MIT'\)"):
         with_settings(preset("iemocap"), pairs, BOTH)
     whole = with_settings(preset("iemocap"), ["tokens=0", "decoder_layers=0", "masking=0"], BOTH)

@@ -1,7 +1,8 @@
-"""What holds for every registered model: padding, batch companions, gradients, learning, repeatability."""
+"""The contract of every registered model: padding, the rest of the batch, gradients, learning, repeatability."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec
-from emofuse.train.models.blocks.layers import BiGRU, head, masked_mean, time_mask
+from emofuse.train.models.blocks.layers import BiGRU, masked_mean, mlp, time_mask
 from emofuse.train.models.registry import MODELS
 
 torch.set_num_threads(1)
@@ -26,12 +27,16 @@ CASES = [
     )
 ]
 DIMENSION = {"audio": 6, "text": 5}
+STACKS = ("encoder_layers", "cross_layers", "self_layers")
+"""Settings for the number of layers that are equal to each other."""
 Sides = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 def build(name: str, modalities: tuple[str, ...], seed: int = 0, classes: int = 4) -> FusionModel:
     spec: ModelSpec = MODELS[name]
     config = samples.shrunk(spec.preset("iemocap"))
+    # Two layers are a stack as five are, and take less time.
+    config = replace(config, **{name: 2 for name in STACKS if getattr(config, name, 0) > 2})
     width = {m: DIMENSION[m] for m in modalities}
     torch.manual_seed(seed)
     inputs = Inputs(audio=width.get("audio"), text=width.get("text"), layers=3 if spec.layered else 0, classes=classes)
@@ -89,16 +94,15 @@ def test_every_parameter_receives_a_gradient_in_training(name: str, modalities: 
     draws = model.draw(UTTERANCES, 8, 8, torch.Generator().manual_seed(0))
     model.loss(model(*sides(name, modalities), draws=draws, progress=0.5), LABELS).backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    exempt = MODELS[name].zero_gradient
-    assert [n for n in idle if not n.endswith(exempt)] == []
+    assert idle == []
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
-def test_it_learns_32_utterances_by_heart(name: str, modalities: tuple[str, ...]) -> None:
+def test_it_overfits_32_utterances(name: str, modalities: tuple[str, ...]) -> None:
     batch = sides(name, modalities, UTTERANCES)
     model = build(name, modalities)
     probe = MODELS[name].pool != "frames"
-    # Six columns of noise cannot separate the points linearly, so the probes get labels that a line can tell.
+    # The points are not linearly separable by their labels, so the probes get labels that are.
     labels = separable(batch) if probe else LABELS
     optimiser = torch.optim.Adam(model.parameters(), lr=0.03 if probe else 0.005)
     for step in range(400):
@@ -106,16 +110,16 @@ def test_it_learns_32_utterances_by_heart(name: str, modalities: tuple[str, ...]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 50 == 49 and learnt(model, batch, labels):
+        if step % 50 == 49 and accuracy(model, batch, labels) >= 31 / 32:
             return
-    pytest.fail(f"learnt {(model.eval()(*batch).logits.argmax(1) == labels).float().mean():.2f} alone")
+    pytest.fail(f"an accuracy of only {accuracy(model, batch, labels):.2f}")
 
 
-def learnt(model: FusionModel, batch: Sides, labels: Tensor) -> bool:
+def accuracy(model: FusionModel, batch: Sides, labels: Tensor) -> float:
     with torch.no_grad():
-        hit = (model.eval()(*batch).logits.argmax(1) == labels).float().mean()
+        hits = model.eval()(*batch).logits.argmax(1) == labels
     model.train()
-    return bool(hit >= 31 / 32)
+    return hits.float().mean().item()
 
 
 def separable(batch: Sides) -> Tensor:
@@ -137,7 +141,7 @@ def test_the_same_seed_gives_the_same_numbers(name: str, modalities: tuple[str, 
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
-def test_chance_comes_from_the_passed_generator_alone(name: str, modalities: tuple[str, ...]) -> None:
+def test_randomness_comes_only_from_the_passed_generator(name: str, modalities: tuple[str, ...]) -> None:
     model, batch = build(name, modalities).train(), sides(name, modalities)
     frames, words = (0 if x is None else x.shape[1] for x in (batch[0], batch[2]))
 
@@ -171,7 +175,7 @@ def test_a_modality_may_be_absent_at_inference(name: str, absent: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
-def test_gradients_agree_with_differences(name: str, modalities: tuple[str, ...]) -> None:
+def test_gradients_agree_with_finite_differences(name: str, modalities: tuple[str, ...]) -> None:
     model = build(name, modalities).double()
     batch = tuple(t.double() if t is not None and t.is_floating_point() else t for t in sides(name, modalities))
     parameter = next(p for p in model.parameters() if p.dim() == 2 or p.dim() == 1)
@@ -188,7 +192,7 @@ def test_gradients_agree_with_differences(name: str, modalities: tuple[str, ...]
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
-def test_class_weights_reach_the_loss(name: str, modalities: tuple[str, ...]) -> None:
+def test_class_weights_change_the_loss(name: str, modalities: tuple[str, ...]) -> None:
     model, batch = build(name, modalities), sides(name, modalities)
     plain = model.loss(model(*batch), LABELS).item()
     model.class_weights = torch.ones(4)
@@ -226,8 +230,8 @@ def test_a_masked_mean_divides_by_the_true_length() -> None:
     assert masked_mean(x, torch.tensor([2, 3])).tolist() == [[2.0], [7.0]]
 
 
-def test_a_head_is_not_one_linear_layer() -> None:
+def test_an_mlp_is_not_linear() -> None:
     torch.manual_seed(0)
-    layer, x = head(3, 16, 2), torch.randn(1, 3)
+    layer, x = mlp(3, 16, 2), torch.randn(1, 3)
     curved = layer(x) + layer(-x) - 2 * layer(torch.zeros(1, 3))
     assert curved.abs().max() > 1e-3

@@ -1,4 +1,4 @@
-"""SMCN's equations on tiny tensors, with the numbers worked out by hand."""
+"""SMCN's equations on tiny tensors, with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LABELS = torch.tensor([0, 2])
 
 
 def reached(network: nn.Module, loss: Tensor) -> set[str]:
-    """Top-level parts, with their modality, that a loss sends gradient to."""
+    """The modules, with their modality, that get gradients from a loss."""
     network.zero_grad()
     loss.backward()
     return {
@@ -41,7 +41,7 @@ def reached(network: nn.Module, loss: Tensor) -> set[str]:
     }
 
 
-def test_t1_attention_is_a_softmax_over_time_of_tanh_without_an_outer_bias() -> None:
+def test_attention_is_a_softmax_over_time_of_tanh_without_an_outer_bias() -> None:
     pooling = AttentionPooling(2)
     with torch.no_grad():
         pooling.inner.weight.copy_(torch.eye(2))
@@ -54,7 +54,7 @@ def test_t1_attention_is_a_softmax_over_time_of_tanh_without_an_outer_bias() -> 
     assert {name for name, _ in pooling.named_parameters()} == {"inner.weight", "inner.bias", "u"}
 
 
-def test_t2_modalities_do_not_meet_before_equation_15() -> None:
+def test_modalities_do_not_meet_before_equation_15() -> None:
     network, (audio, audio_lengths, text, text_lengths) = model(), inputs()
     aux = network(audio, audio_lengths, text, text_lengths).aux
     for own, other, key in ((audio, text, "I2_a"), (text, audio, "I2_t")):
@@ -67,7 +67,7 @@ def test_t2_modalities_do_not_meet_before_equation_15() -> None:
 
 
 def outputs(**aux: list[float]) -> Outputs:
-    """Outputs whose terms all vanish except where `aux` says otherwise."""
+    """Outputs whose calibration terms are zero, except for `aux`."""
     filled = {f"{kind}_{i}": torch.zeros(1, 2) for kind in ("F", "Fc") for i in "at"}
     filled |= {f"logits_{i}": torch.zeros(1, 3) for i in "at"}
     filled |= {name: torch.tensor([values]) for name, values in aux.items()}
@@ -75,7 +75,7 @@ def outputs(**aux: list[float]) -> Outputs:
 
 
 @pytest.mark.parametrize(("mse", "expected"), [("mean", 1.0), ("sum", 2.0)])
-def test_t3_loss_at_compares_text_with_what_audio_imagines(mse: str, expected: float) -> None:
+def test_loss_at_compares_text_with_the_prediction_from_audio(mse: str, expected: float) -> None:
     terms = model(mse=mse).terms(outputs(F_t=[1.0, 1.0]), torch.tensor([0]))
     assert terms["at"].item() == pytest.approx(expected)
     assert terms["ta"].item() == 0
@@ -90,20 +90,20 @@ def test_a_sum_over_features_is_still_a_mean_over_samples() -> None:
 
 
 @pytest.mark.parametrize("detach", [False, True])
-def test_t4_loss_at_reaches_the_audio_calibration_and_the_text_it_is_compared_with(detach: bool) -> None:
+def test_loss_at_reaches_the_audio_calibration_and_the_text_it_is_compared_with(detach: bool) -> None:
     network = model(detach_target=detach)
     found = reached(network, network.terms(network(*inputs()), LABELS)["at"])
     target = set() if detach else {"intra_gru.t", "intra_attention.t"}
     assert found == {"calibration_gru.a", "calibration_attention.a"} | target
 
 
-def test_t5_loss_a_has_no_gradient_in_text() -> None:
+def test_loss_a_has_no_gradient_in_text() -> None:
     network = model()
     found = reached(network, network.terms(network(*inputs()), LABELS)["a"])
     assert found == {"intra_gru.a", "intra_attention.a", "intra_head.a"}
 
 
-def test_t5_four_recurrences_and_six_attentions_share_nothing() -> None:
+def test_four_recurrences_and_six_attentions_share_nothing() -> None:
     network = model()
     recurrences = [*network.intra_gru.values(), *network.calibration_gru.values()]
     attentions = chain.from_iterable(
@@ -116,11 +116,11 @@ def test_t5_four_recurrences_and_six_attentions_share_nothing() -> None:
     assert len(set.union(*pointers)) == sum(len(p) for p in pointers)
 
 
-def test_t6_uniform_heads_and_equal_features_cost_three_ln_c() -> None:
+def test_the_loss_of_uniform_heads_and_equal_features_is_three_ln_c() -> None:
     assert model().loss(outputs(), torch.tensor([1])).item() == pytest.approx(3 * math.log(3))
 
 
-def test_t6_the_loss_is_the_unweighted_sum_of_five_terms() -> None:
+def test_the_loss_is_the_unweighted_sum_of_five_terms() -> None:
     network = model()
     found = network(*inputs())
     terms = network.terms(found, LABELS)
@@ -128,7 +128,7 @@ def test_t6_the_loss_is_the_unweighted_sum_of_five_terms() -> None:
     assert network.loss(found, LABELS).item() == pytest.approx(sum(t.item() for t in terms.values()))
 
 
-def test_t6_interaction_adds_in_time_and_then_in_the_utterance() -> None:
+def test_interaction_adds_in_time_and_then_in_the_utterance() -> None:
     network, (audio, lengths, text, text_lengths) = model(), inputs()
     aux = network(audio, lengths, text, text_lengths).aux
     own, imagined = (gru["a"](audio, lengths) for gru in (network.intra_gru, network.calibration_gru))
@@ -137,7 +137,7 @@ def test_t6_interaction_adds_in_time_and_then_in_the_utterance() -> None:
 
 
 @pytest.mark.parametrize("which", ["phi_1", "phi_2"])
-def test_t6_another_phi_gives_another_value(which: str) -> None:
+def test_another_phi_gives_another_value(which: str) -> None:
     found = [model(**{which: name})(*inputs()).logits for name in FUSIONS]
     assert all(not torch.allclose(found[0], other) for other in found[1:])
 
@@ -146,7 +146,7 @@ def test_t6_another_phi_gives_another_value(which: str) -> None:
     ("classified", "expected"),
     [("intra", lambda a: a["F_a"]), ("inter", lambda a: a["Fc_a"]), ("second", lambda a: a["F_a"] + a["Fc_a"])],
 )
-def test_ablations_change_the_classifiers_input_alone(classified: str, expected: object) -> None:
+def test_ablations_change_only_the_classifiers_input(classified: str, expected: object) -> None:
     network = model(classified=classified)
     found = network(*inputs())
     torch.testing.assert_close(found.aux["I2_a"], expected(found.aux))  # type: ignore[operator]
@@ -154,7 +154,7 @@ def test_ablations_change_the_classifiers_input_alone(classified: str, expected:
     assert len(network.terms(found, LABELS)) == 5
 
 
-def test_the_ablation_first_is_the_attended_interaction_alone() -> None:
+def test_the_ablation_first_is_only_the_attended_interaction() -> None:
     network, (audio, lengths, text, text_lengths) = model(classified="first"), inputs()
     own, imagined = (gru["a"](audio, lengths) for gru in (network.intra_gru, network.calibration_gru))
     found = network(audio, lengths, text, text_lengths).aux["I2_a"]
@@ -170,7 +170,7 @@ def test_every_parameter_of_every_ablation_receives_a_gradient(classified: str, 
     assert idle == []
 
 
-def test_presets_are_the_papers() -> None:
+def test_presets_have_the_papers_values() -> None:
     common = {"lr": 1e-4, "batch": 32, "hidden": 128, "max_frames": 500}
     for corpus, steps, words in (("iemocap", 2500, 150), ("meld", 2000, 100)):
         config = preset(corpus)

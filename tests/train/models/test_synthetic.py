@@ -1,4 +1,4 @@
-"""On the synthetic corpus, whose best single-modality scores are known by construction, every fusion beats them."""
+"""On the synthetic corpus, every fusion beats the best possible scores of single modalities, which are known."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 import torch
 
 from emofuse.datasets.synthetic import best_scores, write_synthetic
+from emofuse.train.api import fit
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.runs.run import fit
 
 torch.set_num_threads(1)
 
 FUSIONS = [e.name for e in MODELS if e.value.needs == "all" and len(e.value.modalities) == 2]
 SETTINGS = {
     "mmrbn": ("lr=2e-4", "width=64", "feedforward=128"),
-    # At its own width and a rate of 1e-3 it learns too (0.61 after 1200 steps), but its validation UA swings between
-    # 0.37 and 0.67, so that the machine's rounding decides what 500 steps give: 0.47 and 0.52 were seen.
+    # At its own width and a rate of 1e-3 it learns too (0.61 after 1200 steps), but its validation UA varies between
+    # 0.37 and 0.67, so rounding on different machines decides the result of 500 steps: 0.47 and 0.52 were measured.
     "mcfn": ("lr=3e-4", "width=64"),
-    # At its own depth it needs far more steps than a test has, and does not bear a rate of 1e-3.
+    # At its own depth it needs far more steps than a test can take, and does not learn at a rate of 1e-3.
     "ks-transformer": ("lr=2e-4", "width=64", "heads=4", "encoder_layers=1", "fusion_layers=1"),
     "msmser": ("lr=2e-4", "batch=32", "width=128", "heads=4", "feedforward=256"),
     "lmf": ("lr=3e-3",),

@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import train_samples as samples
 
 from emofuse.manifests.metrics import scores
-from emofuse.train.papers.finished import finished_folds
-from emofuse.train.papers.jobs import work_of
+from emofuse.train.papers.finished_folds import finished_folds
+from emofuse.train.papers.published_table import parse
 from emofuse.train.papers.reproduce import reproduce
-from emofuse.train.papers.request import TableRequest
-from emofuse.train.papers.table import parse
+from emofuse.train.papers.row_jobs import plan_fits_of_table
+from emofuse.train.papers.table_request import TableRequest
 
 SMALL = ["width=8", "heads=2", "units=8", "batch=16", "lr=0.01"]
 PNG = b"\x89PNG"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("figures")
-    samples.store(made / "tiny.h5")
-    samples.protocol_file(made)
-    return made
 
 
 def request(folder: Path, figure: dict[str, Any], rows: list[dict[str, Any]], model: str = "mcfn") -> TableRequest:
@@ -44,11 +35,11 @@ def request(folder: Path, figure: dict[str, Any], rows: list[dict[str, Any]], mo
     )
 
 
-def test_the_grid_is_chosen_on_validation_and_mixes_the_three_classifiers(folder: Path) -> None:
+def test_the_grid_point_is_selected_on_validation_and_mixes_the_three_classifiers(folder: Path) -> None:
     over = {"alpha": [0.1, 0.5], "beta": [0.1, 0.5]}
-    asked = request(folder, {"kind": "grid", "over": over}, [{"name": "Proposed", "set": SMALL}])
-    sheet, where = reproduce(asked, lambda line: None)
-    (job,) = work_of(asked).jobs
+    call = request(folder, {"kind": "grid", "over": over}, [{"name": "Proposed", "set": SMALL}])
+    results, where = reproduce(call, lambda line: None)
+    (job,) = plan_fits_of_table(call).jobs
     points = [(a, b) for a in over["alpha"] for b in over["beta"]]
     picked = json.loads((where / "grid-selection.json").read_text())["alpha and beta"]
     honest, optimistic = [], []
@@ -64,13 +55,13 @@ def test_the_grid_is_chosen_on_validation_and_mixes_the_three_classifiers(folder
             honest.append(100 * sides["test"][best])
             optimistic.append(sides["test"])
     top = 100 * np.mean(optimistic, axis=0).max()
-    told = next(r for r in sheet.remarks if "Weights chosen" in r)
-    assert f"UA {np.mean(honest):.1f} ± {np.std(honest, ddof=1):.1f}" in told
-    assert f"never a score: {top:.1f}" in told
+    message = next(r for r in results.remarks if "Weights chosen" in r)
+    assert f"UA {np.mean(honest):.1f} ± {np.std(honest, ddof=1):.1f}" in message
+    assert f"never a score: {top:.1f}" in message
     rows = list(csv.DictReader((where / "grid.csv").open()))
     assert [(float(r["alpha"]), float(r["beta"])) for r in rows] == points
     assert (where / "figure.png").read_bytes().startswith(PNG)
-    assert told in (where / "table.md").read_text()
+    assert message in (where / "table.md").read_text()
 
 
 def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> None:
@@ -88,7 +79,7 @@ def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> Non
 
 def test_a_line_is_drawn_over_the_setting_that_the_rows_vary(folder: Path) -> None:
     rows = [{"name": f"phi_1 {n}", "set": ["hidden=8", f"batch={n}"]} for n in (8, 16)]
-    asked = request(folder, {"kind": "line", "over": {"batch": [8, 16]}}, rows, model="smcn")
-    sheet, where = reproduce(asked, lambda line: None)
+    call = request(folder, {"kind": "line", "over": {"batch": [8, 16]}}, rows, model="smcn")
+    results, where = reproduce(call, lambda line: None)
     assert (where / "figure.png").read_bytes().startswith(PNG)
-    assert f"Picture: {where / 'figure.png'}" in sheet.remarks
+    assert f"Picture: {where / 'figure.png'}" in results.remarks

@@ -1,4 +1,4 @@
-"""The published tables: they say what the papers print and name variants that exist; mistakes in one are told."""
+"""The published tables: their figures are as printed, and their variants exist."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from papers_printed import COLUMNS, printed
 
-from emofuse.manifests import protocol as protocols
+from emofuse.manifests import protocol_files as protocols
 from emofuse.train.models.config import with_settings
 from emofuse.train.models.registry import MODELS, variant
-from emofuse.train.papers import table as tables
-from emofuse.train.papers.table import TableRow, TableTask
+from emofuse.train.papers import published_table as tables
+from emofuse.train.papers.published_table import TableRow, TableTask
 
 OWN = [
     pytest.param(row, next(t for t in table.tasks if t.protocol == protocol), id=f"{table.name}-{row.name}-{protocol}")
@@ -23,13 +23,13 @@ OWN = [
 ]
 
 
-def test_these_are_the_tables() -> None:
+def test_the_list_of_tables() -> None:
     assert tables.names() == sorted(COLUMNS)
     assert len(COLUMNS) == 17
 
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
-def test_a_table_says_what_it_is(name: str) -> None:
+def test_a_table_describes_itself(name: str) -> None:
     table = tables.load(name)
     assert table.name == name
     assert table.unit == ("fraction" if name.startswith("mmrbn") else "percent")
@@ -41,16 +41,16 @@ def test_a_table_says_what_it_is(name: str) -> None:
     assert first.startswith("# ")
     assert first.endswith(".")
     assert all(note.endswith(".") for note in table.notes)
-    # A row's note is joined to others and closed by the renderer.
+    # The renderer joins a row's note with others and adds the period.
     assert not any(row.note.endswith(".") for row in table.rows)
 
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
-def test_columns_stand_in_the_papers_order(name: str) -> None:
+def test_columns_are_in_the_papers_order(name: str) -> None:
     assert {t.protocol: list(t.metrics) for t in tables.load(name).tasks} == COLUMNS[name]
 
 
-def test_the_columns_measure_what_they_are_called() -> None:
+def test_the_measure_of_a_column_fits_its_name() -> None:
     named = {"WA": "wa", "UA": "ua", "Acc": "wa", "W-F1": "wf1", "WF1": "wf1", "accuracy": "wa", "Mean": "ua"}
     for name in COLUMNS:
         for task in tables.load(name).tasks:
@@ -62,8 +62,8 @@ def test_the_columns_measure_what_they_are_called() -> None:
             assert all(m.startswith(prefix[c]) for c, m in emotions.items())
 
 
-def test_every_figure_is_the_papers() -> None:
-    """In both directions: nothing that is not printed, nothing missing, rows in the papers' order."""
+def test_every_figure_is_as_printed() -> None:
+    """In both directions: nothing added, nothing missing, rows in the papers' order."""
     stored = {
         (name, row.name, protocol): dict(figures)
         for name in COLUMNS
@@ -77,7 +77,7 @@ def test_every_figure_is_the_papers() -> None:
             assert rows == [row for table, row, task in printed() if (table, task) == (name, protocol)]
 
 
-def test_papers_differ_in_what_they_print_first() -> None:
+def test_papers_differ_in_the_order_of_wa_and_ua() -> None:
     smcn, mcfn = tables.load("smcn-table1"), tables.load("mcfn-table1")
     assert list(smcn.row("SMCN").published["iemocap4"].items()) == [("UA", 77.6), ("WA", 75.6)]
     assert list(mcfn.row("Proposed").published["iemocap4"].items()) == [("WA", 76.0), ("UA", 77.8)]
@@ -106,14 +106,14 @@ CITED = {"mmrbn-table2": 5, "smcn-table1": 5, "smcn-table2": 5, "mcfn-table1": 4
 
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
-def test_other_peoples_systems_are_cited_by_reference_and_the_papers_own_are_run(name: str) -> None:
+def test_other_systems_are_cited_by_reference_and_the_papers_own_are_run(name: str) -> None:
     cited = [r for r in tables.load(name).rows if r.cited]
     assert len(cited) == CITED.get(name, 0)
     assert all("[" in r.name and r.published and not r.ablation and not r.settings for r in cited)
     assert not any("[" in r.name for r in tables.load(name).rows if not r.cited)
 
 
-def test_systems_that_several_papers_cite_have_the_same_figures_but_for_one() -> None:
+def test_systems_that_several_papers_cite_have_the_same_figures_except_for_one() -> None:
     def figures(name: str, row: str) -> tuple[float | None, float | None]:
         published = tables.load(name).row(row).published["iemocap4"]
         scale = 100 if tables.load(name).unit == "fraction" else 1
@@ -132,23 +132,23 @@ def test_systems_that_several_papers_cite_have_the_same_figures_but_for_one() ->
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "said"),
+    ("name", "row", "message"),
     [
-        ("mcfn-table1", "TSIN (2021) [10]", "that is KS-TRM alone"),
+        ("mcfn-table1", "TSIN (2021) [10]", "that holds for KS-TRM only"),
         ("mcfn-table3", "Speech only", "perhaps WA and UA are swapped"),
         ("msmser-table1", "GBAN [14]", "GBAN is [19]"),
         ("msmser-table1", "STSER [19]", "STSER is [14]"),
-        ("msmser-table2", "w/o MIT", "lacks two parts"),
+        ("msmser-table2", "w/o MIT", "without two parts"),
         ("slides-table1", "Text-to-Text Transformer (T5)", "74.0"),
         ("slides-table2", "Multimodal Fusion (IEMOCAP)", "78.775"),
         ("smcn-table3", "SMCN, calibration target without gradient", "not a row of the paper"),
     ],
 )
-def test_what_is_wrong_or_added_is_noted_on_its_row(name: str, row: str, said: str) -> None:
-    assert said in tables.load(name).row(row).note
+def test_misprints_and_added_rows_are_noted(name: str, row: str, message: str) -> None:
+    assert message in tables.load(name).row(row).note
 
 
-def test_speech_only_is_the_one_row_of_mcfn_with_wa_above_ua() -> None:
+def test_only_speech_only_of_mcfn_has_wa_above_ua() -> None:
     rows = tables.load("mcfn-table3").rows
     assert [r.name for r in rows if r.published["iemocap4"]["WA"] > r.published["iemocap4"]["UA"]] == ["Speech only"]
 
@@ -157,9 +157,9 @@ def test_a_printed_mean_that_is_not_the_mean_is_noted() -> None:
     off = []
     for row in (r for r in tables.load("slides-table1").rows if r.published):
         assert row.note.startswith("printed mean ")
-        said = float(row.note.removeprefix("printed mean ").split(";")[0])
+        message = float(row.note.removeprefix("printed mean ").split(";")[0])
         true = sum(row.published[p]["accuracy"] for p in ("iemocap4", "savee7")) / 2
-        off += [row.name] if abs(said - true) > 0.051 else []
+        off += [row.name] if abs(message - true) > 0.051 else []
     assert off == ["Text-to-Text Transformer (T5)"]
     off = []
     for row in (r for r in tables.load("slides-table2").rows if r.published):
@@ -171,7 +171,7 @@ def test_a_printed_mean_that_is_not_the_mean_is_noted() -> None:
 
 
 @pytest.mark.parametrize(("row", "task"), OWN)
-def test_every_row_is_a_variant_that_exists_and_takes_its_settings(row: TableRow, task: TableTask) -> None:
+def test_every_row_is_an_existing_variant_that_accepts_its_settings(row: TableRow, task: TableTask) -> None:
     assert row.model in MODELS
     assert row.ablation is None or row.ablation in MODELS[row.model].ablations
     _, ablation, spec = variant(row.model, row.ablation)
@@ -181,7 +181,7 @@ def test_every_row_is_a_variant_that_exists_and_takes_its_settings(row: TableRow
         config = with_settings(preset, row.settings, spec.modalities, ablation, fixed)
         set_to = {key: value for key, _, value in (pair.partition("=") for pair in row.settings)}
         assert {key: str(getattr(config, key)).lower() for key in set_to} == set_to
-    # Each modality that it reads has a feature, and what is absent at inference may be.
+    # Each of its modalities has a feature, and one that is absent at inference is optional.
     assert set(spec.modalities) <= {*task.features, *row.features}
     assert row.without is None or row.without in spec.optional
 
@@ -191,7 +191,7 @@ def test_an_ablation_table_has_every_ablation_that_the_paper_names(name: str) ->
     table = tables.load(name)
     (model,) = {r.model for r in table.rows}
     missing = set(MODELS[model].ablations) - {r.ablation for r in table.rows}
-    assert missing == ({"w/o RMM"} if model == "msmser" else set())  # which has Table 3 to itself
+    assert missing == ({"w/o RMM"} if model == "msmser" else set())  # which is in Table 3
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_an_ablation_table_has_every_ablation_that_the_paper_names(name: str) ->
         ("slides", {"audio": "trill", "text": "t5"}),
     ],
 )
-def test_a_papers_features_and_how_it_selects(model: str, features: dict[str, str]) -> None:
+def test_the_features_and_selection_of_a_paper(model: str, features: dict[str, str]) -> None:
     mine = [tables.load(n) for n in COLUMNS if n.startswith(model)]
     last = model in ("smcn", "msmser")
     for table in mine:
@@ -214,7 +214,7 @@ def test_a_papers_features_and_how_it_selects(model: str, features: dict[str, st
         assert ("roberta" in table.fine_tuned) == (model == "mcfn")
 
 
-def test_the_slides_audio_rows_take_a_feature_each() -> None:
+def test_each_audio_row_of_the_slides_has_its_own_feature() -> None:
     table = tables.load("slides-table1")
     taken = [r.features["audio"] for r in table.rows if r.ablation == "Audio"]
     assert taken == ["vggish-fc1", "vggish-finetuned", "yamnet-layer10", "yamnet-finetuned", "trill", "trill-finetuned"]
@@ -223,7 +223,7 @@ def test_the_slides_audio_rows_take_a_feature_each() -> None:
     assert any("name no metric" in note for note in table.notes)
 
 
-def test_the_third_result_table_says_that_its_protocol_is_not_stated() -> None:
+def test_the_third_result_table_notes_that_its_protocol_is_not_stated() -> None:
     table = tables.load("slides-table3")
     assert all("protocol not stated" in r.note for r in table.rows)
     assert [r.tasks for r in table.rows] == [
@@ -236,7 +236,7 @@ def test_the_third_result_table_says_that_its_protocol_is_not_stated() -> None:
     assert [r.ablation for r in table.rows] == [None, None, None, "Text", "Text"]
 
 
-def test_what_is_masked_at_inference() -> None:
+def test_the_modalities_masked_at_inference() -> None:
     rows = tables.load("msmser-table3").rows
     assert [(r.ablation, r.without) for r in rows] == [
         ("w/o RMM", None),
@@ -250,7 +250,7 @@ def test_what_is_masked_at_inference() -> None:
     assert all(("only audio" in r.name) == (r.without == "text") for r in rows)
 
 
-def test_the_figures_vary_what_the_papers_vary() -> None:
+def test_the_figures_vary_the_papers_settings() -> None:
     figures = {n: figure for n in COLUMNS if (figure := tables.load(n).figure)}
     assert {n: f.kind for n, f in figures.items()} == {
         "mcfn-figure2": "tsne",
@@ -267,7 +267,7 @@ def test_the_figures_vary_what_the_papers_vary() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
-def test_tasks_are_protocols_that_know_the_classes(name: str) -> None:
+def test_tasks_are_protocols_that_have_the_classes(name: str) -> None:
     for task in tables.load(name).tasks:
         classes = protocols.load(task.protocol).classes
         wanted = [m.removeprefix("recall:") for m in task.metrics.values() if m.startswith("recall:")]
@@ -275,7 +275,7 @@ def test_tasks_are_protocols_that_know_the_classes(name: str) -> None:
         assert len(wanted) == len(set(wanted))
 
 
-def test_what_is_absent_at_inference_may_be_absent_in_that_model() -> None:
+def test_modalities_absent_at_inference_are_optional_in_the_model() -> None:
     rows = [r for name in COLUMNS for r in tables.load(name).rows if r.without]
     assert len(rows) == 4
     assert all(r.without in variant(r.model, r.ablation)[2].optional for r in rows)

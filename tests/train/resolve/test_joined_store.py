@@ -1,4 +1,4 @@
-"""`fit` over several stores: one manifest, one feature, folds over both corpora or a corpus of its own to test on."""
+"""`fit` over several stores: joined manifest and features, folds over both corpora, or a separate test corpus."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from click.testing import CliRunner
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Excluded
 from emofuse.store import FeatureStore
+from emofuse.train.api import fit
 from emofuse.train.commands.fit import fit as command
 from emofuse.train.data.loader import Loader
 from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.joined_store import JoinedStore, open_stores
-from emofuse.train.resolve.plan import FitPlan
-from emofuse.train.runs.run import fit, resolved
+from emofuse.train.runs.fit_context import resolved
 
 torch.set_num_threads(1)
 
@@ -42,22 +43,22 @@ def plan(config: FitConfig) -> FitPlan:
         return found
 
 
-def told(config: FitConfig) -> tuple[Path, str]:
+def run(config: FitConfig) -> tuple[Path, str]:
     lines: list[str] = []
-    return fit(config, say=lines.append).out, "\n".join(lines)
+    return fit(config, say=lines.append).folder, "\n".join(lines)
 
 
-def test_one_store_stays_what_it_is(folder: Path) -> None:
+def test_one_store_is_not_joined(folder: Path) -> None:
     with open_stores(FitConfig(store=folder / "big.h5", model="text")) as store:
         assert not isinstance(store, JoinedStore)
 
 
-def test_a_joined_feature_reads_what_its_stores_hold_in_the_order_asked_for(folder: Path) -> None:
+def test_a_joined_feature_reads_from_its_stores_in_the_requested_order(folder: Path) -> None:
     asked = ["small:s1_u003", "big:s2_u000", "big:s1_u003", "small:s2_u001", "small:s1_u000"]
     with open_stores(joint.config(folder)) as store, FeatureStore(folder / "big.h5") as big:
         joined = store.features["bert"]
         read = joined.read(asked)
-        own = {id: store.parts[id.split(":")[0]].features["bert"].read([id.split(":")[1]]).values for id in asked}  # type: ignore[union-attr]
+        own = {id: store.members[id.split(":")[0]].features["bert"].read([id.split(":")[1]]).values for id in asked}  # type: ignore[union-attr]
         assert np.array_equal(read.values, np.concatenate([own[id] for id in asked]))
         assert read.lengths.tolist() == [len(own[id]) for id in asked]
         assert [int(joined.lengths[joined.position[id]]) for id in asked] == read.lengths.tolist()
@@ -83,7 +84,7 @@ def test_groups_of_both_corpora_are_tested_fold_by_fold(folder: Path) -> None:
 
 
 def test_a_run_over_two_stores(folder: Path, tmp_path: Path) -> None:
-    out, text = told(joint.config(folder, out=tmp_path / "run", steps=60))
+    out, text = run(joint.config(folder, out=tmp_path / "run", steps=60))
     rows = samples.rows(out / "predictions.csv")
     assert {r["id"].split(":")[0] for r in rows} == {"big", "small"}
     assert len({r["id"] for r in rows}) == len(rows) == 80
@@ -98,7 +99,7 @@ def test_a_run_over_two_stores(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_tests_another_corpus(folder: Path, tmp_path: Path) -> None:
-    out, text = told(joint.config(folder, test="far", out=tmp_path / "run", steps=60))
+    out, text = run(joint.config(folder, test="far", out=tmp_path / "run", steps=60))
     rows = samples.rows(out / "predictions.csv")
     calm = {f"far:{u.id}" for u in joint.utterances("far") if u.label == "calm"}
     assert {r["id"] for r in rows} == {f"far:{u.id}" for u in joint.utterances("far")} - calm
@@ -109,15 +110,15 @@ def test_a_run_that_tests_another_corpus(folder: Path, tmp_path: Path) -> None:
     assert f"far from {folder / 'far.h5'} (--test-store)" in text
 
 
-def test_what_is_standardised_comes_from_the_training_corpora_alone(folder: Path) -> None:
+def test_statistics_come_from_the_training_corpora_only(folder: Path) -> None:
     with resolved(joint.config(folder, test="far")) as found:
-        corpus, train = Loader(found).corpus(found.folds[0]), found.folds[0].train
+        corpus, train = Loader(found).task_data(found.folds[0]), found.folds[0].train
         place = {u.id: i for i, u in enumerate(found.utterances)}
-        fitted = corpus.fitted(np.array([place[u.id] for u in train]))
+        fitted = corpus.with_statistics_of(np.array([place[u.id] for u in train]))
         ids: dict[str, list[str]] = {}
         for u in train:
             ids.setdefault(u.id.split(":")[0], []).append(u.id.split(":")[1])
-        own = [found.features["audio"].parts[c].read(names).values for c, names in ids.items()]  # type: ignore[union-attr]
+        own = [found.features["audio"].members[c].read(names).values for c, names in ids.items()]  # type: ignore[union-attr]
     assert fitted.statistics is not None
     assert set(ids) == {"big", "small"}
     assert fitted.statistics["audio"][0].numpy() == pytest.approx(np.concatenate(own).astype(float).mean(0), abs=1e-5)
@@ -142,7 +143,7 @@ def test_a_short_run_keeps_every_side(folder: Path) -> None:
     assert all(len(side) >= 6 for side in fold.sides.values())
 
 
-def test_the_usual_protocol_of_several_stores_is_found(tmp_path: Path) -> None:
+def test_the_default_protocol_of_several_stores_is_found(tmp_path: Path) -> None:
     names = {"iemocap": "big", "savee": "small"}
     for corpus, like in names.items():
         of = tuple(replace(u, speaker="DC" if like == "small" else u.speaker) for u in joint.utterances(like))
@@ -165,7 +166,7 @@ def test_a_name_shared_inside_a_corpus_is_a_leak_and_one_shared_between_corpora_
         plan(joint.config(tmp_path))
 
 
-def test_what_forms_the_groups_must_be_said_in_both(tmp_path: Path) -> None:
+def test_the_grouping_key_must_exist_in_both_corpora(tmp_path: Path) -> None:
     joint.store(tmp_path, "big")
     joint.protocol(tmp_path)
     of = joint.utterances("small")
@@ -180,30 +181,30 @@ def test_what_forms_the_groups_must_be_said_in_both(tmp_path: Path) -> None:
 COUNTS = "[expected]\ntotal = 82\n[expected.classes]\nsmall = { anger = 8, happy = 10, neutral = 8, sad = 8 }\n"
 
 
-def test_counts_of_each_corpus_stop_until_allowed(folder: Path) -> None:
+def test_counts_of_each_corpus_are_refused_until_allowed(folder: Path) -> None:
     protocol = joint.protocol(folder, "counted", expected=COUNTS)
     with pytest.raises(UsageError) as caught:
         plan(joint.config(folder, protocol=protocol))
     message = str(caught.value)
-    assert "utterances all: found 80, expected 82" in message
+    assert "utterances in all: found 80, expected 82" in message
     assert "small class happy: found 8, expected 10" in message
     assert "--allow-missing 2" in message
     found = plan(joint.config(folder, protocol=protocol, allow_missing=2))
     assert found.reduced()["differences"] == [
-        "utterances all: found 80, expected 82",
+        "utterances in all: found 80, expected 82",
         "small class happy: found 8, expected 10",
     ]
 
 
-def test_what_lacks_a_feature_is_excluded_under_its_joined_name(tmp_path: Path) -> None:
+def test_an_utterance_without_a_feature_is_excluded_under_its_joined_id(tmp_path: Path) -> None:
     joint.store(tmp_path, "big")
     joint.protocol(tmp_path)
-    made, gone = joint.features("small"), joint.utterances("small")[3].id
-    made["bert"] = replace(made["bert"], arrays={k: v for k, v in made["bert"].arrays.items() if k != gone})
-    of = tuple(replace(u, text=None) if u.id == gone else u for u in joint.utterances("small"))
-    joint.store(tmp_path, "small", of, made, excluded=(Excluded(id=gone, reason="text: gone", modality="text"),))
+    made, missing = joint.features("small"), joint.utterances("small")[3].id
+    made["bert"] = replace(made["bert"], arrays={k: v for k, v in made["bert"].arrays.items() if k != missing})
+    of = tuple(replace(u, text=None) if u.id == missing else u for u in joint.utterances("small"))
+    joint.store(tmp_path, "small", of, made, excluded=(Excluded(id=missing, reason="text: gone", modality="text"),))
     found = plan(joint.config(tmp_path))
-    assert found.task.excluded == {f"small:{gone}": "text: gone"}
+    assert found.task.excluded == {f"small:{missing}": "text: gone"}
     assert len(found.utterances) == 79
 
 
@@ -220,7 +221,7 @@ def test_the_command_takes_several_stores(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "fold_1" / "model.safetensors").exists()
 
 
-def test_every_path_that_is_no_store_is_told_at_once(folder: Path) -> None:
+def test_every_path_that_is_not_a_store_is_in_one_message(folder: Path) -> None:
     with pytest.raises(UsageError) as caught:
         plan(joint.config(folder, ("big", "none", "nil"), test="far"))
     assert f"no store at {folder / 'none.h5'}" in str(caught.value)

@@ -1,4 +1,4 @@
-"""`fit` on a feature in parts: each fold sees the part whose weights have not seen what the fold tests."""
+"""`fit` on a per-fold feature: each fold uses the values whose encoder has not seen what the fold tests."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ import train_samples as samples
 from click.testing import CliRunner, Result
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.folds import build
+from emofuse.manifests.folds import build_folds
 from emofuse.manifests.jsonl import write_manifest
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
 from emofuse.store.commands.store import store as store_command
 from emofuse.train.commands.fit import fit as fit_command
 from emofuse.train.data.loader import Loader
+from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.resolve.make_plan import resolve
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature, per_fold_features
-from emofuse.train.resolve.plan import FitPlan, resolve
 
 torch.set_num_threads(1)
 UTTERANCES = samples.utterances()
-FOLDS = build(samples.protocol(), UTTERANCES, "validation")
+FOLDS = build_folds(samples.protocol(), UTTERANCES, "validation")
 
 
-def part(number: int, *, by: str = "session", labels: bool = True, **changes: Any) -> FeatureData:
-    """What `extract` leaves for one fold of `finetune`; its values are of that fold alone."""
+def fold_feature(number: int, *, by: str = "session", labels: bool = True, **changes: Any) -> FeatureData:
+    """What `extract` writes for one fold of `finetune`; its values differ from those of other folds."""
     fold = FOLDS[number - 1]
     seen = sorted(u.id for u in (*fold.train, *fold.validation))
     provenance = {
@@ -49,20 +50,20 @@ def part(number: int, *, by: str = "session", labels: bool = True, **changes: An
     return FeatureData(modality="text", **(made | changes))
 
 
-def make(folder: Path, parts: dict[str, FeatureData]) -> Path:
+def make(folder: Path, fold_features: dict[str, FeatureData]) -> Path:
     samples.protocol_file(folder)
     logmel = FeatureData(modality="audio", arrays=samples.frames(UTTERANCES, 0), encoder="logmel", frame_rate=20.0)
     manifest = Manifest(corpus="tiny", reader="tiny-1", utterances=UTTERANCES)
-    write_store(folder / "tiny.h5", manifest, {"logmel": logmel, **parts})
+    write_store(folder / "tiny.h5", manifest, {"logmel": logmel, **fold_features})
     return folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("parts"), {f"bert-finetuned@{n}": part(n) for n in (1, 2, 3, 4)})
+    return make(tmp_path_factory.mktemp("per_fold"), {f"bert-finetuned@{n}": fold_feature(n) for n in (1, 2, 3, 4)})
 
 
-def fitted(store: Path, *words: object) -> Result:
+def fitted(store: Path, *arguments: object) -> Result:
     where = (
         "--store",
         store,
@@ -75,7 +76,7 @@ def fitted(store: Path, *words: object) -> Result:
         "--set",
         "hidden=8",
     )
-    return CliRunner().invoke(fit_command, list(map(str, (*where, *words))))
+    return CliRunner().invoke(fit_command, list(map(str, (*where, *arguments))))
 
 
 def plan(folder: Path, **options: Any) -> FitPlan:
@@ -83,38 +84,38 @@ def plan(folder: Path, **options: Any) -> FitPlan:
         return resolve(store, samples.config(folder, "x", "text", **options))
 
 
-def test_each_fold_is_given_the_values_of_its_own_part(folder: Path) -> None:
+def test_each_fold_uses_the_values_of_its_own_feature(folder: Path) -> None:
     with FeatureStore(folder / "tiny.h5") as store:
         found = resolve(store, samples.config(folder, "x", "text"))
         loader, ids = Loader(found), [u.id for u in found.utterances]
         for fold in found.folds:
-            values = loader.corpus(fold).modalities["text"].values.float().numpy()
+            values = loader.task_data(fold).modalities["text"].values.float().numpy()
             assert np.array_equal(values, store.feature(f"bert-finetuned@{fold.number}").read(ids).values)
 
 
-def test_a_feature_in_parts_is_one_feature_and_its_parts_are_no_choice(folder: Path) -> None:
+def test_a_per_fold_feature_is_one_feature_and_those_of_single_folds_are_not_proposed(folder: Path) -> None:
     found = plan(folder)
     feature = found.features["text"]
     assert isinstance(feature, PerFoldFeature)
     assert feature.name == "bert-finetuned"
     assert list(feature.fingerprint) == [f"bert-finetuned@{n}" for n in (1, 2, 3, 4)]
-    told = fitted(folder / "tiny.h5", "--text", "bret-finetuned")
-    assert told.exit_code == 2
-    assert "bert-finetuned" in told.stderr
-    assert "@" not in told.stderr
+    result = fitted(folder / "tiny.h5", "--text", "bret-finetuned")
+    assert result.exit_code == 2
+    assert "bert-finetuned" in result.stderr
+    assert "@" not in result.stderr
 
 
-def test_its_scores_are_those_of_each_part_alone(folder: Path, tmp_path: Path) -> None:
+def test_its_scores_equal_those_of_single_folds(folder: Path, tmp_path: Path) -> None:
     whole = samples.quietly(samples.config(folder, str(tmp_path / "whole"), "text"))
     two = samples.quietly(samples.config(folder, str(tmp_path / "two"), "text", text="bert-finetuned@2", folds="2"))
     alone = samples.rows(two / "predictions.csv")
     assert [r for r in samples.rows(whole / "predictions.csv") if r["fold"] == "2"] == alone
 
 
-def test_a_run_is_another_one_when_a_part_is_another_one(folder: Path, tmp_path: Path) -> None:
-    parts = {f"bert-finetuned@{n}": part(n) for n in (1, 2, 3, 4)}
-    parts["bert-finetuned@3"] = part(3, fingerprint={"weights": "others"})
-    other = make(tmp_path, parts)
+def test_the_identity_of_a_run_changes_with_the_feature_of_any_of_its_folds(folder: Path, tmp_path: Path) -> None:
+    fold_features = {f"bert-finetuned@{n}": fold_feature(n) for n in (1, 2, 3, 4)}
+    fold_features["bert-finetuned@3"] = fold_feature(3, fingerprint={"weights": "others"})
+    other = make(tmp_path, fold_features)
     assert plan(folder).identity() != plan(other).identity()
     assert plan(folder, folds="1,2").identity() == plan(other, folds="1,2").identity()
 
@@ -127,7 +128,7 @@ def leak(result: Result, fold: int) -> None:
     assert "Traceback" not in result.output
 
 
-def test_one_part_is_refused_for_every_fold_but_its_own(folder: Path, tmp_path: Path) -> None:
+def test_the_feature_of_one_fold_is_refused_for_every_other_fold(folder: Path, tmp_path: Path) -> None:
     for fold in (1, 3, 4):
         leak(fitted(folder / "tiny.h5", "--text", "bert-finetuned@2"), fold)
         leak(fitted(folder / "tiny.h5", "--text", "bert-finetuned@2", "--folds", fold), fold)
@@ -135,20 +136,22 @@ def test_one_part_is_refused_for_every_fold_but_its_own(folder: Path, tmp_path: 
     assert done.exit_code == 0, done.output
 
 
-def test_a_part_under_another_folds_name_is_refused(tmp_path: Path) -> None:
+def test_a_feature_under_another_folds_name_is_refused(tmp_path: Path) -> None:
     swapped = {1: 2, 2: 1, 3: 3, 4: 4}
-    parts = {
-        f"bert-finetuned@{n}": part(n, provenance={**part(n).provenance, "fitted_on": part(m).provenance["fitted_on"]})
+    fold_features = {
+        f"bert-finetuned@{n}": fold_feature(
+            n, provenance={**fold_feature(n).provenance, "fitted_on": fold_feature(m).provenance["fitted_on"]}
+        )
         for n, m in swapped.items()
     }
-    result = fitted(make(tmp_path, parts) / "tiny.h5")
+    result = fitted(make(tmp_path, fold_features) / "tiny.h5")
     leak(result, 1)
     leak(result, 2)
     assert "fold 3" not in result.stderr
 
 
-def stored(*words: object) -> None:
-    result = CliRunner().invoke(store_command, list(map(str, words)))
+def stored(*arguments: object) -> None:
+    result = CliRunner().invoke(store_command, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
 
 
@@ -186,7 +189,7 @@ def through(form: str) -> Any:
     [copied, merged, renamed, *map(through, ("npy", "parquet"))],
     ids=["copied", "merged", "renamed", "npy", "parquet"],
 )
-def test_what_moves_a_store_keeps_its_parts_apart_and_its_guard(folder: Path, tmp_path: Path, moved: Any) -> None:
+def test_copied_merged_and_exported_stores_still_refuse_leaks(folder: Path, tmp_path: Path, moved: Any) -> None:
     samples.protocol_file(tmp_path)
     target = tmp_path / "moved.h5"
     moved(folder / "tiny.h5", target)
@@ -194,7 +197,7 @@ def test_what_moves_a_store_keeps_its_parts_apart_and_its_guard(folder: Path, tm
     leak(fitted(target, "--text", "bert-finetuned@1", "--folds", "2"), 2)
     done = fitted(target, "--text", "bert-finetuned", "--folds", "1,2", "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
-    assert "for each fold its own part" in done.output
+    assert "a separate feature for each fold" in done.output
 
 
 def test_another_name_for_the_corpus_hides_nothing(folder: Path, tmp_path: Path) -> None:
@@ -209,28 +212,31 @@ def test_another_name_for_the_corpus_hides_nothing(folder: Path, tmp_path: Path)
         assert [e["corpus"] for e in store.feature("clean").provenance["fitted_on"]] == ["tiny", "mine"]
 
 
-def test_a_fold_without_a_part_is_refused(tmp_path: Path) -> None:
-    made = make(tmp_path, {f"bert-finetuned@{n}": part(n) for n in (1, 3)})
+def test_a_fold_without_a_feature_is_refused(tmp_path: Path) -> None:
+    made = make(tmp_path, {f"bert-finetuned@{n}": fold_feature(n) for n in (1, 3)})
     result = fitted(made / "tiny.h5")
     assert result.exit_code == 2
-    assert "has no part for fold 2 (2), 4 (4) by session; its parts are for 1 by session, 3 by session" in result.stderr
+    assert (
+        "has no per-fold feature for fold 2 (2), 4 (4) by session; it has those for 1 by session, 3 by session"
+        in result.stderr
+    )
     assert fitted(made / "tiny.h5", "--folds", "1,3", "--out", tmp_path / "run").exit_code == 0
 
 
-def test_parts_for_other_groups_serve_no_fold_of_the_same_name(tmp_path: Path) -> None:
-    made = make(tmp_path, {f"bert-finetuned@{n}": part(n, by="speaker") for n in (1, 2, 3, 4)})
+def test_features_of_another_grouping_are_not_used_for_folds_of_the_same_name(tmp_path: Path) -> None:
+    made = make(tmp_path, {f"bert-finetuned@{n}": fold_feature(n, by="speaker") for n in (1, 2, 3, 4)})
     result = fitted(made / "tiny.h5")
     assert result.exit_code == 2
-    assert "has no part for fold 1 (1), 2 (2), 3 (3), 4 (4) by session" in result.stderr
+    assert "has no per-fold feature for fold 1 (1), 2 (2), 3 (3), 4 (4) by session" in result.stderr
 
 
-def test_parts_of_different_runs_make_no_mean(tmp_path: Path) -> None:
+def test_features_of_different_fine_tuning_runs_are_refused(tmp_path: Path) -> None:
     runs = {1: "a", 2: "a", 3: "b", 4: "b"}
     made = make(
         tmp_path,
         {
-            f"bert-finetuned@{n}": part(
-                n, provenance={**part(n).provenance, "fold": {**part(n).provenance["fold"], "run": run}}
+            f"bert-finetuned@{n}": fold_feature(
+                n, provenance={**fold_feature(n).provenance, "fold": {**fold_feature(n).provenance["fold"], "run": run}}
             )
             for n, run in runs.items()
         },
@@ -241,26 +247,29 @@ def test_parts_of_different_runs_make_no_mean(tmp_path: Path) -> None:
     assert fitted(made / "tiny.h5", "--folds", "3,4", "--out", tmp_path / "run").exit_code == 0
 
 
-def test_what_only_looks_like_parts_is_none(tmp_path: Path) -> None:
+def test_names_with_an_at_sign_are_not_always_per_fold_features(tmp_path: Path) -> None:
     plain = FeatureData(modality="text", arrays=samples.frames(UTTERANCES, 1, dimension=5), encoder="bert")
-    wider = part(2, arrays=samples.frames(UTTERANCES, 1, dimension=7))
-    make(tmp_path, {"a@1": plain, "b@1": part(1), "b@2": wider, "c": plain, "c@1": part(1), "@1": part(1)})
+    wider = fold_feature(2, arrays=samples.frames(UTTERANCES, 1, dimension=7))
+    make(
+        tmp_path,
+        {"a@1": plain, "b@1": fold_feature(1), "b@2": wider, "c": plain, "c@1": fold_feature(1), "@1": fold_feature(1)},
+    )
     with FeatureStore(tmp_path / "tiny.h5") as store:
         assert per_fold_features(store) == {}
 
 
-def test_an_utterance_that_one_part_lacks_is_left_out_of_all(tmp_path: Path) -> None:
-    parts = {f"bert-finetuned@{n}": part(n) for n in (1, 2, 3, 4)}
+def test_an_utterance_missing_in_one_fold_is_left_out_of_all(tmp_path: Path) -> None:
+    fold_features = {f"bert-finetuned@{n}": fold_feature(n) for n in (1, 2, 3, 4)}
     lost = UTTERANCES[5].id
-    some = {k: v for k, v in parts["bert-finetuned@3"].arrays.items() if k != lost}
-    parts["bert-finetuned@3"] = part(3, arrays=some)
-    found = plan(make(tmp_path, parts))
+    some = {k: v for k, v in fold_features["bert-finetuned@3"].arrays.items() if k != lost}
+    fold_features["bert-finetuned@3"] = fold_feature(3, arrays=some)
+    found = plan(make(tmp_path, fold_features))
     assert len(found.utterances) == len(UTTERANCES) - 1
     assert list(found.task.excluded) == [lost]
 
 
-def test_without_labels_it_is_said_and_not_refused(tmp_path: Path) -> None:
-    made = make(tmp_path, {"bert-audio": part(2, labels=False)})
+def test_training_without_labels_is_remarked_and_not_refused(tmp_path: Path) -> None:
+    made = make(tmp_path, {"bert-audio": fold_feature(2, labels=False)})
     result = fitted(made / "tiny.h5", "--text", "bert-audio", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "fold 1 (1): the encoder of 'bert-audio' was fitted on 16 of 16 test utterances, without labels" in (
@@ -268,8 +277,8 @@ def test_without_labels_it_is_said_and_not_refused(tmp_path: Path) -> None:
     )
 
 
-def test_an_unfinished_part_names_the_command_that_makes_all_parts(tmp_path: Path) -> None:
-    made = make(tmp_path, {f"bert-finetuned@{n}": part(n) for n in (1, 2, 3, 4)})
+def test_an_unfinished_feature_names_the_command_that_makes_those_of_all_folds(tmp_path: Path) -> None:
+    made = make(tmp_path, {f"bert-finetuned@{n}": fold_feature(n) for n in (1, 2, 3, 4)})
     with FeatureStore(made / "tiny.h5") as store:
         feature = store.feature("bert-finetuned@4")
         place = feature.complete_offset
@@ -291,6 +300,9 @@ def test_a_report_lists_no_thousand_ids(folder: Path, tmp_path: Path) -> None:
         assert len(list(csv.reader(file))) == 1 + len(UTTERANCES)
 
 
-def test_a_part_is_asked_for_a_fold_it_serves(folder: Path) -> None:
-    with FeatureStore(folder / "tiny.h5") as store, pytest.raises(UsageError, match=r"no part for fold 1 \(1\)"):
-        per_fold_features(store)["bert-finetuned"].serving(FOLDS[:1], "speaker")
+def test_a_grouping_without_features_is_refused(folder: Path) -> None:
+    with (
+        FeatureStore(folder / "tiny.h5") as store,
+        pytest.raises(UsageError, match=r"no per-fold feature for fold 1 \(1\)"),
+    ):
+        per_fold_features(store)["bert-finetuned"].for_folds(FOLDS[:1], "speaker")

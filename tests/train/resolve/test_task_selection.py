@@ -1,4 +1,4 @@
-"""What the task is made of: reasons of what is left out, protocols without counts, splits that are not used."""
+"""The utterances of a task: why some are left out, protocols without counts, splits that are not used."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Excluded
 from emofuse.store import FeatureData, FeatureStore
+from emofuse.train.api import fit
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.resolve.plan import resolve
+from emofuse.train.resolve.make_plan import resolve
 from emofuse.train.resolve.task_selection import TaskSelection, select_task
-from emofuse.train.runs.run import fit
 
 UTTERANCES = samples.utterances()
-GONE = UTTERANCES[5].id
+BROKEN = UTTERANCES[5].id
 PROTOCOL = samples.protocol()
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """One clip could not be decoded (its text is there), one item has nothing usable, one has no label."""
-    audio = {i: a for i, a in samples.frames(UTTERANCES, 0).items() if i != GONE}
+    audio = {i: a for i, a in samples.frames(UTTERANCES, 0).items() if i != BROKEN}
     features = {
         "logmel": FeatureData(modality="audio", arrays=audio),
         "bert": FeatureData(modality="text", arrays=samples.frames(UTTERANCES, 1)),
     }
     excluded = (
-        Excluded(id=GONE, reason="audio: no frame", modality="audio"),
+        Excluded(id=BROKEN, reason="audio: no frame", modality="audio"),
         Excluded(id="lost", reason="audio: zero bytes", modality="audio"),
         Excluded(id="nameless", reason="no label"),
     )
-    of = tuple(replace(u, audio=None) if u.id == GONE else u for u in UTTERANCES)
+    of = tuple(replace(u, audio=None) if u.id == BROKEN else u for u in UTTERANCES)
     return samples.store(tmp_path / "s.h5", of, features=features, excluded=excluded)
 
 
@@ -48,16 +48,16 @@ def task(path: Path, protocol: Protocol = PROTOCOL, allowed: int = 0, *names: st
 
 def test_without_expected_counts_what_is_left_out_is_listed_with_its_reason(path: Path) -> None:
     found = task(path)
-    assert found.excluded == {GONE: "audio: no frame", "lost": "audio: zero bytes"}
-    assert len(found.utterances) == found.found == 63
+    assert found.excluded == {BROKEN: "audio: no frame", "lost": "audio: zero bytes"}
+    assert len(found.utterances) == found.counted == 63
     assert (found.differences, found.remarks) == ((), ())
 
 
-def test_what_a_model_does_not_use_is_not_missed(path: Path) -> None:
+def test_a_feature_that_the_model_does_not_use_may_be_missing(path: Path) -> None:
     assert task(path, PROTOCOL, 0, "bert").excluded == {}
 
 
-def test_fit_goes_on_without_them_and_says_so(path: Path, tmp_path: Path) -> None:
+def test_fit_continues_without_them_and_lists_them(path: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     asked = FitConfig(
         store=path,
@@ -69,13 +69,13 @@ def test_fit_goes_on_without_them_and_says_so(path: Path, tmp_path: Path) -> Non
         out=tmp_path / "run",
     )
     done = fit(asked, say=lines.append)
-    assert done.excluded == (GONE, "lost")
+    assert done.excluded == (BROKEN, "lost")
     (line,) = [line for line in lines if line.startswith("excluded")]
-    assert f"2 utterances without an up-to-date feature: {GONE} (audio: no frame), lost (audio: zero bytes)" in line
-    assert not any("do not come out" in line for line in lines)
+    assert f"2 utterances without an up-to-date feature: {BROKEN} (audio: no frame), lost (audio: zero bytes)" in line
+    assert not any("do not match" in line for line in lines)
 
 
-def test_allowing_what_no_count_forbids_has_no_effect(path: Path) -> None:
+def test_allow_missing_has_no_effect_without_expected_counts(path: Path) -> None:
     assert task(path, PROTOCOL, 3).remarks == ("--allow-missing has no effect: the protocol states no counts",)
 
 
@@ -91,18 +91,18 @@ def test_allowing_what_no_count_forbids_has_no_effect(path: Path) -> None:
     ],
     ids=["total", "far total", "only excluded", "classes alone", "folds alone", "another fold"],
 )
-def test_what_is_advised_helps(path: Path, expected: dict[str, Any], off: int) -> None:
+def test_the_proposed_allow_missing_is_accepted(path: Path, expected: dict[str, Any], off: int) -> None:
     protocol = samples.protocol(expected=expected)
-    with pytest.raises(UsageError, match="do not come out") as caught:
+    with pytest.raises(UsageError, match="do not match") as caught:
         task(path, protocol)
-    assert str(caught.value).endswith(f"go on with a reduced task: --allow-missing {off}")
+    assert str(caught.value).endswith(f"continue with a reduced task: --allow-missing {off}")
     with pytest.raises(UsageError, match=rf"off by {off}, allowed {off - 1}"):
         task(path, protocol, off - 1)
     assert len(task(path, protocol, off).utterances) == 63
 
 
-def test_the_refusal_tells_why_the_first_one_is_missing(path: Path) -> None:
-    expected = rf"without an up-to-date audio feature: 1 \({GONE}\); '{GONE}' because: audio: no frame"
+def test_the_message_says_why_the_first_one_is_missing(path: Path) -> None:
+    expected = rf"without an up-to-date audio feature: 1 \({BROKEN}\); '{BROKEN}' because: audio: no frame"
     with pytest.raises(UsageError, match=expected):
         task(path, samples.protocol(expected={"total": 64}))
 
@@ -123,7 +123,7 @@ def split_store(tmp_path: Path, *splits: str) -> Path:
     return samples.store(tmp_path / "s.h5", of)
 
 
-def said(path: Path, **options: Any) -> str:
+def output(path: Path, **options: Any) -> str:
     lines: list[str] = []
     defaults = {"protocol": str(path.parent / "tiny4.toml"), "steps": 1, "out": path.parent / "run", "device": "cpu"}
     fit(FitConfig(store=path, model="text", **(defaults | options)), say=lines.append)
@@ -131,14 +131,14 @@ def said(path: Path, **options: Any) -> str:
 
 
 def test_a_dev_split_that_is_not_used_is_not_counted(tmp_path: Path) -> None:
-    text = said(split_store(tmp_path, "train", "dev", "test", "train"), select="last")
+    text = output(split_store(tmp_path, "train", "dev", "test", "train"), select="last")
     assert "48 in all" in text
     assert "32/0/16 train/validation/test" in text
-    assert "the official dev split, 16 utterances, is left unused (--select last)" in text
+    assert "the official dev split, 16 utterances, is not used (--select last)" in text
 
 
 def test_all_of_an_official_split_is_counted_where_it_is_used(tmp_path: Path) -> None:
-    text = said(split_store(tmp_path, "train", "dev", "test", "train"))
+    text = output(split_store(tmp_path, "train", "dev", "test", "train"))
     assert "64 in all" in text
     assert "unused" not in text
 

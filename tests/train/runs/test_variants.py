@@ -1,4 +1,4 @@
-"""Variants of a fit: named ablations, passes in place of steps, short runs, scores with a modality absent."""
+"""Variants of a fit: named ablations, epochs instead of steps, short runs, scores with a modality absent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.manifests.folds import build, even_sample
+from emofuse.manifests.folds import build_folds, stratified_sample
 from emofuse.store import FeatureStore
+from emofuse.train.api import fit
 from emofuse.train.models.config import Config, with_settings
-from emofuse.train.resolve.plan import FitPlan, resolve
-from emofuse.train.runs.run import fit
+from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.resolve.make_plan import resolve
 
 TRANSFORMER = ("width=8", "heads=2", "feedforward=16", "batch=16", "lr=0.003")
 
@@ -33,7 +34,7 @@ def plan(folder: Path, model: str, **options: Any) -> FitPlan:
         return resolve(store, samples.config(folder, "run", model, **options))
 
 
-def test_steps_or_passes_but_not_both() -> None:
+def test_steps_or_epochs_but_not_both() -> None:
     both = ("audio", "text")
     assert with_settings(Config(), ["epochs=2"], both).total_steps(100) == 7
     assert with_settings(Config(steps=0, epochs=3), ["steps=9"], both).total_steps(100) == 9
@@ -44,7 +45,7 @@ def test_steps_or_passes_but_not_both() -> None:
         with_settings(Config(), ["steps=0", "epochs=0"], both)
 
 
-def test_passes_count_each_folds_own_training_side(folder: Path) -> None:
+def test_epochs_count_each_folds_own_training_side(folder: Path) -> None:
     out = samples.quietly(samples.config(folder, "epochs", "audio", steps=None, epochs=2, folds="1"))
     steps = [int(row["step"]) for row in samples.rows(out / "history.csv")]
     assert steps[-1] == 2 * 32 // 16  # two of four sessions of 16 utterances train
@@ -80,32 +81,33 @@ def test_an_unknown_ablation_lists_the_papers_own(folder: Path) -> None:
 
 def test_a_short_run_keeps_every_class_in_every_fold() -> None:
     of, protocol = samples.utterances(), samples.protocol()
-    some = even_sample(of, protocol, 32)
+    some = stratified_sample(of, protocol, 32)
     assert len(some) == 32
     assert Counter((u.session, u.label) for u in some) == {(str(s), c): 2 for s in range(1, 5) for c in samples.CLASSES}
-    assert some == even_sample(of, protocol, 32)
+    assert some == stratified_sample(of, protocol, 32)
     assert [u for u in of if u in some] == list(some)
-    assert even_sample(of, protocol, 1000) == of
-    assert [len(side) for side in build(protocol, some, "validation")[0].sides.values()] == [16, 8, 8]
+    assert stratified_sample(of, protocol, 1000) == of
+    assert [len(side) for side in build_folds(protocol, some, "validation")[0].sides.values()] == [16, 8, 8]
 
 
 def test_a_short_run_fills_up_evenly_what_small_cells_leave() -> None:
     of = tuple(u for i, u in enumerate(samples.utterances()) if u.label != "ang" or i % 16 == 0)
-    counts = Counter(u.label for u in even_sample(of, samples.protocol(), 28))
+    counts = Counter(u.label for u in stratified_sample(of, samples.protocol(), 28))
     assert counts == {"ang": 4, "hap": 8, "neu": 8, "sad": 8}
 
 
 def test_a_short_run_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished = fit(samples.config(folder, "short", "audio", steps=2, limit=32))
-    said = capsys.readouterr().out
-    assert "short run: 32 utterances (--limit 32), spread over folds and classes" in said
-    assert "audio on tiny4, short run: 32 utterances (--limit)" in said
+    printed = capsys.readouterr().out
+    assert "short run: 32 utterances (--limit 32), spread over folds and classes" in printed
+    assert "audio on tiny4, short run: 32 utterances (--limit)" in printed
     assert finished.metrics["limit"] == 32
-    assert len(samples.rows(finished.out / "predictions.csv")) == 32
+    assert len(samples.rows(finished.folder / "predictions.csv")) == 32
     with pytest.raises(UsageError, match="--limit is too low"):
         plan(folder, "audio", limit=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_the_same_weights_are_scored_with_a_modality_absent(
     folder: Path, seeds: int, capsys: pytest.CaptureFixture[str]
@@ -120,11 +122,11 @@ def test_the_same_weights_are_scored_with_a_modality_absent(
     without = finished.metrics["without"]
     assert finished.metrics["mean"]["ua"] > 0.8
     assert all(0.3 <= without[m]["mean"]["ua"] <= 0.65 for m in ("audio", "text"))
-    if (finished.out / "report.html").exists():
-        assert "absent at inference" in (finished.out / "report.html").read_text()
-    assert json.loads((finished.out / "config.json").read_text())["run"]["score_without"] == ["audio", "text"]
+    if (finished.folder / "report.html").exists():
+        assert "absent at inference" in (finished.folder / "report.html").read_text()
+    assert json.loads((finished.folder / "config.json").read_text())["run"]["score_without"] == ["audio", "text"]
 
 
 def test_a_model_that_needs_both_is_not_scored_without_one(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"--score-without text: model smcn cannot be scored without; .* msmser"):
+    with pytest.raises(UsageError, match=r"--score-without text: model smcn needs all its modalities; .* msmser"):
         plan(folder, "smcn", score_without=("text",))

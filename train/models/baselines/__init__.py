@@ -1,1 +1,1 @@
-"""Architectures that the five papers compare with, and simple unimodal models."""
+"""Fusion models that the five papers compare with, unimodal models, and linear probes."""

@@ -3,24 +3,29 @@
 Y.-H. H. Tsai, S. Bai, P. P. Liang, J. Z. Kolter, L.-P. Morency, R. Salakhutdinov, "Multimodal transformer for unaligned
 multimodal language sequences", ACL 2019; here with two of its three modalities (A audio, L text).
 
-    (1)  CM_{L->A}(X_A, X_L) = softmax(Q_A K_L^T / sqrt(d_k)) V_L, in several heads
+Shapes: B batch, T time steps, d width, C classes.
+
+    (1)  CM_{L->A}(X_A, X_L) = softmax(Q_A K_L^T / sqrt(d_k)) V_L, with several heads
     (2)  X^_A = Conv1D(X_A), likewise L                                     [B, T, d]
     (3)  Z_A^[0] = X^_A + positions
     (4)  Z_{L->A}^[0] = Z_A^[0]; for layers i = 1..D
              Z^ = CM(LN(Z_{L->A}^[i-1]), LN(Z_L^[0])) + Z_{L->A}^[i-1]
-             Z_{L->A}^[i] = f(LN(Z^)) + Z^, f a position-wise network
-    Z_{A->L} likewise; a self-attention transformer on each (3.2); the last element of each, concatenated; a residual
-    block and a linear layer
+             Z_{L->A}^[i] = f(LN(Z^)) + Z^, f a feed-forward network
+    Z_{A->L} likewise. Then a self-attention transformer on each (3.2), the last elements of both, concatenated, a
+    residual block and a linear layer.
 
 With two modalities each stream has one source, so nothing is concatenated before the self-attention. "Last element" is
-the last true frame. What the layers leave open is as in the authors' code (yaohungt/Multimodal-Transformer): residuals
-carry the sequence itself, queries and memory share a layer norm, every stack ends in one, and self-attention layers are
-eq. 4's on one sequence. Positions are added once; the code adds them before every stack, to sqrt(d) times the sequence.
+the last one before padding. Details of the layers are as in the authors' code (yaohungt/Multimodal-Transformer):
+residuals carry the sequence itself, queries and memory share a layer norm, every stack ends in a layer norm, and
+self-attention layers are eq. 4's on one sequence.
 
-Left open or simplified: d = 30, 5 heads, feed-forward 4d, 5 layers in every stack, Adam at 1e-3, batch 24 and 40 epochs
-are the code's defaults. Its dropout of 0.1 on what a sub-layer adds is kept; its other dropouts, gradient clipping and
-falling learning rate are not. Kernel 3 (the code has 1), since the convolution is there for neighbouring elements. 500
-frames, 10 s at HuBERT's 50 Hz, since attention grows with their square.
+Differences and choices:
+- Positions are added once; the code adds them before every stack, to sqrt(d) times the sequence.
+- d = 30, 5 heads, feed-forward 4d, 5 layers in every stack, Adam at 1e-3, batch 24 and 40 epochs are the code's
+  defaults. So is dropout 0.1 on the output of each sub-layer; its other dropouts, gradient clipping and learning rate
+  decay are left out.
+- Kernel 3 (the code has 1), since the convolution is meant to combine neighbouring elements.
+- 500 frames, 10 s at HuBERT's 50 Hz, since the cost of attention grows with their square.
 """
 
 from __future__ import annotations
@@ -31,17 +36,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from emofuse.train.models.base import OTHER, FusionModel, Inputs, ModelSpec, Outputs
+from emofuse.train.models.base import OTHER_MODALITY, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.blocks.layers import (
     MultiHeadAttention,
     TimeConvolution,
-    draw_keep,
-    dropped,
-    head,
-    indivisible,
+    apply_dropout,
+    by_modality,
+    draw_stack_masks,
     last_frame,
-    sinusoids,
-    time_mask,
+    mlp,
+    time_masks,
+    width_problems,
+    with_positions,
 )
 from emofuse.train.models.config import SequenceConfig, setting
 
@@ -60,29 +66,36 @@ class MulTConfig(SequenceConfig):
 
     def problems(self, ablation: str | None) -> list[str]:
         """A width that heads do not divide."""
-        return SequenceConfig.problems(self, ablation) + indivisible(self.width, self.heads)
+        return SequenceConfig.problems(self, ablation) + width_problems(self.width, self.heads)
 
 
 class CrossmodalLayer(nn.Module):
-    """Eq. 4's layer: [B, T, d] -> [B, T, d]."""
+    """One layer of eq. 4: [B, T, d] -> [B, T, d]."""
 
     def __init__(self, config: MulTConfig) -> None:
         super().__init__()
         self.dropout = config.dropout
         self.attention = MultiHeadAttention(config.width, config.heads)
-        self.feedforward = head(config.width, config.feedforward, config.width)
+        self.feedforward = mlp(config.width, config.feedforward, config.width)
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(2))
 
     def forward(self, x: Tensor, memory: Tensor | None, mask: Tensor, keep: Tensor | None) -> Tensor:
-        """Let `x` attend to `memory` [B, Tk, d] (none: to itself) where `mask` [B, Tk] is true; `keep` [2, B, T, d]."""
+        """[B, T, d] -> [B, T, d].
+
+        Args:
+            x: The queries.
+            memory: Keys and values [B, Tk, d]; None means `x`.
+            mask: [B, Tk], true on the keys that may be read.
+            keep: Dropout masks of both sub-layers [2, B, T, d]; None in evaluation.
+        """
         query = self.norms[0](x)
         source = query if memory is None else self.norms[0](memory)
-        x = x + dropped(self.attention(query, source, mask), keep, 0, self.dropout)
-        return x + dropped(self.feedforward(self.norms[1](x)), keep, 1, self.dropout)
+        x = x + apply_dropout(self.attention(query, source, mask), keep, 0, self.dropout)
+        return x + apply_dropout(self.feedforward(self.norms[1](x)), keep, 1, self.dropout)
 
 
 class CrossmodalTransformer(nn.Module):
-    """`depth` layers of eq. 4, which all attend to the same memory or each to its own input, and a layer norm."""
+    """`depth` layers of eq. 4, all with the same memory or each with its own input as memory, then layer norm."""
 
     def __init__(self, config: MulTConfig, depth: int) -> None:
         super().__init__()
@@ -90,7 +103,7 @@ class CrossmodalTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, x: Tensor, memory: Tensor | None, mask: Tensor, keep: Tensor | None = None) -> Tensor:
-        """As `CrossmodalLayer`; `keep` [depth, 2, B, T, d]."""
+        """As `CrossmodalLayer`, with dropout masks `keep` [depth, 2, B, T, d]."""
         for i, layer in enumerate(self.layers):
             x = layer(x, memory, mask, None if keep is None else keep[i])
         normalised: Tensor = self.norm(x)
@@ -98,18 +111,16 @@ class CrossmodalTransformer(nn.Module):
 
 
 class MulT(FusionModel):
-    """The network; `inputs` must have both modalities."""
+    """The network; it needs both modalities."""
 
     def __init__(self, config: MulTConfig, inputs: Inputs) -> None:
         super().__init__()
         self.config = config
-        assert inputs.audio is not None
-        assert inputs.text is not None
-        dimensions, width = {"audio": inputs.audio, "text": inputs.text}, config.width
+        dimensions, width = inputs.dimensions, config.width
         self.convolution = nn.ModuleDict({m: TimeConvolution(d, width, config.kernel) for m, d in dimensions.items()})
         self.cross = nn.ModuleDict({m: CrossmodalTransformer(config, config.cross_layers) for m in dimensions})
         self.own = nn.ModuleDict({m: CrossmodalTransformer(config, config.self_layers) for m in dimensions})
-        self.residual = head(2 * width, 2 * width, 2 * width)
+        self.residual = mlp(2 * width, 2 * width, 2 * width)
         self.classifier = nn.Linear(2 * width, inputs.classes)
 
     def forward(
@@ -122,29 +133,29 @@ class MulT(FusionModel):
         draws: Mapping[str, Tensor] | None = None,
         progress: float = 1.0,
     ) -> Outputs:
-        """`aux` holds both streams' last elements as `audio` and `text`, and the residual block's output as `fused`."""
+        """Eq. 1-4 and 3.2.
+
+        `aux` holds the last elements of both streams as `audio` and `text`, [B, d], and the output of the residual
+        block as `fused`, [B, 2d].
+        """
         draws = draws or {}
-        lengths: dict[str, Tensor] = {}
-        low: dict[str, Tensor] = {}
-        for m, x, length in (("audio", audio, audio_lengths), ("text", text, text_lengths)):
-            assert length is not None
-            x, lengths[m] = self.convolution[m](x, length), length
-            low[m] = x + sinusoids(x.shape[1], x.shape[2], x.device)
-        masks = {m: time_mask(lengths[m], x.shape[1], x.device) for m, x in low.items()}
+        batch = by_modality(audio, audio_lengths, text, text_lengths)
+        masks = time_masks(batch)
+        z_0 = {m: with_positions(self.convolution[m](x, lengths)) for m, (x, lengths) in batch.items()}
         aux: dict[str, Tensor] = {}
-        for m, other in OTHER.items():
-            x = self.cross[m](low[m], low[other], masks[other], draws.get(f"cross_{m}"))
-            aux[m] = last_frame(self.own[m](x, None, masks[m], draws.get(f"own_{m}")), lengths[m])
+        for m, other in OTHER_MODALITY.items():
+            z = self.cross[m](z_0[m], z_0[other], masks[other], draws.get(f"cross_{m}"))
+            aux[m] = last_frame(self.own[m](z, None, masks[m], draws.get(f"own_{m}")), batch[m][1])
         last = torch.cat([aux["audio"], aux["text"]], dim=1)
         aux["fused"] = last + self.residual(last)
         return Outputs(logits=self.classifier(aux["fused"]), aux=aux)
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """What dropout leaves in each stack."""
+        """Dropout masks of each stack."""
         times, config = {"audio": frames, "text": words}, self.config
-        depths = {"cross": config.cross_layers, "own": config.self_layers}
-        shapes = {f"{n}_{m}": (depth, 2, batch, times[m], config.width) for n, depth in depths.items() for m in times}
-        return {name: draw_keep(shape, config.dropout, generator) for name, shape in shapes.items()}
+        layers = {"cross": config.cross_layers, "own": config.self_layers}
+        depths = {f"{stack}_{m}": depth for stack, depth in layers.items() for m in times}
+        return draw_stack_masks(depths, batch, times, config.width, config.dropout, generator)
 
 
 def preset(corpus: str) -> MulTConfig:

@@ -1,1 +1,1 @@
-"""Layers that several architectures share: attention, recurrence, convolutions."""
+"""Layers that several architectures share, and the layers of MCFN."""

@@ -1,10 +1,14 @@
-"""Bidirectional GRUs on a CPU, several at once: exact to `nn.GRU`, and never a product or a gate for a padded frame.
+"""Several bidirectional GRUs at once on a CPU: the same results as `nn.GRU`, without any work on padding.
 
-A GRU's recurrence is many small products, one after the other, between which `nn.GRU` starts a dozen small operations.
-Here the directions of all GRUs that read the same sequence go side by side, so that each time step is one batched
-product and seven operations forward, one and eight backward; all that does not wait for the time step before (the
-projection of the input, the gradients of the weights) is one large product. Sequences are packed: utterances longest
-first, time step after time step, each with only those utterances that are still going on.
+A GRU is many small matrix products, one per time step, and `nn.GRU` starts a dozen small operations between two of
+them. Here all directions of all GRUs that read the same sequence run side by side. A time step is then one batched
+product and seven operations forward, one product and eight operations backward. Whatever does not depend on the
+previous time step (the projection of the input, the gradients of the weights) is one large product. Sequences are
+packed as in `torch.nn.utils.rnn`: longest utterance first, then time step by time step, each with the utterances that
+are that long.
+
+Shapes: B batch, T padded length, D input width, H hidden width, N time steps of all utterances before padding,
+G directions (two per GRU: even ones read forwards, odd ones backwards). A frame is one time step of one utterance.
 """
 
 from __future__ import annotations
@@ -23,27 +27,28 @@ _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Where the N true frames of a padded batch [B, T] lie when they are packed."""
+    """The positions of the N frames of a padded batch [B, T] after packing."""
 
     counts: list[int]
-    """Per time step, the utterances that are still going on; never growing, N in sum."""
+    """Time step -> utterances that are that long; never rises, sums to N."""
     ahead: Tensor
-    """Packed frame -> its place in [B * T]."""
+    """Packed frame -> its position in [B * T], each utterance read from its start."""
     back: Tensor
-    """The same, where each utterance is read from its own end."""
+    """The same, each utterance read from its end."""
     ahead_place: Tensor
-    """Place in [B * T] -> packed frame; N on padding."""
+    """Position in [B * T] -> packed frame, read from the start; N on padding."""
     back_place: Tensor
+    """The same, read from the end."""
     before: Tensor
-    """Packed frame after the first step -> the packed frame of the same utterance one step before."""
+    """Packed frame, from the second time step on -> packed frame of the same utterance one time step earlier."""
 
     def steps(self, x: Tensor) -> Sequence[Tensor]:
-        """Each time step's own frames of [G, N, ...]."""
+        """[G, N, ...] split into its time steps."""
         return torch.split(x, self.counts, 1)
 
 
 def packing(lengths: Tensor, time: int) -> Packing:
-    """How a batch [B, `time`] of these true lengths [B] is packed."""
+    """The packing of a batch [B, `time`] whose utterances have these lengths [B]."""
     true = lengths.numpy()
     order = np.argsort(-true, kind="stable")
     step, row = np.nonzero(true[order] > np.arange(true.max())[:, None])
@@ -52,9 +57,9 @@ def packing(lengths: Tensor, time: int) -> Packing:
     ahead, back = row * time + step, row * time + true[row] - 1 - step
     total = len(ahead)
     places = []
-    for where in (ahead, back):
+    for positions in (ahead, back):
         place = np.full(len(true) * time, total)
-        place[where] = np.arange(total)
+        place[positions] = np.arange(total)
         places.append(place)
     starts = np.cumsum(counts) - counts
     later = slice(counts[0], None)
@@ -63,12 +68,12 @@ def packing(lengths: Tensor, time: int) -> Packing:
 
 
 def bidirectional(x: Tensor, lengths: Tensor, pairs: Sequence[tuple[nn.GRU, nn.GRU]]) -> list[Tensor]:
-    """What each pair of GRUs, one ahead and one back, makes of the same [B, T, D]: [B, T, 2H], zero on padding.
+    """The output of each bidirectional GRU on the same sequence: [B, T, D] -> [B, T, 2 H], zero on padding.
 
     Args:
         x: On a CPU; padding may hold anything.
-        lengths: True lengths [B], at least 1.
-        pairs: Each of one layer, all of one width.
+        lengths: Number of frames before padding [B], at least 1.
+        pairs: (forward, backward) GRUs of one layer each, all of one width.
     """
     grus = [gru for pair in pairs for gru in pair]
     hidden = grus[0].hidden_size
@@ -76,12 +81,12 @@ def bidirectional(x: Tensor, lengths: Tensor, pairs: Sequence[tuple[nn.GRU, nn.G
     w_hh = _stacked(grus, "weight_hh_l0")
     b_ih = _stacked(grus, "bias_ih_l0")
     b_hh = _stacked(grus, "bias_hh_l0")
-    # The new gate's recurrent bias alone stands inside of the reset; the others are one with the input's.
+    # The reset gate multiplies the recurrent bias of the new gate; all other recurrent biases join the input's.
     outside, inside = torch.split(b_hh, [2 * hidden, hidden], dim=1)
     bias = b_ih + torch.nn.functional.pad(outside, (0, hidden))
     packed = packing(lengths, x.shape[1])
-    found: tuple[Tensor, ...] = _Bidirectional.apply(x, w_ih, bias, w_hh, inside.unsqueeze(1), packed)  # type: ignore[no-untyped-call]
-    return list(found)
+    outputs: tuple[Tensor, ...] = _Bidirectional.apply(x, w_ih, bias, w_hh, inside.unsqueeze(1), packed)  # type: ignore[no-untyped-call]
+    return list(outputs)
 
 
 def _stacked(grus: Sequence[nn.GRU], name: str) -> Tensor:
@@ -89,10 +94,11 @@ def _stacked(grus: Sequence[nn.GRU], name: str) -> Tensor:
 
 
 class _Bidirectional(torch.autograd.Function):
-    """The scan. G directions, even ones ahead and odd ones back; gates in `nn.GRU`'s order, reset, update, new.
+    """The scan over time steps. Gates are in `nn.GRU`'s order: reset, update, new.
 
-    Recurrent products have the new gate first: what they get and what the input's products get are then both one
-    block of the gradients (new inside of the reset, reset, update, new outside), [G, N, 4H].
+    Recurrent products put the new gate first. The gradients [G, N, 4 H] then hold, in this order: new inside the reset,
+    reset, update, new outside. The recurrent products need the first three, the input's products the last three, and
+    both are contiguous.
     """
 
     @staticmethod
@@ -109,12 +115,12 @@ class _Bidirectional(torch.autograd.Function):
             torch.addmm(bias[g], sides[g % 2], w_ih[g].t(), out=gates[g])
         recurrent = w_hh.roll(hidden, 1)
         candidates = x.new_empty(directions, total, hidden)
-        # One more frame, which is zero, for padding to be taken from.
+        # The extra frame is zero: positions on padding read it.
         states = x.new_empty(directions, total + 1, hidden)
         states[:, total] = 0
         product = x.new_empty(directions, first, 3 * hidden)
         h, weights = x.new_zeros(directions, first, hidden), recurrent.transpose(1, 2).contiguous()
-        every = zip(
+        time_steps = zip(
             counts,
             steps(gates[..., : 2 * hidden]),
             steps(gates[..., :hidden]),
@@ -124,14 +130,14 @@ class _Bidirectional(torch.autograd.Function):
             steps(states[:, :total]),
             strict=True,
         )
-        going = 0
-        for count, both, reset, update, new, candidate, state in every:
-            if count != going:
-                going, h, made = count, h[:, :count], product[:, :count]
-                made_new, made_both = made[..., :hidden], made[..., hidden:]
-            torch.bmm(h, weights, out=made)
-            torch.add(made_new, inside, out=candidate)
-            both.add_(made_both).sigmoid_()
+        active = 0
+        for count, both, reset, update, new, candidate, state in time_steps:
+            if count != active:
+                active, h, recurred = count, h[:, :count], product[:, :count]
+                recurred_new, recurred_both = recurred[..., :hidden], recurred[..., hidden:]
+            torch.bmm(h, weights, out=recurred)
+            torch.add(recurred_new, inside, out=candidate)
+            both.add_(recurred_both).sigmoid_()
             new.addcmul_(reset, candidate).tanh_()
             h = torch.lerp(new, h, update, out=state)
         ctx.save_for_backward(*sides, w_ih, recurrent, gates, candidates, states)
@@ -157,47 +163,43 @@ class _Bidirectional(torch.autograd.Function):
         d_both, both = (steps(g[..., i * hidden : (i + 2) * hidden]) for g, i in ((d_gates, 1), (gates, 0)))
         d_products = steps(d_gates[..., : 3 * hidden])
         reset, update, new = (steps(gates[..., i * hidden : (i + 1) * hidden]) for i in range(3))
-        inside, state, d = (
-            steps(candidates),
-            steps(states[:, :total]),
-            steps(d_state),
-        )
-        nothing = candidates.new_zeros(directions, counts[0], hidden)
-        going = 0
+        inside, state, d = steps(candidates), steps(states[:, :total]), steps(d_state)
+        initial = candidates.new_zeros(directions, counts[0], hidden)
+        active = 0
         for t in range(len(counts) - 1, -1, -1):
-            if counts[t] != going:
-                going = counts[t]
-                some = spare[:, :going]
-                left, right = some[..., :hidden], some[..., hidden:]
-            before = state[t - 1][:, :going] if t else nothing
-            torch.addcmul(d[t], d[t], update[t], value=-1, out=left)
-            _tanh_backward(left, new[t], grad_input=d_new[t])
+            if counts[t] != active:
+                active = counts[t]
+                work = spare[:, :active]
+                first_half, second_half = work[..., :hidden], work[..., hidden:]
+            before = state[t - 1][:, :active] if t else initial
+            torch.addcmul(d[t], d[t], update[t], value=-1, out=first_half)
+            _tanh_backward(first_half, new[t], grad_input=d_new[t])
             torch.mul(d_new[t], reset[t], out=d_inside[t])
-            torch.mul(d_new[t], inside[t], out=left)
-            torch.sub(before, new[t], out=right).mul_(d[t])
-            _sigmoid_backward(some, both[t], grad_input=d_both[t])
+            torch.mul(d_new[t], inside[t], out=first_half)
+            torch.sub(before, new[t], out=second_half).mul_(d[t])
+            _sigmoid_backward(work, both[t], grad_input=d_both[t])
             if t:
-                earlier = d[t - 1][:, :going]
+                earlier = d[t - 1][:, :active]
                 earlier.addcmul_(d[t], update[t])
                 earlier.baddbmm_(d_products[t], recurrent)
         sums = d_gates.sum(1)
-        of_input = d_gates[..., hidden:]
-        d_w_ih = torch.stack([of_input[g].t() @ sides[g % 2] for g in range(directions)])
+        d_outside = d_gates[..., hidden:]
+        d_w_ih = torch.stack([d_outside[g].t() @ sides[g % 2] for g in range(directions)])
         before = states.index_select(1, packed.before).transpose(1, 2)
         d_w_hh = torch.bmm(before, d_gates[:, counts[0] :, : 3 * hidden]).transpose(1, 2).roll(-hidden, 1)
-        d_x = _of_input(of_input, w_ih, packed).view(ctx.shape) if ctx.needs_input_grad[0] else None
+        d_x = _input_gradient(d_outside, w_ih, packed).view(ctx.shape) if ctx.needs_input_grad[0] else None
         return d_x, d_w_ih, sums[:, hidden:], d_w_hh, sums[:, :hidden].unsqueeze(1), None
 
 
-def _of_input(d_gates: Tensor, w_ih: Tensor, packed: Packing) -> Tensor:
-    """The gradient of the input [B * T, D], zero on padding."""
+def _input_gradient(d_gates: Tensor, w_ih: Tensor, packed: Packing) -> Tensor:
+    """The gradient of the input [B * T, D], zero on padding, from those of the gates [G, N, 3 H]."""
     total, width = len(packed.ahead), w_ih.shape[2]
-    found = None
+    gradient = None
     for side, place in enumerate((packed.ahead_place, packed.back_place)):
         d = w_ih.new_zeros(total + 1, width)
         for g in range(side, len(w_ih), 2):
             d[:total].addmm_(d_gates[g], w_ih[g])
         spread = d.index_select(0, place)
-        found = spread if found is None else found.add_(spread)
-    assert found is not None
-    return found
+        gradient = spread if gradient is None else gradient.add_(spread)
+    assert gradient is not None
+    return gradient

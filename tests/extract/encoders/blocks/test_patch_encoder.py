@@ -14,7 +14,7 @@ from patch_samples import MODULES, relative, save_random_weights, speech
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders import vggish, yamnet
-from emofuse.extract.encoders.blocks import audioset
+from emofuse.extract.encoders.blocks import audioset_logmel
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
 NAMES = sorted(MODULES)
@@ -22,8 +22,10 @@ PUBLISHED = ["vggish", "yamnet"]
 # encoder, --layers, layer axis, width
 CASES = [
     ("yamnet", "last", (), 1024), ("yamnet", "10", (), 512), ("yamnet", "9,7,8", (9, 7, 8), 512),
-    ("yamnet", "scores", (), 521), ("vggish", "last", (), 128), ("vggish", "fc1", (), 4096),
-    ("vggish", "fc1,fc2", (7, 8), 4096), ("vggish", "3", (), 256), ("vggish", "pca", (), 128),
+    ("yamnet", "scores", (), 521), ("vggish", "last", (), 128),
+    pytest.param("vggish", "fc1", (), 4096, marks=pytest.mark.slow),
+    pytest.param("vggish", "fc1,fc2", (7, 8), 4096, marks=pytest.mark.slow),
+    pytest.param("vggish", "3", (), 256, marks=pytest.mark.slow), ("vggish", "pca", (), 128),
     ("trill", "last", (), 512), ("trill", "1", (), 32), ("trill", "9,7", (9, 7), 512),
 ]  # fmt: skip
 EDGES = [1, 399, 400, 8000, 15599, 15600, 15601, 23279, 23280, 23281, 30959, 30960, 30961, 48000]
@@ -54,7 +56,7 @@ def test_the_mel_matrix_is_made_of_triangles_on_htks_scale() -> None:
         return 1127.0 * math.log(1 + hertz / 700)
 
     step = (mel(7500) - mel(125)) / 65
-    matrix = audioset.mel_matrix()
+    matrix = audioset_logmel.mel_matrix()
     assert matrix.shape == (257, 64)
     for band in range(64):
         corners = [mel(125) + step * (band + n) for n in range(3)]
@@ -70,21 +72,21 @@ def _log_mel(waveform: np.ndarray, offset: float) -> np.ndarray:
     time, bins = np.arange(400), np.arange(257)[:, None]
     wave = np.exp(-2j * np.pi * bins * time / 512) * (0.5 - 0.5 * np.cos(2 * np.pi * time / 400))
     frames = [wave @ waveform[i : i + 400].astype(np.float64) for i in range(0, len(waveform) - 399, 160)]
-    return np.log(np.abs(np.stack(frames)) @ audioset.mel_matrix() + offset)
+    return np.log(np.abs(np.stack(frames)) @ audioset_logmel.mel_matrix() + offset)
 
 
 @pytest.mark.parametrize("offset", [0.001, 0.01])
 def test_log_mel_is_the_definitions(offset: float) -> None:
     for waveform in (speech(16123, 2), np.zeros(1000, np.float32), 0.99 * np.sign(speech(3000))):
-        ours = audioset.log_mel(waveform, offset).numpy()
+        ours = audioset_logmel.log_mel(waveform, offset).numpy()
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, _log_mel(waveform, offset), atol=1e-5)
 
 
 def test_log_mel_in_blocks_is_log_mel_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = audioset.log_mel(speech(20000), 0.01)
-    monkeypatch.setattr(audioset, "_BLOCK", 7)
-    np.testing.assert_array_equal(audioset.log_mel(speech(20000), 0.01), whole)
+    whole = audioset_logmel.log_mel(speech(20000), 0.01)
+    monkeypatch.setattr(audioset_logmel, "_BLOCK", 7)
+    np.testing.assert_array_equal(audioset_logmel.log_mel(speech(20000), 0.01), whole)
 
 
 @pytest.mark.parametrize("samples", [*EDGES, 38639, 38640, 38641, 16000 * 3600])
@@ -100,15 +102,16 @@ def test_patches_are_counted_as_the_published_code_counts_them(samples: int) -> 
 
 @pytest.mark.parametrize("front_end", [yamnet.FRONT_END, vggish.FRONT_END])
 @pytest.mark.parametrize("samples", EDGES)
-def test_patches_are_cut_from_the_log_mel_of_the_filled_clip(front_end: audioset.FrontEnd, samples: int) -> None:
+def test_patches_are_cut_from_the_log_mel_of_the_filled_clip(front_end: audioset_logmel.FrontEnd, samples: int) -> None:
     clip = speech(samples)
     patches = front_end.patches(clip).numpy()
-    filled = audioset.log_mel(np.concatenate([clip, np.zeros(16000, np.float32)]), front_end.offset).numpy()
+    filled = audioset_logmel.log_mel(np.concatenate([clip, np.zeros(16000, np.float32)]), front_end.offset).numpy()
     assert patches.shape == (front_end.count(samples), 96, 64)
     for n, patch in enumerate(patches):
         np.testing.assert_array_equal(patch, filled[n * front_end.hop : n * front_end.hop + 96])
 
 
+@pytest.mark.slow
 def test_of_a_long_clip_yamnet_reads_all_and_vggish_whole_patches_alone(build: Build) -> None:
     clip = speech(30000)
     cut = clip.copy()
@@ -118,7 +121,7 @@ def test_of_a_long_clip_yamnet_reads_all_and_vggish_whole_patches_alone(build: B
 
 
 @pytest.mark.parametrize(("name", "layers", "axis", "width"), CASES)
-def test_an_utterance_is_encoded_alike_alone_and_among_strangers(
+def test_an_utterance_is_encoded_equally_alone_and_in_a_batch(
     name: str, layers: str, axis: tuple[int, ...], width: int, build: Build
 ) -> None:
     encoder = build(name, layers)
@@ -180,11 +183,13 @@ def test_half_precision_is_near_fp32_and_another_feature(name: str, precision: s
     assert fine.identity() != coarse.identity()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "vggish" else []) for name in NAMES]
+)
 def test_identity_follows_weights_and_layers_not_places(name: str, build: Build, tmp_path: Path) -> None:
     identity = build(name).identity()
-    words = {"yamnet": ("14", "embedding"), "vggish": ("9", "embedding"), "trill": ("9", "embedding")}[name]
-    assert all(build(name, word).identity() == identity for word in words)
+    names = {"yamnet": ("14", "embedding"), "vggish": ("9", "embedding"), "trill": ("9", "embedding")}[name]
+    assert all(build(name, layers).identity() == identity for layers in names)
     assert build(name, "3").identity() != identity
     for folder, seed in (("moved", 0), ("other", 1)):
         (tmp_path / folder).mkdir()
@@ -197,31 +202,31 @@ def test_identity_follows_weights_and_layers_not_places(name: str, build: Build,
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_provenance_says_what_the_encoder_has_seen(name: str, build: Build, files: dict[str, Path]) -> None:
-    held = build(name).provenance()
-    assert held["fitted_on"] == []
-    assert f"if {files[name].name} holds the published weights" in held["pretrained_on"]
-    assert held["libraries"]["torch"]
-    assert json.loads(json.dumps(held)) == held
+    provenance = build(name).provenance()
+    assert provenance["fitted_on"] == []
+    assert f"if {files[name].name} holds the published weights" in provenance["pretrained_on"]
+    assert provenance["libraries"]["torch"]
+    assert json.loads(json.dumps(provenance)) == provenance
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "said"),
+    ("name", "layers", "message"),
     [
         ("yamnet", "15", r"expected last, embedding, scores or numbers from 1 to 14"),
         ("yamnet", "0", r"numbers from 1 to 14"), ("yamnet", "", "numbers from 1 to 14"),
         ("yamnet", "7,7", "numbers from 1 to 14"), ("yamnet", "last,14", "numbers from 1 to 14"),
         ("yamnet", "fc1", "expected last, embedding, scores"), ("yamnet", "²", "numbers from 1 to 14"),
-        ("yamnet", "10,14", r"different widths cannot share a layer axis; they are 32 wide: 1; .*512 wide: 7, "),
+        ("yamnet", "10,14", r"cannot share a layer axis; they are 32-dimensional: 1; .*512-dimensional: 7, "),
         ("yamnet", "embedding,scores", "different widths"), ("yamnet", "all", "needs layers of one width"),
         ("yamnet", "mean", "needs layers of one width"), ("vggish", "12", "last, fc1, fc2, embedding, pca, quantised"),
-        ("vggish", "10", "numbers from 1 to 9"), ("vggish", "fc1,embedding", "128 wide: 2, 9, pca, quantised"),
+        ("vggish", "10", "numbers from 1 to 9"), ("vggish", "fc1,embedding", "128-dimensional: 2, 9, pca, quantised"),
     ],
 )  # fmt: skip
 def test_layers_that_are_not_there_or_do_not_stack_are_refused(
-    name: str, words: str, said: str, files: dict[str, Path]
+    name: str, layers: str, message: str, files: dict[str, Path]
 ) -> None:
-    with pytest.raises(UsageError, match=said):
-        ENCODERS[name].build(EncoderOptions(weights=str(files[name]), layers=words))
+    with pytest.raises(UsageError, match=message):
+        ENCODERS[name].build(EncoderOptions(weights=str(files[name]), layers=layers))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -233,15 +238,16 @@ def test_precisions_and_devices_that_are_not_there_are_refused(
         ENCODERS[name].build(EncoderOptions(weights=str(files[name]), **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_without_weights_it_says_where_they_are_published(name: str, tmp_path: Path, files: dict[str, Path]) -> None:
     source = {"yamnet": "https://storage.googleapis.com/audioset/yamnet.h5", "vggish": "harritaylor/torchvggish"}[name]
-    for given, said in (
-        (None, "has no weights of its own: download"),
+    for given, message in (
+        (None, "has no default weights: download"),
         (str(tmp_path / "gone.h5"), "expected a file or folder that exists; download"),
         (str(tmp_path), r"holds none of .*; pass one file as --weights; download"),
     ):
-        with pytest.raises(UsageError, match=rf"{said}.*{source}.* as --weights "):
+        with pytest.raises(UsageError, match=rf"{message}.*{source}.* as --weights "):
             ENCODERS[name].build(EncoderOptions(weights=given))
     folder = ENCODERS[name].build(EncoderOptions(weights=str(files[name].parent)))
     assert folder.identity() == ENCODERS[name].build(EncoderOptions(weights=str(files[name]))).identity()

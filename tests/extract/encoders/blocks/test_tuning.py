@@ -15,7 +15,7 @@ from patch_samples import speech as clip
 from tiny_text_models import TEXTS
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.extract.corpus.torchaudio_compat import import_transformers
+from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.extract.encoders.blocks.tuning import Tuning
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
@@ -151,7 +151,7 @@ def test_a_card_in_no_known_form_is_refused(
 ) -> None:
     name, weights = files["bert"]
     build(name, weights).tuning().save(tmp_path, {**ABOUT, **wrong})
-    with pytest.raises(DataError, match=f"what it says about {next(iter(wrong))} is in no known form"):
+    with pytest.raises(DataError, match=f"was changed: {next(iter(wrong))} in its card is malformed"):
         build(name, tmp_path).provenance()
 
 

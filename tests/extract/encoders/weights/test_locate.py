@@ -1,4 +1,4 @@
-"""Where weights are found, and what is said when they are not."""
+"""Where weights are found, and the messages when they are not."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_shards_are_read_from_their_index(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "mine", name="model-2.safetensors")
     index = {"weight_map": {"a": "model-2.safetensors", "b": "model-1.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(UsageError, match=r"lacks model-1\.safetensors, which model\.safetensors\.index\.json lists"):
+    with pytest.raises(
+        UsageError, match=r"does not contain model-1\.safetensors, which model\.safetensors\.index\.json lists"
+    ):
         resolve("hubert", str(folder), SOURCE)
     (folder / "model-1.safetensors").write_bytes(b"first")
     assert [f.name for f in resolve("hubert", str(folder), SOURCE).files] == [
@@ -80,7 +82,7 @@ def test_shards_are_read_from_their_index(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_checkpoint_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"holds no checkpoint: expected config\.json and model\.safetensors or pytorch_model\.bin"
+        UsageError, match=r"is not a checkpoint: expected config\.json and model\.safetensors or pytorch_model\.bin"
     ):
         resolve("hubert", str(tmp_path), SOURCE)
 
@@ -126,7 +128,7 @@ def test_offline_one_message_says_what_to_download_and_where_to_put_it() -> None
         resolve("hubert", None, SOURCE)
     assert str(caught.value) == (
         "no weights for encoder hubert: acme/speech-base is not in the hub's cache and cannot be downloaded "
-        "(HF_HUB_OFFLINE is set). Where there is a network, run: "
+        "(HF_HUB_OFFLINE is set). On a machine with network access, run: "
         "hf download acme/speech-base --local-dir weights/speech-base. "
         "Put that folder here and pass --weights weights/speech-base"
     )
@@ -149,7 +151,7 @@ def test_a_mistyped_folder_is_not_taken_for_a_repository(tmp_path: Path, monkeyp
 
 
 def test_an_encoder_without_weights_of_its_own_asks_for_them() -> None:
-    with pytest.raises(UsageError, match="encoder hf-audio has no weights of its own: pass --weights"):
+    with pytest.raises(UsageError, match="encoder hf-audio has no default weights: pass --weights"):
         resolve("hf-audio", None, NONE)
 
 
@@ -188,7 +190,7 @@ def test_of_a_repository_one_set_of_weights_is_fetched() -> None:
 
 
 ELSEWHERE = ("minilm", "trill", "vggish", "yamnet")
-"""In a package, or published outside the hub (tests/test_encoders_patches.py)."""
+"""In a package, or published outside the hub (blocks/test_patch_encoder.py)."""
 OWN = [e.name for e in ENCODERS if e.value.pretrained and not e.name.startswith("hf-") and e.name not in ELSEWHERE]
 
 
@@ -200,8 +202,9 @@ def test_every_encoder_says_offline_what_to_download(name: str) -> None:
         ENCODERS[name].build(EncoderOptions())
 
 
+@pytest.mark.slow
 def test_without_a_network_the_message_comes_at_once(tmp_path: Path) -> None:
-    # A port on which nobody listens stands for the hub that cannot be reached.
+    # An unused port stands for a hub that cannot be reached.
     code = """
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 from emofuse.common.errors import UsageError

@@ -1,4 +1,4 @@
-"""The reader of TensorFlow Lite models: every layout of weights, and files that a stranger made to hurt."""
+"""The reader of TensorFlow Lite models: every layout of weights, and malicious files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from emofuse.extract.encoders.weights import tflite
 
 
 def one(shape: tuple[int, ...], data: bytes, kind: str, parts: Table | None = None) -> np.ndarray:
-    held = model([(CONV, [0, 1], [0])], [tensor((1,), 0), tensor(shape, 1, kind, parts)], [b"", data])
-    return tflite.read(flatbuffer(held))["0/conv/kernel"].values()
+    content = model([(CONV, [0, 1], [0])], [tensor((1,), 0), tensor(shape, 1, kind, parts)], [b"", data])
+    return tflite.read(flatbuffer(content))["0/conv/kernel"].values()
 
 
 def scales(values: list[float], zeros: list[int] | None = None, axis: int = 0) -> Table:
@@ -21,7 +21,7 @@ def scales(values: list[float], zeros: list[int] | None = None, axis: int = 0) -
     return held if zeros is None else {**held, 3: Vector("q", zeros)}
 
 
-def test_integers_are_scaled_back_per_tensor_and_per_axis() -> None:
+def test_integers_are_dequantised_per_tensor_and_per_axis() -> None:
     raw = np.arange(-6, 6, dtype="i1").reshape(2, 3, 2)
     np.testing.assert_array_equal(one(raw.shape, raw.tobytes(), "int8", scales([0.5], [3])), (raw - 3.0) * 0.5)
     np.testing.assert_array_equal(one(raw.shape, raw.tobytes(), "int8", scales([0.5])), raw * 0.5)
@@ -58,7 +58,7 @@ def test_weights_are_named_by_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "data", "kind", "parts", "said"),
+    ("shape", "data", "kind", "parts", "message"),
     [
         ((2, 2), bytes(12), "float32", None, r"a tensor of shape \(2, 2\) has 12 bytes"),
         ((1 << 30, 1 << 30), bytes(12), "float32", None, "has 12 bytes"),
@@ -66,26 +66,26 @@ def test_weights_are_named_by_their_order() -> None:
         ((2, 2), bytes(4), "int8", scales([1.0, 2, 3]), r"3 scales along axis 0"),
         ((2, 2), bytes(4), "int8", scales([1.0, 2], axis=7), r"2 scales along axis 7"),
         ((2, 2), bytes(4), "int8", scales([1.0, 2], axis=-1), r"2 scales along axis -1"),
-        ((2, 2), bytes(4), "int8", scales([1.0], [1, 2]), "scales or zero points are of no use"),
-        ((2, 2), bytes(4), "int8", scales([float("nan")]), "scales or zero points are of no use"),
+        ((2, 2), bytes(4), "int8", scales([1.0], [1, 2]), "scales or zero points are invalid"),
+        ((2, 2), bytes(4), "int8", scales([float("nan")]), "scales or zero points are invalid"),
         ((1,) * 9, bytes(4), "float32", None, "a list of 9 items does not fit"),
     ],
 )  # fmt: skip
 def test_tensors_that_cannot_be_are_refused(
-    shape: tuple[int, ...], data: bytes, kind: str, parts: Table | None, said: str
+    shape: tuple[int, ...], data: bytes, kind: str, parts: Table | None, message: str
 ) -> None:
-    with pytest.raises(tflite.BrokenModelError, match=said):
+    with pytest.raises(tflite.BrokenModelError, match=message):
         one(shape, data, kind, parts)
 
 
 def test_numbers_that_point_beyond_their_lists_are_refused() -> None:
     tensors, buffers = [tensor((1,), 0), tensor((1,), 9)], [bytes(4)]
-    for operators, said in (
+    for operators, message in (
         ([(CONV, [0, 5], [0])], "0/conv/kernel is tensor 5 of 2"),
         ([(CONV, [0, 1], [0])], "0/conv/kernel lies in buffer 9 of 1"),
         ([(DEQUANTIZE, [7], [1]), (CONV, [0, 1], [0])], "0/conv/kernel is tensor 7 of 2"),
     ):
-        with pytest.raises(tflite.BrokenModelError, match=said):
+        with pytest.raises(tflite.BrokenModelError, match=message):
             tflite.read(flatbuffer(model(operators, tensors, buffers)))
     unknown = model([(CONV, [0, 0], [0])], tensors, buffers)
     unknown[2][0][3][0][0] = ("I", 40)
@@ -93,11 +93,11 @@ def test_numbers_that_point_beyond_their_lists_are_refused() -> None:
         tflite.read(flatbuffer(unknown))
     with pytest.raises(tflite.BrokenModelError, match="no graph"):
         tflite.read(flatbuffer({0: ("I", 3)}))
-    with pytest.raises(tflite.BrokenModelError, match="lacks the mark"):
+    with pytest.raises(tflite.BrokenModelError, match="the mark TFL3 is missing"):
         tflite.read(b"")
     strange = np.zeros(1, "<i8")
     held = model([(CONV, [0, 1], [0])], [tensor((1,), 0), {**tensor((1,), 1), 1: ("b", 4)}], [b"", strange.tobytes()])
-    with pytest.raises(tflite.BrokenModelError, match="of type 4, which is not read here"):
+    with pytest.raises(tflite.BrokenModelError, match="of type 4, which is not supported"):
         tflite.read(flatbuffer(held))["0/conv/kernel"].values()
 
 

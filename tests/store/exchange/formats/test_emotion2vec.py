@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import store_samples
-from exchange_samples import done, frames_in, give, make_store, manifest, put_manifest, same, take
+from exchange_samples import (
+    assert_same_frames,
+    check,
+    make_store,
+    manifest,
+    manifest_file,
+    run_export,
+    run_import,
+    stored_frames,
+)
 from numpy.typing import NDArray
 
 from emofuse.store import FeatureStore
@@ -45,36 +54,38 @@ def test_ids_come_from_the_emo_or_the_tsv(emo: bool, tsv: bool, tmp_path: Path) 
     frames = store_samples.arrays(manifest())
     shuffled = {id: frames[id] for id in sorted(frames, key=lambda id: id[::-1])}
     source = written(tmp_path / "e2v", shuffled, emo, tsv)
-    told = put_manifest(tmp_path / "m.jsonl")
-    done(take(tmp_path / "a.h5", "emotion2vec", source, "--manifest", told), 0, "12 utterances written")
-    same(frames_in(tmp_path / "a.h5"), frames)
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    check(run_import(tmp_path / "a.h5", "emotion2vec", source, "--manifest", manifest_path), 0, "12 utterances written")
+    assert_same_frames(stored_frames(tmp_path / "a.h5"), frames)
     for path in (source / "train", source / "train.npy"):
-        done(take(tmp_path / "a.h5", "emotion2vec", path), 0)
+        check(run_import(tmp_path / "a.h5", "emotion2vec", path), 0)
 
 
 def test_without_ids_nothing_is_taken_by_position(tmp_path: Path) -> None:
     source = written(tmp_path / "e2v", store_samples.arrays(manifest()), emo=False, tsv=False)
-    told = put_manifest(tmp_path / "m.jsonl")
-    result = take(tmp_path / "a.h5", "emotion2vec", source, "--manifest", told)
-    done(result, 2, "nothing says whose frames these are", "never taken by position")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    result = run_import(tmp_path / "a.h5", "emotion2vec", source, "--manifest", manifest_path)
+    check(result, 2, "nothing says whose frames these are", "never taken by position")
 
 
 def test_a_manifest_from_the_files(tmp_path: Path) -> None:
     source = written(tmp_path / "e2v", store_samples.arrays(manifest()))
-    done(take(tmp_path / "a.h5", "emotion2vec", source, "--corpus", "iemocap", "--frame-rate", "50"), 0)
+    check(run_import(tmp_path / "a.h5", "emotion2vec", source, "--corpus", "iemocap", "--frame-rate", "50"), 0)
     with FeatureStore(tmp_path / "a.h5") as store:
         first = store.manifest.utterances[0]
         assert (first.id, first.label, first.audio) == ("u000", "hap", "Session1/sentences/wav/x/u000.wav")
     source = written(tmp_path / "bare", store_samples.arrays(manifest()), tsv=False)
-    done(take(tmp_path / "b.h5", "emotion2vec", source, "--corpus", "iemocap"), 0)
+    check(run_import(tmp_path / "b.h5", "emotion2vec", source, "--corpus", "iemocap"), 0)
 
 
 def test_files_that_contradict_each_other(tmp_path: Path) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
     frames = store_samples.arrays(manifest())
 
-    def refused(code: int, *said: str) -> None:
-        done(take(tmp_path / "a.h5", "emotion2vec", tmp_path / "e2v", "--manifest", told), code, *said)
+    def refused(code: int, *expected: str) -> None:
+        check(
+            run_import(tmp_path / "a.h5", "emotion2vec", tmp_path / "e2v", "--manifest", manifest_path), code, *expected
+        )
         assert not (tmp_path / "a.h5").exists()
 
     source = written(tmp_path / "e2v", frames)
@@ -99,7 +110,7 @@ def test_files_that_contradict_each_other(tmp_path: Path) -> None:
 
 def test_their_own_loader_reads_an_export(tmp_path: Path) -> None:
     frames = make_store(tmp_path / "a.h5")
-    done(give(tmp_path / "a.h5", "emotion2vec", tmp_path / "out"), 0)
+    check(run_export(tmp_path / "a.h5", "emotion2vec", tmp_path / "out"), 0)
     found, labels = load_dataset(str(tmp_path / "out" / "train"))
     for f, wanted in zip(found, frames.values(), strict=True):
         np.testing.assert_array_equal(f, wanted)
@@ -112,6 +123,6 @@ def test_several_splits_in_one_folder_are_one_feature(tmp_path: Path) -> None:
     other = written(tmp_path / "more", {i: f for i, f in frames.items() if i >= "u006"})
     for file in other.iterdir():
         file.rename(source / file.name.replace("train", "test"))
-    told = put_manifest(tmp_path / "m.jsonl")
-    done(take(tmp_path / "a.h5", "emotion2vec", source, "--manifest", told), 0)
-    same(frames_in(tmp_path / "a.h5"), frames)
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    check(run_import(tmp_path / "a.h5", "emotion2vec", source, "--manifest", manifest_path), 0)
+    assert_same_frames(stored_frames(tmp_path / "a.h5"), frames)

@@ -12,7 +12,16 @@ import h5py
 import numpy as np
 import pytest
 import store_samples
-from exchange_samples import done, frames_in, give, make_store, manifest, put_manifest, same, take
+from exchange_samples import (
+    assert_same_frames,
+    check,
+    make_store,
+    manifest,
+    manifest_file,
+    run_export,
+    run_import,
+    stored_frames,
+)
 from numpy.typing import NDArray
 
 from emofuse.store import FeatureData, FeatureStore
@@ -45,26 +54,26 @@ def test_what_lhotse_writes_is_read(kind: str, tmp_path: Path) -> None:
     frames, src = store_samples.arrays(manifest()), tmp_path / "data"
     src.mkdir()
     with getattr(lhotse.features.io, kind)(src / "feats") as writer:
-        made = [features(writer, id, f) for id, f in reversed(frames.items())]
-    lhotse.FeatureSet.from_features(made).to_file(src / "feats.jsonl.gz")
-    wanted = {f.recording_id: f.load() for f in made}  # lilcom loses a little
-    told = put_manifest(tmp_path / "m.jsonl")
-    source = ("lhotse", src / "feats.jsonl.gz", "--manifest", told, "--dtype", "fp32")
-    done(take(tmp_path / "a.h5", *source), 0, "12 utterances matched")
-    same(frames_in(tmp_path / "a.h5"), wanted)
+        records = [features(writer, id, f) for id, f in reversed(frames.items())]
+    lhotse.FeatureSet.from_features(records).to_file(src / "feats.jsonl.gz")
+    wanted = {f.recording_id: f.load() for f in records}  # lilcom loses a little
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    source = ("lhotse", src / "feats.jsonl.gz", "--manifest", manifest_path, "--dtype", "fp32")
+    check(run_import(tmp_path / "a.h5", *source), 0, "12 utterances matched")
+    assert_same_frames(stored_frames(tmp_path / "a.h5"), wanted)
     with FeatureStore(tmp_path / "a.h5") as store:
         assert store.feature("there").frame_rate == 50.0
 
 
 def test_lhotse_reads_what_we_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, out = make_store(tmp_path / "a.h5"), tmp_path / "out"
-    done(give(tmp_path / "a.h5", "lhotse", out), 0)
-    found = lhotse.FeatureSet.from_file(out / "features.jsonl.gz").with_path_prefix(out)
-    lhotse.validate(found, read_data=True)
-    same({f.recording_id: f.load() for f in found}, frames)
-    said = lhotse.SupervisionSet.from_file(out / "supervisions.jsonl.gz")
-    lhotse.validate(said)
-    cuts = lhotse.CutSet.from_manifests(features=found, supervisions=said)
+    check(run_export(tmp_path / "a.h5", "lhotse", out), 0)
+    feature_set = lhotse.FeatureSet.from_file(out / "features.jsonl.gz").with_path_prefix(out)
+    lhotse.validate(feature_set, read_data=True)
+    assert_same_frames({f.recording_id: f.load() for f in feature_set}, frames)
+    supervisions = lhotse.SupervisionSet.from_file(out / "supervisions.jsonl.gz")
+    lhotse.validate(supervisions)
+    cuts = lhotse.CutSet.from_manifests(features=feature_set, supervisions=supervisions)
     assert len(cuts) == 12
     for cut in cuts:
         (only,) = cut.supervisions
@@ -72,41 +81,48 @@ def test_lhotse_reads_what_we_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (only.text, only.speaker, only.custom["emotion"]) == (u.text, u.speaker, u.label)
         np.testing.assert_array_equal(cut.load_features(), frames[u.id])
     cuts.to_file(out / "cuts.jsonl.gz")
-    told = put_manifest(tmp_path / "m.jsonl")
-    done(take(tmp_path / "b.h5", "lhotse", out / "cuts.jsonl.gz", "--manifest", told), 0)
-    same(frames_in(tmp_path / "b.h5"), frames)
-    done(take(tmp_path / "c.h5", "lhotse", out, "--corpus", "tiny", "--dtype", "fp32"), 0)
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    check(run_import(tmp_path / "b.h5", "lhotse", out / "cuts.jsonl.gz", "--manifest", manifest_path), 0)
+    assert_same_frames(stored_frames(tmp_path / "b.h5"), frames)
+    check(run_import(tmp_path / "c.h5", "lhotse", out, "--corpus", "tiny", "--dtype", "fp32"), 0)
     with FeatureStore(tmp_path / "c.h5") as store:
-        made = {u.id: (u.text, u.label, u.session, u.speaker, u.split) for u in store.manifest.utterances}
-    assert made == {u.id: (u.text, u.label, u.session, u.speaker, u.split) for u in manifest().utterances}
+        records = {u.id: (u.text, u.label, u.session, u.speaker, u.split) for u in store.manifest.utterances}
+    assert records == {u.id: (u.text, u.label, u.session, u.speaker, u.split) for u in manifest().utterances}
 
 
 def test_utterances_are_cut_out_of_long_recordings_as_lhotse_does(tmp_path: Path) -> None:
     src, rng = tmp_path / "data", np.random.default_rng(1)
     src.mkdir()
     with lhotse.NumpyFilesWriter(src / "feats") as writer:
-        made = [features(writer, f"r{i}", rng.standard_normal((400, 3)).astype(np.float32)) for i in range(2)]
+        records = [features(writer, f"r{i}", rng.standard_normal((400, 3)).astype(np.float32)) for i in range(2)]
     spans = [(0.0, 1.0), (1.234, 2.345), (3.999, 0.511), (6.01, 1.99), (0.5, 7.5)]
-    said = [supervision(f"u{i:03d}", f"r{i % 2}", start, length, text="x") for i, (start, length) in enumerate(spans)]
-    lhotse.FeatureSet.from_features(made).to_file(src / "feats.jsonl")
-    lhotse.SupervisionSet.from_segments(said).to_file(src / "sups.jsonl")
+    supervisions = [
+        supervision(f"u{i:03d}", f"r{i % 2}", start, length, text="x") for i, (start, length) in enumerate(spans)
+    ]
+    lhotse.FeatureSet.from_features(records).to_file(src / "feats.jsonl")
+    lhotse.SupervisionSet.from_segments(supervisions).to_file(src / "sups.jsonl")
     whole = lhotse.CutSet.from_manifests(
-        features=lhotse.FeatureSet.from_features(made), supervisions=lhotse.SupervisionSet.from_segments(said)
+        features=lhotse.FeatureSet.from_features(records),
+        supervisions=lhotse.SupervisionSet.from_segments(supervisions),
     )
     trimmed = whole.trim_to_supervisions(keep_overlapping=False)
     wanted = {cut.supervisions[0].id: cut.load_features() for cut in trimmed}
     # Where rounding leaves one frame too few at the end, lhotse repeats the last one; that is no value of the encoder.
     np.testing.assert_array_equal(wanted["u003"][-1], wanted["u003"][-2])
     wanted["u003"] = wanted["u003"][:-1]
-    told = put_manifest(tmp_path / "m.jsonl", manifest(5))
-    done(take(tmp_path / "a.h5", "lhotse", src, "--manifest", told, "--dtype", "fp32"), 0, "5 utterances matched")
-    same(frames_in(tmp_path / "a.h5"), wanted)
+    manifest_path = manifest_file(tmp_path / "m.jsonl", manifest(5))
+    check(
+        run_import(tmp_path / "a.h5", "lhotse", src, "--manifest", manifest_path, "--dtype", "fp32"),
+        0,
+        "5 utterances matched",
+    )
+    assert_same_frames(stored_frames(tmp_path / "a.h5"), wanted)
     (src / "feats.jsonl").rename(tmp_path / "feats.jsonl")
     trimmed.to_file(src / "cuts.jsonl")
-    done(take(tmp_path / "b.h5", "lhotse", src, "--manifest", told, "--dtype", "fp32"), 0)
-    same(frames_in(tmp_path / "b.h5"), wanted)
+    check(run_import(tmp_path / "b.h5", "lhotse", src, "--manifest", manifest_path, "--dtype", "fp32"), 0)
+    assert_same_frames(stored_frames(tmp_path / "b.h5"), wanted)
     whole.to_file(src / "cuts.jsonl")
-    done(take(tmp_path / "c.h5", "lhotse", src, "--manifest", told), 2, "trim_to_supervisions")
+    check(run_import(tmp_path / "c.h5", "lhotse", src, "--manifest", manifest_path), 2, "trim_to_supervisions")
 
 
 def test_the_rule_for_frames_is_lhotses(tmp_path: Path) -> None:
@@ -132,15 +148,19 @@ def record(id: str = "u000", **change: Any) -> dict[str, Any]:
 
 
 def test_hostile_and_damaged_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
     secret = tmp_path / "secret"
     secret.mkdir()
     np.save(secret / "u000.npy", np.ones((4, 3)))
     src = tmp_path / "src"
     monkeypatch.chdir(tmp_path)
 
-    def refused(change: dict[str, Any], code: int, *said: str) -> None:
-        done(take(tmp_path / "a.h5", "lhotse", folder(src, record(**change)), "--manifest", told), code, *said)
+    def refused(change: dict[str, Any], code: int, *expected: str) -> None:
+        check(
+            run_import(tmp_path / "a.h5", "lhotse", folder(src, record(**change)), "--manifest", manifest_path),
+            code,
+            *expected,
+        )
         assert not (tmp_path / "a.h5").exists()
 
     for outside in (str(secret), "../secret", "secret"):
@@ -152,7 +172,7 @@ def test_hostile_and_damaged_manifests(tmp_path: Path, monkeypatch: pytest.Monke
     refused({"storage_key": "../../secret/u000.npy"}, 2, "lies outside of src")
     refused({}, 2, "is missing below src")
     for kind in ("kaldiio", "lilcom_url", "memory_raw", "shar"):
-        refused({"storage_type": kind}, 2, f"storage '{kind}' is not read")
+        refused({"storage_type": kind}, 2, f"storage '{kind}' is not supported")
     with (src / "feats" / "u000.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 3)})
     refused({"num_frames": 10**11}, 3, "but its header claims")
@@ -163,15 +183,17 @@ def test_hostile_and_damaged_manifests(tmp_path: Path, monkeypatch: pytest.Monke
     refused({"start": float("inf")}, 3, "start is inf")
     folder(src, record())
     (src / "feats.jsonl.gz").write_bytes((src / "feats.jsonl.gz").read_bytes()[:-12])
-    done(take(tmp_path / "a.h5", "lhotse", src, "--manifest", told), 3, "feats.jsonl.gz is damaged")
+    check(run_import(tmp_path / "a.h5", "lhotse", src, "--manifest", manifest_path), 3, "feats.jsonl.gz is damaged")
     (src / "feats.jsonl.gz").write_bytes(b"[1]\n")
-    done(take(tmp_path / "a.h5", "lhotse", src, "--manifest", told), 3, "feats.jsonl.gz is damaged")
+    check(run_import(tmp_path / "a.h5", "lhotse", src, "--manifest", manifest_path), 3, "feats.jsonl.gz is damaged")
     (src / "feats.jsonl.gz").unlink()
-    done(take(tmp_path / "a.h5", "lhotse", src, "--manifest", told), 2, "no .jsonl or .jsonl.gz manifest")
+    check(
+        run_import(tmp_path / "a.h5", "lhotse", src, "--manifest", manifest_path), 2, "no .jsonl or .jsonl.gz manifest"
+    )
 
 
 def test_hostile_hdf5(tmp_path: Path) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
     src = tmp_path / "src"
     frames = {"u000": 4, "u001": 4, "u002": 10**9, "u003": 10**9}
     kinds = {id: "lilcom_chunky" if id == "u003" else "numpy_hdf5" for id in frames}
@@ -188,10 +210,12 @@ def test_hostile_hdf5(tmp_path: Path) -> None:
         layout[:] = h5py.VirtualSource(os.fspath(tmp_path / "other.h5"), "x", (4, 3))
         file.create_virtual_dataset("u001", layout)
         file.create_dataset("u002", (10**9, 3), "f4", chunks=(1024, 3))
-    output = done(
-        take(tmp_path / "a.h5", "lhotse", src, "--manifest", told), 3, "u000: f.h5 has no array 'u000' of its own"
+    output = check(
+        run_import(tmp_path / "a.h5", "lhotse", src, "--manifest", manifest_path),
+        3,
+        "u000: f.h5 has no separate array 'u000'",
     )
-    assert "u001: f.h5: 'u001' is no plain array" in output
+    assert "u001: f.h5: 'u001' is not a plain array" in output
     assert "u002: f.h5: 'u002' claims (1000000000, 3)" in output
     assert "u003: f.h5 has" in output
 
@@ -200,6 +224,8 @@ def test_features_without_time_are_refused_by_name(tmp_path: Path) -> None:
     of = manifest(3)
     make_store(tmp_path / "a.h5", of, bert=FeatureData(modality="text", arrays=store_samples.arrays(of)),
                odd=FeatureData(modality="audio", arrays=store_samples.arrays(of), frame_rate=31.7))  # fmt: skip
-    done(give(tmp_path / "a.h5", "lhotse", tmp_path / "x", feature="bert"), 2, "lie on a time axis", "--to parquet")
-    done(give(tmp_path / "a.h5", "lhotse", tmp_path / "x", feature="odd"), 2, "whole samples at 16000 Hz")
+    check(
+        run_export(tmp_path / "a.h5", "lhotse", tmp_path / "x", feature="bert"), 2, "need a time axis", "--to parquet"
+    )
+    check(run_export(tmp_path / "a.h5", "lhotse", tmp_path / "x", feature="odd"), 2, "whole samples at 16000 Hz")
     assert not (tmp_path / "x").exists()

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import store_samples
-from exchange_samples import done, frames_in, give, make_store, manifest, put_manifest, run, same, take
+from exchange_samples import (
+    assert_same_frames,
+    check,
+    make_store,
+    manifest,
+    manifest_file,
+    run,
+    run_export,
+    run_import,
+    stored_frames,
+)
 
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore
@@ -22,7 +32,7 @@ SIDES = ("train", "valid", "test")
 def pickled(path: Path, of: Manifest, shuffled: bool = False, **change: Any) -> tuple[Path, dict[str, Any]]:
     """A file as data/getLengths.py of MMSA leaves one, and the frames in it without their padding."""
     frames, rng, data = store_samples.arrays(of, dimension=4), np.random.default_rng(5), {}
-    words = {id: f[: 1 + len(f) % 5] for id, f in store_samples.arrays(of, dimension=3, seed=1).items()}
+    text_frames = {id: f[: 1 + len(f) % 5] for id, f in store_samples.arrays(of, dimension=3, seed=1).items()}
     for side in SIDES:
         members = [u for u in of.utterances if u.split == ("dev" if side == "valid" else side)]
         if shuffled:
@@ -31,8 +41,8 @@ def pickled(path: Path, of: Manifest, shuffled: bool = False, **change: Any) -> 
         bert = np.zeros((len(members), 3, 8), np.float32)
         for i, u in enumerate(members):
             audio[i, : len(frames[u.id])] = frames[u.id]
-            text[i, : len(words[u.id])] = words[u.id]
-            bert[i, 0, : len(words[u.id])], bert[i, 1, : len(words[u.id])] = 101, 1
+            text[i, : len(text_frames[u.id])] = text_frames[u.id]
+            bert[i, 0, : len(text_frames[u.id])], bert[i, 1, : len(text_frames[u.id])] = 101, 1
         data[side] = {
             "raw_text": np.array([u.text for u in members]),
             "audio": audio,
@@ -49,23 +59,27 @@ def pickled(path: Path, of: Manifest, shuffled: bool = False, **change: Any) -> 
         data[side] |= {k: v(data[side]) for k, v in change.items()}
         data[side] = {k: v for k, v in data[side].items() if v is not None}
     path.write_bytes(pickle.dumps(data, protocol=4))
-    return path, {"audio": frames, "text": words}
+    return path, {"audio": frames, "text": text_frames}
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_padding_is_cut_to_the_lengths_that_the_file_states(shuffled: bool, tmp_path: Path) -> None:
     source, wanted = pickled(tmp_path / "unaligned_50.pkl", manifest(), shuffled)
-    told = put_manifest(tmp_path / "m.jsonl")
-    done(take(tmp_path / "a.h5", "mmsa", source, "--manifest", told, "--frame-rate", "20"), 0, "12 utterances written")
-    same(frames_in(tmp_path / "a.h5"), wanted["audio"])
-    done(take(tmp_path / "a.h5", "mmsa", source, modality="text", name="bert"), 0)  # lengths from the BERT mask
-    same(frames_in(tmp_path / "a.h5", "bert"), wanted["text"])
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    check(
+        run_import(tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path, "--frame-rate", "20"),
+        0,
+        "12 utterances written",
+    )
+    assert_same_frames(stored_frames(tmp_path / "a.h5"), wanted["audio"])
+    check(run_import(tmp_path / "a.h5", "mmsa", source, modality="text", name="bert"), 0)  # lengths from the BERT mask
+    assert_same_frames(stored_frames(tmp_path / "a.h5", "bert"), wanted["text"])
 
 
 def test_a_manifest_from_the_file_itself(tmp_path: Path) -> None:
     of = manifest()
     source, _ = pickled(tmp_path / "a.pkl", of)
-    done(take(tmp_path / "a.h5", "mmsa", source, "--corpus", "mosi", "--fitted-on", "none"), 0)
+    check(run_import(tmp_path / "a.h5", "mmsa", source, "--corpus", "mosi", "--fitted-on", "none"), 0)
     with FeatureStore(tmp_path / "a.h5") as store:
         assert store.corpus == "mosi"
         made = {u.id: u for u in store.manifest.utterances}
@@ -77,37 +91,53 @@ def test_a_manifest_from_the_file_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("modality", ["audio", "text"])
 def test_without_lengths_padding_is_never_taken_silently(modality: str, tmp_path: Path) -> None:
     source, _ = pickled(tmp_path / "a.pkl", manifest(), audio_lengths=lambda s: None, text_bert=lambda s: None)
-    told = put_manifest(tmp_path / "m.jsonl")
-    into = (tmp_path / "a.h5", "mmsa", source, "--manifest", told)
-    done(take(*into, modality=modality), 2, f"train, valid, test lack {modality}_lengths", "--keep-padding")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    into = (tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path)
+    check(run_import(*into, modality=modality), 2, f"train, valid, test without {modality}_lengths", "--keep-padding")
     assert not (tmp_path / "a.h5").exists()
-    done(take(*into, "--keep-padding", modality=modality), 0)
-    assert {len(f) for f in frames_in(tmp_path / "a.h5").values()} == {50 if modality == "audio" else 8}
+    check(run_import(*into, "--keep-padding", modality=modality), 0)
+    assert {len(f) for f in stored_frames(tmp_path / "a.h5").values()} == {50 if modality == "audio" else 8}
 
 
 def test_lengths_that_contradict_the_values_are_named(tmp_path: Path) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
     source, frames = pickled(tmp_path / "a.pkl", manifest(), audio_lengths=lambda s: [1] * len(s["id"]))
     longer = [id for id, f in frames["audio"].items() if len(f) > 1]
-    output = done(take(tmp_path / "a.h5", "mmsa", source, "--manifest", told), 2, "frames after that are not zero")
+    output = check(
+        run_import(tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path), 2, "frames after that are not zero"
+    )
     assert all(f"{id}: its length is 1" in output for id in longer)
     source, _ = pickled(tmp_path / "b.pkl", manifest(), audio_lengths=lambda s: [51] * len(s["id"]))
-    done(take(tmp_path / "a.h5", "mmsa", source, "--manifest", told), 3, "but the array has 50 frames")
+    check(run_import(tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path), 3, "but the array has 50 frames")
     source, _ = pickled(tmp_path / "c.pkl", manifest(), audio_lengths=lambda s: s["audio_lengths"][1:])
-    done(take(tmp_path / "a.h5", "mmsa", source, "--manifest", told), 3, "6 ids, 6 arrays of audio, 5 lengths")
+    check(
+        run_import(tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path),
+        3,
+        "6 ids, 6 arrays of audio, 5 lengths",
+    )
 
 
 def test_minus_infinity_and_double_ids(tmp_path: Path) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
 
     def silent(side: dict[str, Any]) -> Any:
         side["audio"][0, 0, 0] = -np.inf  # as MOSI's COVAREP features have it
         return side["audio"]
 
     source, _ = pickled(tmp_path / "a.pkl", manifest(), audio=silent)
-    done(take(tmp_path / "a.h5", "mmsa", source, "--manifest", told), 2, "u000: 1 of its", "NaN or infinite")
+    check(
+        run_import(tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path),
+        2,
+        "u000: 1 of its",
+        "NaN or infinite",
+    )
     source, _ = pickled(tmp_path / "b.pkl", manifest(), id=lambda s: ["u000", *s["id"][1:]])
-    done(take(tmp_path / "a.h5", "mmsa", source, "--manifest", told), 2, "ids occur twice", "u000 (3 times)")
+    check(
+        run_import(tmp_path / "a.h5", "mmsa", source, "--manifest", manifest_path),
+        2,
+        "ids occur twice",
+        "u000 (3 times)",
+    )
 
 
 def test_what_is_written_is_what_mmsas_loader_reads(tmp_path: Path) -> None:
@@ -120,59 +150,65 @@ def test_what_is_written_is_what_mmsas_loader_reads(tmp_path: Path) -> None:
         bert=FeatureData(modality="text", arrays=text, dtype="float32"),
     )
     out = tmp_path / "a.pkl"
-    done(run("export", tmp_path / "a.h5", "--to", "mmsa", "--feature", "hubert", "--feature", "bert", "--out", out), 0)
+    check(run("export", tmp_path / "a.h5", "--to", "mmsa", "--feature", "hubert", "--feature", "bert", "--out", out), 0)
     data = pickle.loads(out.read_bytes())
     seen = []
     for mode in SIDES:  # the lines of MMDataset.__init_mosi
         values = data[mode]["audio"].astype(np.float32)
-        words = data[mode]["text"].astype(np.float32)
+        text_frames = data[mode]["text"].astype(np.float32)
         labels = np.array(data[mode]["regression_labels"]).astype(np.float32)
         for i, id in enumerate(data[mode]["id"]):
             u = of.utterances[of.ids.index(id)]
             np.testing.assert_array_equal(values[i, : data[mode]["audio_lengths"][i]], audio[id])
-            np.testing.assert_array_equal(words[i, : data[mode]["text_lengths"][i]], text[id])
+            np.testing.assert_array_equal(text_frames[i, : data[mode]["text_lengths"][i]], text[id])
             assert not values[i, len(audio[id]) :].any()
             assert (data[mode]["raw_text"][i], labels[i]) == (u.text, u.extra["sentiment"])
             assert u.split == ("dev" if mode == "valid" else mode)
             seen.append(id)
     assert sorted(seen) == of.ids
-    told = put_manifest(tmp_path / "m.jsonl")
-    done(take(tmp_path / "b.h5", "mmsa", out, "--manifest", told, modality="text", name="bert"), 0)
-    same(frames_in(tmp_path / "b.h5", "bert"), text)
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    check(run_import(tmp_path / "b.h5", "mmsa", out, "--manifest", manifest_path, modality="text", name="bert"), 0)
+    assert_same_frames(stored_frames(tmp_path / "b.h5", "bert"), text)
 
 
-def test_sides_of_a_corpus_without_a_split(tmp_path: Path) -> None:
+def test_splits_of_a_corpus_without_an_official_split(tmp_path: Path) -> None:
     make_store(tmp_path / "a.h5", store_samples.manifest(12), hubert=FeatureData(
         modality="audio", arrays=store_samples.arrays(store_samples.manifest(12))))  # fmt: skip
     out = tmp_path / "a.pkl"
-    done(give(tmp_path / "a.h5", "mmsa", out), 2, "no official split", "--valid session=4")
-    done(give(tmp_path / "a.h5", "mmsa", out, "--test", "speaker=s0"), 2, "--valid and --test go together")
+    check(run_export(tmp_path / "a.h5", "mmsa", out), 2, "no official split", "--valid session=4")
+    check(run_export(tmp_path / "a.h5", "mmsa", out, "--test", "speaker=s0"), 2, "--valid and --test go together")
     both = ("--valid", "speaker=s0", "--test", "session=0")
-    done(give(tmp_path / "a.h5", "mmsa", out, *both), 2, "share 2 utterances")
-    done(give(tmp_path / "a.h5", "mmsa", out, "--valid", "spiker=1", "--test", "speaker=s1"), 2, "KEY=VALUE")
-    done(
-        give(tmp_path / "a.h5", "mmsa", out, "--valid", "speaker=s9", "--test", "speaker=s1"),
+    check(run_export(tmp_path / "a.h5", "mmsa", out, *both), 2, "share 2 utterances")
+    check(run_export(tmp_path / "a.h5", "mmsa", out, "--valid", "spiker=1", "--test", "speaker=s1"), 2, "KEY=VALUE")
+    check(
+        run_export(tmp_path / "a.h5", "mmsa", out, "--valid", "speaker=s9", "--test", "speaker=s1"),
         2,
         "no speaker in --valid",
     )
-    done(give(tmp_path / "a.h5", "mmsa", out, "--valid", "speaker=s0", "--test", "speaker=s1,s2"), 2, "on side train")
-    done(give(tmp_path / "a.h5", "mmsa", out, "--valid", "speaker=s0", "--test", "speaker=s1"), 0)
+    check(
+        run_export(tmp_path / "a.h5", "mmsa", out, "--valid", "speaker=s0", "--test", "speaker=s1,s2"),
+        2,
+        "in split train",
+    )
+    check(run_export(tmp_path / "a.h5", "mmsa", out, "--valid", "speaker=s0", "--test", "speaker=s1"), 0)
     data = pickle.loads(out.read_bytes())
     assert data["valid"]["id"] == ["u000", "u003", "u006", "u009"]
     assert "regression_labels" not in data["train"]
 
 
-@pytest.mark.parametrize("odd", ["neutral", float("nan")])
-def test_a_sentiment_that_is_no_number_is_left_out(odd: str | float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sentiment", ["neutral", float("nan")])
+def test_a_sentiment_that_is_not_a_number_is_left_out(sentiment: str | float, tmp_path: Path) -> None:
     of = manifest()
-    words = tuple(replace(u, extra={"sentiment": odd}) if u.id in ("u000", "u003") else u for u in of.utterances)
-    of = replace(of, utterances=words)
+    utterances = tuple(
+        replace(u, extra={"sentiment": sentiment}) if u.id in ("u000", "u003") else u for u in of.utterances
+    )
+    of = replace(of, utterances=utterances)
     make_store(tmp_path / "a.h5", of, hubert=FeatureData(modality="audio", arrays=store_samples.arrays(of)))
-    done(give(tmp_path / "a.h5", "mmsa", tmp_path / "a.pkl"), 0)
+    check(run_export(tmp_path / "a.h5", "mmsa", tmp_path / "a.pkl"), 0)
     data = pickle.loads((tmp_path / "a.pkl").read_bytes())
     assert {side: "regression_labels" in data[side] for side in SIDES} == {"train": False, "valid": True, "test": False}
-    told = take(tmp_path / "b.h5", "mmsa", tmp_path / "a.pkl", "--corpus", "tiny")
-    done(told, 0, "12 utterances written")
+    result = run_import(tmp_path / "b.h5", "mmsa", tmp_path / "a.pkl", "--corpus", "tiny")
+    check(result, 0, "12 utterances written")
 
 
 def test_a_malicious_file_is_exit_code_3_and_runs_nothing(tmp_path: Path) -> None:
@@ -181,21 +217,21 @@ def test_a_malicious_file_is_exit_code_3_and_runs_nothing(tmp_path: Path) -> Non
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"train": {"id": ["u000"], "audio": Evil()}}))
-    told = put_manifest(tmp_path / "m.jsonl")
-    result = take(tmp_path / "a.h5", "mmsa", tmp_path / "evil.pkl", "--manifest", told)
-    done(result, 3, "refused: it holds posix.system", "nothing of this file has run")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    result = run_import(tmp_path / "a.h5", "mmsa", tmp_path / "evil.pkl", "--manifest", manifest_path)
+    check(result, 3, "refused: it holds posix.system", "nothing in this file has run")
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "a.h5").exists()
 
 
 def test_files_of_another_shape(tmp_path: Path) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
-    for value, said in (
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    for value, expected in (
         ([1, 2], "a dict with train, valid and test"),
-        ({"x": {"y": 1}}, "no side with the key 'id'"),
+        ({"x": {"y": 1}}, "no split with the key 'id'"),
         ({"train": {"id": [["v", 1]], "audio": np.zeros((1, 2, 3))}}, "'id' holds lists"),
-        ({"train": {"id": ["u000"], "audio": np.zeros((1, 2))}}, "an array [n, T, D] is needed"),
+        ({"train": {"id": ["u000"], "audio": np.zeros((1, 2))}}, "expected an array [n, T, D]"),
         ({"train": {"id": ["u000"], "vision": 1}}, "'audio' is NoneType"),
     ):
         (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
-        done(take(tmp_path / "a.h5", "mmsa", tmp_path / "a.pkl", "--manifest", told), 2, said)
+        check(run_import(tmp_path / "a.h5", "mmsa", tmp_path / "a.pkl", "--manifest", manifest_path), 2, expected)

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import store_samples
-from exchange_samples import FITTED, done, frames_in, give, make_store, manifest, put_manifest, run, same, take
+from exchange_samples import (
+    FITTED,
+    assert_same_frames,
+    check,
+    make_store,
+    manifest,
+    manifest_file,
+    run,
+    run_export,
+    run_import,
+    stored_frames,
+)
 
 from emofuse.store import FeatureData, FeatureStore
 
@@ -31,7 +42,7 @@ def test_load_dataset_reads_an_export(hf: Any, tmp_path: Path) -> None:
     of = manifest()
     frames = make_store(tmp_path / "a.h5", of)
     out = tmp_path / "out.parquet"
-    done(give(tmp_path / "a.h5", "parquet", out), 0)
+    check(run_export(tmp_path / "a.h5", "parquet", out), 0)
     loaded = hf.load_dataset("parquet", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded["id"][:] == of.ids
     for u, row in zip(of.utterances, loaded, strict=True):
@@ -39,13 +50,13 @@ def test_load_dataset_reads_an_export(hf: Any, tmp_path: Path) -> None:
         assert (row["text"], row["label"], row["split"], row["turn"]) == (u.text, u.label, u.split, u.turn)
         assert json.loads(row["extra"]) == u.extra
     loaded.save_to_disk(str(tmp_path / "saved"))
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
     back = tmp_path / "b.h5"
-    done(take(back, "huggingface", tmp_path / "saved", "--manifest", told), 0, "12 utterances written")
-    same(frames_in(back), frames)
+    check(run_import(back, "huggingface", tmp_path / "saved", "--manifest", manifest_path), 0, "12 utterances written")
+    assert_same_frames(stored_frames(back), frames)
 
 
-def test_a_saved_dataset_of_ones_own(hf: Any, tmp_path: Path) -> None:
+def test_a_custom_saved_dataset(hf: Any, tmp_path: Path) -> None:
     of = manifest()
     frames = store_samples.arrays(of)
 
@@ -65,8 +76,10 @@ def test_a_saved_dataset_of_ones_own(hf: Any, tmp_path: Path) -> None:
     })  # fmt: skip
     parts = {s: hf.Dataset.from_dict(rows(s), features=features) for s in ("train", "dev", "test")}
     hf.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
-    done(take(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--corpus", "tiny"), 0, "12 utterances written")
-    same(frames_in(tmp_path / "a.h5"), frames)
+    check(
+        run_import(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--corpus", "tiny"), 0, "12 utterances written"
+    )
+    assert_same_frames(stored_frames(tmp_path / "a.h5"), frames)
     with FeatureStore(tmp_path / "a.h5") as store:
         made = {u.id: (u.label, u.split, u.text) for u in store.manifest.utterances}
     assert made == {u.id: (u.label, u.split, u.text) for u in of.utterances}
@@ -76,7 +89,7 @@ def test_a_saved_dataset_of_ones_own(hf: Any, tmp_path: Path) -> None:
 def test_other_ways_to_hold_frames(hf: Any, kind: str, tmp_path: Path) -> None:
     of = manifest(5)
     frames = store_samples.arrays(of)
-    told = put_manifest(tmp_path / "m.jsonl", of)
+    manifest_path = manifest_file(tmp_path / "m.jsonl", of)
     if kind == "vectors":
         frames = {id: f[:1] for id, f in frames.items()}
         made = hf.Dataset.from_dict({"id": list(frames), "x": [f[0].tolist() for f in frames.values()]})
@@ -85,8 +98,13 @@ def test_other_ways_to_hold_frames(hf: Any, kind: str, tmp_path: Path) -> None:
         made = hf.Dataset.from_dict({"id": list(frames), "x": list(frames.values())}, features=features)
         made = made.shuffle(seed=3) if kind == "shuffled" else made
     made.save_to_disk(str(tmp_path / "saved"))
-    done(take(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--manifest", told, "--dtype", "fp32"), 0)
-    found = frames_in(tmp_path / "a.h5")
+    check(
+        run_import(
+            tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--manifest", manifest_path, "--dtype", "fp32"
+        ),
+        0,
+    )
+    found = stored_frames(tmp_path / "a.h5")
     for id, f in frames.items():
         np.testing.assert_array_equal(found[id], f.astype(np.float32))
     with FeatureStore(tmp_path / "a.h5") as store:
@@ -97,37 +115,43 @@ def test_a_folder_that_points_outside_is_refused(hf: Any, tmp_path: Path) -> Non
     hf.Dataset.from_dict({"id": ["u000"], "x": [[[1.0, 2.0]]]}).save_to_disk(str(tmp_path / "saved"))
     hf.Dataset.from_dict({"id": ["u000"], "x": [[[3.0, 4.0]]]}).save_to_disk(str(tmp_path / "other"))
     state = tmp_path / "saved" / "state.json"
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
     state.write_text(state.read_text().replace("data-", "../other/data-"))
-    result = take(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--manifest", told)
-    done(result, 2, "files outside of the folder")
+    result = run_import(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--manifest", manifest_path)
+    check(result, 2, "files outside of the folder")
     state.write_text("{")
-    done(take(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--manifest", told), 3, "state.json is damaged")
-    done(take(tmp_path / "a.h5", "huggingface", tmp_path, "--manifest", told), 2, "save_to_disk")
+    check(
+        run_import(tmp_path / "a.h5", "huggingface", tmp_path / "saved", "--manifest", manifest_path),
+        3,
+        "state.json is damaged",
+    )
+    check(run_import(tmp_path / "a.h5", "huggingface", tmp_path, "--manifest", manifest_path), 2, "save_to_disk")
 
 
-def test_several_features_and_what_is_said_of_each(tmp_path: Path) -> None:
+def test_several_features_and_the_metadata_of_each(tmp_path: Path) -> None:
     of = manifest()
     audio, text = store_samples.arrays(of), store_samples.arrays(of, dimension=3, seed=2)
-    said = {"fitted_on": FITTED}
+    provenance_record = {"fitted_on": FITTED}
     make_store(
         tmp_path / "a.h5",
         of,
-        hubert=FeatureData(modality="audio", arrays=audio, frame_rate=50.0, dtype="float32", provenance=said),
+        hubert=FeatureData(
+            modality="audio", arrays=audio, frame_rate=50.0, dtype="float32", provenance=provenance_record
+        ),
         bert=FeatureData(modality="text", arrays=text, dtype="float32", encoder="bert"),
     )
     out = tmp_path / "x.parquet"
     more = ("--feature", "hubert", "--feature", "bert")
-    done(run("export", tmp_path / "a.h5", "--to", "parquet", *more, "--out", out), 0, "hubert, bert")
-    told = put_manifest(tmp_path / "m.jsonl")
-    done(take(tmp_path / "b.h5", "parquet", out, "--manifest", told, name="hubert"), 0)
-    done(take(tmp_path / "b.h5", "parquet", out, name="bert", modality="text"), 0)
-    same(frames_in(tmp_path / "b.h5", "hubert"), audio)
-    same(frames_in(tmp_path / "b.h5", "bert"), text)
+    check(run("export", tmp_path / "a.h5", "--to", "parquet", *more, "--out", out), 0, "hubert, bert")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
+    check(run_import(tmp_path / "b.h5", "parquet", out, "--manifest", manifest_path, name="hubert"), 0)
+    check(run_import(tmp_path / "b.h5", "parquet", out, name="bert", modality="text"), 0)
+    assert_same_frames(stored_frames(tmp_path / "b.h5", "hubert"), audio)
+    assert_same_frames(stored_frames(tmp_path / "b.h5", "bert"), text)
     with FeatureStore(tmp_path / "b.h5") as store:
         assert store.feature("hubert").provenance["fitted_on"] == FITTED
         assert store.feature("bert").provenance["fitted_on"] == []
-    done(take(tmp_path / "b.h5", "parquet", out, name="wavlm"), 2, "hubert, bert; none is called 'wavlm'")
+    check(run_import(tmp_path / "b.h5", "parquet", out, name="wavlm"), 2, "hubert, bert; none is called 'wavlm'")
 
 
 def table(path: Path, **columns: Any) -> Path:
@@ -136,10 +160,10 @@ def table(path: Path, **columns: Any) -> Path:
 
 
 def test_rows_that_cannot_be_taken(tmp_path: Path) -> None:
-    told = put_manifest(tmp_path / "m.jsonl")
+    manifest_path = manifest_file(tmp_path / "m.jsonl")
 
-    def refused(source: Path, code: int, *said: str) -> None:
-        done(take(tmp_path / "a.h5", "parquet", source, "--manifest", told), code, *said)
+    def refused(source: Path, code: int, *expected: str) -> None:
+        check(run_import(tmp_path / "a.h5", "parquet", source, "--manifest", manifest_path), code, *expected)
         assert not (tmp_path / "a.h5").exists()
 
     x = tmp_path / "x.parquet"
@@ -154,9 +178,9 @@ def test_rows_that_cannot_be_taken(tmp_path: Path) -> None:
     refused(table(x, id=[None], x=[[[1.0]]]), 2, "a row cannot be read")
     whole = table(x, id=ids[:1], x=[[[1.0]]]).read_bytes()
     x.write_bytes(whole[: len(whole) // 2])
-    refused(x, 3, "no Parquet file, or damaged")
+    refused(x, 3, "not a Parquet file, or is damaged")
     x.write_bytes(whole.replace(b"PAR1", b"PAR9"))
-    refused(x, 3, "no Parquet file, or damaged")
+    refused(x, 3, "not a Parquet file, or is damaged")
     refused(tmp_path, 3, "damaged")
 
 
@@ -165,8 +189,8 @@ def test_a_corpus_of_many_blocks(tmp_path: Path) -> None:
     frames = {u.id: np.random.default_rng(i).standard_normal((250, 128)).astype(np.float32)
               for i, u in enumerate(of.utterances)}  # fmt: skip
     make_store(tmp_path / "a.h5", of, hubert=FeatureData(modality="audio", arrays=frames, dtype="float32"))
-    done(give(tmp_path / "a.h5", "parquet", tmp_path / "x.parquet"), 0)
+    check(run_export(tmp_path / "a.h5", "parquet", tmp_path / "x.parquet"), 0)
     assert pq.ParquetFile(tmp_path / "x.parquet").metadata.num_row_groups == 2
-    told = put_manifest(tmp_path / "m.jsonl", of)
-    done(take(tmp_path / "b.h5", "parquet", tmp_path / "x.parquet", "--manifest", told), 0)
-    same(frames_in(tmp_path / "b.h5"), frames)
+    manifest_path = manifest_file(tmp_path / "m.jsonl", of)
+    check(run_import(tmp_path / "b.h5", "parquet", tmp_path / "x.parquet", "--manifest", manifest_path), 0)
+    assert_same_frames(stored_frames(tmp_path / "b.h5"), frames)

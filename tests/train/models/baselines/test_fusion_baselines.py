@@ -1,4 +1,4 @@
-"""The published fusion baselines (CME, KS-Transformer, MulT, LMF, TFN) on tiny tensors, worked out by hand."""
+"""The published fusion baselines (CME, KS-Transformer, MulT, LMF, TFN) on tiny tensors, computed by hand."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from emofuse.train.models.baselines.cme import Excitement, word_frames
 from emofuse.train.models.baselines.ks_transformer import (
     KeySparseAttention,
     KeySparseLayer,
+    KeySparseStream,
     KSTransformerConfig,
-    Stream,
-    strongest,
+    strongest_keys,
 )
 from emofuse.train.models.baselines.lmf import LowRankFusion
 from emofuse.train.models.baselines.mult import CrossmodalLayer, MulTConfig
-from emofuse.train.models.baselines.tfn import Embeddings, outer_product
+from emofuse.train.models.baselines.tfn import UtteranceEmbeddings, outer_product
 from emofuse.train.models.blocks.layers import (
     MultiHeadAttention,
     TimeConvolution,
@@ -53,7 +53,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return audio.requires_grad_(), torch.tensor([6, 4]), text.requires_grad_(), torch.tensor([2, 3])
 
 
-# What all of them share.
+# All of them.
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,7 +65,7 @@ def test_both_modalities_reach_every_logit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_classifier_sees_what_is_called_fused(name: str) -> None:
+def test_the_input_of_the_classifier_is_fused(name: str) -> None:
     network = build(name)
     found = network(*inputs())
     classifier = network.classifier
@@ -73,7 +73,7 @@ def test_the_classifier_sees_what_is_called_fused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "cme"])
-def test_dropout_comes_from_the_draws_alone(name: str) -> None:
+def test_dropout_comes_only_from_the_draws(name: str) -> None:
     network = build(name, dropout=0.5).train()
     draws = network.draw(2, 6, 3, torch.Generator().manual_seed(0))
     again = network.draw(2, 6, 3, torch.Generator().manual_seed(0))
@@ -93,12 +93,12 @@ def test_heads_must_divide_the_width(name: str) -> None:
         with_settings(MODELS[name].preset("iemocap"), ["heads=7"], ("audio", "text"))
 
 
-def test_the_last_frame_is_a_true_one() -> None:
+def test_the_last_frame_is_not_padding() -> None:
     x = torch.arange(8.0).reshape(2, 4, 1)
     assert last_frame(x, torch.tensor([4, 2])).tolist() == [[3.0], [5.0]]
 
 
-def test_a_convolution_over_time_keeps_the_length_and_sees_no_padding() -> None:
+def test_a_convolution_over_time_keeps_the_length_and_reads_no_padding() -> None:
     for kernel, expected in ((1, [1.0, 2.0, 4.0]), (2, [3.0, 6.0, 4.0]), (3, [3.0, 7.0, 6.0]), (5, [7.0, 7.0, 7.0])):
         layer = TimeConvolution(1, 1, kernel)
         nn.init.ones_(layer.convolution.weight)
@@ -117,7 +117,7 @@ def test_tfn_outer_product_keeps_each_modality_beside_their_products() -> None:
 
 
 def test_tfn_text_is_both_final_states_and_audio_a_mean() -> None:
-    part = Embeddings(Inputs(audio=2, text=3, classes=2), 4, 5, 1, 0, 0.0)
+    part = UtteranceEmbeddings(Inputs(audio=2, text=3, classes=2), 4, 5, 1, 0, 0.0)
     text, lengths = torch.randn(3, 6, 3), torch.tensor([6, 1, 4])
     audio, audio_lengths = torch.randn(3, 2, 2), torch.tensor([1, 2, 2])
     z_a, z_l = part(audio, audio_lengths, text, lengths, None)
@@ -141,7 +141,7 @@ def low_rank(weights: list[float]) -> Tensor:
 
 
 def test_lmf_equation_8_is_a_sum_of_products_not_a_product_of_sums() -> None:
-    assert low_rank([1.0, 1.0]).item() == 7.0  # equation 6's last line would give (3 + 2) (3 - 1) = 10
+    assert low_rank([1.0, 1.0]).item() == 7.0  # the last line of equation 6 would give (3 + 2) (3 - 1) = 10
     assert low_rank([1.0, 0.5]).item() == 8.0
 
 
@@ -164,7 +164,7 @@ def test_lmf_starts_with_equal_weights_of_one() -> None:
     ("frames", "words", "expected"),
     [(4, 2, [[0, 1], [2, 3]]), (5, 2, [[0, 1], [2, 3, 4]]), (2, 4, [[0], [0], [1], [1]]), (3, 1, [[0, 1, 2]])],
 )
-def test_cme_frames_are_dealt_out_to_words_in_order(frames: int, words: int, expected: list[list[int]]) -> None:
+def test_cme_frames_are_assigned_to_words_in_order(frames: int, words: int, expected: list[list[int]]) -> None:
     x = torch.tensor([3.0, -2.0, 5.0, 1.0, 4.0, 1000.0, 1000.0]).reshape(1, 7, 1)
     mean, maximum = word_frames(x, torch.tensor([frames]), words + 2, torch.tensor([words]))
     own = [x[0, f, 0] for f in expected]
@@ -179,7 +179,7 @@ def test_cme_the_gradient_of_a_maximum_goes_to_its_frame() -> None:
     assert x.grad.flatten().tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
-def test_cme_excitement_adds_a_share_between_none_and_all() -> None:
+def test_cme_excitement_adds_a_share_between_zero_and_one() -> None:
     part, x, other = Excitement(2, 3), torch.tensor([[[2.0, -4.0]]]), torch.randn(1, 1, 3)
     gate = part.gate(other)
     assert ((gate > 0) & (gate < 1)).all()
@@ -202,10 +202,10 @@ def test_cme_each_modality_excites_the_other_as_it_was_before() -> None:
 # KS-Transformer.
 
 
-def test_ks_keeps_the_strongest_true_keys_of_each_head_and_never_padding() -> None:
+def test_ks_keeps_the_strongest_keys_of_each_head_and_never_padding() -> None:
     importance = torch.tensor([[[0.1, 0.9, 0.4, 0.6, 0.0, 0.0]], [[0.3, 0.2, 0.9, 9.0, 9.0, 9.0]]])
     keys = torch.tensor([[True] * 4 + [False] * 2, [True] * 3 + [False] * 3])
-    kept = strongest(importance.repeat(1, 2, 1), keys, 0.5)
+    kept = strongest_keys(importance.repeat(1, 2, 1), keys, 0.5)
     assert kept[:, 0].int().tolist() == [[0, 1, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0]]
     assert torch.equal(kept[:, 0], kept[:, 1])
 
@@ -216,19 +216,19 @@ def test_ks_keeps_the_strongest_true_keys_of_each_head_and_never_padding() -> No
 def test_ks_share_is_of_the_utterances_own_length(length: int, share: float, count: int) -> None:
     for padding in (0, 4):
         keys = time_mask(torch.tensor([length]), length + padding, torch.device("cpu"))
-        assert strongest(torch.rand(1, 1, length + padding), keys, share).sum().item() == count
+        assert strongest_keys(torch.rand(1, 1, length + padding), keys, share).sum().item() == count
 
 
 def test_ks_keeps_equal_importances_at_the_threshold() -> None:
-    assert strongest(torch.tensor([[[0.5, 0.5, 0.5, 0.1]]]), torch.ones(1, 4).bool(), 0.5).sum() == 3
+    assert strongest_keys(torch.tensor([[[0.5, 0.5, 0.5, 0.1]]]), torch.ones(1, 4).bool(), 0.5).sum() == 3
 
 
-def test_ks_importance_sums_over_true_queries_and_kept_weights_stay_as_they_are() -> None:
+def test_ks_importance_ignores_padded_queries_and_kept_weights_are_unchanged() -> None:
     attention = KeySparseAttention(1, 1, 0.5)
     for parameter in attention.parameters():
         nn.init.ones_(parameter) if parameter.dim() == 2 else nn.init.zeros_(parameter)
-    # Scores are q k: the first query prefers the first key by e^2, the second is indifferent, the padded one would turn
-    # the importances round. Weights [.8808, .1192] and [.5, .5]; only the first key is kept, with value 2.
+    # Scores are q k: the first query prefers the first key by e^2, the second has no preference, the padded one would
+    # reverse the importances. Weights [.8808, .1192] and [.5, .5]; only the first key is kept, with value 2.
     query, memory = torch.tensor([[[1.0], [0.0], [-50.0]]]), torch.tensor([[[2.0], [0.0]]])
     mask = torch.tensor([[[True, True], [True, True], [False, False]]])
     found = attention(query, memory, mask)
@@ -249,7 +249,7 @@ def test_ks_keeping_all_keys_is_a_transformer_layer() -> None:
 
 def test_ks_blocks_are_cascaded_with_one_skip_and_then_fused() -> None:
     torch.manual_seed(0)
-    stream = Stream(KSTransformerConfig(width=8, heads=2, feedforward=16, cross_layers=2, fusion_layers=1))
+    stream = KeySparseStream(KSTransformerConfig(width=8, heads=2, feedforward=16, cross_layers=2, fusion_layers=1))
     own, other = torch.randn(2, 5, 8), torch.randn(2, 4, 8)
     within, across = torch.ones(2, 5, 5).bool(), torch.ones(2, 5, 4).bool()
     x = own
@@ -269,7 +269,7 @@ def test_ks_a_share_below_one_changes_the_result() -> None:
 # MulT.
 
 
-def test_mult_equation_4_normalises_before_attention_and_network_and_not_in_the_residuals() -> None:
+def test_mult_equation_4_normalises_before_attention_and_feed_forward_but_not_the_residuals() -> None:
     torch.manual_seed(0)
     layer = CrossmodalLayer(MulTConfig(width=4, heads=2, feedforward=8))
     x, memory, mask = torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.ones(2, 5).bool()
@@ -281,7 +281,7 @@ def test_mult_equation_4_normalises_before_attention_and_network_and_not_in_the_
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_mult_text_reaches_the_audio_stream_through_crossmodal_attention_alone(silent: bool) -> None:
+def test_mult_text_reaches_the_audio_stream_only_through_crossmodal_attention(silent: bool) -> None:
     network, (audio, lengths, text, text_lengths) = build("mult"), inputs()
     if silent:
         for layer in network.cross["audio"].layers:  # type: ignore[index, union-attr]
@@ -294,7 +294,7 @@ def test_mult_text_reaches_the_audio_stream_through_crossmodal_attention_alone(s
     assert not torch.allclose(one["text"], louder["text"], atol=1e-4)
 
 
-def test_mult_reads_the_last_true_element_of_each_stream() -> None:
+def test_mult_reads_the_last_element_of_each_stream_before_padding() -> None:
     network, (audio, lengths, text, text_lengths), seen = build("mult"), inputs(), []
     network.own["audio"].register_forward_hook(lambda *call: seen.append(call[2]))  # type: ignore[index, union-attr]
     aux = network(audio, lengths, text, text_lengths).aux
@@ -303,7 +303,7 @@ def test_mult_reads_the_last_true_element_of_each_stream() -> None:
     torch.testing.assert_close(aux["fused"], last + network.residual(last))  # type: ignore[operator]
 
 
-def test_mult_positions_tell_the_order_of_the_other_modality() -> None:
+def test_mult_positions_carry_the_order_of_the_other_modality() -> None:
     network, (audio, lengths, text, _) = build("mult", kernel=1), inputs()
     straight, turned = (network(audio, lengths, x, torch.tensor([3, 3])).logits for x in (text, text.flip(1)))
     assert not torch.allclose(straight, turned, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Several bidirectional GRUs side by side are what `nn.GRU` gives, in values and in gradients."""
+"""Several bidirectional GRUs in one scan equal `nn.GRU`, in values and in gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from emofuse.train.models.blocks.layers import BiGRU, bigrus
+from emofuse.train.models.blocks.layers import BiGRU, run_bigrus
 from emofuse.train.models.blocks.recurrence import packing
 
 CASES = [[1], [5], [7, 7, 7], [3, 9, 1, 4], [1, 1, 6], [2, 8, 8, 1, 5, 3]]
@@ -33,17 +33,17 @@ def gradients(found: list[Tensor], of: list[Tensor]) -> list[Tensor]:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("lengths", CASES, ids=str)
-def test_values_and_gradients_are_those_of_the_library(lengths: list[int], count: int) -> None:
+def test_values_and_gradients_equal_those_of_torch(lengths: list[int], count: int) -> None:
     grus = layers(count)
     x, true = batch(lengths)
     x.requires_grad_(True)
     of = [x, *(p for gru in grus for p in gru.parameters())]
-    ours, plain = bigrus(x, true, grus), [gru.plain(x, true) for gru in grus]
+    ours, plain = run_bigrus(x, true, grus), [gru.forward_torch(x, true) for gru in grus]
     for one, other in zip([*ours, *gradients(ours, of)], [*plain, *gradients(plain, of)], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_padding_may_hold_anything_and_as_much_as_it_likes() -> None:
+def test_padding_may_hold_anything_and_have_any_length() -> None:
     (gru,) = layers(1)
     torch.manual_seed(3)
     x, lengths = batch([4, 2], longer=3, padding=torch.nan)
@@ -60,40 +60,40 @@ def test_padding_may_hold_anything_and_as_much_as_it_likes() -> None:
     torch.testing.assert_close(found[:, :4], gru(bare, lengths))
 
 
-def test_an_utterance_comes_to_the_same_alone_and_among_others() -> None:
+def test_an_utterance_has_the_same_result_alone_and_in_a_batch() -> None:
     grus = layers(2)
     x, lengths = batch([3, 9, 1, 4])
-    for one, many in zip(bigrus(x[3:, :4], lengths[3:], grus), bigrus(x, lengths, grus), strict=True):
+    for one, many in zip(run_bigrus(x[3:, :4], lengths[3:], grus), run_bigrus(x, lengths, grus), strict=True):
         torch.testing.assert_close(one[0], many[3, :4], rtol=1e-12, atol=1e-12)
 
 
-def test_gradients_of_a_network_that_goes_on_are_exact() -> None:
+def test_gradients_are_exact_inside_a_larger_network() -> None:
     grus = layers(2)
     x, lengths = batch([3, 5, 1])
     x.requires_grad_(True)
 
     def network(x: Tensor) -> Tensor:
-        first, second = bigrus(x, lengths, grus)
+        first, second = run_bigrus(x, lengths, grus)
         return torch.tanh(first) * second
 
     assert torch.autograd.gradcheck(network, (x,))
 
 
-def test_no_product_and_no_gate_is_spent_on_padding() -> None:
+def test_padding_is_not_packed() -> None:
     packed = packing(torch.tensor([2, 5, 1]), 9)
     assert packed.counts == [3, 2, 1, 1, 1]
     assert packed.ahead.tolist() == [9, 0, 18, 10, 1, 11, 12, 13]
     assert packed.back.tolist() == [13, 1, 18, 12, 0, 11, 10, 9]
     assert packed.before.tolist() == [0, 1, 3, 5, 6]
-    assert packed.ahead_place.bincount()[-1] == 27 - 8  # all of padding is one zero frame
+    assert packed.ahead_place.bincount()[-1] == 27 - 8  # all padding reads one zero frame
 
 
-def test_on_the_meta_device_the_same_products_are_counted_at_once() -> None:
+def test_on_the_meta_device_the_same_products_are_counted() -> None:
     x, lengths = torch.empty(1, 91, 5, device="meta"), torch.tensor([91], device="meta")
     with torch.device("meta"):
         gru = BiGRU(5, 4)
     found = []
-    for way in (lambda: bigrus(x, lengths, [gru])[0], lambda: gru.plain(x, lengths)):
+    for way in (lambda: run_bigrus(x, lengths, [gru])[0], lambda: gru.forward_torch(x, lengths)):
         with FlopCounterMode(display=False) as counter:
             shape = way().shape
         found.append((shape, counter.get_total_flops()))

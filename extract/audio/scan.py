@@ -1,0 +1,135 @@
+"""Reads a corpus and scans it once, before any encoder runs: lengths and digests of clips, and what is excluded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from emofuse.common.errors import UsageError
+from emofuse.common.progress import Progress
+from emofuse.datasets.base import ReaderOptions
+from emofuse.datasets.registry import CORPORA, read_corpus
+from emofuse.extract.audio.clips import AudioError, Clip, probe
+from emofuse.manifests.schema import Excluded, Manifest, Utterance
+
+
+def read_dataset(
+    dataset: str, root: Path | None, limit: int | None = None, options: ReaderOptions | None = None
+) -> tuple[Manifest, Path]:
+    """The corpus's manifest, and the folder that audio paths are relative to.
+
+    A release of which sessions or speakers are missing is noted on stderr.
+
+    Args:
+        dataset: A name of `CORPORA`.
+        root: Its folder; None finds it as `corpus_root` does.
+        limit: At most this many utterances, spread evenly.
+        options: What the corpus's reader accepts beyond the folder.
+
+    Raises:
+        UsageError: As `read_corpus`.
+    """
+    manifest, root = read_corpus(dataset, root, options)
+    corpus = CORPORA[dataset]
+    if missing := corpus.missing_groups(manifest):
+        present = f"{len(corpus.groups) - len(missing)} of the release's {len(corpus.groups)} sessions or speakers"
+        print(f"note: {root} holds {present}; nothing of {', '.join(missing)}", file=sys.stderr)
+    return (manifest.sample(limit) if limit else manifest), root
+
+
+def corpus_arguments(root: Path, options: ReaderOptions, transcribe: str | None = None) -> list[str]:
+    """How the corpus was read, as command-line arguments; recorded, so that `fit` can print a command."""
+    arguments = ["--root", str(root)]
+    for name, flag in options.given().items():
+        arguments += [flag, str(getattr(options, name))]
+    return arguments if transcribe is None else [*arguments, "--transcribe", transcribe]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioScan:
+    """The result of scanning a corpus's audio."""
+
+    manifest: Manifest
+    """With lengths and digests; unusable clips are in its excluded list."""
+    clips: dict[str, Clip]
+    """Utterance id -> its clip, for every usable one."""
+    unusable: tuple[Excluded, ...]
+    """The clips that this scan excluded, with reasons."""
+
+
+def scan_corpus(
+    manifest: Manifest, root: Path, modalities: set[str], quiet: bool = False
+) -> tuple[Manifest, dict[str, Clip], tuple[Excluded, ...]]:
+    """Scan texts, and the audio where `modalities` has it.
+
+    Returns:
+        The manifest with lengths and digests, the usable clips by utterance id, and what was excluded.
+
+    Raises:
+        UsageError: No clip can be used.
+    """
+    manifest, unusable = scan_text(manifest)
+    if "audio" not in modalities:
+        return manifest, {}, unusable
+    scan = scan_audio(manifest, root, quiet)
+    if not scan.clips:
+        raise UsageError(f"no clip under {root} can be used; {scan.unusable[0].id}: {scan.unusable[0].reason}")
+    return scan.manifest, scan.clips, (*unusable, *scan.unusable)
+
+
+def scan_audio(manifest: Manifest, root: Path, quiet: bool = False) -> AudioScan:
+    """Count every clip's samples: from its header where that is reliable, else by decoding it once."""
+    with_audio = [u for u in manifest.utterances if u.audio is not None]
+    clips: dict[str, Clip] = {}
+    unusable: list[Excluded] = []
+    truncated: set[str | None] = set()
+    with Progress(len(with_audio), "scanning audio", "utterances", quiet=quiet) as progress:
+        for utterance, result in _probe_all(with_audio, root):
+            if isinstance(result, Clip):
+                clips[utterance.id] = result
+                if result.lost and utterance.audio not in truncated:
+                    truncated.add(utterance.audio)
+                    progress.say(
+                        f"note: {utterance.audio} is cut off: its header promises {result.lost:.2f} s more than the "
+                        "file holds; the samples that exist are used"
+                    )
+            else:
+                unusable.append(Excluded(id=utterance.id, reason=f"audio: {result}", modality="audio"))
+            progress.advance()
+    scanned = tuple(
+        replace(u, seconds=clips[u.id].seconds, audio_digest=clips[u.id].digest) if u.id in clips else u
+        for u in manifest.utterances
+    )
+    return AudioScan(
+        manifest=replace(manifest, utterances=scanned).excluding(unusable), clips=clips, unusable=tuple(unusable)
+    )
+
+
+def _probe_all(utterances: list[Utterance], root: Path) -> Iterator[tuple[Utterance, Clip | AudioError]]:
+    def probe_one(utterance: Utterance) -> Clip | AudioError:
+        assert utterance.audio is not None
+        try:
+            return probe(root / utterance.audio, utterance.start, utterance.end)
+        except AudioError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield from zip(utterances, pool.map(probe_one, utterances), strict=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def scan_text(manifest: Manifest) -> tuple[Manifest, tuple[Excluded, ...]]:
+    """The manifest without empty texts, and those that were excluded for it."""
+    empty = tuple(
+        Excluded(id=u.id, reason="text: empty", modality="text")
+        for u in manifest.utterances
+        if u.text is not None and not u.text.strip()
+    )
+    return manifest.excluding(empty), empty

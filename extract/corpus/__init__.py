@@ -1,1 +1,0 @@
-"""Audio files of a corpus: decoding, resampling, scanning every clip once."""

@@ -1,0 +1,1 @@
+"""What `finetune` and `pretrain` share: the life of a run folder, and the training checkpoint of an encoder."""

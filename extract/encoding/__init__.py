@@ -1,0 +1,1 @@
+"""The extraction loop: reading, encoding and writing overlap, each in separate threads."""

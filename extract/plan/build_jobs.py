@@ -1,0 +1,150 @@
+"""From an `ExtractConfig` to jobs: builds the encoders and lists the features that each of them gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emofuse.common.errors import UsageError
+from emofuse.datasets.registry import CORPORA
+from emofuse.extract.audio.scan import corpus_arguments
+from emofuse.extract.encoders.base import Encoder, EncoderOptions
+from emofuse.extract.encoders.registry import ENCODERS
+from emofuse.extract.plan.config import ExtractConfig
+from emofuse.extract.plan.finetuned_weights import checkpoints
+from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
+from emofuse.extract.plan.pretraining_overlap import pretraining_overlap
+from emofuse.extract.plan.views import FRAMES, MEAN, parse_views, view_name
+from emofuse.manifests.schema import Manifest
+from emofuse.store.core.fitted_on import combine_fitted_on, parse_fitted_on
+from emofuse.store.core.spec import DTYPES
+
+
+def require_modalities(config: ExtractConfig, manifest: Manifest, *, recognised: bool) -> None:
+    """Refuse an encoder whose modality the corpus does not have.
+
+    Args:
+        config: Names the encoders.
+        manifest: The corpus.
+        recognised: Whether missing texts are transcribed.
+
+    Raises:
+        UsageError: Names the missing modality, and what to do.
+    """
+    for encoder in config.encoders:
+        modality = ENCODERS[encoder].modality
+        if manifest.has(modality) or (modality == "text" and recognised):
+            continue
+        hint = ""
+        if modality == "text" and "transcripts" in CORPORA[config.dataset].options:
+            hint = "; the release has no transcripts: pass --transcripts CSV (columns id,text)"
+        if modality == "text" and manifest.has("audio"):
+            hint += f"{' or' if hint else ';'} transcribe them: --transcribe openai/whisper-small"
+        raise UsageError(f"{config.dataset} has no {modality} here, which {encoder} needs{hint}")
+
+
+def build_jobs(
+    config: ExtractConfig, manifest: Manifest, root: Path, *, device: str, recogniser: str | None
+) -> list[FeatureJob]:
+    """Build every encoder, and a job for each of its features; no clip is scanned yet.
+
+    Args:
+        config: What to extract.
+        manifest: The corpus as it was read.
+        root: The folder that audio paths are relative to.
+        device: Where the encoders compute.
+        recogniser: What recognised texts come from, if there are any.
+
+    Raises:
+        UsageError, DataError: As the encoders do.
+    """
+    # Among several encoders, weights, layers and precision concern the pretrained ones; alone, the others refuse them.
+    any_pretrained = any(ENCODERS[encoder].pretrained for encoder in config.encoders)
+    jobs = []
+    for encoder in config.encoders:
+        takes_options = ENCODERS[encoder].pretrained or not any_pretrained
+        for options, feature in _encoder_options(config, encoder, device, takes_options):
+            all_layers = MEAN in parse_views(config.views)
+            recipe = EncoderRecipe(encoder=encoder, options=options, all_layers=all_layers)
+            built, computing = build_encoders(recipe)
+            provenance = _provenance(config, built, root, takes_options)
+            jobs += [
+                FeatureJob(
+                    store=config.store_path,
+                    manifest=manifest,
+                    root=root,
+                    clips={},
+                    encoder=shown_encoder(view, built, computing),
+                    shared_encoder=computing,
+                    recipe=recipe,
+                    feature=view_name(feature, view),
+                    view=view,
+                    dtype=DTYPES[config.dtype],
+                    device=device,
+                    no_text=config.no_text,
+                    recogniser=recogniser,
+                    provenance=provenance,
+                )
+                for view in parse_views(config.views)
+            ]
+    return jobs
+
+
+def _encoder_options(
+    config: ExtractConfig, encoder: str, device: str, takes_options: bool
+) -> Sequence[tuple[EncoderOptions, str]]:
+    """An encoder's options and the name of its feature; of a `finetune` run those of every fold."""
+    default_name = ENCODERS[encoder].feature
+    options = EncoderOptions(corpus=config.dataset, device=device)
+    if takes_options:
+        precision = "fp32" if config.precision == "auto" else config.precision
+        options = replace(
+            options, weights=config.weights, layers=config.layers, precision=precision, compile=config.compile
+        )
+    if folds := checkpoints(options.weights, encoder, config.dataset):
+        return [(replace(options, weights=str(c.folder)), c.feature(default_name, config.name)) for c in folds]
+    return [(options, config.name or default_name)]
+
+
+def _provenance(config: ExtractConfig, encoder: Encoder, root: Path, takes_options: bool) -> dict[str, Any]:
+    """How the command was called, and what its user declares about the weights."""
+    arguments = []
+    if takes_options and config.weights:
+        arguments += ["--weights", config.weights]
+    if takes_options and config.layers != "last":
+        arguments += ["--layers", config.layers]
+    if config.views != FRAMES:
+        arguments += ["--views", config.views]
+    provenance: dict[str, Any] = {
+        "corpus_options": corpus_arguments(root, config.reader_options, config.transcribe),
+        "encoder_options": arguments,
+    }
+    if takes_options and config.fitted_on:
+        provenance["fitted_on"] = combine_fitted_on(
+            encoder.provenance()["fitted_on"], parse_fitted_on(config.fitted_on)
+        )
+    return provenance
+
+
+def with_pretraining_overlap(job: FeatureJob, weights: str | None) -> FeatureJob:
+    """A scanned job that records which utterances of its corpus the weights have seen in pre-training."""
+    if "--weights" not in job.provenance["encoder_options"]:
+        return job
+    recorded = {**job.encoder.provenance(), **job.provenance}["fitted_on"]
+    overlap = [entry for entry in pretraining_overlap(weights, job.manifest) if entry not in recorded]
+    if not overlap:
+        return job
+    return replace(job, provenance={**job.provenance, "fitted_on": [*recorded, *overlap]})
+
+
+def build_encoders(recipe: EncoderRecipe) -> tuple[Encoder, Encoder]:
+    """The encoder whose features are asked for, and the one that computes; they share their weights."""
+    built = ENCODERS[recipe.encoder].build(recipe.options)
+    return built, built.with_all_layers() if recipe.all_layers else built
+
+
+def shown_encoder(view: str, built: Encoder, computing: Encoder) -> Encoder:
+    """Whose layers a view stores: a mean has all that are computed."""
+    return computing if view == MEAN else built

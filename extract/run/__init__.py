@@ -1,1 +1,0 @@
-"""The extraction loop: read, encode and write, each on threads of its own."""

@@ -1,0 +1,111 @@
+"""Trained weights in one safetensors file: parameters, standardisation statistics, and how the model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emofuse.common.disk import tensor_file
+from emofuse.common.errors import DataError, EmofuseError
+from emofuse.train.data.batches import Statistics
+from emofuse.train.models.base import FusionModel, Inputs
+from emofuse.train.models.config import Config
+from emofuse.train.models.registry import MODELS
+
+FORMAT = "emofuse-model-1"
+PREFIX = "standardise."
+DEPTHS = ("layers", "rounds")
+"""Endings of the names of settings that are a number of layers."""
+DEPTH_MARGIN = 16
+"""How many layers such a setting may have beyond the number of tensors in the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecipe:
+    """What builds a model: its registered name, its settings, its inputs, and the names of its classes."""
+
+    model: str
+    settings: Config
+    inputs: Inputs
+    classes: tuple[str, ...]
+
+    def build(self) -> FusionModel:
+        """A fresh model, initialised from torch's global generator."""
+        return MODELS[self.model].build(self.settings, self.inputs)
+
+
+def save(path: Path, recipe: ModelRecipe, state: Mapping[str, Tensor], statistics: Statistics) -> None:
+    """Write a checkpoint; the file appears complete or not at all."""
+    tensors = dict(state)
+    for modality, pair in statistics.items():
+        tensors |= {f"{PREFIX}{modality}.{k}": t for k, t in zip(("mean", "scale"), pair, strict=True)}
+    about = {
+        "format": FORMAT,
+        "model": recipe.model,
+        "settings": asdict(recipe.settings),
+        "inputs": asdict(recipe.inputs),
+        "classes": recipe.classes,
+    }
+    tensor_file.write(path, tensors, about)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, ModelRecipe, Statistics]:
+    """Read a checkpoint: the model in evaluation mode, its recipe, and the statistics that standardise its inputs.
+
+    Raises:
+        DataError: The file is damaged or is not a checkpoint.
+    """
+    try:
+        tensors, about = tensor_file.read(path)
+    except DataError as error:
+        raise DataError(f"{path} is not a readable checkpoint: {error}") from None
+    stored_format = about.get("format")
+    if stored_format != FORMAT:
+        raise DataError(f"{path} is not an emofuse checkpoint: its format is {stored_format!r}, expected {FORMAT!r}")
+    try:
+        recipe = _recipe(about, tensors)
+        weights = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
+        statistics = _statistics({name.removeprefix(PREFIX): tensors[name] for name in tensors.keys() - weights.keys()})
+        model = recipe.build()
+        model.load_state_dict(weights)
+    except (EmofuseError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:500]}"
+        raise DataError(f"{path} is damaged or was changed: its model cannot be rebuilt ({reason})") from None
+    return model.to(device).eval(), recipe, {m: (a.to(device), b.to(device)) for m, (a, b) in statistics.items()}
+
+
+def _recipe(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelRecipe:
+    """The recipe of an untrusted file: its model must have exactly the weights of the file, so it cannot be larger."""
+    spec = MODELS[str(about["model"])]
+    settings, classes = dict(about["settings"]), tuple(about["classes"])
+    for name, value in settings.items():
+        if name.endswith(DEPTHS) and not 0 <= value <= len(tensors) + DEPTH_MARGIN:
+            raise DataError(f"{name} is {value}, which does not match {len(tensors)} tensors")
+    inputs = Inputs(**about["inputs"])
+    if len(classes) != inputs.classes or not all(isinstance(c, str) for c in classes):
+        raise DataError(f"{len(classes)} class names for {inputs.classes} outputs")
+    recipe = ModelRecipe(
+        model=str(about["model"]), settings=type(spec.preset(""))(**settings), inputs=inputs, classes=classes
+    )
+    with torch.device("meta"):  # takes no memory
+        expected = {name: t.shape for name, t in recipe.build().state_dict().items()}
+    stored = {name: t.shape for name, t in tensors.items() if not name.startswith(PREFIX)}
+    for name in sorted(expected.keys() | stored.keys()):
+        if expected.get(name) != stored.get(name):
+            got, wanted = (list(s[name]) if name in s else "none" for s in (stored, expected))
+            raise DataError(f"weight {name[:100]!r} has shape {got}, expected {wanted} by its settings")
+    return recipe
+
+
+def _statistics(tensors: Mapping[str, Tensor]) -> Statistics:
+    """Modality -> mean and scale."""
+    modalities = sorted({name.split(".")[0] for name in tensors})
+    statistics = {m: (tensors[f"{m}.mean"], tensors[f"{m}.scale"]) for m in modalities}
+    if not set(statistics) <= {"audio", "text"} or len(tensors) != 2 * len(statistics):
+        raise DataError(f"it has statistics of {', '.join(map(repr, modalities))}, expected of audio and text alone")
+    return statistics

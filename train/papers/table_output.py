@@ -1,0 +1,174 @@
+"""A table of results as text for the screen, Markdown, LaTeX (booktabs) and CSV, each with all remarks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from emofuse.common.console import format_table, printable
+from emofuse.common.disk.files import write_atomically
+from emofuse.manifests.metrics import METRICS
+from emofuse.train.papers.published_table import TableTask
+from emofuse.train.papers.results import ResultCell, ResultRow, ResultTable
+
+COLUMNS = (
+    *("table", "task", "row", "column", "measure", "unit", "ours", "std", "folds_x_seeds", "paper", "difference"),
+    *("state", "conditions", "marks", "notes", "run"),
+)
+HEAD = ("ours", "paper", "ours - paper")
+
+
+def write(results: ResultTable, folder: Path) -> None:
+    """Write table.csv, table.md and table.tex into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "table.md", markdown(results).encode())
+    write_atomically(folder / "table.tex", latex(results).encode())
+    write_atomically(folder / "table.csv", comma_separated(results).encode())
+
+
+def caption(results: ResultTable) -> str:
+    """One line: the paper, the table's number in it, and its subject."""
+    return f"{results.table.paper}, {results.table.where}: {results.table.about}"
+
+
+def warnings(results: ResultTable) -> list[str]:
+    """The differences from the paper's own conditions, for every output; empty if there are none."""
+    return [f"NOT the paper's own conditions: {'; '.join(results.marks)}."] if results.marks else []
+
+
+def footnotes(results: ResultTable) -> list[str]:
+    """The lines under the table: definitions of the measures, skipped tasks, the table's notes, remarks."""
+    measures = {m for t in results.run_tasks for m in t.metrics.values()}
+    lines = [f"{METRICS[m]}." for m in METRICS if m in measures]
+    lines += ["Recall of a class: the share of its utterances that were found."] if measures - set(METRICS) else []
+    lines += ["Ours: mean ± standard deviation over folds and seeds. The paper's figures are as printed."]
+    lines += [f"{protocol} is left out: {reason}." for protocol, reason in results.skipped_tasks.items()]
+    return [*lines, *results.table.notes, *results.remarks]
+
+
+def screen(results: ResultTable) -> str:
+    """Plain text in aligned columns."""
+    lines = [caption(results), *warnings(results)]
+    for task in results.run_tasks:
+        columns = [f"{c} {h}" for c in task.metrics for h in ("ours", "paper", "diff")]
+        rows = [[r.row.name, *_cells(results, task, r), _remark(r)] for r in results.rows_of(task)]
+        lines += ["", _headline(results, task), format_table(["", *columns, ""], rows)]
+    printed = [printable(line, 400) if "\n" not in line else line for line in lines]
+    return "\n".join([*printed, "", *footnotes(results)])
+
+
+def markdown(results: ResultTable) -> str:
+    """GitHub tables."""
+    lines = [f"# {caption(results)}", "", *(f"**{w}**\n" for w in warnings(results))]
+    for task in results.run_tasks:
+        columns = [f"{c} {h}" for c in task.metrics for h in HEAD]
+        lines += [f"## {_headline(results, task)}", "", _piped(["", *columns, "note"])]
+        lines.append(_piped(["---", *["---:" for _ in columns], "---"]))
+        lines += [_piped([r.row.name, *_cells(results, task, r), _remark(r)]) for r in results.rows_of(task)]
+        lines.append("")
+    return "\n".join([*lines, *(f"- {line}" for line in footnotes(results))]) + "\n"
+
+
+def latex(results: ResultTable) -> str:
+    """One table environment per task; the document must load booktabs."""
+    return "\n\n".join(_latex_table(results, task) for task in results.run_tasks) + "\n"
+
+
+def _latex_table(results: ResultTable, task: TableTask) -> str:
+    groups = "".join(rf" & \multicolumn{{3}}{{c}}{{{_escaped(c)}}}" for c in task.metrics)
+    heads = "".join(f" & {h}" for _ in task.metrics for h in ("ours", "paper", "diff."))
+    body = [
+        " & ".join([_first_cell(r.row.name), *(_escaped(c) for c in _cells(results, task, r))]) + r" \\"
+        for r in results.rows_of(task)
+    ]
+    remarks = [f"{r.row.name}: {remark}." for r in results.rows_of(task) if (remark := _remark(r))]
+    text = " ".join([f"{caption(results)}. {_headline(results, task)}.", *warnings(results), *remarks])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_escaped(text)}}}",
+            rf"\begin{{tabular}}{{l{'rrr' * len(task.metrics)}}}",
+            r"\toprule",
+            rf"{groups} \\",
+            rf"{heads} \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\par\footnotesize {_escaped(' '.join(footnotes(results)))}",
+            r"\end{table}",
+        ]
+    )
+
+
+def comma_separated(results: ResultTable) -> str:
+    """CSV with one line per figure, in the paper's unit."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for task in results.table.tasks:
+        conditions = results.conditions.get(task.protocol, "")
+        for r in results.rows_of(task):
+            notes = "; ".join([*_notes(r), *(results.remarks if r.state == "run" else [])])
+            for column, cell in r.cells.items():
+                figures = [cell.mean, cell.deviation, cell.count, cell.published, cell.difference]
+                writer.writerow(
+                    [results.table.name, task.protocol, r.row.name, column, _measure(task, column, r)]
+                    + [results.table.unit]
+                    + ["" if f is None else round(f, 6) for f in figures]
+                    + [r.state, conditions, "; ".join(results.marks), notes, r.run]
+                )
+    return text.getvalue()
+
+
+def _headline(results: ResultTable, task: TableTask) -> str:
+    conditions = results.conditions.get(task.protocol)
+    return f"{task.protocol}: {conditions}" if conditions else task.protocol
+
+
+def _cells(results: ResultTable, task: TableTask, row: ResultRow) -> list[str]:
+    return [text for column in task.metrics for text in _texts(row.cells[column], results.scale[1])]
+
+
+def _texts(cell: ResultCell, decimals: int) -> Sequence[str]:
+    """Ours, the paper's, and the difference."""
+
+    def rounded(value: float | None, sign: str = "") -> str:
+        return "" if value is None else f"{value:{sign}.{decimals}f}"
+
+    spread = "" if cell.deviation is None else f" ± {rounded(cell.deviation)}"
+    published = "" if cell.published is None else max(rounded(cell.published), str(cell.published), key=len)
+    return rounded(cell.mean) + spread, published, rounded(cell.difference, "+")
+
+
+def _measure(task: TableTask, column: str, row: ResultRow) -> str:
+    measure = task.metrics[column]
+    return f"{measure} without {row.row.without}" if row.row.without else measure
+
+
+def _notes(row: ResultRow) -> list[str]:
+    return list(row.notes) if row.state == "run" else [n for n in (row.row.note,) if n]
+
+
+def _remark(row: ResultRow) -> str:
+    """Why a row has no results of our own, and its notes."""
+    return "; ".join([*([] if row.state == "run" else [row.state]), *_notes(row)])
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+_LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+_LATEX |= {c: f"\\{c}" for c in "&%$#_{}"}
+
+
+def _first_cell(text: str) -> str:
+    # After a line break or a rule, LaTeX would read an opening bracket or a star as its option.
+    return f"{{}}{_escaped(text)}" if text.startswith(("[", "*")) else _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text)

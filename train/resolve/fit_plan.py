@@ -1,0 +1,143 @@
+"""The plan of a fit: every choice that a call of `fit` leaves open, resolved and checked."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emofuse.manifests.folds import Fold
+from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.schema import Utterance
+from emofuse.train.models.base import ModelSpec
+from emofuse.train.models.config import Config, settings_of
+from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.joined_store import AnyFeature
+from emofuse.train.resolve.task_selection import TaskSelection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitPlan:
+    """What a call of `fit` trains: model, features, utterances and folds."""
+
+    config: FitConfig
+    """The options of the call."""
+    model: str
+    """The registered name of the trained model: the requested one, or the model its ablation selects."""
+    ablation: str | None
+    protocol: Protocol
+    spec: ModelSpec
+    settings: Config
+    """The hyper-parameters: the preset with the changes of the ablation and of the call."""
+    stores: Mapping[str, str]
+    """Corpus -> the path of its store."""
+    features: dict[str, AnyFeature]
+    """By modality."""
+    standardised: tuple[str, ...]
+    """The modalities that are standardised by the statistics of each fold's training side."""
+    utterances: tuple[Utterance, ...]
+    """The utterances of the task that have every feature and that some fold uses."""
+    labels: NDArray[np.int64]
+    """[n], the class index of each of `utterances`."""
+    folds: tuple[Fold, ...]
+    """The requested folds."""
+    task: TaskSelection
+    """How the utterances were counted, and which are missing."""
+    device: torch.device
+    remarks: tuple[str, ...] = ()
+    """Notes for the user."""
+    manifest_digest: str = ""
+
+    @property
+    def title(self) -> str:
+        """The model's name, with its ablation in brackets."""
+        return title_of(self.model, self.ablation)
+
+    def reduced(self) -> dict[str, Any]:
+        """How far the task falls short of the protocol's counts, JSON-ready; empty where the counts match."""
+        if not self.task.differences:
+            return {}
+        assert self.protocol.expected is not None
+        return {
+            "found": self.task.counted,
+            "expected": self.protocol.expected.total,
+            "allow_missing": self.config.allow_missing,
+            "differences": list(self.task.differences),
+        }
+
+    def record(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.json records once per run: its identity (`run`), the stores, and what is missing."""
+        return {
+            "run": run,
+            "store": str(self.config.store),
+            "stores": dict(self.stores),
+            "provenance": {m: dict(f.provenance) for m, f in self.features.items()},
+            "allow_missing": self.config.allow_missing,
+            "differences": list(self.task.differences),
+            "excluded": dict(self.task.excluded),
+        }
+
+    def call(self) -> dict[str, Any]:
+        """What config.json records of each call: when it started, on which machine, and with which versions."""
+        return {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "machine": platform.node(),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": package_versions(),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the numbers, JSON-ready; only an equal plan resumes an unfinished run."""
+        return {
+            "model": self.model,
+            "ablation": self.ablation,
+            "settings": settings_of(self.settings, self.features),
+            "class_weights": self.config.class_weights,
+            "select": self.config.select,
+            "optimism": self.config.optimism,
+            "score_without": list(self.config.score_without),
+            "limit": self.config.limit,
+            "seed": self.config.seed,
+            **({} if self.config.precision == "fp32" else {"precision": self.config.precision}),
+            "folds": [f.number for f in self.folds],
+            "protocol": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.protocol).items()},
+            "corpus": self.protocol.corpus,
+            "manifest": self.manifest_digest,
+            "utterances": len(self.utterances),
+            "features": {
+                m: {"name": f.name, "encoder": f.encoder, "dimension": f.dimension, "fingerprint": dict(f.fingerprint)}
+                for m, f in self.features.items()
+            },
+            "standardised": list(self.standardised),
+        }
+
+
+def title_of(model: str, ablation: str | None) -> str:
+    """A model's name, with its ablation in brackets: `mmrbn (MMRBN_2)`."""
+    return f"{model} ({ablation})" if ablation else model
+
+
+def with_seed(plan: FitPlan, seed: int) -> FitPlan:
+    """The same plan for one other seed."""
+    return replace(plan, config=replace(plan.config, seed=seed, seeds=1))
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute; recorded only, never compared."""
+    versions = {"python": sys.version.split()[0]}
+    for name in ("emofuse", "torch", "numpy", "scikit-learn", "h5py"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed as a package"
+    versions["torch"] = torch.__version__  # names the CUDA build, which the package's own version leaves out
+    return versions

@@ -1,0 +1,217 @@
+"""From the options of a call to its plan: every choice is resolved and checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emofuse.common.console import plural
+from emofuse.common.problems import Problems
+from emofuse.manifests.folds import Fold, build_folds, limit_folds, select_folds
+from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.schema import Utterance
+from emofuse.train.models.base import ModelSpec
+from emofuse.train.models.config import Config, SequenceConfig, with_settings
+from emofuse.train.models.registry import MODELS, variant
+from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.device import find_device
+from emofuse.train.resolve.feature_selection import select_features
+from emofuse.train.resolve.fit_plan import FitPlan, title_of
+from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore, member_stores
+from emofuse.train.resolve.leakage import check_leakage
+from emofuse.train.resolve.per_fold_feature import PerFoldFeature
+from emofuse.train.resolve.protocol_selection import select_protocol
+from emofuse.train.resolve.task_selection import TaskSelection, select_task
+
+
+def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
+    """Resolve a call of `fit` against its store, or its joined stores.
+
+    Raises:
+        UsageError: Lists everything that is wrong with the options; if nothing is, what is wrong with the data.
+    """
+    choices = _resolve_options(store, config)
+    task = select_task(store, choices.protocol, choices.features, config.allow_missing)
+    selection = _select_folds(config, choices.protocol, task)
+    features = _features_for_folds(choices.features, selection.folds, choices.protocol)
+    remarks = [
+        *choices.remarks,
+        *selection.remarks,
+        *check_leakage(store, features, choices.protocol, selection.folds),
+        *task.remarks,
+        *_store_remarks(store),
+        *_unused_split_remarks(task, selection.used),
+    ]
+    return FitPlan(
+        config=config,
+        model=choices.model,
+        ablation=choices.ablation,
+        protocol=choices.protocol,
+        spec=choices.spec,
+        settings=choices.settings,
+        stores={s.corpus: str(s.path) for s in member_stores(store)},
+        features=features,
+        standardised=_standardised(choices.spec, choices.settings, features),
+        utterances=selection.utterances,
+        labels=_labels(choices.protocol, selection.utterances),
+        folds=selection.folds,
+        task=task,
+        device=choices.device,
+        remarks=tuple(remarks),
+        manifest_digest=store.manifest.digest(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choices:
+    """What follows from the options and the stores, without the utterances."""
+
+    model: str
+    ablation: str | None
+    spec: ModelSpec
+    settings: Config
+    protocol: Protocol
+    features: dict[str, AnyFeature]
+    device: torch.device
+    remarks: list[str]
+
+
+def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
+    """Model, protocol, features, settings and device; every mistake in the options is in one message."""
+    problems = Problems()
+    model, ablation = config.model, config.ablation
+    spec: ModelSpec | None = None
+    protocol: Protocol | None = None
+    settings: Config | None = None
+    features: dict[str, AnyFeature] = {}
+    remarks: list[str] = []
+    device = torch.device("cpu")
+    with problems.collecting():
+        model, ablation, spec = variant(config.model, config.ablation)
+    with problems.collecting():
+        protocol = select_protocol(store, config.protocol)
+    with problems.collecting():
+        device = find_device(config.device)
+    if spec is not None:
+        requested = {"audio": config.audio, "text": config.text}
+        features, remarks = select_features(store, title_of(model, ablation), spec, requested, problems)
+        with problems.collecting():
+            settings = _settings(config, spec, ablation, store.manifest.corpus, tuple(features) or spec.modalities)
+        _check_score_without(config, model, ablation, spec, problems)
+    _check_combinations(config, device, problems)
+    problems.raise_all()
+    assert spec is not None
+    assert protocol is not None
+    assert settings is not None
+    return _Choices(
+        model=model,
+        ablation=ablation,
+        spec=spec,
+        settings=settings,
+        protocol=protocol,
+        features=features,
+        device=device,
+        remarks=remarks,
+    )
+
+
+def _settings(
+    config: FitConfig, spec: ModelSpec, ablation: str | None, corpus: str, modalities: Sequence[str]
+) -> Config:
+    """The model's preset for a corpus, with the changes of the ablation and of the call."""
+    durations = {"steps": config.steps, "epochs": config.epochs}
+    given = [f"{key}={value}" for key, value in durations.items() if value is not None]
+    fixed = spec.ablations[ablation].settings if ablation else {}
+    preset = replace(spec.preset(corpus), **fixed)
+    return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed)
+
+
+def _check_score_without(
+    config: FitConfig, model: str, ablation: str | None, spec: ModelSpec, problems: Problems
+) -> None:
+    required = [m for m in config.score_without if m not in spec.optional]
+    if required:
+        others = [e.name for e in MODELS if e.value.optional and e.name != model]
+        problems.add(
+            f"--score-without {' and '.join(required)}: model {title_of(model, ablation)} needs all its modalities; "
+            f"models that do not: {', '.join(others) or 'no other'}"
+        )
+
+
+def _check_combinations(config: FitConfig, device: torch.device, problems: Problems) -> None:
+    if config.precision == "tf32" and device.type != "cuda":
+        problems.add(f"--precision tf32 needs a GPU, and the device is {device}; valid: fp32, bf16")
+    if config.jobs not in (None, 1) and config.scheduler:
+        problems.add("--jobs and --scheduler exclude each other: pass one")
+    if config.seeds < 1 or config.allow_missing < 0:
+        problems.add("--seeds must be at least 1 and --allow-missing at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FoldSelection:
+    """The requested folds and their utterances."""
+
+    folds: tuple[Fold, ...]
+    utterances: tuple[Utterance, ...]
+    """Those that any fold of the protocol uses, also one that was not requested; fewer with `--limit`."""
+    used: int
+    """How many utterances the folds of the protocol use, without regard to `--limit`."""
+    remarks: list[str]
+
+
+def _select_folds(config: FitConfig, protocol: Protocol, task: TaskSelection) -> _FoldSelection:
+    folds = build_folds(protocol, task.utterances, config.select)
+    used = {u.id for fold in folds for side in fold.sides.values() for u in side}
+    utterances = tuple(u for u in task.utterances if u.id in used)
+    folds = select_folds(folds, config.folds)
+    remarks = []
+    if config.limit is not None:
+        utterances, folds = limit_folds(utterances, folds, protocol, config.limit)
+        remarks.append(
+            f"short run: {plural(len(utterances), 'utterance')} (--limit {config.limit}), spread over folds and classes"
+        )
+    return _FoldSelection(folds=tuple(folds), utterances=utterances, used=len(used), remarks=remarks)
+
+
+def _features_for_folds(
+    features: Mapping[str, AnyFeature], folds: Sequence[Fold], protocol: Protocol
+) -> dict[str, AnyFeature]:
+    """The same features; a per-fold feature is reduced to the requested folds."""
+    problems, selected = Problems(), dict(features)
+    for modality, feature in features.items():
+        if isinstance(feature, PerFoldFeature):
+            with problems.collecting():
+                selected[modality] = feature.for_folds(folds, protocol.grouping)
+    problems.raise_all()
+    return selected
+
+
+def _store_remarks(store: AnyStore) -> list[str]:
+    if not isinstance(store, JoinedStore):
+        return []
+    return [f"{s.corpus} from {s.path} ({option})" for option, s in store.options]
+
+
+def _unused_split_remarks(task: TaskSelection, used: int) -> list[str]:
+    unused = len(task.utterances) - used
+    return [f"the official dev split, {plural(unused, 'utterance')}, is not used (--select last)"] if unused > 0 else []
+
+
+def _labels(protocol: Protocol, utterances: Sequence[Utterance]) -> NDArray[np.int64]:
+    """[n], the class index of each utterance."""
+    index = {c: i for i, c in enumerate(protocol.classes)}
+    return np.array([index[protocol.class_of(u) or ""] for u in utterances], np.int64)
+
+
+def _standardised(spec: ModelSpec, settings: Config, features: Mapping[str, AnyFeature]) -> tuple[str, ...]:
+    """The modalities that are standardised: as the settings say; with `auto`, log-mel features only."""
+    if not isinstance(settings, SequenceConfig):
+        return tuple(features) if spec.pool == "mean+deviation" else ()
+    choice = {"audio": settings.standardise_audio, "text": settings.standardise_text}
+    return tuple(
+        m for m, f in features.items() if choice[m] == "on" or (choice[m] == "auto" and f.encoder.startswith("logmel"))
+    )

@@ -1,0 +1,146 @@
+"""What a fit prints: the header above the training, and the table of scores below it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emofuse.common.console import format_table, plural, printable
+from emofuse.manifests.metrics import METRICS
+from emofuse.train.models.config import settings_of
+from emofuse.train.models.registry import MODELS
+from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.resolve.per_fold_feature import PerFoldFeature
+
+NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
+"""First words of the lines that `reproduce` repeats."""
+MAX_FOLDS, MAX_EXCLUDED = 10, 5
+"""How many folds and how many excluded utterances the header lists."""
+
+
+def header(plan: FitPlan, parameters: int) -> list[str]:
+    """What is fitted, on what, and by which rules."""
+    counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
+    lines = [
+        f"protocol  {plan.protocol.name}: {plan.protocol.source}",
+        f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all",
+        *(_feature_line(plan, m) for m in plan.features),
+        f"model     {plan.title}: {MODELS.entry(plan.model).description}; {parameters:,} parameters",
+        f"settings  {_settings(plan)}",
+        f"folds     by {plan.protocol.grouping}: {_folds(plan)} train/validation/test",
+        f"selection {_selection(plan)}",
+        *(f"{NOTE:9} {remark}" for remark in plan.remarks),
+    ]
+    if plan.task.differences:
+        lines.append(f"{REDUCED:9} {_reduced(plan.reduced())}; differences: {'; '.join(plan.task.differences)}")
+    if plan.task.excluded:
+        named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
+        shown = ", ".join(named[:MAX_EXCLUDED]) + (", ..." if len(named) > MAX_EXCLUDED else "")
+        lines.append(f"{EXCLUDED:9} {plural(len(named), 'utterance')} without an up-to-date feature: {shown}")
+    return [printable(line, 400) for line in lines]
+
+
+def _feature_line(plan: FitPlan, modality: str) -> str:
+    feature = plan.features[modality]
+    size = f"{feature.dimension}-dimensional"
+    layers = f" x {len(feature.layers)} layers" if feature.layers else ""
+    rate = f", {feature.frame_rate:g} frames/s" if feature.frame_rate else ""
+    per_fold = ", a separate feature for each fold" if isinstance(feature, PerFoldFeature) else ""
+    scaled = ", standardised by training statistics" if modality in plan.standardised else ""
+    return f"{modality:9} {feature.name} ({feature.encoder}), {size}{layers}{rate}{per_fold}{scaled}"
+
+
+def _settings(plan: FitPlan) -> str:
+    settings = settings_of(plan.settings, plan.features)
+    settings.pop("steps" if plan.settings.epochs else "epochs")  # whichever of the two is not set
+    return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())
+
+
+def _folds(plan: FitPlan) -> str:
+    sizes = [f"{f.number} ({f.name}) {len(f.train)}/{len(f.validation)}/{len(f.test)}" for f in plan.folds[:MAX_FOLDS]]
+    return ", ".join(sizes) + (", ..." if len(plan.folds) > MAX_FOLDS else "")
+
+
+def _selection(plan: FitPlan) -> str:
+    if plan.config.select == "last":
+        return "the last step; no validation"
+    metric = _short(plan.protocol.metrics[0])
+    return f"best {metric} on {plan.protocol.validated_on}; test is scored once, after that"
+
+
+def _reduced(reduced: Mapping[str, Any]) -> str:
+    return f"{reduced['found']} of {reduced['expected']} expected utterances (--allow-missing)"
+
+
+def closing(metrics: Mapping[str, Any]) -> list[str]:
+    """The table of scores and the lines around it, from the content of metrics.json."""
+    names = metrics["metrics"]
+    reduced = f", reduced task: {_reduced(metrics['reduced'])}" if metrics["reduced"] else ""
+    short = f", short run: {metrics['limit']} utterances (--limit)" if "limit" in metrics else ""
+    title = f"{metrics['model']} on {metrics['protocol']}{reduced}{short}"
+    lines = ["", title, *(f"{METRICS[n]}." for n in names), ""]
+    recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
+    if "seeds" in metrics:
+        return [*lines, _seeds_table(metrics, names), f"recall over seeds: {recall}"]
+    lines += [_folds_table(metrics, names), f"recall: {recall}"]
+    if "optimistic" in metrics:
+        best = ", ".join(f"{_short(n)} {metrics['optimistic']['mean'][n]:.3f}" for n in names)
+        lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
+    return lines
+
+
+def _seeds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
+    rows = [[f"seed {s}", *_cells(r["mean"], names), _one_class_folds(r)] for s, r in metrics["per_seed"].items()]
+    rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names), ""])
+    rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names), ""])
+    rows.append([*_interval(metrics, names), ""])
+    rows += [[label, *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
+    return format_table(["", *map(_short, names), ""], rows)
+
+
+def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
+    folds = metrics["folds"]
+    rows = [
+        [
+            *(f"fold {fold['fold']} ({fold['name']})", str(fold["utterances"]["test"]), str(fold["step"])),
+            *_cells(fold["test"], names),
+            f"predicts one class only: {only}" if (only := fold["predicts_only"]) else "",
+        ]
+        for fold in folds
+    ]
+    if len(folds) > 1:
+        rows.append(["mean ± std over folds", "", "", *_spread(metrics["mean"], metrics["std"], names), ""])
+    total = sum(fold["utterances"]["test"] for fold in folds)
+    rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
+    label, *bounds = _interval(metrics, names)
+    rows.append([label, "", "", *bounds, ""])
+    rows += [[label, "", "", *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
+    return format_table(["", "n", "step", *map(_short, names), ""], rows)
+
+
+def _interval(metrics: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    interval = metrics["interval"]
+    label = f"95 % interval over {interval['units']} {interval['unit']}s"
+    return [label, *(f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" for n in names)]
+
+
+def _without(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(f"{m} absent at inference, mean ± std", values) for m, values in metrics.get("without", {}).items()]
+
+
+def _one_class_folds(seed: Mapping[str, Any]) -> str:
+    folds = seed["one_class_folds"]
+    return f"predicts one class only in fold {', '.join(map(str, folds))}" if folds else ""
+
+
+def _short(name: str) -> str:
+    return METRICS[name].split(",")[0]
+
+
+def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [f"{values[n]:.3f}" for n in names]
+
+
+def _spread(mean: Mapping[str, float], deviation: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
+    return [f"{mean[n]:.3f}" + (f" ± {d:.3f}" if (d := deviation[n]) is not None else "") for n in names]
