@@ -156,7 +156,7 @@ def test_a_lost_connection(
 
 READ_ONLY = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from hostile_disk import mount, MS_RDONLY, MS_REMOUNT
 from store_crash import both, partial_beside, read_checked, fill, OPERATIONS
@@ -189,7 +189,9 @@ def test_read_only_media(tmp_path: Path) -> None:
     if not may_mount():
         pytest.skip("no small disk may be mounted here (unshare --mount --map-root-user)")
     (tmp_path / "disk").mkdir()
-    code = READ_ONLY.format(tests=str(TESTS), folder=str(tmp_path / "disk"), free=str(tmp_path))
+    code = READ_ONLY.format(
+        tests=[str(TESTS), str(TESTS.parent / "train")], folder=str(tmp_path / "disk"), free=str(tmp_path)
+    )
     words = ["unshare", "--mount", "--map-root-user", sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
