@@ -11,6 +11,7 @@ import numpy as np
 
 from emofuse.common.disk.run_folder import read_json
 from emofuse.train.papers.published_table import UNITS, Table, TableRow, TableTask
+from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import Run
 
 
@@ -129,7 +130,7 @@ def result_row(results: ResultTable, row: TableRow, task: TableTask, finished: R
 
 
 def _run_notes(task: TableTask, finished: Run) -> list[str]:
-    """Columns without a class, excluded utterances, and a reduced task."""
+    """Columns without a class, excluded utterances, and the run's caveats."""
     notes, metrics = [], finished.metrics
     classes = [m.partition(":")[2] for m in task.metrics.values() if m.startswith("recall:")]
     unknown = [name for name in classes if name not in metrics["classes"]]
@@ -137,10 +138,7 @@ def _run_notes(task: TableTask, finished: Run) -> list[str]:
         notes.append(f"no class {' or '.join(unknown)} in protocol {metrics['protocol']}")
     if finished.excluded:
         notes.append(f"{len(finished.excluded)} utterances without an up-to-date feature are excluded")
-    if metrics["reduced"]:
-        found, expected = (metrics["reduced"][k] for k in ("found", "expected"))
-        notes.append(f"reduced task: {found} of {expected} utterances (--allow-missing)")
-    return notes
+    return [*notes, *caveats(metrics)]
 
 
 def fold_results(out: Path, metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
+from emofuse.train.runs.caveats import caveats, reduced_counts
 
 NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
 """First words of the lines that `reproduce` repeats."""
@@ -33,7 +34,7 @@ def header(plan: FitPlan, parameters: int) -> list[str]:
         *(f"{NOTE:9} {remark}" for remark in plan.remarks),
     ]
     if plan.task.differences:
-        lines.append(f"{REDUCED:9} {_reduced(plan.reduced())}; differences: {'; '.join(plan.task.differences)}")
+        lines.append(f"{REDUCED:9} {reduced_counts(plan.reduced())}; differences: {'; '.join(plan.task.differences)}")
     if plan.task.excluded:
         named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
         shown = ", ".join(named[:MAX_EXCLUDED]) + (", ..." if len(named) > MAX_EXCLUDED else "")
@@ -69,16 +70,10 @@ def _selection(plan: FitPlan) -> str:
     return f"best {metric} on {plan.protocol.validated_on}; test is scored once, after that"
 
 
-def _reduced(reduced: Mapping[str, Any]) -> str:
-    return f"{reduced['found']} of {reduced['expected']} expected utterances (--allow-missing)"
-
-
 def closing(metrics: Mapping[str, Any]) -> list[str]:
     """The table of scores and the lines around it, from the content of metrics.json."""
     names = metrics["metrics"]
-    reduced = f", reduced task: {_reduced(metrics['reduced'])}" if metrics["reduced"] else ""
-    short = f", short run: {metrics['limit']} utterances (--limit)" if "limit" in metrics else ""
-    title = f"{metrics['model']} on {metrics['protocol']}{reduced}{short}"
+    title = ", ".join([f"{metrics['model']} on {metrics['protocol']}", *caveats(metrics)])
     lines = ["", title, *(f"{METRICS[n]}." for n in names), ""]
     recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
     if "seeds" in metrics:

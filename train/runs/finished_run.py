@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 METRICS, PREDICTIONS, CONFIG = "metrics.json", "predictions.csv", "config.json"
+UTTERANCES = "utterances.csv"
 Records = list[dict[str, Any]]
 
 
@@ -44,6 +45,25 @@ class Run:
             )
         excluded = run_folder.read_json(folder / CONFIG).get("excluded", {})
         return cls(folder=folder, metrics=run_folder.read_json(folder / METRICS), excluded=tuple(excluded))
+
+    @lazy_property
+    def config(self) -> dict[str, Any]:
+        """The content of config.json: the settings that identify the run, its stores, and each call."""
+        config: dict[str, Any] = run_folder.read_json(self.folder / CONFIG)
+        return config
+
+    @property
+    def seed_folders(self) -> dict[int, Path]:
+        """Seed -> the folder of its folds: the run's own, or with several seeds one below it."""
+        seeds = self.metrics.get("seeds")
+        if seeds is None:
+            return {self.metrics["seed"]: self.folder}
+        return {seed: self.folder / f"seed_{seed}" for seed in seeds}
+
+    @lazy_property
+    def utterances(self) -> Records:
+        """utterances.csv: speaker, session, dialogue and split of each test utterance; empty where unknown."""
+        return run_folder.read_csv(self.folder / UTTERANCES)
 
     @lazy_property
     def predictions(self) -> Records | DataFrame:

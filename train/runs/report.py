@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from emofuse.common.disk.files import write_atomically
+from emofuse.train.runs.caveats import caveats
 
 MAX_LEGEND = 12
 """The legend of a plot with more lines than this is omitted: the colours would be indistinguishable."""
@@ -37,6 +38,7 @@ def write_report(
     page = environment.get_template("report.html").render(
         header=[line.split(maxsplit=1) for line in header],
         metrics=metrics,
+        caveats=caveats(metrics),
         names={n: metrics["definitions"][n].split(",")[0] for n in metrics["metrics"]},
         config=json.dumps(config, indent=2, ensure_ascii=False),
         confusion=_inline(confusion),

@@ -25,6 +25,15 @@ torch.set_num_threads(1)
 SMALL = {"hidden": 8, "width": 8, "heads": 2, "feedforward": 16, "units": 8, "tokens": 3, "rank": 3, "ratio": 2}
 QUICK = ("lr=0.01", "hidden=8", "batch=16")
 CLASSES = ("ang", "hap", "neu", "sad")
+RUN_FILES = {
+    "config.json",
+    "metrics.json",
+    "predictions.csv",
+    "utterances.csv",
+    "history.csv",
+    "confusion.png",
+    "report.html",
+}
 TOML = """\
 corpus = "tiny"
 source = "made for the tests"

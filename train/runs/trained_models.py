@@ -1,0 +1,69 @@
+"""The trained models of a finished run: of each fold and seed, and the mean of what several of them say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emofuse.common.errors import UnknownNameError
+from emofuse.train.data.batches import Statistics, TaskData
+from emofuse.train.data.ragged import Indices
+from emofuse.train.fitting import model_file
+from emofuse.train.fitting.evaluate import WEIGHTS
+from emofuse.train.fitting.loop import predict
+from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.models.base import FusionModel
+from emofuse.train.runs.finished_run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """One trained model of a run, in evaluation mode."""
+
+    seed: int
+    fold: int
+    path: Path
+    """The file of its weights."""
+    model: FusionModel
+    recipe: ModelRecipe
+    statistics: Statistics
+    """Standardise the inputs."""
+
+    def probabilities(self, data: TaskData, indices: Indices) -> NDArray[np.float32]:
+        """Class probabilities [n, C] of utterances `indices` [n]."""
+        return predict(self.model, data.with_statistics(self.statistics), indices)[0]
+
+
+def trained_models(run: Run, fold: int | None = None, device: torch.device | str = "cpu") -> list[TrainedModel]:
+    """The models of all folds and seeds of a run, or those of one fold.
+
+    Raises:
+        UnknownNameError: The run has no fold of this number.
+        DataError: A file of weights is missing or damaged.
+    """
+    models = []
+    for seed, folder in run.seed_folders.items():
+        folds = {str(n): folder / f"fold_{n}" for n in run.config["run"]["folds"]}
+        if fold is not None and str(fold) not in folds:
+            raise UnknownNameError("fold", str(fold), folds)
+        for number, fold_folder in folds.items():
+            if fold is None or number == str(fold):
+                path = fold_folder / WEIGHTS
+                model, recipe, statistics = model_file.load(path, device)
+                models.append(
+                    TrainedModel(
+                        seed=seed, fold=int(number), path=path, model=model, recipe=recipe, statistics=statistics
+                    )
+                )
+    return models
+
+
+def mean_probabilities(models: Sequence[TrainedModel], data: TaskData, indices: Indices) -> NDArray[np.float64]:
+    """Class probabilities [n, C] of utterances `indices` [n], the mean over models."""
+    probabilities: NDArray[np.float64] = np.mean([m.probabilities(data, indices) for m in models], axis=0)
+    return probabilities
