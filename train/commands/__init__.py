@@ -1,1 +1,1 @@
-"""The commands of stage 2: `fit`, `emofuse models` and `emofuse reproduce`."""
+"""The commands of stage 2, one file each."""

@@ -37,15 +37,6 @@ def run(folder: Path) -> Path:
 
 def test_a_run_folder_holds_the_documented_files_and_no_pickle(run: Path) -> None:
     names = {p.name for p in run.iterdir()}
-    files = {
-        "config.json",
-        "metrics.json",
-        "predictions.csv",
-        "utterances.csv",
-        "history.csv",
-        "confusion.png",
-        "report.html",
-    }
     assert names == samples.RUN_FILES | {f"fold_{k}" for k in (1, 2, 3, 4)}
     kinds = {p.suffix for p in run.rglob("*") if p.is_file()}
     assert kinds == {".json", ".csv", ".png", ".html", ".safetensors"}

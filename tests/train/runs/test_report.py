@@ -38,15 +38,6 @@ def test_several_seeds_are_separate_runs_and_a_mean(folder: Path) -> None:
 
 def test_several_seeds_leave_a_report_and_all_predictions_in_the_upper_folder(folder: Path) -> None:
     done = fit(config(folder, "seeds-top", "text", seeds=3, folds="1,2", steps=4), say=lambda line: None)
-    files = {
-        "config.json",
-        "metrics.json",
-        "predictions.csv",
-        "utterances.csv",
-        "history.csv",
-        "confusion.png",
-        "report.html",
-    }
     assert {p.name for p in done.folder.iterdir()} == samples.RUN_FILES | {f"seed_{s}" for s in (0, 1, 2)}
     predictions = rows(done.folder / "predictions.csv")
     for seed in ("0", "1", "2"):

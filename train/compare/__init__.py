@@ -1,0 +1,1 @@
+"""Whether two runs differ beyond chance: paired tests, intervals and effect sizes (`emofuse compare`)."""

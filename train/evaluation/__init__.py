@@ -1,0 +1,1 @@
+"""A finished run scored on another corpus, without training (`emofuse evaluate`)."""
