@@ -46,7 +46,7 @@ def _masked_run(uniforms: Tensor, size: Tensor, share: float, positions: int) ->
 def delta(x: Tensor, lengths: Tensor) -> Tensor:
     """Slope over time by regression over five frames: [B, n, D] -> [B, n, D]; the first and last frame are repeated."""
     time = torch.arange(x.shape[1], device=x.device)
-    rows = torch.arange(len(x), device=x.device).unsqueeze(1)
+    rows = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
     last = lengths.to(x.device).unsqueeze(1) - 1
     before, after = ([x[rows, torch.minimum((time + s * k).clamp(min=0), last)] for k in (1, 2)] for s in (-1, 1))
     return ((after[0] - before[0]) + 2 * (after[1] - before[1])) / 10

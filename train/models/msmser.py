@@ -158,10 +158,10 @@ class ModalityInteraction(nn.Module):
         """
         memory = torch.cat([with_positions(x) + self.types[m] for m, x in refined.items()], dim=1)
         mask = torch.cat([masks[m] for m in refined], dim=1)
-        q = self.tokens.expand(len(memory), -1, -1)
+        q = self.tokens.expand(memory.shape[0], -1, -1)
         for i, layer in enumerate(self.layers):
             q = layer(q, memory, mask, None if keep is None else keep[i])
-        pooled: Tensor = self.pooling(q, torch.full((len(q),), q.shape[1], device=q.device))
+        pooled: Tensor = self.pooling(q, torch.full(q.shape[:1], q.shape[1], device=q.device))
         return pooled
 
 

@@ -57,7 +57,7 @@ def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
 
 def last_frame(x: Tensor, lengths: Tensor) -> Tensor:
     """The last time step before padding: [B, T, D] -> [B, D]."""
-    return x[torch.arange(len(x), device=x.device), lengths.to(x.device) - 1]
+    return x[torch.arange(x.shape[0], device=x.device), lengths.to(x.device) - 1]
 
 
 class TimeConvolution(nn.Module):
@@ -96,7 +96,7 @@ class BiGRU(nn.Module):
         """The same by `nn.GRU` itself: cuDNN on a GPU, and the reference of the tests."""
         time = torch.arange(x.shape[1], device=x.device)
         mirror = (lengths.to(x.device).unsqueeze(1) - 1 - time).clamp(min=0)
-        rows = torch.arange(len(x), device=x.device).unsqueeze(1)
+        rows = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
         ahead, back = self.forwards(x)[0], self.backwards(x[rows, mirror])[0][rows, mirror]
         mask = time_mask(lengths, x.shape[1], x.device).unsqueeze(2)
         return torch.cat([ahead, back], dim=2).masked_fill(~mask, 0)
