@@ -1,4 +1,4 @@
-"""Scores: WA, UA and F1 from scikit-learn, and their confidence intervals from a bootstrap over dialogues."""
+"""Scores: WA, UA, F1 and MCC from scikit-learn, and their confidence intervals from a bootstrap over whole units."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emofuse.manifests.resampling import ResamplingUnits
 
 METRICS = {
     "wa": "WA, accuracy over all utterances",
@@ -75,23 +77,22 @@ def scores_of(matrices: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
 
 
 def intervals(
-    labels: Labels, predictions: Labels, classes: int, units: Sequence[str], seed: int = 0
+    labels: Labels, predictions: Labels, classes: int, units: ResamplingUnits, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile bootstrap intervals: whole units (dialogues) are drawn with replacement, 2000 times.
+    """95 % percentile bootstrap intervals: units are drawn with replacement, 2000 times.
 
     Args:
         labels: True class numbers [n].
         predictions: Predicted class numbers [n], or [S, n] of S seeds, whose scores are averaged in each resample.
         classes: The number of classes.
-        units: The unit of each utterance; utterances of one dialogue are not independent, so they are drawn together.
+        units: What is drawn, for the n utterances.
         seed: Seed of the draws.
     """
-    _, unit = np.unique(np.asarray(units), return_inverse=True)
-    count = int(unit.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    unit = units.smallest
+    draws = units.unit_weights(RESAMPLES, np.random.default_rng(seed))
     resampled = []
     for predicted in np.atleast_2d(predictions):
-        cells = np.zeros((count, classes**2), np.int64)
+        cells = np.zeros((draws.shape[1], classes**2), np.int64)
         np.add.at(cells, (unit, labels * classes + predicted), 1)
         resampled.append(scores_of((draws @ cells).reshape(RESAMPLES, classes, classes)))
     edges = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]

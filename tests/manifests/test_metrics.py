@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofuse.manifests.metrics import confusion, intervals, mean_and_deviation, recalls, scores, scores_of
+from emofuse.manifests.resampling import named_units
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 0, 1, 1, 2, 2])
@@ -56,7 +57,7 @@ def test_an_interval_contains_the_score_and_shrinks_with_more_data() -> None:
     def width(n: int) -> float:
         labels = rng.integers(0, 2, n)
         found = np.where(rng.random(n) < 0.7, labels, 1 - labels)
-        low, high = intervals(labels, found, 2, [str(i) for i in range(n)])["wa"]
+        low, high = intervals(labels, found, 2, named_units(range(n)))["wa"]
         assert low < scores(labels, found)["wa"] < high
         return high - low
 
@@ -66,7 +67,7 @@ def test_an_interval_contains_the_score_and_shrinks_with_more_data() -> None:
 def test_the_interval_of_a_proportion_is_the_known_one() -> None:
     labels = np.zeros(400, np.int64)
     found = (np.arange(400) % 4 == 0).astype(np.int64)
-    low, high = intervals(labels, found, 2, [str(i) for i in range(400)])["wa"]
+    low, high = intervals(labels, found, 2, named_units(range(400)))["wa"]
     half = 1.96 * (0.75 * 0.25 / 400) ** 0.5
     assert (low, high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.008)
 
@@ -75,15 +76,15 @@ def test_drawing_whole_dialogues_widens_the_interval_where_utterances_correlate(
     labels = np.zeros(200, np.int64)
     found = np.repeat(np.arange(20) % 2, 10).astype(np.int64)
 
-    def width(units: list[str]) -> float:
-        low, high = intervals(labels, found, 2, units)["wa"]
+    def width(units: list[int]) -> float:
+        low, high = intervals(labels, found, 2, named_units(units))["wa"]
         return high - low
 
-    assert width([str(i // 10) for i in range(200)]) > 2 * width([str(i) for i in range(200)])
+    assert width([i // 10 for i in range(200)]) > 2 * width(list(range(200)))
 
 
 def test_intervals_are_repeatable() -> None:
-    units = [str(i) for i in range(7)]
+    units = named_units(range(7))
     assert intervals(LABELS, PREDICTED, 3, units) == intervals(LABELS, PREDICTED, 3, units)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emofuse.common.console import plural
+from emofuse.manifests.resampling import MINIMUM_UNITS
+
 
 def caveats(metrics: Mapping[str, Any]) -> list[str]:
     """The caveats of a run, one short phrase each, from the content of metrics.json."""
@@ -13,6 +16,10 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
         found.append(f"reduced task: {reduced_counts(metrics['reduced'])}")
     if "limit" in metrics:
         found.append(f"short run: {metrics['limit']} utterances (--limit)")
+    interval = metrics.get("interval", {})
+    if not interval.get("trusted", True):  # runs of version 0.1.0 do not say
+        units = plural(interval["units"], interval["unit"])
+        found.append(f"the interval cannot be trusted: it is over {units}, fewer than {MINIMUM_UNITS}")
     return found
 
 

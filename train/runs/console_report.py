@@ -116,7 +116,8 @@ def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
 
 def _interval(metrics: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     interval = metrics["interval"]
-    label = f"95 % interval over {interval['units']} {interval['unit']}s"
+    inner = f", then {inner}s" if (inner := interval.get("inner_unit")) else ""
+    label = f"95 % interval over {plural(interval['units'], interval['unit'])}{inner}"
     return [label, *(f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" for n in names)]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.disk import run_folder
-from emofuse.manifests.schema import Utterance
 from emofuse.train.fitting import evaluate
 from emofuse.train.fitting.fold import FitContext, TrainingUnit, side_indices
 from emofuse.train.fitting.resume import FoldCheckpoint
@@ -17,6 +16,7 @@ from emofuse.train.resolve.fit_plan import with_seed
 from emofuse.train.runs import run_metrics
 from emofuse.train.runs.finished_run import UTTERANCES
 from emofuse.train.runs.report import HINT, write_report
+from emofuse.train.runs.utterance_table import utterance_rows
 
 DONE, RESUMES = "are already done", "resumes from step"
 """Parts of the messages that `reproduce` repeats."""
@@ -124,16 +124,10 @@ def _write(
     history: Sequence[Any],
 ) -> None:
     run_folder.write_csv(folder / "predictions.csv", predictions)
-    run_folder.write_csv(folder / UTTERANCES, utterance_rows(context.plan.utterances, [r["id"] for r in predictions]))
+    plan, ids = context.plan, [r["id"] for r in predictions]
+    run_folder.write_csv(folder / UTTERANCES, utterance_rows(plan.protocol, plan.utterances, ids))
     run_folder.write_csv(folder / "history.csv", history)
     run_folder.write_json(folder / "metrics.json", metrics)
     config = run_folder.read_json(folder / "config.json")
     if not write_report(folder, context.header, metrics, config, history):
         context.say(HINT)
-
-
-def utterance_rows(utterances: Sequence[Utterance], ids: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of utterances.csv: who speaks in each tested utterance, and where; one row per id, in order."""
-    by_id = {u.id: u for u in utterances}
-    columns = ("id", "speaker", "session", "dialogue", "split")
-    return [{name: getattr(by_id[id], name) or "" for name in columns} for id in dict.fromkeys(ids)]

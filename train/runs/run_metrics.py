@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from emofuse.manifests.metrics import (
     recalls,
     scores,
 )
-from emofuse.manifests.schema import Utterance
+from emofuse.manifests.resampling import resampling_units
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs.utterance_table import utterance_rows
 
 
 def over_folds(
@@ -120,30 +122,19 @@ def pooled_over_seeds(plan: FitPlan, predictions: Mapping[int, Sequence[Mapping[
     }
 
 
-def bootstrap_units(utterances: Sequence[Utterance], ids: Sequence[str]) -> tuple[str, list[str]]:
-    """What the bootstrap resamples: dialogues if every utterance is in one (and there are several), else utterances.
-
-    Returns:
-        The kind of unit, and the unit [n] of each of `ids` [n].
-    """
-    dialogues = {u.id: u.dialogue for u in utterances}
-    found = [dialogues[i] for i in ids]
-    if None not in found and 1 < len(set(found)) < len(ids):
-        return "dialogue", [str(d) for d in found]
-    return "utterance", list(ids)
-
-
 def _interval(
     plan: FitPlan, labels: NDArray[np.int64], predicted: NDArray[np.int64], ids: Sequence[str]
 ) -> dict[str, Any]:
     """Confidence intervals; predictions are [n], or [seeds, n]."""
-    unit, units = bootstrap_units(plan.utterances, ids)
+    units = resampling_units(asdict(plan.protocol), utterance_rows(plan.protocol, plan.utterances, ids))
     return {
         "level": LEVEL,
         "of": "pooled" if predicted.ndim == 1 else "pooled, mean over seeds",
-        "unit": unit,
-        "units": len(set(units)),
-        "method": f"percentile bootstrap, {RESAMPLES} resamples of whole units",
+        "unit": units.kind,
+        "units": units.count,
+        "inner_unit": units.inner_kind,
+        "trusted": units.trusted,
+        "method": f"percentile bootstrap, {RESAMPLES} resamples of {units.description}",
         **intervals(labels, predicted, len(plan.protocol.classes), units),
     }
 

@@ -67,7 +67,8 @@ def test_metrics_follow_from_the_predictions(run: Path) -> None:
     assert set(metrics["mean"]) == {"wa", "ua", "wf1", "macro_f1", "micro_f1"}
     low, high = metrics["interval"]["wa"]
     assert low <= metrics["pooled"]["wa"] <= high
-    assert (metrics["interval"]["unit"], metrics["interval"]["units"]) == ("dialogue", 16)
+    interval = metrics["interval"]
+    assert [interval[k] for k in ("unit", "units", "inner_unit", "trusted")] == ["session", 4, "dialogue", False]
 
 
 def test_every_utterance_is_predicted_once_by_the_fold_that_holds_its_session_out(run: Path) -> None:
@@ -270,7 +271,7 @@ def test_the_output_says_what_was_fitted_and_defines_its_scores(folder: Path) ->
         "UA, mean of the per-class recalls.",
         "WA, accuracy over all utterances.",
         "mean ± std over folds",
-        "95 % interval over 16 dialogues",
+        "95 % interval over 4 sessions, then dialogues",
         "run: ",
     ):
         assert part in text

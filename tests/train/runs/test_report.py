@@ -33,7 +33,7 @@ def test_several_seeds_are_separate_runs_and_a_mean(folder: Path) -> None:
     assert (done.folder / "seed_7" / file).read_bytes() == (alone / file).read_bytes()
     text = "\n".join(lines)
     assert "mean ± std over seeds" in text
-    assert "95 % interval over 4 dialogues" in text
+    assert "95 % interval over 1 session, then dialogues" in text
 
 
 def test_several_seeds_leave_a_report_and_all_predictions_in_the_upper_folder(folder: Path) -> None:

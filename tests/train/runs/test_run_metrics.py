@@ -1,43 +1,17 @@
-"""metrics.json: what the bootstrap resamples, and how the scores of several seeds are summarised."""
+"""metrics.json: how the scores of several seeds are summarised."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import train_samples as samples
 
 from emofuse.manifests.metrics import intervals
-from emofuse.train.runs.run_metrics import bootstrap_units, over_seeds
+from emofuse.manifests.resampling import named_units
+from emofuse.train.runs.run_metrics import over_seeds
 
-UTTERANCES = samples.utterances()
-IDS = [u.id for u in UTTERANCES]
 SCORES = ("wa", "ua", "wf1", "macro_f1", "micro_f1")
-
-
-def test_dialogues_are_resampled_where_every_utterance_has_one() -> None:
-    unit, units = bootstrap_units(UTTERANCES, IDS)
-    assert unit == "dialogue"
-    assert units == [u.dialogue for u in UTTERANCES]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        (replace(UTTERANCES[0], dialogue=None), *UTTERANCES[1:]),
-        tuple(replace(u, dialogue="the only one") for u in UTTERANCES),
-        tuple(replace(u, dialogue=u.id) for u in UTTERANCES),
-    ],
-    ids=["one without", "one for all", "one each"],
-)
-def test_utterances_are_resampled_otherwise(changed: Any) -> None:
-    assert bootstrap_units(changed, IDS) == ("utterance", IDS)
-
-
-def test_units_follow_the_order_of_the_predictions() -> None:
-    assert bootstrap_units(UTTERANCES, IDS[::-1])[1] == [u.dialogue for u in UTTERANCES[::-1]]
 
 
 def run(ua: float) -> dict[str, Any]:
@@ -68,7 +42,7 @@ def test_seeds_are_summarised_by_mean_and_sample_deviation() -> None:
 def test_intervals_over_seeds_are_those_of_one_seed_where_seeds_agree() -> None:
     rng = np.random.default_rng(0)
     labels, one, other = rng.integers(0, 3, (3, 90))
-    units = [str(i // 3) for i in range(90)]
+    units = named_units([i // 3 for i in range(90)])
     single = intervals(labels, one, 3, units)
     twice = intervals(labels, np.stack([one, one]), 3, units)
     assert all(twice[name] == pytest.approx(single[name]) for name in single)
