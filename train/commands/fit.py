@@ -76,6 +76,11 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     default="validation",
     help="Test the weights that are best on a validation group, or those of the last step, trained without validation.",
 )
+@click.option(
+    "--final",
+    is_flag=True,
+    help="After cross-validation, also train one model on all data, for use; a finished run gets it too.",
+)
 @click.option("--optimism", is_flag=True, help="Also report the score that choosing the checkpoint on test would give.")
 @click.option(
     "--score-without",

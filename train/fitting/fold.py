@@ -126,7 +126,7 @@ def _train_fold(
         validation=validation,
         metric=metric,
         seed=unit.seed,
-        class_weights=_class_weights(plan, training),
+        class_weights=class_weights(plan, training),
         precision=plan.config.precision,
         keep_all=plan.config.optimism,
     )
@@ -170,7 +170,7 @@ def side_indices(plan: FitPlan, fold: Fold) -> Mapping[str, Indices]:
     return {name: np.array([position[u.id] for u in members], np.int64) for name, members in fold.sides.items()}
 
 
-def _class_weights(plan: FitPlan, training: Indices) -> Tensor | None:
+def class_weights(plan: FitPlan, training: Indices) -> Tensor | None:
     """Balanced weights [C], n / (C n_c) as in scikit-learn; a class without training utterances has weight zero."""
     if plan.config.class_weights == "none":
         return None

@@ -49,6 +49,8 @@ class TrainingJob:
     """Of the matrix products in a training step; evaluation is always in fp32."""
     keep_all: bool = False
     """Whether the weights of every evaluation step are kept."""
+    stop: int | None = None
+    """The last step, where that is not the last one of the settings; schedules run on as if it were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +97,14 @@ def train(
     """
     trainer = _Trainer(job, checkpoint)
     steps = job.recipe.settings.total_steps(len(job.training))
-    evaluations = set(evaluation_steps(steps))
+    last = job.stop or steps
+    evaluations = set(evaluation_steps(last))
     note = ""
-    for step, batch in trainer.remaining_batches(steps):
-        trainer.train_step(batch, (step - 1) / steps)
+    for step, batch in trainer.remaining_batches(last):
+        trainer.train_step(batch, min(1.0, (step - 1) / steps))
         if step in evaluations:
             note = trainer.evaluate(step)
-            if step < steps:
+            if step < last:
                 trainer.save()
         on_step(step, note)
     return trainer.result()

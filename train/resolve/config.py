@@ -74,6 +74,8 @@ class FitConfig:
     """How many consecutive seeds are trained."""
     select: Select = "validation"
     """Which weights are tested: the best ones on validation, or those of the last step, without validation."""
+    final: bool = False
+    """After cross-validation, also train one model on all data; it has no score of its own."""
     optimism: bool = False
     """Also report what choosing the checkpoint on test would have given."""
     score_without: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class FitOptions(TypedDict, total=False):
     seed: int
     seeds: int
     select: Select
+    final: bool
     optimism: bool
     score_without: Sequence[str]
     allow_missing: int

@@ -103,6 +103,7 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
             settings = _settings(config, spec, ablation, store.manifest.corpus, tuple(features) or spec.modalities)
         _check_score_without(config, model, ablation, spec, problems)
     _check_combinations(config, device, problems)
+    _check_final(config, features, problems)
     problems.raise_all()
     assert spec is not None
     assert protocol is not None
@@ -149,6 +150,15 @@ def _check_combinations(config: FitConfig, device: torch.device, problems: Probl
         problems.add("--jobs and --scheduler exclude each other: pass one")
     if config.seeds < 1 or config.allow_missing < 0:
         problems.add("--seeds must be at least 1 and --allow-missing at least 0")
+
+
+def _check_final(config: FitConfig, features: Mapping[str, AnyFeature], problems: Problems) -> None:
+    per_fold = [f.name for f in features.values() if isinstance(f, PerFoldFeature)]
+    if config.final and per_fold:
+        problems.add(
+            f"--final trains one model on all data, and {' and '.join(map(repr, per_fold))} is a separate feature for "
+            "each fold: leave --final out, or use a feature that is the same for all folds"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

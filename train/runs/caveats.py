@@ -20,6 +20,8 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
     if not interval.get("trusted", True):  # runs of version 0.1.0 do not say
         units = plural(interval["units"], interval["unit"])
         found.append(f"the interval cannot be trusted: it is over {units}, fewer than {MINIMUM_UNITS}")
+    if "final" in metrics:
+        found.append("scores of cross-validation; the final model, trained on all data, has none of its own")
     return found
 
 

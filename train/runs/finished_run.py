@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 METRICS, PREDICTIONS, CONFIG = "metrics.json", "predictions.csv", "config.json"
 UTTERANCES = "utterances.csv"
+FINAL = "final"
+"""The folder of the final model in a run folder."""
 Records = list[dict[str, Any]]
 
 

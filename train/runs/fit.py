@@ -21,6 +21,7 @@ from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import console_report, execute
 from emofuse.train.runs.cross_validation import CrossValidation
+from emofuse.train.runs.final_model import add_final_model
 from emofuse.train.runs.finished_run import Diverged, FitOutcome, Run
 from emofuse.train.runs.fit_context import fit_context, resolved
 from emofuse.train.runs.process_count import Workload, count_processes, workload
@@ -52,7 +53,7 @@ def fit_model(config: FitConfig, say: Say) -> Run:
 
     with resolved(config) as plan:
         _fit_plans([plan], [say], on_outcome)
-    return runs[0]
+        return add_final_model(plan, runs[0], say) if config.final else runs[0]
 
 
 def fit_models(configs: Sequence[FitConfig], says: Sequence[Say], on_outcome: OnOutcome) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.common.errors import UnknownNameError
+from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
@@ -18,7 +18,7 @@ from emofuse.train.fitting.evaluate import WEIGHTS
 from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.base import FusionModel
-from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.finished_run import FINAL, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class TrainedModel:
     """One trained model of a run, in evaluation mode."""
 
     seed: int
-    fold: int
+    fold: int | None
+    """The fold's number; None for the final model, which is trained on all data."""
     path: Path
     """The file of its weights."""
     model: FusionModel
@@ -39,13 +40,18 @@ class TrainedModel:
         return predict(self.model, data.with_statistics(self.statistics), indices)[0]
 
 
-def trained_models(run: Run, fold: int | None = None, device: torch.device | str = "cpu") -> list[TrainedModel]:
-    """The models of all folds and seeds of a run, or those of one fold.
+def trained_models(
+    run: Run, fold: int | None = None, device: torch.device | str = "cpu", *, final: bool = False
+) -> list[TrainedModel]:
+    """The models of all folds and seeds of a run, those of one fold, or the final model.
 
     Raises:
         UnknownNameError: The run has no fold of this number.
+        UsageError: The run has no final model.
         DataError: A file of weights is missing or damaged.
     """
+    if final:
+        return [_final_model(run, device)]
     models = []
     for seed, folder in run.seed_folders.items():
         folds = {str(n): folder / f"fold_{n}" for n in run.config["run"]["folds"]}
@@ -53,14 +59,22 @@ def trained_models(run: Run, fold: int | None = None, device: torch.device | str
             raise UnknownNameError("fold", str(fold), folds)
         for number, fold_folder in folds.items():
             if fold is None or number == str(fold):
-                path = fold_folder / WEIGHTS
-                model, recipe, statistics = model_file.load(path, device)
-                models.append(
-                    TrainedModel(
-                        seed=seed, fold=int(number), path=path, model=model, recipe=recipe, statistics=statistics
-                    )
-                )
+                models.append(_load(fold_folder / WEIGHTS, seed, int(number), device))
     return models
+
+
+def _final_model(run: Run, device: torch.device | str) -> TrainedModel:
+    if "final" not in run.metrics:
+        raise UsageError(
+            f"{run.folder} has no final model, which is trained on all data: repeat its fit command with --final, "
+            "which adds the model and repeats nothing"
+        )
+    return _load(run.folder / FINAL / WEIGHTS, run.metrics["final"]["seed"], None, device)
+
+
+def _load(path: Path, seed: int, fold: int | None, device: torch.device | str) -> TrainedModel:
+    model, recipe, statistics = model_file.load(path, device)
+    return TrainedModel(seed=seed, fold=fold, path=path, model=model, recipe=recipe, statistics=statistics)
 
 
 def mean_probabilities(models: Sequence[TrainedModel], data: TaskData, indices: Indices) -> NDArray[np.float64]:

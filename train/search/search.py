@@ -36,6 +36,7 @@ _NOT_IN_FIT_COMMAND = (
     "store",
     "more_stores",
     "settings",
+    "final",
     "optimism",
     "score_without",
     "out",
@@ -73,7 +74,11 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Sear
         import optuna
     except ModuleNotFoundError:
         raise UsageError("--search needs optuna: pip install 'emofuse[search]'") from None
-    without_effect = {"--optimism": config.optimism, "--score-without": config.score_without}
+    without_effect = {
+        "--final": config.final,
+        "--optimism": config.optimism,
+        "--score-without": config.score_without,
+    }
     raise_problems(
         [f"{option} has no effect: test is never scored" for option, value in without_effect.items() if value],
         "--search",

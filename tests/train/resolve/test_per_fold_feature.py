@@ -306,3 +306,9 @@ def test_a_grouping_without_features_is_refused(folder: Path) -> None:
         pytest.raises(UsageError, match=r"no per-fold feature for fold 1 \(1\)"),
     ):
         per_fold_features(store)["bert-finetuned"].for_folds(FOLDS[:1], "speaker")
+
+
+def test_a_final_model_is_refused_since_no_encoder_may_see_all_folds(folder: Path) -> None:
+    done = fitted(folder / "tiny.h5", "--final")
+    assert done.exit_code == 2
+    assert "--final trains one model on all data, and 'bert-finetuned' is a separate feature" in done.stderr
