@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from emofuse.common.console import format_size
+from emofuse.common.disk.csv_table import CsvRow, csv_text, parse_csv
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
 
-CsvRow = Mapping[str, Any]
+LONGEST = 256 << 20
+"""Bytes of the longest JSON or CSV file that is read; those of real runs are far shorter."""
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -23,32 +24,74 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        keys: Keys that it must have.
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: The file is missing, damaged, not an object, or has not all `keys`.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}; delete the folder and run again") from None
+    with _reading(path):
+        content = json.loads(_text(path))
+        if not isinstance(content, dict):
+            raise ValueError(f"it is not a JSON object, it begins with {json.dumps(content)[:20]}")
+        _refuse_missing("key", keys, content)
+    return content
 
 
 def write_csv(path: Path, rows: Sequence[CsvRow]) -> None:
-    """Write rows as CSV, with a column for every key of any row; a missing value is an empty cell."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    """Write rows as CSV, with a column for every key of any row; a missing value is an empty cell.
+
+    A text that a spreadsheet would take as a formula gets an apostrophe before it (`csv_table`).
+    """
+    write_atomically(path, csv_text(rows).encode())
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def read_csv(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
+    """The rows of a file that `write_csv` wrote, with the same texts.
+
+    Args:
+        path: The file.
+        columns: Columns that it must have.
+
+    Raises:
+        DataError: The file is missing or damaged, or has not all `columns`.
+    """
+    with _reading(path):
+        found, rows = parse_csv(_text(path))
+        _refuse_missing("column", columns, found)
+    return rows
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn everything that a damaged file causes into one `DataError`."""
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            reason = f"it is not UTF-8 text (byte {error.start})"
+        elif isinstance(error, RecursionError):
+            reason = "it is nested too deeply"
+        raise DataError(f"{path} cannot be read: {reason}; delete the folder and run again") from None
+
+
+def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise ValueError("it is not a file")
+    if path.stat().st_size > LONGEST:
+        raise ValueError(f"it has {format_size(path.stat().st_size)}, expected at most {format_size(LONGEST)}")
+    return path.read_bytes().decode()
+
+
+def _refuse_missing(kind: str, wanted: Iterable[str], found: Container[str]) -> None:
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ValueError(f"it has no {kind} {', no '.join(missing)}")
 
 
 def run_path(runs: Path, name: str, identity: Mapping[str, Any]) -> Path:
@@ -76,7 +119,7 @@ def run_lock(out: Path) -> Iterator[None]:
         yield
 
 
-def finished_metrics(out: Path, run: Mapping[str, Any]) -> Any | None:
+def finished_metrics(out: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The metrics of a finished run of the same settings; None when `out` does not exist.
 
     Args:
@@ -97,8 +140,16 @@ def finished_metrics(out: Path, run: Mapping[str, Any]) -> Any | None:
 
 
 def _differing_settings(folder: Path, run: Mapping[str, Any]) -> str:
-    before, now = read_json(folder / "config.json")["run"], json.loads(json.dumps(run))
+    before, now = _recorded(folder, "run", dict), json.loads(json.dumps(run))
     return ", ".join(name for k in sorted({*before, *now}) for name in _differing_names(k, before.get(k), now.get(k)))
+
+
+def _recorded(folder: Path, key: str, kind: type) -> Any:
+    path = folder / "config.json"
+    found = read_json(path, (key,))[key]
+    if not isinstance(found, kind):
+        raise DataError(f"{path} is damaged: {key!r} is not a {kind.__name__}; delete the folder and run again")
+    return found
 
 
 def _differing_names(name: str, before: Any, now: Any) -> list[str]:
@@ -144,7 +195,7 @@ def claim_run(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> 
     calls = []
     if (partial / "config.json").exists():
         refuse_other_settings(partial, config["run"])
-        calls = read_json(partial / "config.json")["calls"]
+        calls = _recorded(partial, "calls", list)
     partial.mkdir(parents=True, exist_ok=True)
     write_json(partial / "config.json", {**config, "calls": [*calls, call]})
     return partial

@@ -55,6 +55,71 @@ def test_damaged_json_says_which_file_and_what_to_do(tmp_path: Path) -> None:
         run_folder.read_json(tmp_path / "x.json")
 
 
+def deeply_nested() -> bytes:
+    return b'{"run": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[]", r"it is not a JSON object, it begins with \[\]"),
+        (b"{}", "it has no key run, no calls"),
+        (deeply_nested(), "it is nested too deeply"),
+        (b"\x80\x02binary", r"it is not UTF-8 text \(byte 0\)"),
+        (b"", "Expecting value"),
+        (None, "No such file"),
+    ],
+    ids=["list", "empty object", "deep", "binary", "empty", "missing"],
+)
+def test_json_that_is_not_a_record_is_one_data_error(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(DataError, match=rf"x\.json cannot be read: {reason}"):
+        run_folder.read_json(tmp_path / "x.json", ("run", "calls"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "predictions.csv"])
+def test_a_file_of_unreasonable_size_and_a_pipe_are_not_read(tmp_path: Path, name: str) -> None:
+    read = run_folder.read_json if name.endswith("json") else run_folder.read_csv
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(run_folder.LONGEST + 1)
+    with pytest.raises(DataError, match=r"it has 268\.4 MB, expected at most 268\.4 MB"):
+        read(tmp_path / name)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="it is not a file"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"id,fold\na,1\nb\n", "line 3 has 1 cells, expected 2"),
+        (b"id,fold\na,1,2\n", "line 2 has 3 cells, expected 2"),
+        (b"id\na\n", "it has no column fold"),
+        (b"id,id\na,b\n", "two columns have the same name"),
+        (b"id,fold\na\0,1\n", "it contains zero bytes"),
+        (b"\xff\xfe,fold\n", "it is not UTF-8 text"),
+        (b'id,fold\n"a,1\n', "line 2: unexpected end of data"),
+        (b"", "it has no column id, no fold"),
+        (b"id,fold\n" + b"a" * 200_000 + b",1\n", "line 2: field larger than field limit"),
+    ],
+    ids=["few", "many", "column", "twice", "zero", "encoding", "quote", "empty", "huge cell"],
+)
+def test_a_damaged_table_is_one_data_error(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"x\.csv cannot be read: {reason}"):
+        run_folder.read_csv(tmp_path / "x.csv", ("id", "fold"))
+
+
+def test_a_config_with_settings_of_another_type_is_damaged(tmp_path: Path) -> None:
+    part = run_folder.claim_run(tmp_path / "run", CONFIG, CALL)
+    for content in ({"run": [], "calls": []}, {"run": CONFIG["run"], "calls": 3}):
+        run_folder.write_json(part / "config.json", content)
+        with pytest.raises(DataError, match=r"config\.json is damaged: '(run|calls)' is not a (dict|list)"):
+            run_folder.claim_run(tmp_path / "run", CONFIG, CALL)
+
+
 def test_rows_of_different_keys_share_one_table(tmp_path: Path) -> None:
     run_folder.write_csv(tmp_path / "x.csv", [{"a": 1}, {"a": 2, "b": "with, comma"}])
     assert run_folder.read_csv(tmp_path / "x.csv") == [{"a": "1", "b": ""}, {"a": "2", "b": "with, comma"}]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from emofuse.common.console import format_table, printable
+from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import write_atomically
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.papers.published_table import TableTask
@@ -105,22 +104,21 @@ def _latex_table(results: ResultTable, task: TableTask) -> str:
 
 def comma_separated(results: ResultTable) -> str:
     """CSV with one line per figure, in the paper's unit."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    rows = []
     for task in results.table.tasks:
         conditions = results.conditions.get(task.protocol, "")
         for r in results.rows_of(task):
             notes = "; ".join([*_notes(r), *(results.remarks if r.state == "run" else [])])
             for column, cell in r.cells.items():
                 figures = [cell.mean, cell.deviation, cell.count, cell.published, cell.difference]
-                writer.writerow(
-                    [results.table.name, task.protocol, r.row.name, column, _measure(task, column, r)]
-                    + [results.table.unit]
-                    + ["" if f is None else round(f, 6) for f in figures]
-                    + [r.state, conditions, "; ".join(results.marks), notes, r.run]
-                )
-    return text.getvalue()
+                values = [
+                    *(results.table.name, task.protocol, r.row.name, column, _measure(task, column, r)),
+                    results.table.unit,
+                    *("" if f is None else round(f, 6) for f in figures),
+                    *(r.state, conditions, "; ".join(results.marks), notes, r.run),
+                ]
+                rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return csv_text(rows, COLUMNS)
 
 
 def _headline(results: ResultTable, task: TableTask) -> str:

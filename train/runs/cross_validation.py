@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.disk import run_folder
+from emofuse.common.disk.csv_table import CsvRow
 from emofuse.train.fitting import evaluate
 from emofuse.train.fitting.fold import FitContext, TrainingUnit, side_indices
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import with_seed
-from emofuse.train.runs import run_metrics
+from emofuse.train.runs import run_digests, run_metrics
 from emofuse.train.runs.finished_run import UTTERANCES
 from emofuse.train.runs.report import HINT, write_report
 from emofuse.train.runs.utterance_table import utterance_rows
@@ -82,12 +83,14 @@ class CrossValidation:
         return f"fold {unit.fold}" if self._one_seed else f"seed {unit.seed}, fold {unit.fold}"
 
     def finish(self) -> None:
-        """Write metrics, predictions, history and report of all units, which are done now."""
+        """Write metrics, predictions, history, report and digests of all units, which are done now."""
         if self._one_seed:
             _write_seed(self.context, self.folder, self._started)
+            run_digests.write_digests(self.folder)
             return
         for seed, folder in self._open_folders.items():
             _write_seed(replace(self.context, plan=self._plans[seed]), folder, self._started)
+            run_digests.write_digests(folder)
             run_folder.finish_run(folder, self._finished_folders[seed])
         runs, predictions, history = {}, {}, []
         for seed, folder in self._finished_folders.items():
@@ -97,6 +100,7 @@ class CrossValidation:
         metrics = run_metrics.over_seeds(runs) | run_metrics.pooled_over_seeds(self.context.plan, predictions)
         rows = [{"seed": str(seed)} | row for seed, rows in predictions.items() for row in rows]
         _write(self.context, self.folder, metrics, rows, history)
+        run_digests.write_digests(self.folder)
 
 
 def _write_seed(context: FitContext, folder: Path, started: float) -> None:
@@ -120,13 +124,14 @@ def _write(
     context: FitContext,
     folder: Path,
     metrics: dict[str, Any],
-    predictions: Sequence[run_folder.CsvRow],
+    predictions: Sequence[CsvRow],
     history: Sequence[Any],
 ) -> None:
     run_folder.write_csv(folder / "predictions.csv", predictions)
     plan, ids = context.plan, [r["id"] for r in predictions]
     run_folder.write_csv(folder / UTTERANCES, utterance_rows(plan.protocol, plan.utterances, ids))
     run_folder.write_csv(folder / "history.csv", history)
+    metrics["weights"] = run_digests.weights_digests(folder)
     run_folder.write_json(folder / "metrics.json", metrics)
     config = run_folder.read_json(folder / "config.json")
     if not write_report(folder, context.header, metrics, config, history):

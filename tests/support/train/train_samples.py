@@ -33,6 +33,7 @@ RUN_FILES = {
     "history.csv",
     "confusion.png",
     "report.html",
+    "digests.json",
 }
 TOML = """\
 corpus = "tiny"
