@@ -149,6 +149,7 @@ def wrong_values() -> Iterator[tuple[str, object]]:
     yield from (("steps", 2.5), ("epochs", 0), ("epochs", "3"), ("epochs", float("inf")), ("seeds", True))
     yield from (("settings", None), ("settings", 5), ("text", 5), ("runs", None), ("optimism", "yes"), ("folds", None))
     yield from (("folds", 1.5), ("more_stores", 3), ("test_store", 3), ("jobs", "all"), ("score_without", None))
+    yield ("shuffle", None)
 
 
 @pytest.mark.parametrize(("name", "value"), list(wrong_values()))

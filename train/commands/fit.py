@@ -89,6 +89,13 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     help="Also score test without this modality, where the model allows it; can be repeated.",
 )
 @click.option(
+    "--shuffle",
+    multiple=True,
+    type=click.Choice(["labels", "audio", "text"]),
+    help="A sanity run: permute the labels of training and validation (the score must be at chance), or deal a "
+    "modality to other utterances (the score must be the other modality's); can be repeated.",
+)
+@click.option(
     "--search", "space", type=click.Path(path_type=Path), help="Search hyper-parameters in this TOML file's space."
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials of a search.  [default: 20]")

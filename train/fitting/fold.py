@@ -21,6 +21,7 @@ from emofuse.train.fitting import evaluate
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, train
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.resume import FoldCheckpoint
+from emofuse.train.fitting.shuffle import shuffled
 from emofuse.train.resolve.fit_plan import FitPlan
 
 
@@ -99,12 +100,18 @@ def fit_fold(context: FitContext, unit: TrainingUnit, on_step: OnStep) -> None:
     fold = next(f for f in context.plan.folds if f.number == unit.fold)
     unit.folder.mkdir(parents=True, exist_ok=True)
     checkpoint = FoldCheckpoint(unit.folder, context.plan.device)
-    data, seconds = context.loader.task_data(fold), 0.0
+    data, seconds = fold_data(context, fold, unit.seed), 0.0
     if not (unit.folder / evaluate.SELECTION).exists():
         seconds = _train_fold(context, unit, fold, data, checkpoint, on_step)
     checkpoint.remove()
     if unit.scored:
         _score_fold(context.plan, unit, fold, data, seconds)
+
+
+def fold_data(context: FitContext, fold: Fold, seed: int) -> TaskData:
+    """What a fold trains, validates and tests on; shuffled in a sanity run."""
+    data, shuffle = context.loader.task_data(fold), context.plan.config.shuffle
+    return shuffled(data, shuffle, side_indices(context.plan, fold), seed, fold.number) if shuffle else data
 
 
 def _train_fold(

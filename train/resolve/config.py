@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
+from emofuse.common.errors import UnknownNameError
 from emofuse.common.location import Location, parse_location
 from emofuse.common.option_values import as_joined_text, as_path, as_tuple, check_values
 from emofuse.common.problems import Problems
@@ -16,6 +17,8 @@ from emofuse.store import FeatureStore
 Precision = Literal["fp32", "tf32", "bf16"]
 ClassWeights = Literal["none", "balanced"]
 Select = Literal["validation", "last"]
+SHUFFLES = ("labels", "audio", "text")
+"""What a sanity run can shuffle."""
 Store = Location | FeatureStore
 """A store to read: a path, a URL, or an open store, whose file is opened again."""
 MINIMUM = {"steps": 1, "seed": 0, "seeds": 1, "allow_missing": 0, "limit": 1, "threads": 1, "jobs": 1}
@@ -29,6 +32,7 @@ _EXPECTED = {
     "epochs": "a number above 0, or None",
     "settings": "a mapping such as {'lr': 3e-4}, or texts such as ['lr=3e-4']",
     "score_without": "'audio', 'text' or a sequence of them",
+    "shuffle": "'labels', 'audio', 'text' or a sequence of them",
     "jobs": "a whole number, 1 or more, or 'auto'",
 }
 _EXAMPLES = {"store": "store='cache/iemocap.h5'", "model": "model='smcn'"}
@@ -80,6 +84,8 @@ class FitConfig:
     """Also report what choosing the checkpoint on test would have given."""
     score_without: tuple[str, ...] = ()
     """Modalities; the test side is scored again without each of them."""
+    shuffle: tuple[str, ...] = ()
+    """A sanity run: `labels` permutes those of training and validation, a modality is dealt to other utterances."""
     allow_missing: int = 0
     """By how many utterances each count of the task may differ from the protocol's."""
     limit: int | None = None
@@ -112,6 +118,7 @@ class FitConfig:
             "folds": as_joined_text(self.folds),
             "settings": _settings(self.settings),
             "score_without": as_tuple(self.score_without),
+            "shuffle": _distinct(as_tuple(self.shuffle)),
             "out": as_path(self.out),
             "runs": as_path(self.runs),
             "jobs": None if jobs == "auto" else jobs,
@@ -125,6 +132,10 @@ class FitConfig:
         wrong = check_values(self, problems, expected=_EXPECTED, minimum=MINIMUM, examples=_EXAMPLES)
         if "epochs" not in wrong and self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
             problems.add(f"epochs is {self.epochs!r}, expected {_EXPECTED['epochs']}")
+        for what in () if "shuffle" in wrong else self.shuffle:
+            if what not in SHUFFLES:
+                with problems.collecting():
+                    raise UnknownNameError("shuffle", what, SHUFFLES)
 
 
 class FitOptions(TypedDict, total=False):
@@ -149,6 +160,7 @@ class FitOptions(TypedDict, total=False):
     final: bool
     optimism: bool
     score_without: Sequence[str]
+    shuffle: Sequence[str]
     allow_missing: int
     limit: int | None
     device: str
@@ -179,6 +191,12 @@ def _stores(store: Any, more: Any) -> dict[str, Any]:
     if not isinstance(first, tuple) or not first:
         return {"store": store, "more_stores": others}
     return {"store": first[0], "more_stores": (*first[1:], *others) if isinstance(others, tuple) else others}
+
+
+def _distinct(values: Any) -> Any:
+    """Several texts sorted and each once; another value unchanged."""
+    several = isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+    return tuple(sorted(set(values))) if several else values
 
 
 def _settings(value: Any) -> Any:

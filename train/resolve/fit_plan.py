@@ -107,6 +107,7 @@ class FitPlan:
             "score_without": list(self.config.score_without),
             "limit": self.config.limit,
             "seed": self.config.seed,
+            **({"shuffle": list(self.config.shuffle)} if self.config.shuffle else {}),
             **({} if self.config.precision == "fp32" else {"precision": self.config.precision}),
             "folds": [f.number for f in self.folds],
             "protocol": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.protocol).items()},

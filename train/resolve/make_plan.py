@@ -104,6 +104,7 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
         _check_score_without(config, model, ablation, spec, problems)
     _check_combinations(config, device, problems)
     _check_final(config, features, problems)
+    _check_shuffle(config, features, problems)
     problems.raise_all()
     assert spec is not None
     assert protocol is not None
@@ -159,6 +160,14 @@ def _check_final(config: FitConfig, features: Mapping[str, AnyFeature], problems
             f"--final trains one model on all data, and {' and '.join(map(repr, per_fold))} is a separate feature for "
             "each fold: leave --final out, or use a feature that is the same for all folds"
         )
+
+
+def _check_shuffle(config: FitConfig, features: Mapping[str, AnyFeature], problems: Problems) -> None:
+    unused = [what for what in config.shuffle if what != "labels" and features and what not in features]
+    if unused:
+        problems.add(f"--shuffle {' and '.join(unused)} has no effect: the model uses {' and '.join(features)} only")
+    if config.shuffle and config.final:
+        problems.add("--final is for use, and --shuffle makes a sanity run that nobody should use: give one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,13 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.manifests.resampling import MINIMUM_UNITS
 
+SHUFFLED = {
+    "labels": "labels of training and validation permuted, so the score must be at chance (--shuffle labels)",
+    "audio": "audio dealt to other utterances, so it must say nothing (--shuffle audio)",
+    "text": "text dealt to other utterances, so it must say nothing (--shuffle text)",
+}
+"""What a sanity run shuffles -> its caveat."""
+
 
 def caveats(metrics: Mapping[str, Any]) -> list[str]:
     """The caveats of a run, one short phrase each, from the content of metrics.json."""
@@ -16,6 +23,8 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
         found.append(f"reduced task: {reduced_counts(metrics['reduced'])}")
     if "limit" in metrics:
         found.append(f"short run: {metrics['limit']} utterances (--limit)")
+    if "shuffled" in metrics:
+        found.append(f"sanity run, not a result: {'; '.join(SHUFFLED[what] for what in metrics['shuffled'])}")
     interval = metrics.get("interval", {})
     if not interval.get("trusted", True):  # runs of version 0.1.0 do not say
         units = plural(interval["units"], interval["unit"])

@@ -11,7 +11,7 @@ from typing import Any
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
 from emofuse.train.fitting import evaluate
-from emofuse.train.fitting.fold import FitContext, TrainingUnit, side_indices
+from emofuse.train.fitting.fold import FitContext, TrainingUnit, fold_data, side_indices
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import with_seed
 from emofuse.train.runs import run_digests, run_metrics
@@ -110,7 +110,7 @@ def _write_seed(context: FitContext, folder: Path, started: float) -> None:
     results = [run_folder.read_json(fold_folder / evaluate.RESULT) for fold_folder in fold_folders]
     if plan.config.optimism:
         for fold, fold_folder, result in zip(plan.folds, fold_folders, results, strict=True):
-            data, test = context.loader.task_data(fold), side_indices(plan, fold)["test"]
+            data, test = fold_data(context, fold, plan.config.seed), side_indices(plan, fold)["test"]
             result["optimistic"] = evaluate.score_all_checkpoints(fold_folder, data, test, plan.protocol.metrics[0])
     predictions = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / "predictions.csv")]
     history = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / "history.csv")]

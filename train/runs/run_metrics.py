@@ -55,6 +55,8 @@ def over_folds(
     }
     if plan.config.limit:
         metrics["limit"] = plan.config.limit
+    if plan.config.shuffle:
+        metrics["shuffled"] = list(plan.config.shuffle)
     if plan.config.score_without:
         metrics["without"] = {m: _mean_and_std([r["without"][m] for r in results]) for m in plan.config.score_without}
     if plan.config.optimism:
@@ -95,8 +97,8 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _optional_keys(first: Mapping[str, Any], runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """The keys that only some runs have: the limit, and the scores with a modality absent."""
-    found: dict[str, Any] = {"limit": first["limit"]} if "limit" in first else {}
+    """The keys that only some runs have: the limit, what was shuffled, and the scores with a modality absent."""
+    found: dict[str, Any] = {key: first[key] for key in ("limit", "shuffled") if key in first}
     if "without" in first:
         found["without"] = {
             m: _mean_and_std([r["without"][m]["mean"] for r in runs.values()]) for m in first["without"]

@@ -39,6 +39,7 @@ _NOT_IN_FIT_COMMAND = (
     "final",
     "optimism",
     "score_without",
+    "shuffle",
     "out",
     "runs",
     "jobs",
@@ -78,6 +79,7 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Sear
         "--final": config.final,
         "--optimism": config.optimism,
         "--score-without": config.score_without,
+        "--shuffle": config.shuffle,
     }
     raise_problems(
         [f"{option} has no effect: test is never scored" for option, value in without_effect.items() if value],
