@@ -16,9 +16,10 @@ from emofuse.train.fitting.fold import FitContext, class_weights
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, TrainingResult, train
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, FINAL, METRICS, Run
 from emofuse.train.runs.fit_context import fit_context
-from emofuse.train.runs.report import write_report
+from emofuse.train.runs.report import REPORT_FILES, write_report
 
 RECORD = "final.json"
 """Describes the final model, in its folder."""
@@ -56,8 +57,8 @@ def add_final_model(plan: FitPlan, run: Run, say: Say) -> Run:
 
 
 def _train(context: FitContext, run: Run) -> None:
-    """Train in `final.part`, and rename it when it is complete."""
-    plan, partial = context.plan, run.folder / f"{FINAL}.part"
+    """Train in `.final.part`, and rename it when it is complete."""
+    plan, partial = context.plan, run.folder / f".{FINAL}.part"  # hidden files have no digest
     partial.mkdir(exist_ok=True)
     chosen, (steps, rule) = _selected_steps(run), _duration(plan, run)
     everything = np.arange(len(plan.utterances))
@@ -122,7 +123,13 @@ def _with_final_metrics(context: FitContext, run: Run) -> Run:
     """Describe the final model in metrics.json and in the report."""
     record: dict[str, Any] = run_folder.read_json(run.folder / FINAL / RECORD)
     metrics = run.metrics | {"final": {key: record[key] for key in ("steps", "rule", "seed", "utterances")}}
+    if "weights" in metrics:
+        own = run_digests.weights_digests(run.folder / FINAL)
+        metrics["weights"] = metrics["weights"] | {f"{FINAL}/{name}": digest for name, digest in own.items()}
     run_folder.write_json(run.folder / METRICS, metrics)
     history = run_folder.read_csv(run.folder / "history.csv")
-    write_report(run.folder, context.header, metrics, run_folder.read_json(run.folder / CONFIG), history)
+    written = [METRICS, *(f"{FINAL}/{name}" for name in (evaluate.WEIGHTS, RECORD, "history.csv"))]
+    if write_report(run.folder, context.header, metrics, run_folder.read_json(run.folder / CONFIG), history):
+        written += REPORT_FILES
+    run_digests.write_digests(run.folder, written)
     return replace(run, metrics=metrics)

@@ -16,6 +16,7 @@ from emofuse.train.runs.caveats import caveats
 
 MAX_LEGEND = 12
 """The legend of a plot with more lines than this is omitted: the colours would be indistinguishable."""
+REPORT_FILES = ("report.html", "confusion.png")
 HINT = "report.html and confusion.png were not written: install what they need with pip install 'emofuse[report]'"
 
 

@@ -11,6 +11,7 @@ import pytest
 import train_samples as samples
 from train_samples import config, quietly, rows
 
+from emofuse.common.disk.digests import digest_of, files_in, read_digests
 from emofuse.common.errors import UsageError
 from emofuse.train.api import fit
 from emofuse.train.data.loader import Loader
@@ -54,7 +55,7 @@ def test_the_final_model_trains_on_all_data_for_the_mean_of_the_selected_steps(a
     assert int(rows(before / "final" / "history.csv")[-1]["step"]) == found["steps"]
     assert run.metrics["final"] == {key: found[key] for key in ("steps", "rule", "seed", "utterances")}
     assert Run.open(before) == run
-    assert not (before / "final.part").exists()
+    assert not (before / ".final.part").exists()
 
 
 def test_its_statistics_are_those_of_all_data_and_it_predicts(asked: FitConfig) -> None:
@@ -82,6 +83,14 @@ def test_a_run_with_a_final_model_is_already_done_and_says_whose_score_it_has(as
     assert fit(asked, say=lambda line: None) == run, "the same run without --final"
 
 
+def test_its_files_are_among_the_digests_of_the_run(asked: FitConfig) -> None:
+    run = fit(replace(asked, final=True), say=lambda line: None)
+    recorded = read_digests(run.folder)
+    assert recorded is not None
+    assert recorded == {name: digest_of(run.folder / name) for name in files_in(run.folder)}
+    assert run.metrics["weights"]["final/model.safetensors"] == recorded["final/model.safetensors"]
+
+
 def test_without_validation_it_trains_the_fixed_steps(folder: Path) -> None:
     run = fit(config(folder, "last", "text", select="last", steps=7, folds="1", final=True), say=lambda line: None)
     assert (run.metrics["final"]["steps"], run.metrics["final"]["rule"]) == (7, "the fixed number of --select last")
@@ -103,7 +112,7 @@ def test_an_interrupted_final_model_resumes_to_the_same_weights(folder: Path, mo
         patch.setattr(loop._Trainer, "train_step", stop)
         with pytest.raises(KeyboardInterrupt):
             quietly(replace(asked, out=folder / "cut"))
-    assert (folder / "cut" / "final.part" / "training.safetensors").exists()
+    assert (folder / "cut" / ".final.part" / "training.safetensors").exists()
     cut = quietly(replace(asked, out=folder / "cut"))
     name = "final/model.safetensors"
     assert (cut / name).read_bytes() == (whole / name).read_bytes()
