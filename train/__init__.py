@@ -9,12 +9,22 @@ from emofuse.common.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from emofuse.train.api import fit
+    from emofuse.train.evaluation.config import EvaluateConfig, EvaluateOptions
+    from emofuse.train.evaluation.evaluate import evaluate
     from emofuse.train.resolve.config import FitConfig, FitOptions
     from emofuse.train.runs.finished_run import Run
 else:
     __getattr__ = lazy_exports(
         __name__,
-        {"FitConfig": "resolve.config", "FitOptions": "resolve.config", "Run": "runs.finished_run", "fit": "api"},
+        {
+            "EvaluateConfig": "evaluation.config",
+            "EvaluateOptions": "evaluation.config",
+            "FitConfig": "resolve.config",
+            "FitOptions": "resolve.config",
+            "Run": "runs.finished_run",
+            "evaluate": "evaluation.evaluate",
+            "fit": "api",
+        },
     )
 
-__all__ = ["FitConfig", "FitOptions", "Run", "fit"]
+__all__ = ["EvaluateConfig", "EvaluateOptions", "FitConfig", "FitOptions", "Run", "evaluate", "fit"]

@@ -1,1 +1,1 @@
-"""A finished run scored on another corpus, without training (`emofuse evaluate`)."""
+"""A finished run on another store, without training: features and labels matched, leaks checked, results written."""

@@ -72,27 +72,39 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
     selection = read_json(folder / SELECTION)
     weights, classes = folder / WEIGHTS, side.classes
     probabilities = _probabilities(weights, side.data, side.indices)
-    labels, predictions = side.data.labels.cpu().numpy()[side.indices], probabilities.argmax(1)
+    labels = side.data.labels.cpu().numpy()[side.indices]
+    predictions = probabilities.argmax(1)
     without = {m: _probabilities(weights, side.data.without(m), side.indices).argmax(1) for m in side.without}
-    rows = [
-        {"id": id, "fold": about["fold"], "label": classes[label], "prediction": classes[prediction]}
-        | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
-        for id, label, prediction, row in zip(side.ids, labels, predictions, probabilities, strict=True)
-    ]
-    matrix = confusion(labels, predictions, len(classes))
-    result = about | {
-        "step": selection["step"],
-        "validation": selection["validation"],
-        "test": scores(labels, predictions),
-        "recall": dict(zip(classes, recalls(matrix), strict=True)),
-        "confusion": matrix.tolist(),
-        "predicts_only": classes[predictions[0]] if len(set(predictions.tolist())) == 1 else None,
-    }
+    rows = prediction_rows(side.ids, about["fold"], labels, probabilities, classes)
+    selected = {key: selection[key] for key in ("step", "validation")}
+    result = about | selected | score_results(labels, predictions, classes)
     if without:
         result["without"] = {m: scores(labels, predicted) for m, predicted in without.items()}
     write_csv(folder / "predictions.csv", rows)
     write_json(folder / RESULT, result)
     return result
+
+
+def prediction_rows(
+    ids: Sequence[str], fold: int, labels: Indices, probabilities: NDArray[np.floating[Any]], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of predictions.csv of n test utterances: labels [n] and probabilities [n, C]."""
+    return [
+        {"id": id, "fold": fold, "label": classes[label], "prediction": classes[row.argmax()]}
+        | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
+        for id, label, row in zip(ids, labels.tolist(), probabilities, strict=True)
+    ]
+
+
+def score_results(labels: Indices, predictions: Indices, classes: Sequence[str]) -> dict[str, Any]:
+    """What result.json says of the predictions [n] for labels [n]."""
+    matrix = confusion(labels, predictions, len(classes))
+    return {
+        "test": scores(labels, predictions),
+        "recall": dict(zip(classes, recalls(matrix), strict=True)),
+        "confusion": matrix.tolist(),
+        "predicts_only": classes[predictions[0]] if len(set(predictions.tolist())) == 1 else None,
+    }
 
 
 def score_all_checkpoints(folder: Path, data: TaskData, indices: Indices, metric: str) -> dict[str, Any]:

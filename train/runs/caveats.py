@@ -31,7 +31,35 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
         found.append(f"the interval cannot be trusted: it is over {units}, fewer than {MINIMUM_UNITS}")
     if "final" in metrics:
         found.append("scores of cross-validation; the final model, trained on all data, has none of its own")
+    return found + (_evaluation_caveats(metrics["evaluation"]) if "evaluation" in metrics else [])
+
+
+def _evaluation_caveats(about: Mapping[str, Any]) -> list[str]:
+    """Those of a run that was evaluated on another store."""
+    trained, tested = about["trained_on"], about["evaluated_on"]
+    found = [f"evaluated on {tested}, trained on {trained}, not retrained"]
+    if about["same_corpus"]:
+        found[0] = (
+            f"evaluated on another store of {tested}, each utterance by the fold that has tested it, not retrained"
+        )
+    found += [f"trained run: {caveat}" for caveat in about["run_caveats"]]
+    if about["left_out"]:
+        found.append(f"left out, as no class of the run: {_counts(about['left_out'])}")
+    if about["absent_classes"]:
+        absent = ", ".join(about["absent_classes"])
+        found.append(f"no utterance of {absent}: UA is over the other classes, and predicting these is an error")
+    if about["untested"]:
+        found.append(f"left out, as the run has not tested them: {plural(about['untested'], 'utterance')}")
+    if about["shared_audio"]:
+        shared = plural(len(about["shared_audio"]), "utterance")
+        found.append(f"the run was trained on the audio of {shared} (--allow-duplicates)")
+    if about["unchecked_stores"]:
+        found.append(f"not compared with the training audio, as not at hand: {', '.join(about['unchecked_stores'])}")
     return found
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def reduced_counts(reduced: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def write_report(
         names={n: metrics["definitions"][n].split(",")[0] for n in metrics["metrics"]},
         config=json.dumps(config, indent=2, ensure_ascii=False),
         confusion=_inline(confusion),
-        history=_inline(_history(Figure, history)),
+        history=_inline(_history(Figure, history)) if history else None,
     )
     write_atomically(folder / "report.html", page.encode())
     return True

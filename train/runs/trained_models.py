@@ -47,9 +47,12 @@ def trained_models(
 
     Raises:
         UnknownNameError: The run has no fold of this number.
-        UsageError: The run has no final model.
+        UsageError: The run has no final model, or is an evaluation, which has no models.
         DataError: A file of weights is missing or damaged.
     """
+    if "evaluation" in run.metrics:
+        of = run.metrics["evaluation"]["run"]
+        raise UsageError(f"{run.folder} is an evaluation, which has no models of its own: pass its run, {of}")
     if final:
         return [_final_model(run, device)]
     models = []

@@ -1,0 +1,180 @@
+"""What an evaluation tests: the utterances of the store, their classes in the run, and which models may test each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emofuse.common.disk import run_folder
+from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
+from emofuse.manifests.folds import Fold
+from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.schema import Utterance
+from emofuse.store import Feature, FeatureStore
+from emofuse.train.evaluation.config import EvaluateConfig
+from emofuse.train.evaluation.label_map import LabelMap, map_labels
+from emofuse.train.resolve.protocol_selection import select_protocol
+from emofuse.train.runs.finished_run import PREDICTIONS, Run
+
+UNITS = ("speaker", "session", "dialogue")
+"""What the utterances of a new corpus may be grouped by, the first that all have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationTask:
+    """What is tested."""
+
+    protocol: Protocol
+    """The classes of the run, with the labels of the store."""
+    trained_on: str
+    """The corpora of the run, joined by `+`."""
+    same_corpus: bool
+    """Whether the run was trained on the store's corpus: then each fold's models test what that fold has tested."""
+    folds: tuple[Fold, ...]
+    """With test sides only; one fold of all utterances where the corpus is another one."""
+    utterances: tuple[Utterance, ...]
+    excluded: Mapping[str, str]
+    """Id -> reason, of utterances with a class but without a feature."""
+    label_map: LabelMap
+    untested: int = 0
+    """On the same corpus: utterances with a class that the run has not tested, which are left out."""
+
+
+def select_task(
+    run: Run, store: FeatureStore, features: Mapping[str, Feature], config: EvaluateConfig
+) -> EvaluationTask:
+    """The utterances of a store that have a class of a run and every feature.
+
+    Raises:
+        UsageError: Options that have no effect here, labels that cannot be mapped, or nothing is left to test.
+    """
+    record = run.config["run"]["protocol"]
+    joint = record.get("joint")
+    training = list(joint["by"]) if joint else [record["corpus"]]
+    same_corpus = store.corpus in training
+    if same_corpus:
+        _refuse_on_same_corpus(run, store, config, several=joint is not None)
+    theirs = recorded_protocol(record) if same_corpus else _their_protocol(store, config.protocol)
+    classes = tuple(run.metrics["classes"])
+    label_map = map_labels(store.manifest.utterances, classes, theirs, config.map, config.ignore)
+    protocol = theirs if same_corpus and theirs else _protocol_of(store, theirs, record, classes, label_map)
+    labelled = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
+    excluded = _without_feature(store, labelled, features)
+    usable = tuple(u for u in labelled if u.id not in excluded)
+    folds = _tested_folds(run, usable, config.fold) if same_corpus else [_one_fold(store, usable, config.fold)]
+    tested = {u.id for fold in folds for u in fold.test}
+    utterances = tuple(u for u in usable if u.id in tested)
+    if not utterances:
+        raise UsageError(
+            f"nothing to test: {store.path} has {len(labelled)} utterances of the run's classes, {len(excluded)} of "
+            "them without a feature" + (", and the run has tested none of the others" if same_corpus else "")
+        )
+    return EvaluationTask(
+        protocol=protocol,
+        trained_on="+".join(training),
+        same_corpus=same_corpus,
+        folds=tuple(folds),
+        utterances=utterances,
+        excluded=excluded,
+        label_map=label_map,
+        untested=len(usable) - len(utterances),
+    )
+
+
+def recorded_protocol(record: Mapping[str, Any]) -> Protocol:
+    """The protocol of one corpus as config.json records it; without the expected counts."""
+    return Protocol(
+        name=record["name"],
+        corpus=record["corpus"],
+        source=record["source"],
+        classes=tuple(record["classes"]),
+        labels=record["labels"],
+        label_field=record["label_field"],
+        fold_by=record["fold_by"],
+        disjoint=tuple(record["disjoint"]),
+        metrics=tuple(record["metrics"]),
+        fold_groups=tuple(map(tuple, record["fold_groups"])),
+        fold_parts=record.get("fold_parts", 0),
+        expected=None,
+    )
+
+
+def _refuse_on_same_corpus(run: Run, store: FeatureStore, config: EvaluateConfig, *, several: bool) -> None:
+    problems, what = Problems(), f"{run.folder} was trained on {store.corpus}, which {store.path} holds"
+    if several:
+        problems.add(f"{what}, among other corpora: evaluate it on a corpus that it was not trained on")
+    if config.refit:
+        problems.add(f"{what}: --refit would test a model on what it was trained on; leave it out")
+    given = {"--map": config.map, "--ignore": config.ignore, "--protocol": config.protocol}
+    without_effect = [option for option, value in given.items() if value]
+    if without_effect:
+        problems.add(f"{what}: its own protocol applies; leave {' and '.join(without_effect)} out")
+    problems.raise_all()
+
+
+def _their_protocol(store: FeatureStore, name: str | None) -> Protocol | None:
+    """The protocol that the user names, or the corpus's default one, if there is one."""
+    if name is not None:
+        return select_protocol(store, name)
+    try:
+        return select_protocol(store, None)
+    except UsageError:
+        return None
+
+
+def _protocol_of(
+    store: FeatureStore, theirs: Protocol | None, record: Mapping[str, Any], classes: Sequence[str], labels: LabelMap
+) -> Protocol:
+    """The task of the run on the corpus of the store."""
+    field = theirs.label_field if theirs else "label"
+    protocol = Protocol(
+        name=theirs.name if theirs else store.corpus,
+        corpus=store.corpus,
+        source=theirs.source if theirs else f"the labels of {store.corpus}",
+        classes=tuple(classes),
+        labels=dict(labels.labels),
+        label_field=field,
+        fold_by="split",
+        fold_groups=(),
+        disjoint=(),
+        metrics=tuple(record["metrics"]),
+        expected=None,
+    )
+    tested = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
+    unit = next((unit for unit in UNITS if all(getattr(u, unit) for u in tested)), "split")
+    return replace(protocol, fold_by=unit)
+
+
+def _without_feature(
+    store: FeatureStore, labelled: Sequence[Utterance], features: Mapping[str, Feature]
+) -> dict[str, str]:
+    """Id -> reason, of utterances without an up-to-date value of some feature."""
+    recorded = {(e.id, e.modality): e.reason for e in store.manifest.excluded}
+    excluded: dict[str, str] = {}
+    for modality, feature in features.items():
+        usable = set(feature.position) - set(feature.stale)
+        for utterance in labelled:
+            if utterance.id not in usable:
+                reason = recorded.get((utterance.id, modality)) or recorded.get((utterance.id, None))
+                excluded.setdefault(utterance.id, reason or f"no up-to-date {modality} feature")
+    return excluded
+
+
+def _one_fold(store: FeatureStore, utterances: Sequence[Utterance], number: int | None) -> Fold:
+    return _test_side(number or 1, store.corpus, utterances)
+
+
+def _tested_folds(run: Run, utterances: Sequence[Utterance], only: int | None) -> list[Fold]:
+    """The folds of a run, each with those of `utterances` that it has tested."""
+    seed_folder = next(iter(run.seed_folders.values()))
+    names = {fold["fold"]: fold["name"] for fold in run_folder.read_json(seed_folder / "metrics.json")["folds"]}
+    tested_by = {row["id"]: int(row["fold"]) for row in run_folder.read_csv(run.folder / PREDICTIONS)}
+    numbers = [number for number in names if only in (None, number)]
+    members = {number: [u for u in utterances if tested_by.get(u.id) == number] for number in numbers}
+    return [_test_side(number, names[number], side) for number, side in members.items() if side]
+
+
+def _test_side(number: int, name: str, utterances: Sequence[Utterance]) -> Fold:
+    return Fold(number=number, name=name, validated=None, train=(), validation=(), test=tuple(utterances))
