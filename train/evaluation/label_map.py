@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ def _split(pair: str, problems: Problems) -> tuple[str | None, str]:
 
 def _unmapped(unknown: Mapping[str, int], absent: Sequence[str]) -> str:
     listed = ", ".join(f"{label} {n}" for label, n in sorted(unknown.items()))
-    example = f"--map {absent[0]}={min(unknown)}"
+    alike = [(ours, theirs) for ours in absent for theirs in difflib.get_close_matches(ours, unknown, 1, 0.4)]
+    example = "--map {}={}".format(*next(iter(alike), (absent[0], min(unknown))))
     return (
         f"labels of the store that are no class of the run: {listed}; classes of the run that no label means: "
         f"{', '.join(absent)}. Map those that mean the same (such as {example}, the run's class first), and leave "
