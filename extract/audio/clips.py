@@ -96,6 +96,30 @@ def load(path: Path, sample_rate: int, start: float | None = None, end: float | 
     return waveform if rate == sample_rate else resample(waveform, rate, sample_rate)
 
 
+def decode_to_wav(path: Path, target: Path) -> bool:
+    """Write all samples of a compressed recording to a WAV file, from which any part of it can be read at once.
+
+    Returns:
+        False, without a file, where `path` itself can be read so.
+
+    Raises:
+        AudioError: As `load`.
+    """
+    import soundfile
+
+    with opened(path) as file:
+        sound = open_sound(file)
+        if sound is None:
+            channels, rate = decode_stream(file)
+        else:
+            with sound:
+                if is_counted(sound):
+                    return False
+                channels, rate = read_all(sound, file), sound.samplerate
+    soundfile.write(target, channels.T, rate, format="RF64", subtype="FLOAT")
+    return True
+
+
 def _decode(file: io.BufferedReader, start: float | None, end: float | None) -> tuple[Channels, int]:
     """Channels [C, N] between start and end, and the file's sampling rate in Hz."""
     sound = open_sound(file)

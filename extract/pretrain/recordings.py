@@ -15,16 +15,13 @@ import torch
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.progress import Progress
+from emofuse.extract.audio.audio_files import SUFFIXES, audio_files
 from emofuse.extract.audio.clips import AudioError, Clip, load, probe
 from emofuse.extract.encoders.blocks.audioset_logmel import PATCH, PATCH_SAMPLES, SAMPLE_RATE, SHIFT, log_mel
 from emofuse.extract.encoders.blocks.trill_network import FRONT_END
 from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.manifests.schema import Excluded
 
-SUFFIXES = (
-    ".wav", ".flac", ".ogg", ".opus", ".mp3", ".mp4", ".m4a", ".aac", ".webm", ".wma", ".aif", ".aiff", ".au", ".caf",
-)  # fmt: skip
-"""Suffixes of audio files; the content of a file decides how it is decoded."""
 PATCH_SECONDS = PATCH_SAMPLES / SAMPLE_RATE
 _BATCHES_AHEAD = 2
 _CACHE_BYTES = 1 << 30  # ten hours of spectra
@@ -60,11 +57,7 @@ def find_recordings(folder: Path, quiet: bool = False) -> tuple[list[Recording],
     if not folder.is_dir():
         actual = "a file" if folder.exists() else "nothing there"
         raise UsageError(f"--audio {folder}: expected a folder of audio, found {actual}")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    paths = audio_files(folder)
     if not paths:
         raise UsageError(
             f"--audio {folder} contains no audio: looked for {', '.join(SUFFIXES)} in it and its subfolders"

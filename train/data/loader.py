@@ -13,7 +13,7 @@ from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import RaggedModality, can_be_mapped, loaded_bytes, verify_values
-from emofuse.train.models.config import SequenceConfig
+from emofuse.train.models.config import longest_input
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.joined_store import JoinedFeature
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
@@ -90,7 +90,7 @@ class Loader:
         return self._loaded[modality][1]
 
     def _read(self, modality: str, feature: Feature | JoinedFeature) -> RaggedModality:
-        device, pool, limit = self.plan.device, self.plan.spec.pool, self._max_length(modality)
+        device, pool, limit = self.plan.device, self.plan.spec.pool, longest_input(self.plan.settings, modality)
         if can_be_mapped(feature, pool):
             if self.shared and device.type == "cpu":  # `verify` has read and reported it
                 return RaggedModality.memory_map(feature, self._ids, device, limit)
@@ -100,15 +100,8 @@ class Loader:
                 return RaggedModality.memory_map(feature, self._ids, device, limit)
         return RaggedModality.load(feature, self._ids, device, limit, pool)
 
-    def _max_length(self, modality: str) -> int | None:
-        """How many frames or words of an utterance the model uses at most."""
-        settings = self.plan.settings
-        if not isinstance(settings, SequenceConfig):
-            return None
-        return settings.max_frames if modality == "audio" else settings.max_words
-
     def _bytes(self, modality: str, feature: Feature | JoinedFeature) -> int:
-        return loaded_bytes(feature, self._ids, self._max_length(modality), self.plan.spec.pool)
+        return loaded_bytes(feature, self._ids, longest_input(self.plan.settings, modality), self.plan.spec.pool)
 
     def _report_if_larger(self, modality: str, feature: Feature) -> bool:
         """Whether a feature is too large for the free memory, and so stays in its file; reports it if it is."""

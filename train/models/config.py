@@ -69,6 +69,13 @@ class SequenceConfig(Config):
 C = TypeVar("C", bound=Config)
 
 
+def longest_input(config: Config, modality: str) -> int | None:
+    """How many frames or words of an utterance a model uses at most; None where it uses all of them."""
+    if not isinstance(config, SequenceConfig):
+        return None
+    return config.max_frames if modality == "audio" else config.max_words
+
+
 def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
     """The settings that have an effect with these modalities, and their values."""
     used, idle = _used(modalities), config.idle()

@@ -80,6 +80,7 @@ class FitPlan:
             "store": str(self.config.store),
             "stores": dict(self.stores),
             "provenance": {m: dict(f.provenance) for m, f in self.features.items()},
+            "dtypes": {m: f.spec.dtype for m, f in self.features.items()},
             "allow_missing": self.config.allow_missing,
             "differences": list(self.task.differences),
             "excluded": dict(self.task.excluded),

@@ -1,0 +1,133 @@
+"""Runs the encoders of a run over some clips at a time, and hands their features to the models.
+
+Each batch goes through the loop of `extract` into a small temporary store, from which the loader of `fit` reads it: the
+values are those that a corpus would get, rounded as the run's store rounds them, and nothing is kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from emofuse.extract.asr.recogniser import Recogniser
+from emofuse.extract.asr.transcribe import Transcripts
+from emofuse.extract.audio.clips import Clip
+from emofuse.extract.encoding.loop import run_jobs
+from emofuse.extract.plan.budget import with_budgets
+from emofuse.extract.plan.compute_precision import with_precision_sample
+from emofuse.extract.plan.job import FeatureJob
+from emofuse.manifests.schema import Excluded, Manifest, Modality, Utterance
+from emofuse.predict.inputs import ROOT, manifest_of
+from emofuse.store import Feature, FeatureStore
+from emofuse.train.data.batches import TaskData
+from emofuse.train.data.ragged import RaggedModality
+from emofuse.train.models.base import ModelSpec
+from emofuse.train.models.config import longest_input
+from emofuse.train.runs.trained_models import TrainedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFeatures:
+    """The features of a batch of utterances, in an open store."""
+
+    features: Mapping[str, Feature]
+    """Key of a feature of the run -> its values; a modality that no utterance has is missing."""
+    texts: Mapping[str, Utterance]
+    """Utterance id -> the utterance with its recognised text."""
+    excluded: tuple[Excluded, ...]
+    """Why an utterance has no value of a modality, where its audio or text is there."""
+
+    def available(self, id: str) -> tuple[Modality, ...]:
+        """The modalities that an utterance has features of."""
+        keys = [key for key, feature in self.features.items() if id in feature.position]
+        return tuple(m for m in get_args(Modality) if any(key.partition("@")[0] == m for key in keys))
+
+    def task_data(
+        self, ids: Sequence[str], modalities: Sequence[str], model: TrainedModel, spec: ModelSpec, device: torch.device
+    ) -> TaskData:
+        """What a model reads of utterances `ids`, cut and pooled as it was trained."""
+        buffers = {}
+        for modality in modalities:
+            feature = self.features.get(f"{modality}@{model.fold}") or self.features[modality]
+            limit = longest_input(model.recipe.settings, modality)
+            buffers[modality] = RaggedModality.load(feature, ids, device, limit, spec.pool)
+        labels = torch.zeros(len(ids), dtype=torch.int64, device=device)  # only a loss would need them
+        return TaskData(modalities=buffers, labels=labels)
+
+
+class BatchExtractor:
+    """Extracts the features of a run from batches of utterances.
+
+    Args:
+        jobs: Of `build_run_encoders`.
+        recogniser: Writes the texts of utterances without one.
+        budget: Seconds of audio, or tokens, of an encoder's batch; None decides it at the first batch.
+        folder: A temporary folder.
+    """
+
+    def __init__(
+        self, jobs: Sequence[FeatureJob], recogniser: Recogniser | None, budget: float | None, folder: Path
+    ) -> None:
+        self._jobs, self._recogniser, self._budget = tuple(jobs), recogniser, budget
+        self._store = folder / "batch.h5"
+        self._started: dict[str, FeatureJob] = {}
+        """Feature -> its job with what the first batch has decided: the budget, and the sample of a precision."""
+
+    @contextmanager
+    def extract(self, utterances: Sequence[Utterance], clips: Mapping[str, Clip]) -> Iterator[BatchFeatures]:
+        """The features of scanned utterances, as long as the context is open.
+
+        Args:
+            utterances: With the length and digest of their audio.
+            clips: Utterance id -> its scanned audio.
+
+        Raises:
+            UsageError: Not even one utterance fits in memory.
+        """
+        manifest = manifest_of(utterances)
+        excluded: list[Excluded] = []
+        if self._recogniser is not None:
+            manifest, excluded = self._transcribed(manifest)
+        jobs = [
+            replace(job, store=self._store, manifest=manifest, clips=clips if job.encoder.modality == "audio" else {})
+            for job in self._jobs
+            if manifest.has(job.encoder.modality)
+        ]
+        texts = {u.id: u for u in manifest.utterances}
+        if not jobs:
+            yield BatchFeatures(features={}, texts=texts, excluded=tuple(excluded))
+            return
+        try:
+            for outcome in run_jobs(self._with_decisions(jobs), quiet=True):
+                excluded += outcome.excluded
+            with FeatureStore(self._store) as store:
+                features = {job.feature: store[job.feature] for job in jobs if job.feature in store}
+                yield BatchFeatures(features=features, texts=texts, excluded=tuple(excluded))
+        finally:
+            self._store.unlink(missing_ok=True)
+
+    def _transcribed(self, manifest: Manifest) -> tuple[Manifest, list[Excluded]]:
+        transcripts = Transcripts(store=self._store, recogniser=self._recogniser)
+        if not transcripts.without_text(manifest):
+            return manifest, []
+        manifest, wordless, _ = transcripts.transcribe(manifest, ROOT, quiet=True)
+        transcripts.delete_side_file()
+        return manifest, wordless
+
+    def _with_decisions(self, jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
+        new = [job for job in jobs if job.feature not in self._started]
+        for job in with_precision_sample(with_budgets(new, self._budget)):
+            self._started[job.feature] = job
+        return [
+            replace(
+                job,
+                budget=self._started[job.feature].budget,
+                precision_sample=self._started[job.feature].precision_sample,
+            )
+            for job in jobs
+        ]

@@ -1,0 +1,75 @@
+"""The models of a run together: which of them are asked, and what they say of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emofuse.common.errors import DataError
+from emofuse.predict.batch_features import BatchFeatures
+from emofuse.train.models.base import ModelSpec
+from emofuse.train.models.registry import variant
+from emofuse.train.runs.finished_run import CONFIG, Run
+from emofuse.train.runs.trained_models import TrainedModel, trained_models
+
+ModelProbabilities = NDArray[np.float64]
+"""[M, C], the class probabilities of one utterance by each of M models."""
+
+
+class Ensemble:
+    """The models of all folds and seeds of a run, or some of them.
+
+    Args:
+        run: A finished run.
+        fold: Only the models of this fold.
+        device: Where they compute.
+
+    Raises:
+        UnknownNameError: The run has no such fold.
+        DataError: A file of the run is missing or damaged.
+    """
+
+    def __init__(self, run: Run, fold: int | None, device: str) -> None:
+        self.device = torch.device(device)
+        self.spec = _spec(run)
+        self.models: Sequence[TrainedModel] = trained_models(run, fold, self.device)
+        recipe = self.models[0].recipe
+        self.classes = recipe.classes
+        self.modalities = tuple(recipe.inputs.dimensions)
+        """What the models were trained on, audio first."""
+        for model in self.models:
+            if (model.recipe.classes, model.recipe.inputs) != (recipe.classes, recipe.inputs):
+                raise DataError(f"{model.path} has other classes or inputs than {self.models[0].path}: it was replaced")
+
+    def may_lack(self, modalities: Sequence[str]) -> bool:
+        """Whether the models can do without these modalities of theirs."""
+        return set(modalities) <= set(self.spec.optional) and len(modalities) < len(self.modalities)
+
+    def probabilities(self, batch: BatchFeatures, ids: Sequence[str]) -> dict[str, ModelProbabilities]:
+        """What each model says of those of `ids` whose modalities suffice."""
+        found: dict[str, ModelProbabilities] = {}
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for id in ids:
+            available = tuple(m for m in batch.available(id) if m in self.modalities)
+            if self.may_lack([m for m in self.modalities if m not in available]):
+                groups.setdefault(available, []).append(id)
+        for modalities, members in groups.items():
+            by_model = [self._ask(model, batch, members, modalities) for model in self.models]
+            found |= dict(zip(members, np.stack(by_model, axis=1).astype(np.float64), strict=True))
+        return found
+
+    def _ask(
+        self, model: TrainedModel, batch: BatchFeatures, ids: Sequence[str], modalities: Sequence[str]
+    ) -> NDArray[np.float32]:
+        data = batch.task_data(ids, modalities, model, self.spec, self.device)
+        return model.probabilities(data, np.arange(len(ids)))
+
+
+def _spec(run: Run) -> ModelSpec:
+    record = run.config.get("run") if isinstance(run.config, dict) else None
+    if not isinstance(record, dict) or not isinstance(record.get("model"), str):
+        raise DataError(f"{run.folder / CONFIG} is damaged: it names no model")
+    return variant(record["model"], record.get("ablation"))[2]

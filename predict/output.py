@@ -1,0 +1,68 @@
+"""Writes predictions as JSON Lines or CSV, one by one."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from emofuse.common.disk.files import refuse_unwritable
+from emofuse.common.errors import UsageError
+from emofuse.predict.config import Format
+from emofuse.predict.prediction import Prediction
+
+
+class PredictionWriter:
+    """Writes predictions to an open text file, each at once.
+
+    Args:
+        file: Where to write.
+        format: `jsonl`, or `csv` with a header row.
+    """
+
+    def __init__(self, file: TextIO, format: Format) -> None:
+        self._file, self._format = file, format
+        self._table: csv.DictWriter[str] | None = None
+
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction."""
+        if self._format == "jsonl":
+            self._file.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
+            return
+        row = prediction.row()
+        if self._table is None:
+            self._table = csv.DictWriter(self._file, list(row), lineterminator="\n")
+            self._table.writeheader()
+        self._table.writerow(row)
+
+    def flush(self) -> None:
+        """Hand over what was written so far."""
+        self._file.flush()
+
+
+def refuse_existing(out: Path) -> None:
+    """Refuse a file that exists or cannot be written, before any work is done for it.
+
+    Raises:
+        UsageError: Names it.
+    """
+    if out.exists():
+        raise UsageError(f"--out {out} already exists: delete it, or name another file")
+    refuse_unwritable(out)
+
+
+@contextmanager
+def open_output(out: Path, format: Format) -> Iterator[PredictionWriter]:
+    """A writer of a file that appears when the context ends without an error, complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield PredictionWriter(file, format)
+        partial.replace(out)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

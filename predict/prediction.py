@@ -1,0 +1,115 @@
+"""One prediction: what a run says of a clip or of a part of it, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from emofuse.predict.ensemble import ModelProbabilities
+from emofuse.predict.windows import Window
+
+DIGITS = 6
+"""Decimals of a probability, as in predictions.csv."""
+Kind = Literal["clip", "window", "mean"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a run says of one clip, of one window of it, or of all its windows together."""
+
+    id: str
+    """The path as it was given, or the id in the manifest."""
+    kind: Kind
+    """`clip`: a whole clip. `window`: a part of it. `mean`: the mean over its windows, weighted by their lengths."""
+    start: float | None
+    """Seconds in the file; None for a text alone."""
+    end: float | None
+    prediction: str
+    """The most probable class."""
+    probabilities: Mapping[str, float]
+    """Class -> probability, the mean over the models."""
+    models: int
+    """How many models were asked: folds times seeds."""
+    spread: float | None
+    """Standard deviation, over the models, of the probability of `prediction`; None for one model."""
+    missing: tuple[str, ...] = ()
+    """Modalities that the run was trained on and the clip does not have."""
+    text: str | None = None
+    """The words, where a speech recogniser wrote them."""
+
+    def record(self) -> dict[str, Any]:
+        """The prediction as JSON-ready values."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "start": self.start,
+            "end": self.end,
+            "prediction": self.prediction,
+            "probabilities": dict(self.probabilities),
+            "models": self.models,
+            "spread": self.spread,
+            "missing": list(self.missing),
+            "text": self.text,
+        }
+
+    def row(self) -> dict[str, Any]:
+        """The prediction as a row of a CSV file, with a column `p_CLASS` for each class."""
+        record = self.record()
+        probabilities = {f"p_{name}": f"{p:.{DIGITS}f}" for name, p in record.pop("probabilities").items()}
+        record["missing"] = " ".join(self.missing)
+        head = {name: record.pop(name) for name in ("id", "kind", "start", "end", "prediction")}
+        return {**head, **probabilities, **record}
+
+
+def predicted(by_model: ModelProbabilities, classes: Sequence[str], **about: Any) -> Prediction:
+    """The prediction that follows from what each model says.
+
+    Args:
+        by_model: [M, C].
+        classes: The C names.
+        **about: The other fields of the prediction.
+    """
+    mean = by_model.mean(axis=0)
+    top = int(mean.argmax())
+    spread = round(float(by_model[:, top].std()), DIGITS) if len(by_model) > 1 else None
+    return Prediction(
+        prediction=classes[top],
+        probabilities={name: round(float(p), DIGITS) for name, p in zip(classes, mean, strict=True)},
+        models=len(by_model),
+        spread=spread,
+        **about,
+    )
+
+
+class MeanOfWindows:
+    """The mean over the windows of one clip, weighted by their lengths."""
+
+    def __init__(self) -> None:
+        self._sum: ModelProbabilities | None = None
+        self._seconds = 0.0
+        self._start: float | None = None
+        self._missing: dict[str, None] = {}
+
+    def add(self, by_model: ModelProbabilities, window: Window, missing: Sequence[str]) -> None:
+        """Count one more window, with [M, C] probabilities."""
+        seconds = (window.end or 0.0) - (window.start or 0.0) or 1.0  # a text alone has no length
+        self._sum = by_model * seconds + (0 if self._sum is None else self._sum)
+        self._seconds += seconds
+        self._start = window.start if self._start is None else self._start
+        self._missing |= dict.fromkeys(missing)
+
+    @property
+    def by_model(self) -> ModelProbabilities | None:
+        """[M, C]; None without any window."""
+        return None if self._sum is None else self._sum / self._seconds
+
+    def about(self, last: Window) -> dict[str, Any]:
+        """The other fields of the prediction, with the clip's `last` window."""
+        return {
+            "id": last.of.id,
+            "kind": "mean",
+            "start": self._start,
+            "end": last.end,
+            "missing": tuple(self._missing),
+        }

@@ -1,0 +1,99 @@
+"""The features that a run was trained on, as its config.json records them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emofuse.common.errors import DataError
+from emofuse.manifests.schema import Modality
+from emofuse.train.runs.finished_run import CONFIG, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFeature:
+    """One feature of a run."""
+
+    modality: Modality
+    fold: int | None
+    """The fold whose models read it; None where all folds read the same feature."""
+    name: str
+    """Its name in the store: for one fold `NAME@N`."""
+    encoder: str
+    corpus: str
+    """The corpus that it was extracted from; some encoders have settings of their own for a corpus."""
+    fingerprint: Mapping[str, Any]
+    """Everything that decides its values."""
+    options: Mapping[str, str]
+    """Options of `extract` by name: `--weights`, `--layers`, `--views`."""
+    repository: str | None
+    """Where the weights come from on the hub, with their revision."""
+    dtype: str
+    """How the store holds its values."""
+
+    @property
+    def key(self) -> str:
+        """A name for this feature that no other feature of the run has."""
+        return self.modality if self.fold is None else f"{self.modality}@{self.fold}"
+
+
+def run_features(run: Run, folds: Sequence[int]) -> list[RunFeature]:
+    """The features that the models of `folds` read, audio first.
+
+    Raises:
+        DataError: config.json is damaged.
+    """
+    try:
+        return [
+            feature
+            for modality in sorted(run.config["run"]["features"])
+            for feature in _of_modality(run.config, modality, folds)
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{run.folder / CONFIG} is damaged: its features cannot be read ({reason})") from None
+
+
+def _of_modality(config: Mapping[str, Any], modality: Any, folds: Sequence[int]) -> list[RunFeature]:
+    record, provenance = config["run"]["features"][modality], dict(config["provenance"][modality])
+    fingerprint = dict(record["fingerprint"])
+    about: dict[str, Any] = {
+        "modality": modality,
+        "encoder": str(record["encoder"]),
+        "dtype": str(config.get("dtypes", {}).get(modality, "float16")),
+    }
+    own_names = [name for name in fingerprint if name.startswith(f"{record['name']}@")]
+    if own_names and len(own_names) == len(fingerprint):  # one feature for each fold of the run, in their order
+        by_fold = dict(zip(config["run"]["folds"], own_names, strict=True))
+        return [
+            _feature(about, config, fold, name, fingerprint[name], provenance[name])
+            for fold, name in by_fold.items()
+            if fold in folds
+        ]
+    return [_feature(about, config, None, str(record["name"]), fingerprint, provenance)]
+
+
+def _feature(
+    about: Mapping[str, Any],
+    config: Mapping[str, Any],
+    fold: int | None,
+    name: str,
+    fingerprint: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> RunFeature:
+    corpus = str(config["run"]["corpus"])
+    if config["run"]["protocol"].get("joint"):  # the provenance of each store; all have the same settings
+        corpus = min(provenance)
+        provenance = dict(provenance[corpus])
+    arguments = [str(argument) for argument in provenance.get("encoder_options") or []]
+    repository, revision = provenance.get("repository"), provenance.get("revision")
+    return RunFeature(
+        **about,
+        fold=fold,
+        name=name,
+        corpus=corpus,
+        fingerprint=dict(fingerprint),
+        options=dict(zip(arguments[::2], arguments[1::2], strict=True)),
+        repository=f"{repository}{f'@{revision}' if revision else ''}" if repository else None,
+    )

@@ -1,0 +1,120 @@
+"""Clips in, predictions out: scanned, cut, encoded and classified some at a time, in the order given."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emofuse.common.errors import UsageError
+from emofuse.common.progress import Progress, format_duration
+from emofuse.extract.asr.recogniser import Recogniser
+from emofuse.extract.plan.job import FeatureJob
+from emofuse.manifests.schema import ASR, Excluded
+from emofuse.predict.batch_features import BatchExtractor, BatchFeatures
+from emofuse.predict.config import PredictConfig
+from emofuse.predict.ensemble import Ensemble, ModelProbabilities
+from emofuse.predict.inputs import Inputs
+from emofuse.predict.prediction import MeanOfWindows, Prediction, predicted
+from emofuse.predict.requirements import Requirements
+from emofuse.predict.window_reader import WindowReader, chunks
+from emofuse.predict.windows import Window
+
+ENCODED = 256
+"""Windows that are encoded together."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PredictionStream:
+    """One pass over the inputs."""
+
+    config: PredictConfig
+    ensemble: Ensemble
+    requirements: Requirements
+    jobs: Sequence[FeatureJob]
+    """The encoders of the run."""
+    recogniser: Recogniser | None
+    excluded: list[Excluded]
+    """Filled with what could not be predicted."""
+    _progress: Progress = field(init=False)
+    _reader: WindowReader = field(init=False)
+    _seconds: float = 0.0
+    """Audio predicted so far."""
+
+    def predictions(self, inputs: Inputs) -> Iterator[Prediction]:
+        """Every prediction, as soon as its batch is done.
+
+        Raises:
+            UsageError: No clip can be predicted.
+        """
+        nothing = True
+        with (
+            tempfile.TemporaryDirectory(prefix="emofuse-predict-") as name,
+            Progress(len(inputs.utterances), "predicting", "clips", quiet=self.config.quiet) as self._progress,
+        ):
+            folder = Path(name).resolve()
+            self._reader = WindowReader(self.config, folder, self._exclude_clip)
+            for item in inputs.excluded:
+                self._exclude(item.id, item.reason)
+            extractor = BatchExtractor(self.jobs, self.recogniser, self.config.budget, folder)
+            mean = MeanOfWindows()
+            for windows in chunks(self._reader.windows(inputs.utterances), ENCODED):
+                for window, by_model, about in self._ask(extractor, windows):
+                    if by_model is not None:
+                        nothing = False
+                        yield predicted(by_model, self.ensemble.classes, **about)
+                        mean.add(by_model, window, about["missing"])
+                    if window.last:
+                        if window.count > 1 and mean.by_model is not None:
+                            yield predicted(mean.by_model, self.ensemble.classes, **mean.about(window))
+                        mean = MeanOfWindows()
+                        self._finish(window)
+        if nothing:
+            first = f"; {self.excluded[0].id}: {self.excluded[0].reason}" if self.excluded else ""
+            raise UsageError(f"no clip can be predicted{first}")
+
+    def _ask(
+        self, extractor: BatchExtractor, windows: Sequence[Window]
+    ) -> Iterator[tuple[Window, ModelProbabilities | None, dict[str, Any]]]:
+        """Each window with what the models say of it, or None, and what else its prediction holds."""
+        ids = [w.utterance.id for w in windows]
+        clips = {w.utterance.id: w.clip for w in windows if w.clip is not None}
+        with extractor.extract([w.utterance for w in windows], clips) as batch:
+            by_id = self.ensemble.probabilities(batch, ids)
+            missing = {id: self.requirements.missing(batch.available(id)) for id in ids}
+        reasons = {item.id: [item.reason] for item in batch.excluded}
+        for id, window in zip(ids, windows, strict=True):
+            if id not in by_id:
+                known = [*self._reader.reasons.get(window.of.id, []), *reasons.get(id, [])]
+                self._exclude(id, "; ".join(known or [self.requirements.reason(missing[id])]))
+            about = {
+                "id": window.of.id,
+                "kind": "clip" if window.count == 1 else "window",
+                "start": window.start,
+                "end": window.end,
+                "missing": missing[id],
+                "text": _recognised_text(batch, id),
+            }
+            yield window, by_id.get(id), about
+
+    def _exclude(self, id: str, reason: str) -> None:
+        self.excluded.append(Excluded(id=id, reason=reason))
+        self._progress.say(f"excluded {id}: {reason}")
+
+    def _exclude_clip(self, id: str, reason: str) -> None:
+        self._exclude(id, reason)
+        self._progress.advance()
+
+    def _finish(self, window: Window) -> None:
+        """Count a clip whose last window is done."""
+        self._reader.release(window.of)
+        if window.clip is not None and window.end is not None:
+            self._seconds += window.end - (window.of.start or 0.0)
+        self._progress.advance(note=f"{format_duration(self._seconds)} of audio" if self._seconds else "")
+
+
+def _recognised_text(batch: BatchFeatures, id: str) -> str | None:
+    utterance = batch.texts.get(id)
+    return utterance.text if utterance is not None and utterance.text_kind == ASR else None
