@@ -45,7 +45,7 @@ class PredictConfig:
     fold: int | None = None
     """Only the models of this fold; None means the mean over all folds."""
     refit: bool = False
-    """Only the models that were trained on all data at the end (`fit --final`)."""
+    """Only the final model, which `fit --final` trained on all data."""
     window: float | None = None
     """Seconds; None takes a clip whole, and one that is longer than 30 s in segments of 30 s."""
     hop: float | None = None

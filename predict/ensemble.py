@@ -26,16 +26,17 @@ class Ensemble:
         run: A finished run.
         fold: Only the models of this fold.
         device: Where they compute.
+        final: Only the model that was trained on all data.
 
     Raises:
-        UnknownNameError: The run has no such fold.
+        UsageError: The run has no such fold, or no final model.
         DataError: A file of the run is missing or damaged.
     """
 
-    def __init__(self, run: Run, fold: int | None, device: str) -> None:
+    def __init__(self, run: Run, fold: int | None, device: str, *, final: bool = False) -> None:
         self.device = torch.device(device)
         self.spec = _spec(run)
-        self.models: Sequence[TrainedModel] = trained_models(run, fold, self.device)
+        self.models: Sequence[TrainedModel] = trained_models(run, fold, self.device, final=final)
         recipe = self.models[0].recipe
         self.classes = recipe.classes
         self.modalities = tuple(recipe.inputs.dimensions)

@@ -24,7 +24,7 @@ class Inputs:
 
     utterances: tuple[Utterance, ...]
     excluded: tuple[Excluded, ...] = ()
-    """What the inputs name but do not have."""
+    """What the inputs name but do not have; of an utterance that is also among `utterances`, one modality."""
 
     def has(self, modality: str) -> bool:
         """Whether any utterance has `modality`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.errors import UsageError
 from emofuse.predict.config import Format
@@ -25,18 +25,16 @@ class PredictionWriter:
 
     def __init__(self, file: TextIO, format: Format) -> None:
         self._file, self._format = file, format
-        self._table: csv.DictWriter[str] | None = None
+        self._begun = False
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
         if self._format == "jsonl":
             self._file.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
             return
-        row = prediction.row()
-        if self._table is None:
-            self._table = csv.DictWriter(self._file, list(row), lineterminator="\n")
-            self._table.writeheader()
-        self._table.writerow(row)
+        text = csv_text([prediction.row()])
+        self._file.write(text.partition("\r\n")[2] if self._begun else text)
+        self._begun = True
 
     def flush(self) -> None:
         """Hand over what was written so far."""

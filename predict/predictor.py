@@ -48,12 +48,12 @@ class Predictor:
             device = device_of(config.device)
         problems.raise_all()
         self.config, self._say = config, say
-        self.ensemble = Ensemble(self.run, config.fold, device)
+        self.ensemble = Ensemble(self.run, config.fold, device, final=config.refit)
         self.requirements = Requirements(modalities=self.ensemble.modalities, may_lack=self.ensemble.may_lack)
         self.requirements.check(config, inputs, problems)
         problems.raise_all()
         self.inputs = self.requirements.select(inputs, transcribe=config.transcribe is not None)
-        self.features = run_features(self.run, sorted({model.fold for model in self.ensemble.models}))
+        self.features = run_features(self.run, self.ensemble.modalities, {model.fold for model in self.ensemble.models})
         self.jobs = build_run_encoders(self.features, config.weights, device)
         self.recogniser = load_recogniser(config.transcribe, device) if config.transcribe else None
         self.excluded: list[Excluded] = []
@@ -87,14 +87,18 @@ class Predictor:
 
     def _header(self) -> Iterator[str]:
         models, record = self.ensemble.models, self.run.config["run"]
-        folds, seeds = {m.fold for m in models}, {m.seed for m in models}
+        asked = (
+            "the final model, trained on all data"
+            if self.config.refit
+            else f"the mean of {plural(len(models), 'model')} ({plural(len({m.fold for m in models}), 'fold')}, "
+            f"{plural(len({m.seed for m in models}), 'seed')})"
+        )
         yield (
-            f"{plural(len(self.inputs.utterances), 'clip')}, {title_of(record['model'], record.get('ablation'))} of "
-            f"{self.run.folder}: mean of {plural(len(models), 'model')} ({plural(len(folds), 'fold')}, "
-            f"{plural(len(seeds), 'seed')}); classes {', '.join(self.classes)}"
+            f"{plural(len(self.inputs.utterances), 'clip')}; {title_of(record['model'], record.get('ablation'))} of "
+            f"{self.run.folder}, {asked}; classes {', '.join(self.classes)}"
         )
         for caveat in caveats(self.run.metrics):
-            yield f"note: the run is a {caveat}"
+            yield f"note: the run: {caveat}"
         if self.recogniser and (note := text_note(self.features, self.recogniser.source)):
             yield f"note: {note}"
         yield from self._length_notes()

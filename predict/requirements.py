@@ -52,6 +52,7 @@ class Requirements:
     def select(self, inputs: Inputs, *, transcribe: bool) -> Inputs:
         """The inputs without what the models do not read; with `transcribe`, audio stays where there is no text."""
         kept, excluded = [], list(inputs.excluded)
+        explained = {item.id for item in excluded}
         for u in inputs.utterances:
             spoken = transcribe and not (u.text or "").strip()
             reduced = replace(
@@ -59,10 +60,10 @@ class Requirements:
                 audio=u.audio if "audio" in self.modalities or spoken else None,
                 text=u.text if "text" in self.modalities else None,
             )
-            if reduced.audio is None and reduced.text is None:
-                excluded.append(Excluded(id=u.id, reason=self.reason(self.modalities)))
-            else:
+            if reduced.audio is not None or reduced.text is not None:
                 kept.append(reduced)
+            elif u.id not in explained:
+                excluded.append(Excluded(id=u.id, reason=self.reason(self.modalities)))
         return Inputs(utterances=tuple(kept), excluded=tuple(excluded))
 
     def reason(self, missing: Sequence[str]) -> str:

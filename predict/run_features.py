@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,24 +38,20 @@ class RunFeature:
         return self.modality if self.fold is None else f"{self.modality}@{self.fold}"
 
 
-def run_features(run: Run, folds: Sequence[int]) -> list[RunFeature]:
-    """The features that the models of `folds` read, audio first.
+def run_features(run: Run, modalities: Sequence[str], folds: Collection[int | None]) -> list[RunFeature]:
+    """The features of `modalities` that the models of `folds` read, in that order.
 
     Raises:
         DataError: config.json is damaged.
     """
     try:
-        return [
-            feature
-            for modality in sorted(run.config["run"]["features"])
-            for feature in _of_modality(run.config, modality, folds)
-        ]
+        return [feature for modality in modalities for feature in _of_modality(run.config, modality, folds)]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{run.folder / CONFIG} is damaged: its features cannot be read ({reason})") from None
 
 
-def _of_modality(config: Mapping[str, Any], modality: Any, folds: Sequence[int]) -> list[RunFeature]:
+def _of_modality(config: Mapping[str, Any], modality: Any, folds: Collection[int | None]) -> list[RunFeature]:
     record, provenance = config["run"]["features"][modality], dict(config["provenance"][modality])
     fingerprint = dict(record["fingerprint"])
     about: dict[str, Any] = {

@@ -56,8 +56,7 @@ class PredictionStream:
         ):
             folder = Path(name).resolve()
             self._reader = WindowReader(self.config, folder, self._exclude_clip)
-            for item in inputs.excluded:
-                self._exclude(item.id, item.reason)
+            self._note_excluded(inputs)
             extractor = BatchExtractor(self.jobs, self.recogniser, self.config.budget, folder)
             mean = MeanOfWindows()
             for windows in chunks(self._reader.windows(inputs.utterances), ENCODED):
@@ -98,6 +97,15 @@ class PredictionStream:
                 "text": _recognised_text(batch, id),
             }
             yield window, by_id.get(id), about
+
+    def _note_excluded(self, inputs: Inputs) -> None:
+        """List what the inputs do not have; a clip that lost one modality may be predicted by the other."""
+        ids = {u.id for u in inputs.utterances}
+        for item in inputs.excluded:
+            if item.id in ids:
+                self._reader.reasons.setdefault(item.id, []).append(item.reason)
+            else:
+                self._exclude(item.id, item.reason)
 
     def _exclude(self, id: str, reason: str) -> None:
         self.excluded.append(Excluded(id=id, reason=reason))

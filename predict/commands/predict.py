@@ -31,7 +31,7 @@ from emofuse.common.errors import DONE, EXCLUDED, command
     "audio=WHAT and text=WHAT for a run with two.  [default: as the run has recorded]",
 )
 @click.option("--fold", type=click.IntRange(min=1), help="Only the models of this fold.  [default: the mean of all]")
-@click.option("--refit", is_flag=True, help="The models that `fit --final` trained on all data.")
+@click.option("--refit", is_flag=True, help="Only the final model, which `fit --final` trained on all data.")
 @click.option(
     "--window",
     type=click.FloatRange(min=0, min_open=True),
