@@ -1,0 +1,93 @@
+"""The options of one call of `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
+
+from emofuse.common.errors import UnknownNameError
+from emofuse.common.option_values import as_path, as_tuple, check_values
+from emofuse.common.problems import Problems
+from emofuse.manifests.metrics import METRICS
+from emofuse.train.comparison.comparison_units import Unit
+from emofuse.train.runs.finished_run import Run
+
+Format = Literal["table", "csv", "json", "latex"]
+_EXPECTED = {
+    "runs": "the folders of finished runs, or Run objects",
+    "baseline": "the folder of a finished run, a Run or None",
+    "metrics": "metrics such as 'ua', or a sequence of them",
+}
+_EXAMPLES = {"runs": "runs=['runs/iemocap4-smcn-1a2b3c4d', 'runs/iemocap4-concat-5e6f7a8b']"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareConfig:
+    """The options of one call of `compare`; runs may be given as paths, texts or `Run` objects."""
+
+    runs: tuple[Path, ...]
+    """The folders of the runs."""
+    baseline: Path | None = None
+    """Compare every run with this one only; None compares every pair."""
+    metrics: tuple[str, ...] = ()
+    """The scores to compare; empty means those that the runs print. The first one is in the sentences."""
+    unit: Unit = "auto"
+    """What is exchanged and drawn: speakers where the protocol keeps them apart, else what it holds out."""
+    format: Format = "table"
+    """Of the output."""
+    out: Path | None = None
+    """The file to write; None prints."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: Unpack[CompareOptions]) -> None: ...
+
+    def __post_init__(self) -> None:
+        runs: Any = as_tuple((self.runs,) if isinstance(self.runs, Run) else self.runs)
+        converted: dict[str, Any] = {
+            "runs": tuple(_folder(run) for run in runs) if isinstance(runs, tuple) else runs,
+            "baseline": _folder(self.baseline),
+            "metrics": as_tuple(self.metrics),
+            "out": as_path(self.out),
+        }
+        for name, value in converted.items():
+            object.__setattr__(self, name, value)
+
+    def check(self, problems: Problems) -> None:
+        """Note every value that the command line refuses by itself, and too few runs."""
+        wrong = check_values(self, problems, expected=_EXPECTED, minimum={}, examples=_EXAMPLES)
+        if "metrics" not in wrong:
+            for metric in self.metrics:
+                if metric not in METRICS:
+                    with problems.collecting():
+                        raise UnknownNameError("metric", metric, METRICS)
+        if not wrong & {"runs", "baseline"} and len(self.folders()) < 2:
+            problems.add(
+                f"{'one run' if self.folders() else 'no run'} to compare, expected two or more: "
+                "pass the folders that `fit` printed"
+            )
+
+    def folders(self) -> list[Path]:
+        """The folders of all runs in order, the baseline last if it is not among them."""
+        added = [] if self.baseline is None or self._is_among_runs() else [self.baseline]
+        return [*self.runs, *added]
+
+    def _is_among_runs(self) -> bool:
+        return self.baseline is not None and self.baseline.resolve() in [run.resolve() for run in self.runs]
+
+
+class CompareOptions(TypedDict, total=False):
+    """The keywords of `compare`: the fields of `CompareConfig` in the forms that it converts."""
+
+    runs: Required[Sequence[str | Path | Run]]
+    baseline: str | Path | Run | None
+    metrics: str | Sequence[str]
+    unit: Unit
+    format: Format
+    out: str | Path | None
+
+
+def _folder(value: Any) -> Any:
+    return value.folder if isinstance(value, Run) else as_path(value)

@@ -1,0 +1,207 @@
+"""The comparison of finished runs: every pair, or each run with a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from emofuse.common.problems import Problems
+from emofuse.manifests.metrics import RESAMPLES
+from emofuse.manifests.resampling import ResamplingUnits
+from emofuse.train.comparison.comparison_units import Unit, units_of
+from emofuse.train.comparison.fold_test import corrected_t_over_folds, ratio_of_sizes
+from emofuse.train.comparison.matching import refuse_incomparable
+from emofuse.train.comparison.paired_scores import PairedPredictions, differences, scores_of_run
+from emofuse.train.comparison.paired_tests import (
+    PERMUTATIONS,
+    CorrectedT,
+    McNemarTest,
+    cohens_d,
+    holm,
+    mcnemar_over_seeds,
+    paired_intervals,
+    permutation_test,
+)
+from emofuse.train.comparison.run_names import run_names
+from emofuse.train.comparison.run_predictions import RunPredictions, read_predictions
+from emofuse.train.runs.caveats import caveats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun:
+    """One of the compared runs."""
+
+    name: str
+    folder: Path
+    seeds: tuple[int, ...]
+    scores: Mapping[str, float]
+    """Metric -> the score of all test predictions pooled, mean over seeds."""
+    caveats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A pair's difference in one metric, first minus second, in 0..1."""
+
+    value: float
+    interval: tuple[float, float]
+    """95 %, paired bootstrap."""
+    p: float
+    """Permutation test, two-sided."""
+    corrected_p: float
+    """Holm's correction over the pairs; this one decides."""
+    effect: float | None
+    """Cohen's d of the differences of the units."""
+    t: CorrectedT | None
+    """Over folds and seeds; None for a single fold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairComparison:
+    """What was found for one pair of runs, by their names."""
+
+    first: str
+    second: str
+    differences: Mapping[str, Difference]
+    mcnemar: McNemarTest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Finished runs compared on the test utterances that they share."""
+
+    protocol: str
+    utterances: int
+    metrics: tuple[str, ...]
+    units: ResamplingUnits
+    exact: bool
+    """Whether the permutation test enumerated all exchanges."""
+    permutations: int
+    resamples: int
+    smallest_p: float
+    """The smallest corrected p that the number of units and pairs allows."""
+    ratio: float | None
+    """n_test / n_train of the folds; None for a single fold or where nothing was trained."""
+    runs: tuple[ComparedRun, ...]
+    pairs: tuple[PairComparison, ...]
+    notes: tuple[str, ...]
+
+
+def compare_runs(
+    folders: Sequence[Path],
+    *,
+    baseline: Path | None = None,
+    metrics: Sequence[str] = (),
+    unit: Unit = "auto",
+    permutations: int = PERMUTATIONS,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compare finished runs, every pair or each with the baseline, which is one of `folders`.
+
+    Raises:
+        UsageError: Runs that are not finished or not comparable; names what differs, of all of them.
+        DataError: A run is damaged.
+    """
+    runs = _opened(folders)
+    refuse_incomparable(runs)
+    names = run_names([run.run for run in runs])
+    units, notes = units_of(runs, unit)
+    chosen = tuple(metrics or _printed_by_all(runs))
+    tests = _PairTests(units, chosen, permutations, resamples)
+    numbers = _pairs([run.run.folder for run in runs], baseline)
+    pairs = [tests.compare(runs[i], runs[j], names[i], names[j]) for i, j in numbers]
+    return Comparison(
+        protocol=str(runs[0].run.metrics["protocol"]),
+        utterances=len(runs[0].ids),
+        metrics=chosen,
+        units=units,
+        exact=tests.exact,
+        permutations=permutations,
+        resamples=resamples,
+        smallest_p=min(1.0, tests.smallest_p * len(pairs)),
+        ratio=ratio_of_sizes(runs),
+        runs=tuple(_compared(run, name) for run, name in zip(runs, names, strict=True)),
+        pairs=tuple(_corrected(pairs)),
+        notes=tuple(notes),
+    )
+
+
+def _opened(folders: Sequence[Path]) -> list[RunPredictions]:
+    problems, runs = Problems(), []
+    for folder in folders:
+        with problems.collecting():
+            runs.append(read_predictions(folder))
+    problems.raise_all()
+    return runs
+
+
+def _printed_by_all(runs: Sequence[RunPredictions]) -> list[str]:
+    """The metrics that every run prints and that can be compared, in the order of the first run."""
+    comparable = scores_of_run(runs[0].predictions, runs[0].labels, len(runs[0].classes))
+    return [
+        m
+        for m in runs[0].run.metrics["metrics"]
+        if m in comparable and all(m in r.run.metrics["metrics"] for r in runs)
+    ]
+
+
+def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, int]]:
+    if baseline is None:
+        return list(combinations(range(len(folders)), 2))
+    last = [folder.resolve() for folder in folders].index(baseline.resolve())
+    return [(i, last) for i in range(len(folders)) if i != last]
+
+
+def _compared(run: RunPredictions, name: str) -> ComparedRun:
+    return ComparedRun(
+        name=name,
+        folder=run.run.folder,
+        seeds=run.seeds,
+        scores=scores_of_run(run.predictions, run.labels, len(run.classes)),
+        caveats=tuple(caveats(run.run.metrics)),
+    )
+
+
+class _PairTests:
+    """The tests of a pair, with the same resamples for all pairs."""
+
+    def __init__(self, units: ResamplingUnits, metrics: Sequence[str], permutations: int, resamples: int) -> None:
+        self._units, self._metrics, self._permutations = units, metrics, permutations
+        self._weights = units.unit_weights(resamples, np.random.default_rng(0))
+        self.exact, self.smallest_p = True, 1.0
+
+    def compare(self, first: RunPredictions, second: RunPredictions, name: str, other: str) -> PairComparison:
+        """All tests of one pair; its p values are not corrected yet."""
+        pair = PairedPredictions(
+            labels=first.labels, first=first.predictions, second=second.predictions, classes=len(first.classes)
+        )
+        test = permutation_test(pair, self._units.outer, self._permutations)
+        self.exact, self.smallest_p = test.exact, test.smallest
+        values, effects = differences(pair), cohens_d(pair, self._units.outer)
+        intervals = paired_intervals(pair, self._units.smallest, self._weights)
+        over_folds = corrected_t_over_folds(pair, first, second)
+        found = {
+            metric: Difference(
+                value=values[metric],
+                interval=intervals[metric],
+                p=test.p[metric],
+                corrected_p=test.p[metric],
+                effect=effects[metric],
+                t=over_folds.get(metric),
+            )
+            for metric in self._metrics
+        }
+        return PairComparison(first=name, second=other, differences=found, mcnemar=mcnemar_over_seeds(pair))
+
+
+def _corrected(pairs: Sequence[PairComparison]) -> list[PairComparison]:
+    """The pairs with Holm's correction over them, each metric apart."""
+    corrected = {m: holm([pair.differences[m].p for pair in pairs]) for m in pairs[0].differences}
+    return [
+        replace(pair, differences={m: replace(d, corrected_p=corrected[m][i]) for m, d in pair.differences.items()})
+        for i, pair in enumerate(pairs)
+    ]
