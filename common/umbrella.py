@@ -23,6 +23,10 @@ COMMANDS = {
     "fit": ("emofuse.train.commands.fit:fit", "Train a fusion model on a store and cross-validate it."),
     "evaluate": ("emofuse.train.commands.evaluate:evaluate", "Test a finished run on another store, without training."),
     "predict": ("emofuse.predict.commands.predict:predict", "Ask a finished run about new recordings."),
+    "compare": (
+        "emofuse.train.commands.compare:compare",
+        "Test whether finished runs differ beyond chance.",
+    ),
     "models": ("emofuse.train.commands.models:models", "List the models that `fit` trains, with size and cost."),
     "reproduce": (
         "emofuse.train.commands.reproduce:reproduce",

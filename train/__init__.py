@@ -9,6 +9,9 @@ from emofuse.common.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from emofuse.train.api import fit
+    from emofuse.train.comparison.compare import compare
+    from emofuse.train.comparison.compare_config import CompareConfig, CompareOptions
+    from emofuse.train.comparison.comparison import Comparison
     from emofuse.train.evaluation.config import EvaluateConfig, EvaluateOptions
     from emofuse.train.evaluation.evaluate import evaluate
     from emofuse.train.resolve.config import FitConfig, FitOptions
@@ -17,14 +20,30 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "CompareConfig": "comparison.compare_config",
+            "CompareOptions": "comparison.compare_config",
+            "Comparison": "comparison.comparison",
             "EvaluateConfig": "evaluation.config",
             "EvaluateOptions": "evaluation.config",
             "FitConfig": "resolve.config",
             "FitOptions": "resolve.config",
             "Run": "runs.finished_run",
+            "compare": "comparison.compare",
             "evaluate": "evaluation.evaluate",
             "fit": "api",
         },
     )
 
-__all__ = ["EvaluateConfig", "EvaluateOptions", "FitConfig", "FitOptions", "Run", "evaluate", "fit"]
+__all__ = [
+    "CompareConfig",
+    "CompareOptions",
+    "Comparison",
+    "EvaluateConfig",
+    "EvaluateOptions",
+    "FitConfig",
+    "FitOptions",
+    "Run",
+    "compare",
+    "evaluate",
+    "fit",
+]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 from emofuse.common.errors import UnknownNameError
 from emofuse.common.option_values import as_path, as_tuple, check_values
 from emofuse.common.problems import Problems
-from emofuse.manifests.metrics import METRICS
 from emofuse.train.comparison.comparison_units import Unit
+from emofuse.train.comparison.paired_scores import COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
 Format = Literal["table", "csv", "json", "latex"]
@@ -60,9 +60,9 @@ class CompareConfig:
         wrong = check_values(self, problems, expected=_EXPECTED, minimum={}, examples=_EXAMPLES)
         if "metrics" not in wrong:
             for metric in self.metrics:
-                if metric not in METRICS:
+                if metric not in COMPARABLE:
                     with problems.collecting():
-                        raise UnknownNameError("metric", metric, METRICS)
+                        raise UnknownNameError("metric", metric, COMPARABLE)
         if not wrong & {"runs", "baseline"} and len(self.folders()) < 2:
             problems.add(
                 f"{'one run' if self.folders() else 'no run'} to compare, expected two or more: "

@@ -15,7 +15,7 @@ from emofuse.manifests.resampling import ResamplingUnits
 from emofuse.train.comparison.comparison_units import Unit, units_of
 from emofuse.train.comparison.fold_test import corrected_t_over_folds, ratio_of_sizes
 from emofuse.train.comparison.matching import refuse_incomparable
-from emofuse.train.comparison.paired_scores import PairedPredictions, differences, scores_of_run
+from emofuse.train.comparison.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
 from emofuse.train.comparison.paired_tests import (
     PERMUTATIONS,
     CorrectedT,
@@ -140,13 +140,10 @@ def _opened(folders: Sequence[Path]) -> list[RunPredictions]:
 
 
 def _printed_by_all(runs: Sequence[RunPredictions]) -> list[str]:
-    """The metrics that every run prints and that can be compared, in the order of the first run."""
-    comparable = scores_of_run(runs[0].predictions, runs[0].labels, len(runs[0].classes))
-    return [
-        m
-        for m in runs[0].run.metrics["metrics"]
-        if m in comparable and all(m in r.run.metrics["metrics"] for r in runs)
-    ]
+    """The metrics that every run prints and that can be compared, in the order of the first run; else all."""
+    printed = [set(run.run.metrics["metrics"]) for run in runs]
+    shared = set(COMPARABLE).intersection(*printed)
+    return [m for m in runs[0].run.metrics["metrics"] if m in shared] or list(COMPARABLE)
 
 
 def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, int]]:

@@ -66,7 +66,7 @@ def permutation_test(
     return PermutationTest(
         p={name: float((found.sum() + added) / (len(found) + added)) for name, found in extreme.items()},
         exact=exact,
-        smallest=max(2.0 / 2.0**count, 0.0 if exact else 1 / (permutations + 1)),
+        smallest=max(2.0 ** (1 - count), 0.0 if exact else 1 / (permutations + 1)),
     )
 
 

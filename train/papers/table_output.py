@@ -8,6 +8,7 @@ from pathlib import Path
 from emofuse.common.console import format_table, printable
 from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import write_atomically
+from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import ResultCell, ResultRow, ResultTable
@@ -76,10 +77,10 @@ def latex(results: ResultTable) -> str:
 
 
 def _latex_table(results: ResultTable, task: TableTask) -> str:
-    groups = "".join(rf" & \multicolumn{{3}}{{c}}{{{_escaped(c)}}}" for c in task.metrics)
+    groups = "".join(rf" & \multicolumn{{3}}{{c}}{{{latex_escaped(c)}}}" for c in task.metrics)
     heads = "".join(f" & {h}" for _ in task.metrics for h in ("ours", "paper", "diff."))
     body = [
-        " & ".join([_first_cell(r.row.name), *(_escaped(c) for c in _cells(results, task, r))]) + r" \\"
+        " & ".join([latex_first_cell(r.row.name), *(latex_escaped(c) for c in _cells(results, task, r))]) + r" \\"
         for r in results.rows_of(task)
     ]
     remarks = [f"{r.row.name}: {remark}." for r in results.rows_of(task) if (remark := _remark(r))]
@@ -87,7 +88,7 @@ def _latex_table(results: ResultTable, task: TableTask) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{_escaped(text)}}}",
+            rf"\caption{{{latex_escaped(text)}}}",
             rf"\begin{{tabular}}{{l{'rrr' * len(task.metrics)}}}",
             r"\toprule",
             rf"{groups} \\",
@@ -96,7 +97,7 @@ def _latex_table(results: ResultTable, task: TableTask) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\par\footnotesize {_escaped(' '.join(footnotes(results)))}",
+            rf"\par\footnotesize {latex_escaped(' '.join(footnotes(results)))}",
             r"\end{table}",
         ]
     )
@@ -157,16 +158,3 @@ def _remark(row: ResultRow) -> str:
 
 def _piped(cells: Sequence[str]) -> str:
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
-
-
-_LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
-_LATEX |= {c: f"\\{c}" for c in "&%$#_{}"}
-
-
-def _first_cell(text: str) -> str:
-    # After a line break or a rule, LaTeX would read an opening bracket or a star as its option.
-    return f"{{}}{_escaped(text)}" if text.startswith(("[", "*")) else _escaped(text)
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)

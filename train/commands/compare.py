@@ -1,0 +1,45 @@
+"""The command `emofuse compare`: options -> one `CompareConfig` -> one library call -> exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.errors import DONE, command
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", type=FOLDER)
+@click.option("--baseline", metavar="RUN", type=FOLDER, help="Compare every run with this one only, not every pair.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="A score to compare: ua, wa, wf1, ...; can be repeated.  [default: those that the runs print]",
+)
+@click.option(
+    "--unit",
+    type=click.Choice(["auto", "speaker", "session", "dialogue", "utterance"]),
+    default="auto",
+    help="What the test exchanges and the intervals draw; auto: speakers where the protocol keeps them apart, else "
+    "what it holds out.",
+)
+@click.option("--format", type=click.Choice(["table", "csv", "json", "latex"]), default="table", help="Of the output.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write this file instead of printing.")
+@command
+def compare(**options: Any) -> None:
+    """Test whether finished runs differ beyond chance, on the test utterances that they share.
+
+    Example: emofuse compare runs/iemocap4-smcn-1a2b3c4d runs/iemocap4-concat-5e6f7a8b
+    """
+    from emofuse.train.comparison.compare import compare as run_compare
+    from emofuse.train.comparison.compare_config import CompareConfig
+
+    run_compare(CompareConfig(**options), say=say)
+    sys.exit(DONE)

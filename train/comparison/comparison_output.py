@@ -1,0 +1,170 @@
+"""A comparison as a table for the screen, CSV, JSON and LaTeX (booktabs), each with all warnings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from emofuse.common.console import format_table, printable
+from emofuse.common.disk.csv_table import csv_text
+from emofuse.common.latex import latex_escaped, latex_first_cell
+from emofuse.train.comparison.comparison import Comparison, Difference, PairComparison
+from emofuse.train.comparison.sentences import footnotes, sentence, short_name, warnings
+
+HEAD = ("difference", "95 %", "p", "Holm p", "d", "t p")
+
+
+def screen(comparison: Comparison) -> str:
+    """Plain text in aligned columns."""
+    names = [short_name(m) for m in comparison.metrics]
+    runs = [
+        [run.name, *(f"{run.scores[m]:.3f}" for m in comparison.metrics), len(run.seeds), run.folder]
+        for run in comparison.runs
+    ]
+    pairs = [[_title(pair), short_name(m), *_cells(d)] for pair, m, d in _rows(comparison)]
+    lines = [
+        caption(comparison),
+        "",
+        format_table(["run", *names, "seeds", ""], runs),
+        "",
+        format_table(["pair", "", *HEAD], pairs),
+        "",
+        format_table(["McNemar", "first only", "second only", "odds ratio", "p"], [*map(_mcnemar, comparison.pairs)]),
+        "",
+        *(f"{sentence(pair, comparison)}." for pair in comparison.pairs),
+        "",
+        *footnotes(comparison),
+    ]
+    return "\n".join(printable(line, 400) if "\n" not in line else line for line in lines)
+
+
+def caption(comparison: Comparison) -> str:
+    """The protocol, the utterances and the units of a comparison in one line."""
+    return f"{comparison.protocol}: {comparison.utterances} test utterances, {comparison.units.description}"
+
+
+def comma_separated(comparison: Comparison) -> str:
+    """One row for each pair and metric."""
+    folders = {run.name: str(run.folder) for run in comparison.runs}
+    return csv_text(
+        [
+            {"first": pair.first, "second": pair.second, "metric": metric}
+            | _figures(comparison, pair, metric)
+            | {"unit": comparison.units.kind, "units": comparison.units.count, "sentence": sentence(pair, comparison)}
+            | {"first_run": folders[pair.first], "second_run": folders[pair.second]}
+            | {"protocol": comparison.protocol, "warnings": " ".join(warnings(comparison))}
+            for pair, metric, _ in _rows(comparison)
+        ]
+    )
+
+
+def as_json(comparison: Comparison) -> str:
+    """Everything, machine-readable."""
+    content = {
+        "protocol": comparison.protocol,
+        "utterances": comparison.utterances,
+        "metrics": list(comparison.metrics),
+        "unit": comparison.units.kind,
+        "units": comparison.units.count,
+        "test": {
+            "exact": comparison.exact,
+            "permutations": None if comparison.exact else comparison.permutations,
+            "smallest_corrected_p": comparison.smallest_p,
+        },
+        "resamples": comparison.resamples,
+        "n_test_over_n_train": comparison.ratio,
+        "runs": [
+            {
+                "name": run.name,
+                "folder": str(run.folder),
+                "seeds": list(run.seeds),
+                "scores": dict(run.scores),
+                "caveats": list(run.caveats),
+            }
+            for run in comparison.runs
+        ],
+        "pairs": [
+            {"first": pair.first, "second": pair.second, "sentence": sentence(pair, comparison)}
+            | {"differences": {m: _figures(comparison, pair, m) for m in comparison.metrics}}
+            for pair in comparison.pairs
+        ],
+        "warnings": warnings(comparison),
+        "notes": footnotes(comparison),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def latex(comparison: Comparison) -> str:
+    """A table environment; the document must load booktabs."""
+    body = [
+        " & ".join([latex_first_cell(_title(pair)), *map(latex_escaped, [short_name(m), *_cells(d)])]) + r" \\"
+        for pair, m, d in _rows(comparison)
+    ]
+    text = " ".join([f"{caption(comparison)}.", *(f"{sentence(pair, comparison)}." for pair in comparison.pairs)])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{latex_escaped(text)}}}",
+            r"\begin{tabular}{llrrrrrr}",
+            r"\toprule",
+            rf"pair & & {' & '.join(map(latex_escaped, HEAD))} \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\par\footnotesize {latex_escaped(' '.join(footnotes(comparison)))}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[PairComparison, str, Difference]]:
+    for pair in comparison.pairs:
+        for metric in comparison.metrics:
+            yield pair, metric, pair.differences[metric]
+
+
+def _title(pair: PairComparison) -> str:
+    return f"{pair.first} - {pair.second}"
+
+
+def _cells(found: Difference) -> list[str]:
+    low, high = (f"{100 * bound:+.1f}" for bound in found.interval)
+    effect = "-" if found.effect is None else f"{found.effect:+.2f}"
+    t = "-" if found.t is None else _p(found.t.p)
+    return [f"{100 * found.value:+.1f}", f"{low} to {high}", _p(found.p), _p(found.corrected_p), effect, t]
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _mcnemar(pair: PairComparison) -> list[object]:
+    test = pair.mcnemar
+    ratio = "-" if test.odds_ratio is None else f"{test.odds_ratio:.2f}"
+    return [_title(pair), test.only_first, test.only_second, ratio, _p(test.p)]
+
+
+def _figures(comparison: Comparison, pair: PairComparison, metric: str) -> dict[str, Any]:
+    """All numbers of a pair in one metric; differences and intervals in 0..1."""
+    found, mcnemar = pair.differences[metric], pair.mcnemar
+    scores = {run.name: run.scores[metric] for run in comparison.runs}
+    return {
+        "first_score": scores[pair.first],
+        "second_score": scores[pair.second],
+        "difference": found.value,
+        "low": found.interval[0],
+        "high": found.interval[1],
+        "p": found.p,
+        "holm_p": found.corrected_p,
+        "cohens_d": found.effect,
+        "corrected_t": None if found.t is None or abs(found.t.t) == float("inf") else found.t.t,
+        "corrected_t_degrees": None if found.t is None else found.t.degrees,
+        "corrected_t_p": None if found.t is None else found.t.p,
+        "mcnemar_only_first": mcnemar.only_first,
+        "mcnemar_only_second": mcnemar.only_second,
+        "mcnemar_odds_ratio": mcnemar.odds_ratio,
+        "mcnemar_p": mcnemar.p,
+        "mcnemar_exact": mcnemar.exact,
+    }

@@ -1,0 +1,80 @@
+"""A comparison in words: one sentence for each pair, and what the tests are."""
+
+from __future__ import annotations
+
+from emofuse.common.console import plural
+from emofuse.manifests.metrics import METRICS
+from emofuse.train.comparison.comparison import Comparison, PairComparison
+from emofuse.train.comparison.paired_tests import ALPHA
+
+
+def short_name(metric: str) -> str:
+    """The printed name of a metric: `UA`."""
+    return METRICS[metric].split(",")[0]
+
+
+def p_text(p: float) -> str:
+    """`p = 0.031`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def sentence(pair: PairComparison, comparison: Comparison) -> str:
+    """What the first metric says of a pair: who beats whom by how much, or that no difference is shown."""
+    metric = comparison.metrics[0]
+    found = pair.differences[metric]
+    first, second, sign = (pair.first, pair.second, 1) if found.value >= 0 else (pair.second, pair.first, -1)
+    low, high = sorted(100 * sign * bound for bound in found.interval)
+    amount = f"{100 * abs(found.value):.1f} points {short_name(metric)}"
+    interval = f"(95 %: {low:.1f} to {high:.1f})"
+    p = p_text(found.corrected_p)
+    p = f"Holm-corrected {p}" if len(comparison.pairs) > 1 else p
+    if found.corrected_p < ALPHA:
+        return f"{first} beats {second} by {amount} {interval}; {p}"
+    if comparison.smallest_p >= ALPHA:
+        return (
+            f"no difference can be shown between {first} and {second}: {amount} {interval}; {_limit(comparison)}"
+        )
+    return f"no difference shown between {first} and {second}: {amount} {interval}; {p}"
+
+
+def _limit(comparison: Comparison) -> str:
+    units = plural(comparison.units.count, comparison.units.kind)
+    pairs = f" and {plural(len(comparison.pairs), 'pair')}" if len(comparison.pairs) > 1 else ""
+    return f"with {units}{pairs} no p below {comparison.smallest_p:.3g} is possible"
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """What the figures are, and what each test assumes."""
+    pairs, unit = len(comparison.pairs), comparison.units.kind
+    holm = f", after Holm's correction over the {pairs} pairs (each metric apart)" if pairs > 1 else ""
+    exchanges = "all exchanges" if comparison.exact else f"{comparison.permutations} random exchanges"
+    lines = [f"{METRICS[m]}." for m in comparison.metrics]
+    lines += [
+        f"Scores and differences: all {comparison.utterances} test predictions pooled, mean over seeds; "
+        "differences in points, first minus second.",
+        f"p: two-sided permutation test, {exchanges} of the two runs' predictions of whole {unit}s. "
+        f"It decides, at {ALPHA:g}{holm}.",
+        f"95 %: percentile bootstrap of the difference, {comparison.resamples} resamples of "
+        f"{comparison.units.description}, the same for both runs.",
+        f"d: Cohen's d, mean over {unit}s of the difference, in standard deviations of that difference.",
+    ]
+    if comparison.ratio is not None:
+        lines.append(
+            "t p: corrected resampled t test over folds and seeds (Nadeau and Bengio 2003), "
+            f"n_test/n_train = {comparison.ratio:.3f}."
+        )
+    assumed = "" if unit == "utterance" else f", which those of one {unit} are not: its p is too small"
+    lines.append(f"McNemar: utterances that one run alone has right; takes utterances as independent{assumed}.")
+    if any(len(run.seeds) > 1 for run in comparison.runs):
+        lines.append("McNemar over several seeds: the pair of seeds with the largest p.")
+    return [*lines, *warnings(comparison)]
+
+
+def warnings(comparison: Comparison) -> list[str]:
+    """What a reader must know before believing the figures, for every output."""
+    lines = [f"{run.name}: {caveat}." for run in comparison.runs for caveat in run.caveats]
+    if comparison.smallest_p >= ALPHA:
+        lines.append(f"No difference can be shown: {_limit(comparison)}.")
+    if not comparison.units.trusted:
+        lines.append(f"The intervals cannot be trusted: {plural(comparison.units.count, comparison.units.kind)}.")
+    return [*lines, *comparison.notes]
