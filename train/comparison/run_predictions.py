@@ -69,7 +69,7 @@ def read_predictions(folder: Path | str) -> RunPredictions:
     run = Run.open(folder)
     path = run.folder / PREDICTIONS
     classes = tuple(run.metrics["classes"])
-    seeds = _by_seed(path, run_folder.read_csv(path), run.metrics.get("seed", 0))
+    seeds = _by_seed(path, run_folder.read_csv(path, COLUMNS), run.metrics.get("seed", 0))
     first = next(iter(seeds.values()))
     ids = tuple(sorted(first))
     for seed, rows in seeds.items():
@@ -91,9 +91,6 @@ def _by_seed(path: Path, rows: Sequence[Row], seed: int) -> dict[int, dict[str, 
     """Seed -> id -> row; `seed` is that of a run of one seed."""
     if not rows:
         raise _damaged(path, "it has no rows")
-    missing = [column for column in COLUMNS if column not in rows[0]]
-    if missing:
-        raise _damaged(path, f"it has no column {' and no '.join(missing)}")
     found: dict[int, dict[str, Row]] = {}
     for number, row in enumerate(rows, 2):
         if not (str(row["fold"]).isdecimal() and str(row.get("seed", seed)).isdecimal()):

@@ -31,9 +31,7 @@ def sentence(pair: PairComparison, comparison: Comparison) -> str:
     if found.corrected_p < ALPHA:
         return f"{first} beats {second} by {amount} {interval}; {p}"
     if comparison.smallest_p >= ALPHA:
-        return (
-            f"no difference can be shown between {first} and {second}: {amount} {interval}; {_limit(comparison)}"
-        )
+        return f"no difference can be shown between {first} and {second}: {amount} {interval}; {_limit(comparison)}"
     return f"no difference shown between {first} and {second}: {amount} {interval}; {p}"
 
 
@@ -72,9 +70,19 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 def warnings(comparison: Comparison) -> list[str]:
     """What a reader must know before believing the figures, for every output."""
-    lines = [f"{run.name}: {caveat}." for run in comparison.runs for caveat in run.caveats]
+    lines = _caveats(comparison)
     if comparison.smallest_p >= ALPHA:
         lines.append(f"No difference can be shown: {_limit(comparison)}.")
     if not comparison.units.trusted:
         lines.append(f"The intervals cannot be trusted: {plural(comparison.units.count, comparison.units.kind)}.")
     return [*lines, *comparison.notes]
+
+
+def _caveats(comparison: Comparison) -> list[str]:
+    """The caveats of the runs, each once, with the runs that have it."""
+    lines = []
+    for caveat in dict.fromkeys(caveat for run in comparison.runs for caveat in run.caveats):
+        names = [run.name for run in comparison.runs if caveat in run.caveats]
+        who = "all runs" if len(names) == len(comparison.runs) else ", ".join(names)
+        lines.append(f"{who}: {caveat}.")
+    return lines

@@ -12,6 +12,7 @@ from emofuse.train.data.loader import MAPPED
 from emofuse.train.papers import figures, table_output
 from emofuse.train.papers.results import ResultTable, result_row
 from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
+from emofuse.train.papers.row_marks import mark_differences
 from emofuse.train.papers.table_request import TableRequest
 from emofuse.train.runs.console_report import EXCLUDED, NOTE, REDUCED
 from emofuse.train.runs.cross_validation import DONE, RESUMES
@@ -60,6 +61,8 @@ def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Pat
         table_output.write(results, folder)
 
     fit_models([job.config for job in plan.jobs], reports, record)
+    results.remarks += mark_differences(results)
+    table_output.write(results, folder)
     if request.table.figure is not None:
         results.remarks += figures.draw(results, plan.jobs, folder, say)
         table_output.write(results, folder)

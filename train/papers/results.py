@@ -14,6 +14,9 @@ from emofuse.train.papers.published_table import UNITS, Table, TableRow, TableTa
 from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import Run
 
+MARK = "*"
+"""After a figure of ours that differs from the row above beyond chance."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultCell:
@@ -25,6 +28,10 @@ class ResultCell:
     count: int = 0
     """Folds times seeds."""
     published: float | None = None
+    p_above: float | None = None
+    """Corrected p of our difference to the row above; None where it is not tested (`row_marks`)."""
+    differs: bool = False
+    """Whether ours differs from the row above beyond chance."""
 
     @property
     def difference(self) -> float | None:

@@ -11,10 +11,11 @@ from emofuse.common.disk.files import write_atomically
 from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.papers.published_table import TableTask
-from emofuse.train.papers.results import ResultCell, ResultRow, ResultTable
+from emofuse.train.papers.results import MARK, ResultCell, ResultRow, ResultTable
 
 COLUMNS = (
     *("table", "task", "row", "column", "measure", "unit", "ours", "std", "folds_x_seeds", "paper", "difference"),
+    *("differs_from_row_above", "p_row_above"),
     *("state", "conditions", "marks", "notes", "run"),
 )
 HEAD = ("ours", "paper", "ours - paper")
@@ -116,6 +117,7 @@ def comma_separated(results: ResultTable) -> str:
                     *(results.table.name, task.protocol, r.row.name, column, _measure(task, column, r)),
                     results.table.unit,
                     *("" if f is None else round(f, 6) for f in figures),
+                    *("" if cell.p_above is None else v for v in ("yes" if cell.differs else "no", cell.p_above)),
                     *(r.state, conditions, "; ".join(results.marks), notes, r.run),
                 ]
                 rows.append(dict(zip(COLUMNS, values, strict=True)))
@@ -139,7 +141,7 @@ def _texts(cell: ResultCell, decimals: int) -> Sequence[str]:
 
     spread = "" if cell.deviation is None else f" ± {rounded(cell.deviation)}"
     published = "" if cell.published is None else max(rounded(cell.published), str(cell.published), key=len)
-    return rounded(cell.mean) + spread, published, rounded(cell.difference, "+")
+    return rounded(cell.mean) + spread + MARK * cell.differs, published, rounded(cell.difference, "+")
 
 
 def _measure(task: TableTask, column: str, row: ResultRow) -> str:

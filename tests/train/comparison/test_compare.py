@@ -1,0 +1,305 @@
+"""`compare` on real small runs: figures, names, formats, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import train_samples as samples
+from commands import run
+from train_samples import config, quietly, rows
+
+from emofuse.common.disk import run_folder
+from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.metrics import scores
+from emofuse.store import FeatureData
+from emofuse.train import CompareConfig, Comparison, Run, compare
+from emofuse.train.runs.run_digests import write_digests
+
+QUIET = {"say": lambda line: None}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs by session with two speakers each: a concat of one seed, audio and text of two, linear on two features."""
+    folder = tmp_path_factory.mktemp("compare")
+    frames = {
+        "logmel": samples.frames(samples.utterances(), 0),
+        "rough": samples.frames(samples.utterances(), 0, seed=1),
+    }
+    features = {
+        name: FeatureData(modality="audio", arrays=arrays, encoder="logmel-smcn", frame_rate=20.0)
+        for name, arrays in frames.items()
+    }
+    features["bert"] = FeatureData(
+        modality="text", arrays=samples.frames(samples.utterances(), 1, dimension=5), encoder="bert"
+    )
+    samples.store(folder / "tiny.h5", features=features)
+    samples.protocol_file(folder)
+    quietly(config(folder, "concat", steps=40))
+    quietly(config(folder, "audio", "audio", seeds=2, steps=10))
+    quietly(config(folder, "text", "text", seeds=2, steps=10))
+    for name, feature, lr in (("logmel", "logmel", 0.03), ("rough", "rough", 0.03), ("slow", "logmel", 0.001)):
+        settings = {"lr": lr, "batch": 16}
+        quietly(config(folder, f"linear-{name}", "linear", audio=feature, text="bert", steps=4, settings=settings))
+    return folder
+
+
+def of(folder: Path, *names: str) -> list[Path]:
+    return [folder / name for name in names]
+
+
+def test_scores_and_differences_are_those_of_the_predictions(folder: Path) -> None:
+    found = compare(runs=of(folder, "concat", "audio"), **QUIET)
+    assert (found.utterances, found.units.kind, found.units.count, found.exact) == (64, "speaker", 8, True)
+    assert found.metrics == ("ua", "wa", "wf1")
+    pooled = {}
+    for name in ("concat", "audio"):
+        read = rows(folder / name / "predictions.csv")
+        seeds = sorted({row.get("seed", "0") for row in read})
+        of_seeds = [[row for row in read if row.get("seed", "0") == seed] for seed in seeds]
+        pooled[name] = [scores(*(_numbers(seed, c) for c in ("label", "prediction"))) for seed in of_seeds]
+    assert [len(run.seeds) for run in found.runs] == [1, 2] == [len(p) for p in pooled.values()]
+    for metric in found.metrics:
+        means = [np.mean([seed[metric] for seed in pooled[name]]) for name in ("concat", "audio")]
+        assert [run.scores[metric] for run in found.runs] == pytest.approx(means)
+        difference = found.pairs[0].differences[metric]
+        assert difference.value == pytest.approx(means[0] - means[1])
+        assert difference.interval[0] <= difference.value <= difference.interval[1]
+        assert difference.p == difference.corrected_p
+
+
+def _numbers(read: list[dict[str, str]], column: str) -> np.ndarray:
+    return np.array([samples.CLASSES.index(row[column]) for row in read])
+
+
+def test_a_clear_difference_is_one_sentence(folder: Path) -> None:
+    lines: list[str] = []
+    found = compare(runs=of(folder, "concat", "audio"), say=lines.append)
+    assert found.pairs[0].differences["ua"].corrected_p < 0.05
+    assert any(line.startswith("concat beats audio by ") for line in "\n".join(lines).splitlines())
+
+
+def test_both_seeds_and_all_folds_are_in_the_corrected_t(folder: Path) -> None:
+    found = compare(runs=of(folder, "audio", "text"), **QUIET)
+    test = found.pairs[0].differences["ua"].t
+    assert test is not None
+    assert test.degrees == 2 * 4 - 1
+    assert found.ratio == pytest.approx(16 / 32)
+    folds = [
+        json.loads((folder / m / f"seed_{s}" / "metrics.json").read_text())["folds"]
+        for m in ("audio", "text")
+        for s in (0, 1)
+    ]
+    means = [np.mean([fold["test"]["ua"] for fold in seed]) for seed in folds]
+    assert test.difference == pytest.approx((means[0] + means[1] - means[2] - means[3]) / 2)
+
+
+def test_one_seed_against_two_is_tested_over_folds(folder: Path) -> None:
+    found = compare(runs=of(folder, "concat", "text"), **QUIET)
+    test = found.pairs[0].differences["wa"].t
+    assert test is not None
+    assert test.degrees == 4 - 1
+
+
+def test_every_pair_or_the_pairs_with_a_baseline(folder: Path) -> None:
+    three = of(folder, "concat", "audio", "text")
+    found = compare(runs=three, **QUIET)
+    assert [(p.first, p.second) for p in found.pairs] == [("concat", "audio"), ("concat", "text"), ("audio", "text")]
+    p = [pair.differences["ua"].p for pair in found.pairs]
+    assert found.pairs[int(np.argmin(p))].differences["ua"].corrected_p == pytest.approx(min(1, 3 * min(p)))
+    with_baseline = compare(runs=three, baseline=folder / "audio", **QUIET)
+    assert [(p.first, p.second) for p in with_baseline.pairs] == [("concat", "audio"), ("text", "audio")]
+    assert (
+        compare(runs=three[:1], baseline=str(folder / "audio"), **QUIET).pairs == compare(runs=three[:2], **QUIET).pairs
+    )
+
+
+def test_runs_of_one_model_are_named_by_what_tells_them_apart(folder: Path) -> None:
+    def names(*chosen: str) -> list[str]:
+        return [run.name for run in compare(runs=of(folder, *chosen), **QUIET).runs]
+
+    assert names("linear-logmel", "linear-rough") == ["linear (logmel)", "linear (rough)"]
+    assert names("linear-logmel", "linear-slow", "audio") == ["linear (lr=0.03)", "linear (lr=0.001)", "audio"]
+    assert names("linear-logmel", "linear-rough", "linear-slow") == [
+        "linear (logmel, lr=0.03)",
+        "linear (rough, lr=0.03)",
+        "linear (logmel, lr=0.001)",
+    ]
+
+
+def test_fewer_units_allow_no_small_p(folder: Path) -> None:
+    found = compare(runs=of(folder, "concat", "audio"), unit="session", **QUIET)
+    assert (found.units.kind, found.units.count, found.smallest_p) == ("session", 4, 0.125)
+    text = run("compare", [*map(str, of(folder, "concat", "audio")), "--unit", "session"]).stdout
+    assert "no difference can be shown between concat and audio" in text
+    assert "with 4 sessions no p below 0.125 is possible" in text
+    assert "The intervals cannot be trusted: 4 sessions." in text
+
+
+def test_speakers_that_share_sessions_are_noted(folder: Path) -> None:
+    found = compare(runs=of(folder, "concat", "audio"), **QUIET)
+    assert found.notes == ("The 8 speakers share 4 sessions and are taken as independent; --unit session is stricter.",)
+    assert compare(runs=of(folder, "concat", "audio"), unit="dialogue", **QUIET).units.count == 16
+    assert compare(runs=of(folder, "concat", "audio"), unit="utterance", **QUIET).units.count == 64
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json", "latex"])
+def test_every_format_has_the_figures_and_the_sentence(folder: Path, format: str, tmp_path: Path) -> None:
+    chosen = [str(path) for path in of(folder, "concat", "linear-logmel", "linear-rough")]
+    done = run("compare", [*chosen, "--format", format, "--out", str(tmp_path / "new" / "file")])
+    assert (done.returncode, done.stdout.strip()) == (0, f"comparison: {tmp_path / 'new' / 'file'}")
+    text = (tmp_path / "new" / "file").read_text()
+    assert run("compare", [*chosen, "--format", format]).stdout.splitlines() == text.splitlines()
+    found = compare(runs=chosen, **QUIET)
+    difference = found.pairs[0].differences["ua"]
+    if format == "json":
+        content = json.loads(text)
+        assert content["pairs"][0]["differences"]["ua"]["holm_p"] == difference.corrected_p
+        assert content["pairs"][0]["differences"]["ua"]["cohens_d"] == difference.effect
+        assert len(content["pairs"]) == 3
+    elif format == "csv":
+        read = list(csv.DictReader(io.StringIO(text)))
+        assert len(read) == 9
+        assert float(read[0]["difference"]) == difference.value
+        assert "concat beats linear (logmel) by" in read[0]["sentence"]
+        assert {row["metric"] for row in read} == {"ua", "wa", "wf1"}
+    else:
+        assert f"{100 * difference.value:+.1f}" in text
+        assert "Holm-corrected p" in " ".join(text.split())
+    if format == "latex":
+        assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+        assert r"\begin{tabular}{llrrrrrr}" in text
+
+
+def test_caveats_of_every_run_are_shown(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        quietly(config(folder, name, "text", limit=32, steps=2 if name == "a" else 3, out=tmp_path / name))
+    found = compare(runs=of(tmp_path, "a", "b"), **QUIET)
+    assert "short run: 32 utterances (--limit)" in found.runs[0].caveats
+    for format in ("table", "csv", "json", "latex"):
+        text = run("compare", [str(tmp_path / "a"), str(tmp_path / "b"), "--format", format]).stdout
+        assert "short run: 32 utterances (--limit)" in text
+
+
+def test_metrics_are_chosen_and_unknown_ones_named(folder: Path) -> None:
+    assert compare(runs=of(folder, "concat", "text"), metrics="macro_f1", **QUIET).metrics == ("macro_f1",)
+    done = run("compare", [*map(str, of(folder, "concat", "text")), "--metric", "uar"])
+    assert done.returncode == 2
+    assert "no metric named 'uar'. Did you mean 'ua'? Valid: macro_f1, " in done.stderr
+
+
+@pytest.mark.parametrize("names", [[], ["concat"]])
+def test_fewer_than_two_runs_are_refused(folder: Path, names: list[str]) -> None:
+    done = run("compare", [str(path) for path in of(folder, *names)])
+    assert done.returncode == 2
+    assert f"error: {'one run' if names else 'no run'} to compare, expected two or more" in done.stderr
+
+
+def test_the_same_run_twice_is_refused_also_as_a_copy(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"concat: the same run twice$"):
+        compare(runs=[folder / "concat", folder / "text" / ".." / "concat"], **QUIET)
+    shutil.copytree(folder / "concat", tmp_path / "copy")
+    with pytest.raises(UsageError, match="the same run twice, equal settings in two folders"):
+        compare(runs=[folder / "concat", tmp_path / "copy"], **QUIET)
+
+
+def test_unfinished_and_other_folders_are_all_named(folder: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        compare(runs=[folder / "nothing", folder / "concat", folder], **QUIET)
+    assert f"{folder / 'nothing'} is not a finished run" in str(caught.value)
+    assert f"{folder} is not a finished run" in str(caught.value)
+
+
+def test_other_test_utterances_are_counted_and_named(folder: Path, tmp_path: Path) -> None:
+    some = quietly(config(folder, "one", folds="1", steps=4, out=tmp_path / "one"))
+    done = run("compare", [str(folder / "concat"), str(some)])
+    assert done.returncode == 2
+    assert "does not test 48 utterances (s2_u000, s2_u001, s2_u002, ...); it tests fold 1 alone" in done.stderr
+    back = run("compare", [str(some), str(folder / "concat")])
+    assert "tests 48 utterances (s2_u000, s2_u001, s2_u002, ...) that " in back.stderr
+
+
+def test_another_protocol_is_named_by_its_keys(folder: Path, tmp_path: Path) -> None:
+    text = samples.TOML.replace('by = "session"', 'by = "speaker"').replace(
+        '["session", "speaker", "dialogue"]', '["speaker"]'
+    )
+    other = quietly(config(folder, "x", protocol=samples.protocol_file(tmp_path, text), steps=2, out=tmp_path / "x"))
+    with pytest.raises(UsageError) as caught:
+        compare(runs=[folder / "concat", other], **QUIET)
+    message = str(caught.value)
+    assert "protocol fold_by is speaker, not session" in message
+    assert "protocol disjoint is speaker, not session, speaker, dialogue" in message
+    assert "56 utterances in other folds (s1_u004 in fold 2, not 1; " in message
+
+
+def altered(folder: Path, to: Path, old: str, new: str) -> Path:
+    """A copy of a run whose predictions.csv was written with other content."""
+    shutil.copytree(folder, to)
+    text = (to / "predictions.csv").read_text()
+    assert old in text
+    (to / "predictions.csv").write_text(text.replace(old, new, 1))
+    write_digests(to)
+    return to
+
+
+def test_other_labels_are_named(folder: Path, tmp_path: Path) -> None:
+    other = altered(folder / "concat", tmp_path / "labels", "s1_u000,1,ang", "s1_u000,1,hap")
+    with pytest.raises(UsageError, match=r"1 utterance with other labels \(s1_u000 hap, not ang\)"):
+        compare(runs=[folder / "audio", other], **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("s1_u000,1,ang", "s1_u000,1,joy", "label 'joy' of s1_u000 is not a class of the run"),
+        ("s1_u000,1,", "s1_u000,one,", "line 2 has no valid fold and seed"),
+        ("s1_u001,1,", "s1_u000,1,", "utterance s1_u000 occurs twice"),
+        ("id,fold,", "id,part,", "it has no column fold"),
+    ],
+)
+def test_damaged_predictions_are_named(folder: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
+    other = altered(folder / "concat", tmp_path / "damaged", old, new)
+    with pytest.raises(DataError, match=message) as caught:
+        compare(runs=[folder / "audio", other], **QUIET)
+    assert str(other / "predictions.csv") in str(caught.value)
+
+
+def test_seeds_of_a_run_that_test_other_utterances_are_damage(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "text", tmp_path / "text")
+    path = tmp_path / "text" / "predictions.csv"
+    run_folder.write_csv(path, run_folder.read_csv(path)[:-1])
+    write_digests(tmp_path / "text")
+    with pytest.raises(DataError, match="the utterances of seed 1 are not those of seed 0"):
+        compare(runs=[folder / "concat", tmp_path / "text"], **QUIET)
+
+
+def test_runs_of_version_0_1_0_are_compared_by_folds(tmp_path: Path) -> None:
+    archive = Path(__file__).parents[2] / "archives" / "run-v0.1.0" / "runs" / "tiny4-concat-66db0bd5"
+    shutil.copytree(archive, tmp_path / "old")
+    other = tmp_path / "other"
+    shutil.copytree(archive, other)
+    changed = run_folder.read_csv(other / "predictions.csv")
+    run_folder.write_csv(other / "predictions.csv", [{**row, "prediction": row["label"]} for row in changed])
+    found = compare(runs=[tmp_path / "old", other], **QUIET)
+    assert (found.units.kind, found.units.count) == ("fold", 4)
+    assert "no utterances.csv" in found.notes[0]
+    with pytest.raises(UsageError, match=r"--unit speaker: these runs have no utterances\.csv"):
+        compare(runs=[tmp_path / "old", other], unit="speaker", **QUIET)
+
+
+def test_python_takes_runs_texts_and_one_record(folder: Path) -> None:
+    found = compare(runs=[Run.open(folder / "concat"), str(folder / "text")], **QUIET)
+    assert isinstance(found, Comparison)
+    assert compare(CompareConfig(runs=of(folder, "concat", "text")), **QUIET).pairs == found.pairs
+    with pytest.raises(UsageError) as caught:
+        compare(runs=3, formt="csv", unit="room", **QUIET)
+    message = str(caught.value)
+    assert "runs is 3, expected the folders of finished runs, or Run objects" in message
+    assert "no option named 'formt'. Did you mean 'format'?" in message
+    assert "unit is 'room', expected 'auto', 'speaker', 'session', 'dialogue' or 'utterance'" in message
