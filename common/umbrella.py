@@ -32,6 +32,10 @@ COMMANDS = {
         "emofuse.train.commands.reproduce:reproduce",
         "Reproduce a published table: our values beside theirs.",
     ),
+    "export": (
+        "emofuse.train.commands.export:export",
+        "Export a finished run's model: ONNX, TorchScript or safetensors, and a model card.",
+    ),
     "store": ("emofuse.store.commands.store:store", "Inspect, verify, edit, merge and convert stores."),
     "manifest": (
         "emofuse.extract.commands.manifest:manifest",

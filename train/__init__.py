@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from emofuse.train.comparison.comparison import Comparison
     from emofuse.train.evaluation.config import EvaluateConfig, EvaluateOptions
     from emofuse.train.evaluation.evaluate import evaluate
+    from emofuse.train.exporting.config import ExportConfig, ExportOptions
+    from emofuse.train.exporting.export import Export, export
     from emofuse.train.resolve.config import FitConfig, FitOptions
     from emofuse.train.runs.finished_run import Run
 else:
@@ -25,11 +27,15 @@ else:
             "Comparison": "comparison.comparison",
             "EvaluateConfig": "evaluation.config",
             "EvaluateOptions": "evaluation.config",
+            "Export": "exporting.export",
+            "ExportConfig": "exporting.config",
+            "ExportOptions": "exporting.config",
             "FitConfig": "resolve.config",
             "FitOptions": "resolve.config",
             "Run": "runs.finished_run",
             "compare": "comparison.compare",
             "evaluate": "evaluation.evaluate",
+            "export": "exporting.export",
             "fit": "api",
         },
     )
@@ -40,10 +46,14 @@ __all__ = [
     "Comparison",
     "EvaluateConfig",
     "EvaluateOptions",
+    "Export",
+    "ExportConfig",
+    "ExportOptions",
     "FitConfig",
     "FitOptions",
     "Run",
     "compare",
     "evaluate",
+    "export",
     "fit",
 ]

@@ -41,17 +41,25 @@ class ModelRecipe:
 
 def save(path: Path, recipe: ModelRecipe, state: Mapping[str, Tensor], statistics: Statistics) -> None:
     """Write a checkpoint; the file appears complete or not at all."""
+    tensor_file.write(path, with_statistics(state, statistics), {"format": FORMAT, **describe(recipe)})
+
+
+def with_statistics(state: Mapping[str, Tensor], statistics: Statistics) -> dict[str, Tensor]:
+    """All tensors of a file: parameters, and under `standardise.` the statistics."""
     tensors = dict(state)
     for modality, pair in statistics.items():
         tensors |= {f"{PREFIX}{modality}.{k}": t for k, t in zip(("mean", "scale"), pair, strict=True)}
-    about = {
-        "format": FORMAT,
+    return tensors
+
+
+def describe(recipe: ModelRecipe) -> dict[str, Any]:
+    """A recipe, JSON-ready."""
+    return {
         "model": recipe.model,
         "settings": asdict(recipe.settings),
         "inputs": asdict(recipe.inputs),
-        "classes": recipe.classes,
+        "classes": list(recipe.classes),
     }
-    tensor_file.write(path, tensors, about)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, ModelRecipe, Statistics]:
@@ -67,16 +75,28 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[FusionModel, M
     stored_format = about.get("format")
     if stored_format != FORMAT:
         raise DataError(f"{path} is not an emofuse checkpoint: its format is {stored_format!r}, expected {FORMAT!r}")
+    model, recipe, statistics = rebuild(path, tensors, about)
+    return model.to(device).eval(), recipe, {m: (a.to(device), b.to(device)) for m, (a, b) in statistics.items()}
+
+
+def rebuild(
+    path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> tuple[FusionModel, ModelRecipe, Statistics]:
+    """A model from the untrusted content of a file: its tensors, and its recipe as `describe` gives it.
+
+    Raises:
+        DataError: They do not fit each other.
+    """
     try:
         recipe = _recipe(about, tensors)
         weights = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
         statistics = _statistics({name.removeprefix(PREFIX): tensors[name] for name in tensors.keys() - weights.keys()})
         model = recipe.build()
         model.load_state_dict(weights)
+        return model, recipe, statistics
     except (EmofuseError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error)[:500]}"
         raise DataError(f"{path} is damaged or was changed: its model cannot be rebuilt ({reason})") from None
-    return model.to(device).eval(), recipe, {m: (a.to(device), b.to(device)) for m, (a, b) in statistics.items()}
 
 
 def _recipe(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelRecipe:

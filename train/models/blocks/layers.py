@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.blocks.recurrence import bidirectional
+from emofuse.train.models.blocks.recurrence_operator import bigru
 
 Batch = dict[str, tuple[Tensor, Tensor]]
 """Modality -> (features [B, T, D], lengths [B]), audio first."""
@@ -101,6 +102,11 @@ class BiGRU(nn.Module):
         mask = time_mask(lengths, x.shape[1], x.device).unsqueeze(2)
         return torch.cat([ahead, back], dim=2).masked_fill(~mask, 0)
 
+    def weights(self) -> list[Tensor]:
+        """Input and recurrent weights [3 H, D], [3 H, H] and their biases [3 H]: forward, then backward."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return [gru.get_parameter(name) for gru in (self.forwards, self.backwards) for name in names]
+
     def forward_meta(self, x: Tensor) -> Tensor:
         """On the meta device: the same matrix products for all time steps at once, for counting operations."""
         for gru in (self.forwards, self.backwards):
@@ -113,12 +119,14 @@ class BiGRU(nn.Module):
 def run_bigrus(x: Tensor, lengths: Tensor, layers: Sequence[nn.Module]) -> list[Tensor]:
     """The outputs [B, T, 2 hidden] of several `BiGRU`s of one width on the same sequence [B, T, D].
 
-    On a CPU all of them run in one scan, which is much faster.
+    On a CPU all of them run in one scan, which is much faster. An exporter records one operator for each, or `nn.GRU`.
     """
     grus = cast("Sequence[BiGRU]", layers)
     if x.device.type == "meta":
         return [gru.forward_meta(x) for gru in grus]
-    if x.device.type != "cpu":
+    if torch.compiler.is_exporting():
+        return [bigru(x, lengths, gru.weights()) for gru in grus]
+    if x.device.type != "cpu" or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return [gru.forward_torch(x, lengths) for gru in grus]
     return bidirectional(x, lengths, [(gru.forwards, gru.backwards) for gru in grus])
 

@@ -1,0 +1,1 @@
+"""MODEL_CARD.md: its sections, its numbers, and the terms of the corpora."""

@@ -1,0 +1,83 @@
+"""The numbers of a model card: scores with intervals, by class and by group, and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emofuse.common.console import plural
+from emofuse.manifests.metrics import METRICS
+from emofuse.train.exporting.card.markdown import bullets, escaped, table
+
+Metrics = Mapping[str, Any]
+MAX_GROUPS = 30
+"""Larger tables of groups are left out; the worst group is always named."""
+
+
+def score_lines(metrics: Metrics) -> list[str]:
+    """Mean over folds (or seeds), pooled score and interval of each metric of the protocol."""
+    interval, several = metrics["interval"], "seeds" in metrics
+    rows = [
+        [
+            METRICS[name].split(",")[0],
+            _spread(metrics["mean"].get(name), metrics["std"].get(name)),
+            _score(metrics["pooled"].get(name)),
+            "-".join(_score(bound) for bound in interval[name]) if interval.get(name) else "-",
+        ]
+        for name in metrics["metrics"]
+    ]
+    over = "seeds" if several else "folds"
+    units = plural(interval["units"], interval["unit"])
+    return [
+        *table(["", f"mean ± deviation over {over}", "pooled", f"{interval['level']:.0%} interval"], rows),
+        f"The interval is over {units}: {escaped(interval['method'])}.",
+        "",
+    ]
+
+
+def class_lines(metrics: Metrics) -> list[str]:
+    """Precision, recall, F1 and number of utterances of each class; in old runs recall alone."""
+    per_class = metrics.get("per_class")
+    if per_class is None:
+        return table(["class", "recall"], [[c, _score(r)] for c, r in metrics["recall"].items()])
+    rows = [
+        [name, *(_score(of_class[key]) for key in ("precision", "recall", "f1")), of_class["support"]]
+        for name, of_class in per_class.items()
+    ]
+    return table(["class", "precision", "recall", "F1", "utterances"], rows)
+
+
+def group_lines(metrics: Metrics) -> list[str]:
+    """UA and WA of each speaker, session and gender, as far as the run knows them."""
+    lines: list[str] = []
+    for kind, groups in metrics.get("groups", {}).items():
+        if len(groups) > MAX_GROUPS:
+            lines += [f"{len(groups)} {kind}s: see metrics.json.", ""]
+        else:
+            rows = [[name, g["n"], _score(g["ua"]), _score(g["wa"])] for name, g in groups.items()]
+            lines += table([kind, "utterances", "UA", "WA"], rows)
+    worst = [
+        f"Lowest UA by {kind}: {escaped(group['name'])}, {_score(group['ua'])} of {plural(group['n'], 'utterance')}"
+        for kind, group in metrics.get("worst_groups", {}).items()
+    ]
+    lines += bullets(worst) if worst else []
+    return lines or ["The run records no scores of speakers, sessions or genders.", ""]
+
+
+def calibration_lines(metrics: Metrics) -> list[str]:
+    """Errors of the probabilities, before and after temperature scaling; nothing for runs that do not record them."""
+    found = metrics.get("calibration")
+    if not found:
+        return []
+    kinds = {"the model's own": found} | ({"with a temperature": found["calibrated"]} if "calibrated" in found else {})
+    names = {"ece": "ECE", "classwise_ece": "classwise ECE", "brier": "Brier score", "nll": "log loss"}
+    rows = [[kind, *(_score(errors.get(name)) for name in names)] for kind, errors in kinds.items()]
+    return table(["probabilities", *names.values()], rows)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _spread(mean: float | None, deviation: float | None) -> str:
+    return _score(mean) + ("" if deviation is None else f" ± {deviation:.3f}")

@@ -1,0 +1,192 @@
+"""MODEL_CARD.md (Mitchell et al., "Model cards for model reporting", FAT* 2019) from what a run folder records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emofuse.common.console import plural
+from emofuse.manifests.metrics import METRICS
+from emofuse.store.core.fitted_on import describe_fitted_on
+from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, score_lines
+from emofuse.train.exporting.card.markdown import bullets, escaped, table
+from emofuse.train.exporting.checked_file import Check
+from emofuse.train.exporting.licences import corpora, licence_of
+from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.models.registry import MODELS
+from emofuse.train.runs.caveats import caveats
+from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.trained_models import TrainedModel
+
+DOCS = "docs/exporting.md of emofuse"
+LIMITS = (
+    "The labels are what annotators perceived, or actors were asked to show. They are not what a person feels.",
+    "Scores hold for speakers, language, microphones and texts like those of the corpus. Measure on your own labelled "
+    "recordings first: `emofuse evaluate`.",
+    "Probabilities always sum to one over the classes above: there is no class for anything else.",
+    "Do not decide about single persons (work, school, credit, health, law) by this model. In the European Union, "
+    "Regulation 2024/1689 prohibits inferring emotions at work and in education.",
+)
+
+
+def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check: Check | None) -> str:
+    """The card of a run.
+
+    Args:
+        run: The run.
+        models: Those of its models that are exported.
+        file: The name of the exported file; None if there is none.
+        check: How the file was checked; None without one.
+    """
+    recipe = models[0].recipe
+    sections = {
+        f"Model card: {escaped(run.metrics['model'])} on {escaped(run.metrics['protocol'])}": _marks(run),
+        "Model": _model(run, models, file, check),
+        "Intended use": bullets(_uses(recipe)),
+        "Data": _data(run),
+        "Protocol": bullets(_protocol(run)),
+        "Scores": [*score_lines(run.metrics), *_what_is_scored(run, models)],
+        "Classes": class_lines(run.metrics),
+        "Groups": group_lines(run.metrics),
+        "Calibration": calibration_lines(run.metrics),
+        "Encoders": _encoders(run),
+        "Limits": bullets(LIMITS),
+        "Licences": _licences(run),
+        "How to run it": bullets(_usage(run, file)),
+        "Origin": _origin(run),
+    }
+    lines = []
+    for level, (title, content) in enumerate(sections.items()):
+        if content:
+            lines += [f"{'#' if level == 0 else '##'} {title}", "", *content]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _marks(run: Run) -> list[str]:
+    """What a reader must know before all else."""
+    marks = [escaped(mark) for mark in caveats(run.metrics)]
+    if "synthetic" in corpora(run):
+        marks.append("trained on generated signals, not on speech: of no use for recordings")
+    return bullets(f"**{mark}**" for mark in marks) if marks else []
+
+
+def _model(run: Run, models: Sequence[TrainedModel], file: str | None, check: Check | None) -> list[str]:
+    recipe = models[0].recipe
+    parameters = sum(p.numel() for p in models[0].model.parameters())
+    members = "; ".join(_member(m) for m in models)
+    items = [
+        f"Architecture: {escaped(recipe.model)}, {escaped(MODELS.entry(recipe.model).description)}; "
+        f"{parameters:,} parameters",
+        f"Reads: {' and '.join(recipe.inputs.dimensions)} features (below). Gives: probabilities of "
+        f"{', '.join(map(escaped, recipe.classes))}, in this order",
+        f"Trained models: {plural(len(models), 'model')} ({members})"
+        + (", whose probabilities are averaged" if len(models) > 1 else ""),
+        f"Settings: `{json.dumps(run.config['run']['settings'])}`, class weights {run.config['run']['class_weights']}",
+    ]
+    if file is not None and check is not None:
+        items.append(
+            f"File: `{file}`; its probabilities are within {check.difference:.1e} of PyTorch's on {check.features}"
+        )
+    return bullets(items)
+
+
+def _member(model: TrainedModel) -> str:
+    return f"all data, seed {model.seed}" if model.fold is None else f"fold {model.fold}, seed {model.seed}"
+
+
+def _uses(recipe: ModelRecipe) -> list[str]:
+    return [
+        "Research on speech emotion recognition, and statistics over many recordings of the kind it was trained on.",
+        f"Each utterance needs its {' and '.join(recipe.inputs.dimensions)} features, by the encoders below.",
+        "A person who sees the output should know that a model made it, and how often it is wrong (scores below).",
+    ]
+
+
+def _data(run: Run) -> list[str]:
+    identity, confusion = run.config["run"], run.metrics["confusion"]
+    seeds = len(run.metrics.get("seeds", (0,)))
+    tested = {c: sum(row) // seeds for c, row in zip(run.metrics["classes"], confusion, strict=True)}
+    items = [
+        f"Corpus: {', '.join(map(escaped, corpora(run)))}; {plural(identity['utterances'], 'utterance')} of the task",
+        f"Source: {escaped(identity['protocol']['source'])}",
+        "Tested utterances: " + ", ".join(f"{escaped(c)} {count}" for c, count in tested.items()),
+        f"Digest of the manifest: `{identity['manifest']}`",
+    ]
+    excluded = run.config.get("excluded", {})
+    if excluded:
+        items.append(f"Left out, as they have no up-to-date feature: {plural(len(excluded), 'utterance')}")
+    items += [f"Differs from the protocol: {escaped(difference)}" for difference in run.config.get("differences", ())]
+    return bullets(items)
+
+
+def _protocol(run: Run) -> list[str]:
+    identity = run.config["run"]
+    protocol = identity["protocol"]
+    by = protocol["fold_by"] or "corpus"
+    select = "the step that is best on validation" if identity["select"] == "validation" else "the last step"
+    return [
+        f"{escaped(protocol['name'])}: {plural(len(identity['folds']), 'fold')} by {escaped(by)}; train, validation "
+        f"and test share no {' and no '.join(protocol['disjoint'])}",
+        f"Each fold tests {select}; its test side is scored once, after that",
+        *(f"{escaped(METRICS[name])}" for name in run.metrics["metrics"]),
+    ]
+
+
+def _what_is_scored(run: Run, models: Sequence[TrainedModel]) -> list[str]:
+    """Whose scores these are."""
+    if any(m.fold is None for m in models):
+        return [
+            "They are those of the cross-validation. The exported model is trained on all data and has no score.",
+            "",
+        ]
+    if len(models) > 1 and len(run.config["run"]["folds"]) > 1:
+        return [
+            "Each fold's model was scored on its own test side alone. The exported mean of all of them has no score on "
+            "this corpus: every utterance was in training for some of them.",
+            "",
+        ]
+    return []
+
+
+def _encoders(run: Run) -> list[str]:
+    provenance = run.config.get("provenance", {})
+    rows = []
+    for modality, feature in run.config["run"]["features"].items():
+        fitted = provenance.get(modality, {}).get("fitted_on", "not recorded")
+        known = fitted if fitted == "not recorded" else describe_fitted_on(fitted)
+        rows.append([modality, feature["name"], feature["encoder"], feature["dimension"], known])
+    prints = {m: f["fingerprint"] for m, f in run.config["run"]["features"].items()}
+    return [
+        *table(["modality", "feature", "encoder", "dimension", "fitted on labels of"], rows),
+        "Fingerprints (features must be extracted with the same settings):",
+        "",
+        "```json",
+        json.dumps(prints, indent=1, ensure_ascii=True),
+        "```",
+        "",
+    ]
+
+
+def _licences(run: Run) -> list[str]:
+    rows = [[corpus, licence_of(corpus).terms, licence_of(corpus).source] for corpus in corpora(run)]
+    return [
+        *table(["corpus", "terms", "stated at"], rows),
+        "The terms of a corpus may also cover models trained on it. The weights of the encoders have licences of their "
+        "own, which their publishers state. This is no legal advice.",
+        "",
+    ]
+
+
+def _usage(run: Run, file: str | None) -> list[str]:
+    items = [f"On recordings, with the run folder: `emofuse predict --run {escaped(run.folder.name)} clip.wav`"]
+    return [*items, f"On features, with `{file}` alone: ten lines in {DOCS}"] if file else items
+
+
+def _origin(run: Run) -> list[str]:
+    calls: Sequence[Mapping[str, Any]] = run.config["calls"]
+    last = calls[-1]
+    versions = ", ".join(f"{escaped(name)} {escaped(version)}" for name, version in last["versions"].items())
+    items = [f"Run: `{run.folder.resolve().name}`, started {escaped(calls[0]['started'])}", f"Versions: {versions}"]
+    command = last.get("command")
+    return bullets([*items, f"Command: `{escaped(command)}`"] if command else items)

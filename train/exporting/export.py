@@ -1,0 +1,110 @@
+"""Exports a finished run: its model as one file that is checked against PyTorch, model.json and MODEL_CARD.md."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack, overload
+
+from emofuse.common.console import Say, say
+from emofuse.common.disk.files import refuse_unwritable, write_atomically
+from emofuse.common.disk.run_folder import run_lock
+from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.common.option_values import check_say, config_of_call
+from emofuse.common.problems import Problems
+from emofuse.train.exporting.card.model_card import model_card
+from emofuse.train.exporting.checked_file import Check, write_checked
+from emofuse.train.exporting.config import CARD, ExportConfig, ExportOptions
+from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
+from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.trained_models import TrainedModel, trained_models
+
+MODEL_CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What an export has written."""
+
+    folder: Path
+    file: Path | None
+    """The exported model; None if only the model card was written."""
+    check: Check | None
+    """How it was checked against PyTorch."""
+
+
+@overload
+def export(config: ExportConfig, /, *, say: Say = say) -> Export: ...
+@overload
+def export(*, say: Say = say, **options: Unpack[ExportOptions]) -> Export: ...
+def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: Any) -> Export:
+    """Export the model of a finished run as one file, with a description and a model card beside it.
+
+    Args:
+        config: All options in one record.
+        say: Prints a line of the report.
+        **options: Or the same options by name, as `ExportConfig` documents them.
+
+    Raises:
+        UsageError: Wrong options, a format whose packages are not installed, a model that the format cannot express,
+            or an existing folder.
+        DataError: A file of the run is damaged, or the exported file gives other numbers than PyTorch.
+    """
+    problems = Problems()
+    config = config_of_call(ExportConfig, config, options, problems)
+    check_say(say, problems)
+    config.check(problems)
+    problems.raise_all()
+    with problems.collecting():
+        chosen = None if config.format == CARD else _format(config.format)
+    with problems.collecting():
+        _refuse_existing(config.folder)
+    with problems.collecting():
+        run = Run.open(config.run)
+    problems.raise_all()
+    models = trained_models(run, config.fold, final=config.refit)
+    _refuse_different_inputs(run, models)
+    with run_lock(config.folder):
+        return _export(run, models, chosen, config.folder, say)
+
+
+def _format(name: str) -> ExportFormat:
+    if name not in FORMATS:
+        raise UnknownNameError("export format", name, [*FORMATS.names(), CARD])
+    return installed_format(name)
+
+
+def _refuse_existing(folder: Path) -> None:
+    if folder.exists():
+        raise UsageError(f"{folder} already exists: delete it, or give another --out")
+    refuse_unwritable(folder)
+
+
+def _refuse_different_inputs(run: Run, models: Sequence[TrainedModel]) -> None:
+    """Refuse the mean of models that read a feature of their own fold each."""
+    for modality, feature in run.config["run"]["features"].items():
+        per_fold = all(name.startswith(f"{feature['name']}@") for name in feature["fingerprint"] or ("",))
+        if per_fold and len({m.fold for m in models}) > 1:
+            raise UsageError(
+                f"the {modality} feature {feature['name']!r} is a separate feature for each fold, so one file cannot "
+                "hold the models of all folds: pass --fold"
+            )
+
+
+def _export(run: Run, models: Sequence[TrainedModel], chosen: ExportFormat | None, out: Path, say: Say) -> Export:
+    """Write everything into a `.part` folder and rename it; after an error nothing is left."""
+    partial = out.with_name(f"{out.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+    partial.mkdir(parents=True)
+    try:
+        check = None if chosen is None else write_checked(run, models, chosen, partial, say)
+        card = model_card(run, models, chosen.file if chosen else None, check)
+        write_atomically(partial / MODEL_CARD, card.encode())
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    say(f"exported: {out}")
+    return Export(folder=out, file=out / chosen.file if chosen else None, check=check)

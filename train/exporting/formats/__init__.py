@@ -1,0 +1,1 @@
+"""The file formats of exported models, one module each, and their registry."""
