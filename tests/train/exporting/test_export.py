@@ -25,6 +25,7 @@ from emofuse.train.exporting.checked_file import write_checked
 from emofuse.train.exporting.exported_model import ExportedModel
 from emofuse.train.exporting.formats import registry, torchscript_format
 from emofuse.train.exporting.formats.registry import FORMATS
+from emofuse.train.runs.run_digests import write_digests
 from emofuse.train.runs.trained_models import trained_models
 
 
@@ -105,9 +106,11 @@ def test_without_its_store_a_run_is_checked_on_random_features(folder: Path, tmp
 
 
 def edit(path: Path, change: Any) -> None:
+    """Change a JSON file of a run, as if the run had been written so."""
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+    write_digests(path.parent)
 
 
 def test_features_that_were_extracted_again_are_not_the_runs(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.console import plural
+from emofuse.common.disk import run_folder
 from emofuse.manifests.metrics import METRICS
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, score_lines
@@ -16,6 +17,7 @@ from emofuse.train.exporting.licences import corpora, licence_of
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.registry import MODELS
 from emofuse.train.runs.caveats import caveats
+from emofuse.train.runs.finished_run import METRICS as METRICS_FILE
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.trained_models import TrainedModel
 
@@ -26,7 +28,7 @@ LIMITS = (
     "recordings first: `emofuse evaluate`.",
     "Probabilities always sum to one over the classes above: there is no class for anything else.",
     "Do not decide about single persons (work, school, credit, health, law) by this model. In the European Union, "
-    "Regulation 2024/1689 prohibits inferring emotions at work and in education.",
+    "Regulation 2024/1689, article 5, prohibits inferring emotions at work and in education.",
 )
 
 
@@ -40,8 +42,8 @@ def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check
         check: How the file was checked; None without one.
     """
     recipe = models[0].recipe
+    title = f"# Model card: {escaped(run.metrics['model'])} on {escaped(run.metrics['protocol'])}"
     sections = {
-        f"Model card: {escaped(run.metrics['model'])} on {escaped(run.metrics['protocol'])}": _marks(run),
         "Model": _model(run, models, file, check),
         "Intended use": bullets(_uses(recipe)),
         "Data": _data(run),
@@ -56,10 +58,9 @@ def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check
         "How to run it": bullets(_usage(run, file)),
         "Origin": _origin(run),
     }
-    lines = []
-    for level, (title, content) in enumerate(sections.items()):
-        if content:
-            lines += [f"{'#' if level == 0 else '##'} {title}", "", *content]
+    lines = [title, "", *_marks(run)]
+    for heading, content in sections.items():
+        lines += [f"## {heading}", "", *content] if content else []
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -68,7 +69,7 @@ def _marks(run: Run) -> list[str]:
     marks = [escaped(mark) for mark in caveats(run.metrics)]
     if "synthetic" in corpora(run):
         marks.append("trained on generated signals, not on speech: of no use for recordings")
-    return bullets(f"**{mark}**" for mark in marks) if marks else []
+    return bullets([f"**{mark}**" for mark in marks]) if marks else []
 
 
 def _model(run: Run, models: Sequence[TrainedModel], file: str | None, check: Check | None) -> list[str]:
@@ -117,7 +118,15 @@ def _data(run: Run) -> list[str]:
     if excluded:
         items.append(f"Left out, as they have no up-to-date feature: {plural(len(excluded), 'utterance')}")
     items += [f"Differs from the protocol: {escaped(difference)}" for difference in run.config.get("differences", ())]
-    return bullets(items)
+    return [*bullets(items), *_fold_sizes(run)]
+
+
+def _fold_sizes(run: Run) -> list[str]:
+    """How many utterances each fold trains, validates and tests on."""
+    first = next(iter(run.seed_folders.values()))
+    folds = run_folder.read_json(first / METRICS_FILE)["folds"]
+    sides = ("train", "validation", "test")
+    return table(["fold", *sides], [[f["name"], *(f["utterances"][side] for side in sides)] for f in folds])
 
 
 def _protocol(run: Run) -> list[str]:
@@ -158,7 +167,7 @@ def _encoders(run: Run) -> list[str]:
         rows.append([modality, feature["name"], feature["encoder"], feature["dimension"], known])
     prints = {m: f["fingerprint"] for m, f in run.config["run"]["features"].items()}
     return [
-        *table(["modality", "feature", "encoder", "dimension", "fitted on labels of"], rows),
+        *table(["modality", "feature", "encoder", "dimension", "fitted on"], rows),
         "Fingerprints (features must be extracted with the same settings):",
         "",
         "```json",
