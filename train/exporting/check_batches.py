@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def check_batches(run: Run, recipe: ModelRecipe) -> CheckBatches:
             with FeatureStore(parse_location(location)) as store:
                 return _read(f"features of {location}", REAL, _recorded_features(store, recorded), recipe)
         except (EmofuseError, OSError) as error:
-            reasons.append(str(error).partition("\n")[0])
+            reasons.append(re.split(r"[;\n]", str(error), maxsplit=1)[0])
     reason = reasons[0] if reasons else "config.json names no store"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.h5"
