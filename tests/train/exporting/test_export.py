@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from torch import Tensor
 from train_samples import config, quietly
 
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
+from emofuse.common.umbrella import load_command
 from emofuse.store import FeatureStore
-from emofuse.train import Run, export
+from emofuse.train import ExportConfig, ExportOptions, Run, export
 from emofuse.train.exporting import checked_file
 from emofuse.train.exporting.checked_file import write_checked
 from emofuse.train.exporting.exported_model import ExportedModel
@@ -158,6 +159,14 @@ def test_after_a_failed_check_the_folder_does_not_exist(
     assert done.returncode == 3
     assert "nothing was written" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_the_function_has_the_options_of_the_command() -> None:
+    fields_of = {field.name: field for field in fields(ExportConfig)}
+    options = {option.name: option for option in load_command("export").params}
+    assert set(options) == set(fields_of) == set(get_type_hints(ExportOptions))
+    for name, option in options.items():
+        assert option.required == (fields_of[name].default is MISSING), name
 
 
 def test_mistakes_are_named_together(folder: Path, tmp_path: Path) -> None:
