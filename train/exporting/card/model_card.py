@@ -9,11 +9,11 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.common.disk import run_folder
 from emofuse.manifests.metrics import METRICS
-from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, score_lines
+from emofuse.train.exporting.card.card_sources import encoder_lines, licence_lines, origin_lines, usage_lines
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
 from emofuse.train.exporting.checked_file import Check
-from emofuse.train.exporting.licences import corpora, licence_of
+from emofuse.train.exporting.licences import corpora
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.registry import MODELS
 from emofuse.train.runs.caveats import caveats
@@ -21,7 +21,6 @@ from emofuse.train.runs.finished_run import METRICS as METRICS_FILE
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.trained_models import TrainedModel
 
-DOCS = "docs/exporting.md of emofuse"
 LIMITS = (
     "The labels are what annotators perceived, or actors were asked to show. They are not what a person feels.",
     "Scores hold for speakers, language, microphones and texts like those of the corpus. Measure on your own labelled "
@@ -52,11 +51,11 @@ def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check
         "Classes": class_lines(run.metrics),
         "Groups": group_lines(run.metrics),
         "Calibration": calibration_lines(run.metrics),
-        "Encoders": _encoders(run),
+        "Encoders": encoder_lines(run),
         "Limits": bullets(LIMITS),
-        "Licences": _licences(run),
-        "How to run it": bullets(_usage(run, file)),
-        "Origin": _origin(run),
+        "Licences": licence_lines(run),
+        "How to run it": usage_lines(run, file),
+        "Origin": origin_lines(run),
     }
     lines = [title, "", *_marks(run)]
     for heading, content in sections.items():
@@ -136,10 +135,21 @@ def _protocol(run: Run) -> list[str]:
     select = "the step that is best on validation" if identity["select"] == "validation" else "the last step"
     return [
         f"{escaped(protocol['name'])}: {plural(len(identity['folds']), 'fold')} by {escaped(by)}; train, validation "
-        f"and test share no {' and no '.join(protocol['disjoint'])}",
+        f"and test share {_disjoint(protocol)}",
         f"Each fold tests {select}; its test side is scored once, after that",
         *(f"{escaped(METRICS[name])}" for name in run.metrics["metrics"]),
     ]
+
+
+def _disjoint(protocol: Mapping[str, Any]) -> str:
+    """What the sides of a fold do not share, of a joint task by corpus."""
+    joint = protocol.get("joint")
+    if not joint:
+        return f"no {' and no '.join(protocol['disjoint'])}"
+    by_corpus = [f"no {' and no '.join(kinds)} of {escaped(corpus)}" for corpus, kinds in joint["disjoint"].items()]
+    return ", ".join(by_corpus) + (
+        f"; the test side is {escaped(joint['test_corpus'])}" if joint["test_corpus"] else ""
+    )
 
 
 def _what_is_scored(run: Run, models: Sequence[TrainedModel]) -> list[str]:
@@ -156,46 +166,3 @@ def _what_is_scored(run: Run, models: Sequence[TrainedModel]) -> list[str]:
             "",
         ]
     return []
-
-
-def _encoders(run: Run) -> list[str]:
-    provenance = run.config.get("provenance", {})
-    rows = []
-    for modality, feature in run.config["run"]["features"].items():
-        fitted = provenance.get(modality, {}).get("fitted_on", "not recorded")
-        known = fitted if fitted == "not recorded" else describe_fitted_on(fitted)
-        rows.append([modality, feature["name"], feature["encoder"], feature["dimension"], known])
-    prints = {m: f["fingerprint"] for m, f in run.config["run"]["features"].items()}
-    return [
-        *table(["modality", "feature", "encoder", "dimension", "fitted on"], rows),
-        "Fingerprints (features must be extracted with the same settings):",
-        "",
-        "```json",
-        json.dumps(prints, indent=1, ensure_ascii=True),
-        "```",
-        "",
-    ]
-
-
-def _licences(run: Run) -> list[str]:
-    rows = [[corpus, licence_of(corpus).terms, licence_of(corpus).source] for corpus in corpora(run)]
-    return [
-        *table(["corpus", "terms", "stated at"], rows),
-        "The terms of a corpus may also cover models trained on it. The weights of the encoders have licences of their "
-        "own, which their publishers state. This is no legal advice.",
-        "",
-    ]
-
-
-def _usage(run: Run, file: str | None) -> list[str]:
-    items = [f"On recordings, with the run folder: `emofuse predict --run {escaped(run.folder.name)} clip.wav`"]
-    return [*items, f"On features, with `{file}` alone: ten lines in {DOCS}"] if file else items
-
-
-def _origin(run: Run) -> list[str]:
-    calls: Sequence[Mapping[str, Any]] = run.config["calls"]
-    last = calls[-1]
-    versions = ", ".join(f"{escaped(name)} {escaped(version)}" for name, version in last["versions"].items())
-    items = [f"Run: `{run.folder.resolve().name}`, started {escaped(calls[0]['started'])}", f"Versions: {versions}"]
-    command = last.get("command")
-    return bullets([*items, f"Command: `{escaped(command)}`"] if command else items)

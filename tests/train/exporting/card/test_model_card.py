@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import joint_samples as joint
 import pytest
 import train_samples as samples
 from train_samples import config, quietly
@@ -15,6 +16,7 @@ from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.train import Run, export
 from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines
+from emofuse.train.exporting.card.card_sources import fitted_on
 from emofuse.train.exporting.card.markdown import escaped, table
 from emofuse.train.exporting.licences import LICENCES, UNKNOWN, licence_of
 
@@ -133,3 +135,22 @@ def test_every_corpus_of_the_project_has_terms_with_a_source() -> None:
         assert licence_of(corpus).source.startswith("http")
     assert licence_of("mine") == UNKNOWN
     assert LICENCES["synthetic"].source == ""
+
+
+def test_a_task_over_several_corpora_says_what_each_keeps_apart(tmp_path: Path) -> None:
+    for corpus in ("big", "small", "far"):
+        joint.store(tmp_path, corpus)
+    joint.protocol(tmp_path, "far", far=True)
+    quietly(joint.config(tmp_path, test="far", steps=2, out=tmp_path / "run"))
+    page = card(tmp_path / "run", tmp_path / "card")
+    assert "no speaker of small" in page
+    assert "no session and no speaker and no dialogue of big" in page
+    assert "; the test side is far" in page
+    assert "Corpus: big, small, far" in page or "Corpus: small, big, far" in page
+
+
+def test_per_fold_features_say_what_each_was_fitted_on() -> None:
+    entry = [{"corpus": "tiny", "labels": True, "sessions": ["1"]}]
+    found = fitted_on({"bert@1": {"fitted_on": entry}, "bert@2": {"fitted_on": []}})
+    assert found == "bert@1: tiny, session 1; bert@2: no labels"
+    assert fitted_on({}) == "not recorded"
