@@ -1,6 +1,6 @@
 """How often `emofuse compare` calls two equally good models different: simulated test sides, correlated in speakers.
 
-    PYTHONPATH=.dev python benchmarks/compare_error_rate.py --simulations 2000
+    PYTHONPATH=.dev python benchmarks/compare_error_rate.py --simulations 1000
 
 Two models have the same expected accuracy. Speakers differ in how well both models do (`SHARED`) and in how much better
 one of them does (`OWN`, symmetric around 0), and each utterance is hard or easy for both. Each test is applied as
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import format_table
 from emofuse.common.progress import Progress
-from emofuse.manifests.resampling import ResamplingUnits, named_units
+from emofuse.manifests.resampling import named_units
 from emofuse.train.comparison.paired_scores import PairedPredictions, unit_differences
 from emofuse.train.comparison.paired_tests import (
     ALPHA,
@@ -36,20 +36,21 @@ TRUE_DIFFERENCE = 0.6
 """In logits, of the column that shows power: about 10 points."""
 CASES = {"5 speakers": (5, 34), "10 speakers": (10, 34), "24 speakers": (24, 60)}
 """Speakers and utterances of each: Emo-DB's subset, Emo-DB and RAVDESS."""
-TESTS = {
-    "permutation by speaker": "decides in `compare`",
-    "interval by speaker": "95 % interval without 0",
-    "corrected t over folds": "a fold for each speaker",
-    "permutation by utterance": "",
-    "interval by utterance": "",
-    "McNemar": "",
-}
+TESTS = (
+    "permutation by speaker",
+    "interval by speaker",
+    "corrected t over folds",
+    "permutation by utterance",
+    "interval by utterance",
+    "McNemar",
+)
+"""An interval calls two models different if it is without 0; there is a fold for each speaker."""
 
 
 def simulated(
     speakers: int, utterances: int, generator: np.random.Generator, difference: float = 0.0, sessions: int = 0
-) -> tuple[PairedPredictions, NDArray[np.int64]]:
-    """Predictions of two models, and the speaker [n] of each utterance.
+) -> PairedPredictions:
+    """Predictions of two models, speaker after speaker.
 
     Args:
         speakers: How many.
@@ -68,42 +69,51 @@ def simulated(
         right = generator.random(n) < 1 / (1 + np.exp(-(0.8 + shared + sign * own)))
         wrong = (labels + generator.integers(1, CLASSES, size=n)) % CLASSES
         predicted.append(np.where(right, labels, wrong)[None])
-    return PairedPredictions(labels=labels, first=predicted[0], second=predicted[1], classes=CLASSES), units
+    return PairedPredictions(labels=labels, first=predicted[0], second=predicted[1], classes=CLASSES)
 
 
-def called_different(
-    pair: PairedPredictions, speakers: ResamplingUnits, permutations: int, resamples: int, seed: int
-) -> dict[str, bool]:
-    """Which tests call the two models different in UA (McNemar: in accuracy)."""
-    generator, units = np.random.default_rng(seed), speakers.outer
-    by_utterance = named_units(range(len(units)), "utterance")
-    intervals = {
-        kind: paired_intervals(pair, u.smallest, u.unit_weights(resamples, generator))["ua"]
-        for kind, u in (("speaker", speakers), ("utterance", by_utterance))
-    }
-    folds = corrected_t(unit_differences(pair, units)["ua"], 1 / max(1, speakers.count - 2))
-    test = mcnemar(pair.first[0] == pair.labels, pair.second[0] == pair.labels)
-    return {
-        "permutation by speaker": permutation_test(pair, units, permutations, seed).p["ua"] < ALPHA,
-        "permutation by utterance": permutation_test(pair, by_utterance.outer, permutations, seed).p["ua"] < ALPHA,
-        "corrected t over folds": folds is not None and folds.p < ALPHA,
-        "McNemar": test.p < ALPHA,
-        **{f"interval by {kind}": not low <= 0 <= high for kind, (low, high) in intervals.items()},
-    }
+class Tests:
+    """The tests of one case; all its simulations share the resamples."""
+
+    def __init__(self, units: NDArray[np.int64], permutations: int, resamples: int) -> None:
+        self.speakers, self.permutations = named_units(units.tolist(), "speaker"), permutations
+        self.utterances = named_units(range(len(units)), "utterance")
+        generator = np.random.default_rng(0)
+        self.weights = {
+            kind: (of.smallest, of.unit_weights(resamples, generator))
+            for kind, of in (("speaker", self.speakers), ("utterance", self.utterances))
+        }
+
+    def called_different(self, pair: PairedPredictions, seed: int) -> dict[str, bool]:
+        """Which tests call the two models different in UA (McNemar: in accuracy)."""
+        intervals = {kind: paired_intervals(pair, *weights)["ua"] for kind, weights in self.weights.items()}
+        folds = corrected_t(unit_differences(pair, self.speakers.outer)["ua"], 1 / max(1, self.speakers.count - 2))
+        permuted = permutation_test(pair, self.utterances.outer, self.permutations, seed)
+        return {
+            "permutation by speaker": self.by_speaker(pair, seed),
+            "permutation by utterance": permuted.p["ua"] < ALPHA,
+            "corrected t over folds": folds is not None and folds.p < ALPHA,
+            "McNemar": mcnemar(pair.first[0] == pair.labels, pair.second[0] == pair.labels).p < ALPHA,
+            **{f"interval by {kind}": not low <= 0 <= high for kind, (low, high) in intervals.items()},
+        }
+
+    def by_speaker(self, pair: PairedPredictions, seed: int) -> bool:
+        """Whether the test that decides in `compare` calls the two models different."""
+        return permutation_test(pair, self.speakers.outer, self.permutations, seed).p["ua"] < ALPHA
 
 
 def rates(
     speakers: int, utterances: int, simulations: int, permutations: int = 999, resamples: int = 1000, sessions: int = 0
 ) -> dict[str, float]:
     """Test -> how often it calls equally good models different; and `power` of the permutation test by speaker."""
+    tests = Tests(np.repeat(np.arange(speakers), utterances), permutations, resamples)
     found: Counter[str] = Counter()
     for number in range(simulations):
         generator = np.random.default_rng([number, speakers, utterances])
-        pair, units = simulated(speakers, utterances, generator, sessions=sessions)
-        called = called_different(pair, named_units(units.tolist(), "speaker"), permutations, resamples, number)
-        found.update(name for name, yes in called.items() if yes)
-        other, units = simulated(speakers, utterances, generator, TRUE_DIFFERENCE, sessions)
-        found["power"] += permutation_test(other, units, permutations, number).p["ua"] < ALPHA
+        pair = simulated(speakers, utterances, generator, sessions=sessions)
+        found.update(name for name, yes in tests.called_different(pair, number).items() if yes)
+        better = simulated(speakers, utterances, generator, TRUE_DIFFERENCE, sessions)
+        found["power"] += tests.by_speaker(better, number)
     return {name: found[name] / simulations for name in (*TESTS, "power")}
 
 
@@ -117,7 +127,7 @@ def table(results: Mapping[str, Mapping[str, float]], simulations: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--simulations", type=int, default=2000)
+    parser.add_argument("--simulations", type=int, default=1000)
     simulations = parser.parse_args().simulations
     results = {}
     with Progress(len(CASES) + 1, "simulate", "cases") as progress:

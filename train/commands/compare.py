@@ -30,6 +30,11 @@ FOLDER = click.Path(path_type=Path)
     help="What the test exchanges and the intervals draw; auto: speakers where the protocol keeps them apart, else "
     "what it holds out.",
 )
+@click.option(
+    "--missing-as-wrong",
+    is_flag=True,
+    help="Compare runs also where one lacks features: what it could not test counts as wrong.",
+)
 @click.option("--format", type=click.Choice(["table", "csv", "json", "latex"]), default="table", help="Of the output.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write this file instead of printing.")
 @command

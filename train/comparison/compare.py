@@ -42,7 +42,13 @@ def compare(config: CompareConfig | None = None, /, *, say: Say = say, **options
     check_say(say, problems)
     config.check(problems)
     problems.raise_all()
-    found = compare_runs(config.folders(), baseline=config.baseline, metrics=config.metrics, unit=config.unit)
+    found = compare_runs(
+        config.folders(),
+        baseline=config.baseline,
+        metrics=config.metrics,
+        unit=config.unit,
+        missing_as_wrong=config.missing_as_wrong,
+    )
     text = FORMATS[config.format](found).rstrip("\r\n")
     if config.out is None:
         say(text)

@@ -11,7 +11,7 @@ from emofuse.common.errors import UnknownNameError
 from emofuse.common.option_values import as_path, as_tuple, check_values
 from emofuse.common.problems import Problems
 from emofuse.train.comparison.comparison_units import Unit
-from emofuse.train.comparison.paired_scores import COMPARABLE
+from emofuse.train.comparison.paired_scores import CLASS_MEAN, COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
 Format = Literal["table", "csv", "json", "latex"]
@@ -35,6 +35,8 @@ class CompareConfig:
     """The scores to compare; empty means those that the runs print. The first one is in the sentences."""
     unit: Unit = "auto"
     """What is exchanged and drawn: speakers where the protocol keeps them apart, else what it holds out."""
+    missing_as_wrong: bool = False
+    """Also compare runs of which one lacks features: what it could not test counts as wrong."""
     format: Format = "table"
     """Of the output."""
     out: Path | None = None
@@ -59,15 +61,20 @@ class CompareConfig:
         """Note every value that the command line refuses by itself, and too few runs."""
         wrong = check_values(self, problems, expected=_EXPECTED, minimum={}, examples=_EXAMPLES)
         if "metrics" not in wrong:
-            for metric in self.metrics:
-                if metric not in COMPARABLE:
-                    with problems.collecting():
-                        raise UnknownNameError("metric", metric, COMPARABLE)
+            self._check_metrics(problems)
         if not wrong & {"runs", "baseline"} and len(self.folders()) < 2:
             problems.add(
                 f"{'one run' if self.folders() else 'no run'} to compare, expected two or more: "
                 "pass the folders that `fit` printed"
             )
+
+    def _check_metrics(self, problems: Problems) -> None:
+        for metric in self.metrics:
+            if metric not in COMPARABLE:
+                with problems.collecting():
+                    raise UnknownNameError("metric", metric, COMPARABLE)
+        if self.missing_as_wrong and CLASS_MEAN in self.metrics:
+            problems.add(f"{CLASS_MEAN} is not compared with missing_as_wrong: no prediction would be one more class")
 
     def folders(self) -> list[Path]:
         """The folders of all runs in order, the baseline last if it is not among them."""
@@ -85,6 +92,7 @@ class CompareOptions(TypedDict, total=False):
     baseline: str | Path | Run | None
     metrics: str | Sequence[str]
     unit: Unit
+    missing_as_wrong: bool
     format: Format
     out: str | Path | None
 

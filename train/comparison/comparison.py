@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from emofuse.common.console import plural
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import RESAMPLES
 from emofuse.manifests.resampling import ResamplingUnits
 from emofuse.train.comparison.comparison_units import Unit, units_of
 from emofuse.train.comparison.fold_test import corrected_t_over_folds, ratio_of_sizes
 from emofuse.train.comparison.matching import refuse_incomparable
-from emofuse.train.comparison.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
+from emofuse.train.comparison.missing_predictions import with_missing_as_wrong
+from emofuse.train.comparison.paired_scores import CLASS_MEAN, COMPARABLE, PairedPredictions, differences, scores_of_run
 from emofuse.train.comparison.paired_tests import (
     PERMUTATIONS,
     CorrectedT,
@@ -97,6 +99,7 @@ def compare_runs(
     baseline: Path | None = None,
     metrics: Sequence[str] = (),
     unit: Unit = "auto",
+    missing_as_wrong: bool = False,
     permutations: int = PERMUTATIONS,
     resamples: int = RESAMPLES,
 ) -> Comparison:
@@ -107,11 +110,13 @@ def compare_runs(
         DataError: A run is damaged.
     """
     runs = _opened(folders)
+    runs = with_missing_as_wrong(runs) if missing_as_wrong else runs
     refuse_incomparable(runs)
     names = run_names([run.run for run in runs])
     units, notes = units_of(runs, unit)
     chosen = tuple(metrics or _printed_by_all(runs))
-    tests = _PairTests(units, chosen, permutations, resamples)
+    classes = _class_count(runs)
+    tests = _PairTests(units, chosen, classes, permutations, resamples)
     numbers = _pairs([run.run.folder for run in runs], baseline)
     pairs = [tests.compare(runs[i], runs[j], names[i], names[j]) for i, j in numbers]
     return Comparison(
@@ -124,7 +129,7 @@ def compare_runs(
         resamples=resamples,
         smallest_p=min(1.0, tests.smallest_p * len(pairs)),
         ratio=ratio_of_sizes(runs),
-        runs=tuple(_compared(run, name) for run, name in zip(runs, names, strict=True)),
+        runs=tuple(_compared(run, name, classes) for run, name in zip(runs, names, strict=True)),
         pairs=tuple(_corrected(pairs)),
         notes=tuple(notes),
     )
@@ -141,9 +146,9 @@ def _opened(folders: Sequence[Path]) -> list[RunPredictions]:
 
 def _printed_by_all(runs: Sequence[RunPredictions]) -> list[str]:
     """The metrics that every run prints and that can be compared, in the order of the first run; else all."""
-    printed = [set(run.run.metrics["metrics"]) for run in runs]
-    shared = set(COMPARABLE).intersection(*printed)
-    return [m for m in runs[0].run.metrics["metrics"] if m in shared] or list(COMPARABLE)
+    comparable = [m for m in COMPARABLE if m != CLASS_MEAN or not any(run.missing for run in runs)]
+    shared = set(comparable).intersection(*(run.run.metrics["metrics"] for run in runs))
+    return [m for m in runs[0].run.metrics["metrics"] if m in shared] or comparable
 
 
 def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, int]]:
@@ -153,28 +158,36 @@ def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, in
     return [(i, last) for i in range(len(folders)) if i != last]
 
 
-def _compared(run: RunPredictions, name: str) -> ComparedRun:
+def _class_count(runs: Sequence[RunPredictions]) -> int:
+    """The number of classes, with one more for no prediction where a run has missing ones."""
+    return len(runs[0].classes) + any(run.missing for run in runs)
+
+
+def _compared(run: RunPredictions, name: str, classes: int) -> ComparedRun:
+    missing = f"{plural(run.missing, 'utterance')} without a feature, counted as wrong (--missing-as-wrong)"
     return ComparedRun(
         name=name,
         folder=run.run.folder,
         seeds=run.seeds,
-        scores=scores_of_run(run.predictions, run.labels, len(run.classes)),
-        caveats=tuple(caveats(run.run.metrics)),
+        scores=scores_of_run(run.predictions, run.labels, classes),
+        caveats=(*([missing] if run.missing else []), *caveats(run.run.metrics)),
     )
 
 
 class _PairTests:
     """The tests of a pair, with the same resamples for all pairs."""
 
-    def __init__(self, units: ResamplingUnits, metrics: Sequence[str], permutations: int, resamples: int) -> None:
-        self._units, self._metrics, self._permutations = units, metrics, permutations
+    def __init__(
+        self, units: ResamplingUnits, metrics: Sequence[str], classes: int, permutations: int, resamples: int
+    ) -> None:
+        self._units, self._metrics, self._classes, self._permutations = units, metrics, classes, permutations
         self._weights = units.unit_weights(resamples, np.random.default_rng(0))
         self.exact, self.smallest_p = True, 1.0
 
     def compare(self, first: RunPredictions, second: RunPredictions, name: str, other: str) -> PairComparison:
         """All tests of one pair; its p values are not corrected yet."""
         pair = PairedPredictions(
-            labels=first.labels, first=first.predictions, second=second.predictions, classes=len(first.classes)
+            labels=first.labels, first=first.predictions, second=second.predictions, classes=self._classes
         )
         test = permutation_test(pair, self._units.outer, self._permutations)
         self.exact, self.smallest_p = test.exact, test.smallest

@@ -23,11 +23,12 @@ def units_of(runs: Sequence[RunPredictions], unit: Unit = "auto") -> tuple[Resam
         UsageError: `unit` is not known of every utterance.
     """
     protocol, ids = runs[0].protocol, runs[0].ids
-    rows = next((rows for run in runs if (rows := run.utterance_rows()) is not None), None)
     if unit == "utterance":
         return named_units(ids, "utterance"), []
-    if rows is None:
+    by_id = {id: row for run in reversed(runs) for id, row in run.utterance_rows().items()}
+    if not by_id.keys() >= set(ids):
         return _units_of_folds(runs[0], unit)
+    rows = [by_id[id] for id in ids]
     if unit == "auto":
         by_speaker = _keeps_speakers_apart(protocol, rows) and all(row["speaker"] for row in rows)
         units = _by("speaker", rows) if by_speaker else resampling_units(protocol, rows)

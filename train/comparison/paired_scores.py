@@ -20,6 +20,8 @@ Scores = dict[str, NDArray[np.float64]]
 """Metric -> a value [R] for each weighting."""
 COMPARABLE = tuple(scores_of(np.ones((1, 2, 2), np.int64)))
 """The metrics that can be compared: those that a confusion matrix gives."""
+CLASS_MEAN = "macro_f1"
+"""The metric that no prediction, as one more predicted class, would change."""
 _BLOCK = 20_000_000
 """Entries of the weights that are multiplied at once, which bounds memory."""
 

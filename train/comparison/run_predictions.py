@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError
 from emofuse.manifests.metrics import Labels
-from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, UTTERANCES, Run
+from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES, Run
 
 Row = Mapping[str, str]
 COLUMNS = ("id", "fold", "label", "prediction")
+ROW_COLUMNS = ("id", "speaker", "session", "dialogue")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +35,18 @@ class RunPredictions:
     """[S, n]"""
     folds: NDArray[np.int64]
     """[n], the number of the fold that tests each utterance."""
+    missing: int = 0
+    """Utterances without a prediction, which count as wrong: their class number is that of no class, C."""
 
     @property
     def protocol(self) -> Mapping[str, Any]:
         """The fields of the run's protocol, from config.json."""
         return dict(self.run.config["run"]["protocol"])
 
-    def utterance_rows(self) -> list[Row] | None:
-        """The rows of utterances.csv in the order of `ids`; None for a run of a version that did not write it."""
-        if not (self.run.folder / UTTERANCES).is_file():
-            return None
-        by_id = {row["id"]: row for row in self.run.utterances}
-        missing = [i for i in self.ids if i not in by_id]
-        if missing:
-            raise _damaged(self.run.folder / UTTERANCES, f"it has no utterance {missing[0]}")
-        return [by_id[i] for i in self.ids]
+    def utterance_rows(self) -> dict[str, Row]:
+        """Id -> row of utterances.csv; empty for a run of a version that did not write it."""
+        path = self.run.folder / UTTERANCES
+        return {row["id"]: row for row in run_folder.read_csv(path, ROW_COLUMNS)} if path.is_file() else {}
 
     def sizes(self) -> dict[int, tuple[int, int]]:
         """Fold -> its utterances in test and in training; empty for a run that trained nothing."""
@@ -67,6 +65,7 @@ def read_predictions(folder: Path | str) -> RunPredictions:
         DataError: A file in it is damaged; names it.
     """
     run = Run.open(folder)
+    _check_keys(run)
     path = run.folder / PREDICTIONS
     classes = tuple(run.metrics["classes"])
     seeds = _by_seed(path, run_folder.read_csv(path, COLUMNS), run.metrics.get("seed", 0))
@@ -85,6 +84,14 @@ def read_predictions(folder: Path | str) -> RunPredictions:
         predictions=np.array([_class_numbers(path, rows, "prediction", classes) for rows in ordered]),
         folds=np.array([int(row["fold"]) for row in ordered[0]], np.int64),
     )
+
+
+def _check_keys(run: Run) -> None:
+    """Refuse a run whose records lack what a comparison needs."""
+    run_folder.read_json(run.folder / METRICS, ("protocol", "model", "classes", "metrics"))
+    identity = run.config.get("run")
+    if not isinstance(identity, Mapping) or not isinstance(identity.get("protocol"), Mapping):
+        raise _damaged(run.folder / CONFIG, "it does not record the run's protocol")
 
 
 def _by_seed(path: Path, rows: Sequence[Row], seed: int) -> dict[int, dict[str, Row]]:

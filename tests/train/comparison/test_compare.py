@@ -303,3 +303,48 @@ def test_python_takes_runs_texts_and_one_record(folder: Path) -> None:
     assert "runs is 3, expected the folders of finished runs, or Run objects" in message
     assert "no option named 'formt'. Did you mean 'format'?" in message
     assert "unit is 'room', expected 'auto', 'speaker', 'session', 'dialogue' or 'utterance'" in message
+
+
+def test_what_a_run_lacks_counts_as_wrong_only_on_demand(folder: Path, tmp_path: Path) -> None:
+    arrays = samples.frames(samples.utterances(), 1, dimension=5)
+    for missing in ("s1_u000", "s3_u005"):
+        del arrays[missing]
+    features = {"bert": FeatureData(modality="text", arrays=arrays, encoder="bert")}
+    samples.store(tmp_path / "gap.h5", features=features)
+    gap = quietly(config(folder, "gap", "text", store=tmp_path / "gap.h5", steps=3, out=tmp_path / "gap"))
+    concat = folder / "concat"
+    done = run("compare", [str(concat), str(gap)])
+    assert done.returncode == 2
+    assert "does not test 2 utterances (s1_u000, s3_u005); 2 of them have no up-to-date feature there" in done.stderr
+    found = compare(runs=[concat, gap], missing_as_wrong=True, **QUIET)
+    assert found.utterances == 64
+    assert found.runs[1].caveats[0] == "2 utterances without a feature, counted as wrong (--missing-as-wrong)"
+    right = sum(row["label"] == row["prediction"] for row in rows(gap / "predictions.csv"))
+    assert found.runs[1].scores["wa"] == pytest.approx(right / 64)
+    assert found.runs[0].scores["wa"] == compare(runs=[concat, folder / "text"], **QUIET).runs[0].scores["wa"]
+    assert found.pairs[0].differences["wa"].value == pytest.approx(found.runs[0].scores["wa"] - right / 64)
+    with pytest.raises(UsageError, match="macro_f1 is not compared with missing_as_wrong"):
+        compare(runs=[concat, gap], missing_as_wrong=True, metrics="macro_f1", **QUIET)
+    one = quietly(config(folder, "one", folds="1", steps=2, out=tmp_path / "one"))
+    with pytest.raises(UsageError, match="does not test 48 utterances"):
+        compare(runs=[concat, one], missing_as_wrong=True, **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.json", "[]", "not a JSON object"),
+        ("metrics.json", "{}", "it has no key protocol, no model, no classes, no metrics"),
+        ("config.json", '{"run": {}}', "it does not record the run's protocol"),
+        ("utterances.csv", "id,who\ns1_u000,F\n", "it has no column speaker"),
+    ],
+)
+def test_damaged_records_are_named(folder: Path, tmp_path: Path, name: str, content: str, message: str) -> None:
+    other = tmp_path / "damaged"
+    shutil.copytree(folder / "concat", other)
+    (other / name).write_text(content)
+    write_digests(other)
+    done = run("compare", [str(folder / "audio"), str(other)])
+    assert done.returncode == 3
+    assert f"{other / name}" in done.stderr
+    assert message in done.stderr
