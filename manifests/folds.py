@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from emofuse.common.errors import UnknownNameError, UsageError, raise_problems
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.protocol import SPLITS, Protocol
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.spellings import NAMED, NameRules, similar_names
 
 Select = Literal["validation", "last"]
 
@@ -101,10 +103,11 @@ def build_folds(protocol: Protocol, utterances: Sequence[Utterance], select: Sel
     protocol names. With `last` it is added to training, except for an official dev split, which is left unused.
 
     Raises:
-        UsageError: Too few groups, an empty official split, utterances of no fold, or sides that are not disjoint as
-            the protocol requires.
+        UsageError: Too few groups, an empty official split, utterances of no fold, names that look the same in
+            different groups, or sides that are not disjoint as the protocol requires.
     """
     check_groups(protocol, utterances)
+    check_spellings(protocol, utterances)
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         groups.setdefault(protocol.group_of(utterance), []).append(utterance)
@@ -138,6 +141,42 @@ def check_groups(protocol: Protocol, utterances: Sequence[Utterance]) -> None:
         f"protocol {protocol.name} forms its folds by {by}, and {sum(unknown.values())} of {len(utterances)} "
         f"utterances are in none of them: {shown}; valid: {', '.join(known) if known else f'any {by}'}. "
         f"Correct the {annotation} and extract again{remedy}"
+    )
+
+
+def check_spellings(protocol: Protocol, utterances: Sequence[Utterance]) -> None:
+    """Refuse names that may be one name in several spellings, where the folds keep them apart.
+
+    Raises:
+        UsageError: Lists these names by attribute, and how the protocol says what they are.
+    """
+    groups_of: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for utterance in utterances:
+        corpus, group = corpus_of(utterance.id) if protocol.joint else "", protocol.group_of(utterance)
+        for attribute in protocol.keeps_apart(utterance):
+            name = getattr(utterance, attribute) if attribute in NAMED else None
+            if name is not None:
+                groups_of.setdefault((attribute, corpus), {}).setdefault(name, set()).add(group)
+    found = [
+        (attribute, names)
+        for (attribute, _), of_names in groups_of.items()
+        for names in similar_names(of_names, protocol.names.get(attribute, NameRules()))
+    ]
+    if found:
+        raise UsageError(_spelling_message(protocol, found))
+
+
+def _spelling_message(protocol: Protocol, found: Sequence[tuple[str, Sequence[str]]]) -> str:
+    attribute, names = found[0]
+    shortest = min(names, key=len)
+    same = ", ".join(f"{json.dumps(n)} = {json.dumps(shortest)}" for n in names if n != shortest)
+    lines = [f"\n  - {attribute}s {', '.join(map(repr, names))}" for attribute, names in found[:20]]
+    more = f"\n  - ... and {len(found) - 20} more" if len(found) > 20 else ""
+    return (
+        f"protocol {protocol.name}: its folds keep names apart that look like one name in several spellings:"
+        f"{''.join(lines)}{more}\nSay in a protocol file (--protocol PATH.toml, docs/protocols.md), under "
+        f"[names.{attribute}], that they are the same, such as same = {{ {same} }}, or that they differ, "
+        f"distinct = [{json.dumps(list(names))}]"
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.spellings import NameRules
 
 HOLD_OUT_KEYS = ("session", "speaker", "dialogue", "sentence")
 """The attributes of an utterance that train, validation and test may be kept disjoint by."""
@@ -77,6 +78,8 @@ class Protocol:
     """Only of a protocol over several corpora."""
     fold_parts: int = 0
     """The number of groups that a hash distributes the values over; 0 means groups by `fold_groups` or by value."""
+    names: Mapping[str, NameRules] = field(default_factory=dict)
+    """Attribute (speaker, session, dialogue) -> which of its names are spellings of one name, and which are not."""
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -111,6 +114,22 @@ class Protocol:
         if self.joint and self.joint.test_split and self.is_test_only(utterance):
             label = label if utterance.split == self.joint.test_split else None
         return self.labels.get(str(label)) if label is not None else None
+
+    def with_one_spelling(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
+        """The utterances under the names that their spellings mean."""
+        if not self.names:
+            return tuple(utterances)
+        return tuple(
+            replace(u, **{attribute: rules.name(getattr(u, attribute)) for attribute, rules in self.names.items()})
+            for u in utterances
+        )
+
+    def keeps_apart(self, utterance: Utterance) -> tuple[str, ...]:
+        """The attributes by which the folds of an utterance's corpus must be disjoint."""
+        if self.joint is None:
+            return tuple(dict.fromkeys((self.fold_by, *self.disjoint)))
+        corpus = corpus_of(utterance.id)
+        return tuple(dict.fromkeys((self.joint.by.get(corpus, ""), *self.joint.disjoint.get(corpus, ()))))
 
     def is_test_only(self, utterance: Utterance) -> bool:
         """Whether an utterance belongs to a corpus that is never trained on."""

@@ -11,7 +11,9 @@ from emofuse.common.toml_checks import shape_problems
 from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
 from emofuse.manifests.metrics import METRICS
 from emofuse.manifests.protocol import GROUPINGS, HOLD_OUT_KEYS, SPLITS, ExpectedCounts, JointCorpora, Protocol
+from emofuse.manifests.spellings import NAMED, NameRules, rule_problems
 
+_NAME_RULES: dict[str, Any] = {"same": {str: str}, "distinct": [[str]]}
 # The structure of the tables: [str] is a list of texts, [[str]] a list of lists of texts, {str: str} a table of texts.
 _SHAPE: dict[str, Any] = {
     "corpus": str,
@@ -20,6 +22,7 @@ _SHAPE: dict[str, Any] = {
     "label_field": str,
     "labels": {str: str},
     "metrics": [str],
+    "names": dict.fromkeys(NAMED, _NAME_RULES),
     "folds": {"by": str, "groups": [[str]], "parts": int, "disjoint": [str]},
     "expected": {"total": int, "classes": {str: int}, "folds": {str: int}, "without_audio": [str]},
 }
@@ -31,6 +34,7 @@ _JOINT_SHAPE: dict[str, Any] = {
     "classes": [str],
     "labels": {str: {str: str}},
     "metrics": [str],
+    "names": dict.fromkeys(NAMED, _NAME_RULES),
     "folds": {"by": {str: str}, "groups": [[str]], "validation": [str], "disjoint": {str: [str]}},
     "expected": {"total": int, "classes": {str: {str: int}}, "folds": {str: int}, "without_audio": [str]},
 }
@@ -55,6 +59,7 @@ def parse(name: str, raw: Tables) -> Protocol:
     protocol = _build(name, raw, _joint_corpora(raw) if several else None)
     problems = _joint_problems(raw) if several else []
     problems += _class_problems(protocol) + _fold_problems(protocol, raw["folds"]) + _count_problems(protocol, raw)
+    problems += [problem for attribute, rules in protocol.names.items() for problem in rule_problems(attribute, rules)]
     raise_problems(problems, f"protocol {name} is wrong")
     return protocol
 
@@ -77,6 +82,10 @@ def _build(name: str, raw: Tables, joint: JointCorpora | None) -> Protocol:
         expected=_expected_counts(raw["expected"], joint is not None) if "expected" in raw else None,
         joint=joint,
         fold_parts=folds.get("parts", 0),
+        names={
+            attribute: NameRules(same=rules.get("same", {}), distinct=tuple(map(tuple, rules.get("distinct", ()))))
+            for attribute, rules in raw.get("names", {}).items()
+        },
     )
 
 

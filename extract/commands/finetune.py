@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,7 @@ class _Call:
         self._check_modality(manifest, spec.modality)
         labelled = {u.id for u in manifest.utterances if protocol.class_of(u) is not None}
         manifest, _, _ = scan_corpus(manifest, root, {spec.modality}, self.quiet)
+        manifest = replace(manifest, utterances=protocol.with_one_spelling(manifest.utterances))
         readable, excluded = _readable(manifest, labelled, spec.modality)
         _check_counts(protocol, manifest, readable, self.allow_missing)
         folds = select_folds(build_folds(protocol, readable, "validation"), self.folds)

@@ -12,7 +12,7 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol_files as protocols
 from emofuse.manifests.folds import Fold, build_folds, fold_leaks
 from emofuse.manifests.schema import Utterance
-from emofuse.train.resolve.leakage import find_leaks
+from emofuse.train.resolve.leaks.leakage import find_leaks
 
 PROTOCOL = samples.protocol()
 UTTERANCES = samples.utterances()

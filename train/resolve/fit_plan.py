@@ -111,7 +111,7 @@ class FitPlan:
             **({"shuffle": list(self.config.shuffle)} if self.config.shuffle else {}),
             **({} if self.config.precision == "fp32" else {"precision": self.config.precision}),
             "folds": [f.number for f in self.folds],
-            "protocol": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.protocol).items()},
+            "protocol": _protocol_identity(self.protocol),
             "corpus": self.protocol.corpus,
             "manifest": self.manifest_digest,
             "utterances": len(self.utterances),
@@ -121,6 +121,12 @@ class FitPlan:
             },
             "standardised": list(self.standardised),
         }
+
+
+def _protocol_identity(protocol: Protocol) -> dict[str, Any]:
+    """The protocol's fields; without `names`, which older runs do not have, where it is empty."""
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(protocol).items()}
+    return values if protocol.names else {k: v for k, v in values.items() if k != "names"}
 
 
 def title_of(model: str, ablation: str | None) -> str:

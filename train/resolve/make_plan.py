@@ -22,7 +22,7 @@ from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.feature_selection import select_features
 from emofuse.train.resolve.fit_plan import FitPlan, title_of
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore, member_stores
-from emofuse.train.resolve.leakage import check_leakage
+from emofuse.train.resolve.leaks.leakage import check_leakage
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.resolve.task_selection import TaskSelection, select_task

@@ -73,8 +73,8 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
 
 
 def _labelled_utterances(store: AnyStore, protocol: Protocol) -> Sequence[Utterance]:
-    """Utterances with a class of the protocol, each of which belongs to a fold."""
-    labelled = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
+    """Utterances with a class of the protocol, each of which belongs to a fold, with names in one spelling."""
+    labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.class_of(u) is not None])
     if not labelled:
         labels = sorted({str(u.label) for u in store.manifest.utterances})
         raise UsageError(

@@ -30,7 +30,7 @@ from emofuse.store import FeatureData, FeatureStore
 from emofuse.store.commands.exchange import EXPORT_FORMATS, IMPORT_FORMATS
 from emofuse.store.commands.store import store as cli
 from emofuse.store.exchange import FORMATS
-from emofuse.train.resolve.leakage import find_leaks
+from emofuse.train.resolve.leaks.leakage import find_leaks
 
 FILES = [name for name in WRITTEN if not FORMATS[name].writes_folder]
 

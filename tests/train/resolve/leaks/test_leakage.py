@@ -6,7 +6,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.manifests.folds import build_folds
-from emofuse.train.resolve.leakage import find_leaks
+from emofuse.train.resolve.leaks.leakage import find_leaks
 
 FOLDS = build_folds(samples.protocol(), samples.utterances(), "validation")
 

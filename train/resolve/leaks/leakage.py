@@ -12,6 +12,7 @@ from emofuse.manifests.folds import Fold
 from emofuse.manifests.joint import corpus_of, unjoined
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.spellings import NAMED, name_key
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.fitted_on import LIST_ATTRIBUTES
 from emofuse.train.resolve.extract_commands import command_that_made
@@ -141,8 +142,11 @@ def _restrictions(entry: Mapping[str, Any]) -> dict[str, set[str]]:
 
 
 def _may_include(restrictions: Mapping[str, set[str]], utterance: Utterance) -> bool:
-    # An utterance without a session (speaker, ...) may belong to any of the listed ones.
-    return all(
-        getattr(utterance, attribute) is None or getattr(utterance, attribute) in values
-        for attribute, values in restrictions.items()
-    )
+    return all(_may_be_one_of(values, attribute, utterance) for attribute, values in restrictions.items())
+
+
+def _may_be_one_of(values: set[str], attribute: str, utterance: Utterance) -> bool:
+    value: str | None = getattr(utterance, attribute)
+    if value is None or value in values:  # without a session (speaker, ...) it may belong to any of the listed ones
+        return True
+    return attribute in NAMED and name_key(value) in map(name_key, values)
