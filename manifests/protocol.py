@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.joint import corpus_of
@@ -119,10 +120,11 @@ class Protocol:
         """The utterances under the names that their spellings mean."""
         if not self.names:
             return tuple(utterances)
-        return tuple(
-            replace(u, **{attribute: rules.name(getattr(u, attribute)) for attribute, rules in self.names.items()})
-            for u in utterances
-        )
+        return tuple(self._renamed(u) for u in utterances)
+
+    def _renamed(self, utterance: Utterance) -> Utterance:
+        names: dict[str, Any] = {key: rules.name(getattr(utterance, key)) for key, rules in self.names.items()}
+        return replace(utterance, **names)
 
     def keeps_apart(self, utterance: Utterance) -> tuple[str, ...]:
         """The attributes by which the folds of an utterance's corpus must be disjoint."""

@@ -44,7 +44,7 @@ def name_key(name: str) -> tuple[str, ...]:
     return tuple(part.lstrip("0") or "0" if part.isdigit() else part for part in _TOKEN.findall(text)) or (text,)
 
 
-def similar_names(groups_of: Mapping[str, set[str]], rules: NameRules = NameRules()) -> list[tuple[str, ...]]:  # noqa: B008
+def similar_names(groups_of: Mapping[str, set[str]], rules: NameRules) -> list[tuple[str, ...]]:
     """The names that look the same although folds keep them apart, and that `rules` do not declare distinct.
 
     Args:

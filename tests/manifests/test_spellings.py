@@ -87,7 +87,7 @@ def test_names_that_are_declared_distinct_are_different_people() -> None:
     distinct = [[n, f"{n}.0"] for n in SPEAKERS]
     declared = protocol(names={"speaker": {"distinct": distinct}})
     assert len(build_folds(declared, spelled("{}", "{}.0"), "validation")) == 6
-    with pytest.raises(UsageError, match="speakers '3', '3.0'\n") as caught:
+    with pytest.raises(UsageError, match=r"speakers '3', '3\.0'") as caught:
         build_folds(protocol(names={"speaker": {"distinct": distinct[:2]}}), spelled("{}", "{}.0"), "validation")
     assert "'1'" not in str(caught.value)
 
@@ -122,7 +122,7 @@ UTTERANCES = samples.utterances()
     [
         (
             {"same": {"a": "b", "b": "c"}},
-            "names.speaker.same: 'a' means 'b', which itself means 'c': name the last one",
+            "names.speaker.same: 'a' means 'b', which itself means 'c'",
         ),
         ({"distinct": [["1", "2"]]}, "names.speaker.distinct: '1', '2' are not two or more names that look the same"),
         ({"distinct": [["1"]]}, "names.speaker.distinct: '1' are not two or more names that look the same"),

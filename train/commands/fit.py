@@ -13,6 +13,7 @@ from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
 from emofuse.train.commands.options import (
     JobsType,
+    allow_duplicates_option,
     allow_missing_option,
     device_option,
     folds_option,
@@ -105,6 +106,7 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     help="At most this many utterances, spread over folds and classes.",
 )
 @allow_missing_option
+@allow_duplicates_option
 @device_option
 @click.option(
     "--precision",

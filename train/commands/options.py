@@ -26,6 +26,11 @@ allow_missing_option = click.option(
     default=0,
     help="Continue where counts differ from the protocol's by at most this.",
 )
+allow_duplicates_option = click.option(
+    "--allow-duplicates",
+    is_flag=True,
+    help="Continue where test and training share the same audio; every output says so.",
+)
 device_option = click.option("--device", default="auto", help="auto, cpu or cuda:0.")
 scheduler_option = click.option(
     "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask cluster, such as tcp://HOST:8786."

@@ -12,6 +12,7 @@ from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_pro
 from emofuse.common.location import LocationType
 from emofuse.train.commands.options import (
     JobsType,
+    allow_duplicates_option,
     allow_missing_option,
     device_option,
     folds_option,
@@ -38,6 +39,7 @@ from emofuse.train.commands.options import (
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many utterances, for a short run.")
 @allow_missing_option
+@allow_duplicates_option
 @device_option
 @click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds, of all rows, in parallel.")
 @scheduler_option

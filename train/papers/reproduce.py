@@ -77,6 +77,7 @@ def folder_of(request: TableRequest) -> Path:
         "rows": [r.name for r in request.rows()],
         "stores": sorted(str(s.resolve()) if isinstance(s, Path) else s for s in request.stores),
         "allow_missing": request.allow_missing,
+        **({"allow_duplicates": True} if request.allow_duplicates else {}),
     }
     digest = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:6]
     return request.runs / "tables" / f"{request.table.name}-{digest}"

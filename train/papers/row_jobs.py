@@ -131,6 +131,7 @@ def _job(request: TableRequest, row: TableRow, task: TableTask, stores: Stores) 
         # All modalities that the model allows, so that rows that differ only in this share one run.
         score_without=variant(row.model, row.ablation)[2].optional,
         allow_missing=request.allow_missing,
+        allow_duplicates=request.allow_duplicates,
         limit=request.limit,
         device=request.device,
         threads=request.threads,

@@ -28,6 +28,7 @@ class TableRequest:
     epochs: float | None = None
     limit: int | None = None
     allow_missing: int = 0
+    allow_duplicates: bool = False
     device: str = "auto"
     threads: int | None = None
     jobs: int | None = 1

@@ -88,6 +88,8 @@ class FitConfig:
     """A sanity run: `labels` permutes those of training and validation, a modality is dealt to other utterances."""
     allow_missing: int = 0
     """By how many utterances each count of the task may differ from the protocol's."""
+    allow_duplicates: bool = False
+    """Accept the same audio on the test side and in training or validation; every output says so."""
     limit: int | None = None
     """At most this many utterances, spread evenly over folds and classes."""
     device: str = "auto"
@@ -162,6 +164,7 @@ class FitOptions(TypedDict, total=False):
     score_without: Sequence[str]
     shuffle: Sequence[str]
     allow_missing: int
+    allow_duplicates: bool
     limit: int | None
     device: str
     precision: Precision

@@ -21,6 +21,7 @@ from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, settings_of
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.joined_store import AnyFeature
+from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.task_selection import TaskSelection
 
 
@@ -51,6 +52,8 @@ class FitPlan:
     """The requested folds."""
     task: TaskSelection
     """How the utterances were counted, and which are missing."""
+    shared: SharedMaterial
+    """What the test sides share with training."""
     device: torch.device
     remarks: tuple[str, ...] = ()
     """Notes for the user."""
@@ -108,6 +111,7 @@ class FitPlan:
             "score_without": list(self.config.score_without),
             "limit": self.config.limit,
             "seed": self.config.seed,
+            **({"allow_duplicates": True} if self.config.allow_duplicates else {}),
             **({"shuffle": list(self.config.shuffle)} if self.config.shuffle else {}),
             **({} if self.config.precision == "fp32" else {"precision": self.config.precision}),
             "folds": [f.number for f in self.folds],

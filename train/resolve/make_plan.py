@@ -22,7 +22,7 @@ from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.feature_selection import select_features
 from emofuse.train.resolve.fit_plan import FitPlan, title_of
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore, member_stores
-from emofuse.train.resolve.leaks.leakage import check_leakage
+from emofuse.train.resolve.leaks.checks import check_test_sides
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.resolve.task_selection import TaskSelection, select_task
@@ -38,10 +38,18 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
     task = select_task(store, choices.protocol, choices.features, config.allow_missing)
     selection = _select_folds(config, choices.protocol, task)
     features = _features_for_folds(choices.features, selection.folds, choices.protocol)
+    shared, shared_remarks = check_test_sides(
+        store,
+        features,
+        choices.protocol,
+        selection.folds,
+        selection.utterances,
+        allow_duplicates=config.allow_duplicates,
+    )
     remarks = [
         *choices.remarks,
         *selection.remarks,
-        *check_leakage(store, features, choices.protocol, selection.folds),
+        *shared_remarks,
         *task.remarks,
         *_store_remarks(store),
         *_unused_split_remarks(task, selection.used),
@@ -60,6 +68,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         labels=_labels(choices.protocol, selection.utterances),
         folds=selection.folds,
         task=task,
+        shared=shared,
         device=choices.device,
         remarks=tuple(remarks),
         manifest_digest=store.manifest.digest(),

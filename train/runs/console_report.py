@@ -13,6 +13,7 @@ from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.runs.caveats import caveats, reduced_counts
+from emofuse.train.runs.leak_report import text_rows, texts_line, uneven_classes
 
 NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
 """First words of the lines that `reproduce` repeats."""
@@ -31,6 +32,7 @@ def header(plan: FitPlan, parameters: int) -> list[str]:
         f"settings  {_settings(plan)}",
         f"folds     by {plan.protocol.grouping}: {_folds(plan)} train/validation/test",
         f"selection {_selection(plan)}",
+        *texts_line(plan),
         *(f"{NOTE:9} {remark}" for remark in plan.remarks),
     ]
     if plan.task.differences:
@@ -77,8 +79,8 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
     lines = ["", title, *(f"{METRICS[n]}." for n in names), ""]
     recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
     if "seeds" in metrics:
-        return [*lines, _seeds_table(metrics, names), f"recall over seeds: {recall}"]
-    lines += [_folds_table(metrics, names), f"recall: {recall}"]
+        return [*lines, _seeds_table(metrics, names), f"recall over seeds: {recall}", *uneven_classes(metrics)]
+    lines += [_folds_table(metrics, names), f"recall: {recall}", *uneven_classes(metrics)]
     if "optimistic" in metrics:
         best = ", ".join(f"{_short(n)} {metrics['optimistic']['mean'][n]:.3f}" for n in names)
         lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
@@ -90,6 +92,7 @@ def _seeds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names), ""])
     rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names), ""])
     rows.append([*_interval(metrics, names), ""])
+    rows += [[f"{label}: {n}", *cells, ""] for label, n, cells in text_rows(metrics, names)]
     rows += [[label, *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
     return format_table(["", *map(_short, names), ""], rows)
 
@@ -110,6 +113,7 @@ def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
     label, *bounds = _interval(metrics, names)
     rows.append([label, "", "", *bounds, ""])
+    rows += [[label, str(n), "", *cells, ""] for label, n, cells in text_rows(metrics, names)]
     rows += [[label, "", "", *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
     return format_table(["", "n", "step", *map(_short, names), ""], rows)
 

@@ -129,7 +129,7 @@ def _write(
 ) -> None:
     run_folder.write_csv(folder / "predictions.csv", predictions)
     plan, ids = context.plan, [r["id"] for r in predictions]
-    run_folder.write_csv(folder / UTTERANCES, utterance_rows(plan.protocol, plan.utterances, ids))
+    run_folder.write_csv(folder / UTTERANCES, utterance_rows(plan.protocol, plan.utterances, ids, plan.shared.text_of))
     run_folder.write_csv(folder / "history.csv", history)
     metrics["weights"] = run_digests.weights_digests(folder)
     run_folder.write_json(folder / "metrics.json", metrics)

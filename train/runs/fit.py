@@ -24,6 +24,7 @@ from emofuse.train.runs.cross_validation import CrossValidation
 from emofuse.train.runs.final_model import add_final_model
 from emofuse.train.runs.finished_run import Diverged, FitOutcome, Run
 from emofuse.train.runs.fit_context import fit_context, resolved
+from emofuse.train.runs.leak_report import with_near_duplicates
 from emofuse.train.runs.process_count import Workload, count_processes, workload
 
 ALREADY_DONE, RUN_FOLDER = "already done", "run"
@@ -106,8 +107,9 @@ class _OpenRun:
     """A run in progress: its folder is claimed, its features are ready to load."""
 
     def __init__(self, plan: FitPlan, folder: Path, identity: dict[str, Any], say: Say) -> None:
-        self.plan, self.folder, self.ended = plan, folder, False
         part = run_folder.claim_run(folder, plan.record(identity), plan.call())
+        plan = with_near_duplicates(plan)
+        self.plan, self.folder, self.ended = plan, folder, False
         context = fit_context(plan, Loader(plan, say=say), say)
         for line in context.header:
             say(line)

@@ -13,6 +13,7 @@ import numpy as np
 
 from emofuse.common.disk.files import write_atomically
 from emofuse.train.runs.caveats import caveats
+from emofuse.train.runs.leak_report import text_rows, uneven_classes
 
 MAX_LEGEND = 12
 """The legend of a plot with more lines than this is omitted: the colours would be indistinguishable."""
@@ -40,6 +41,8 @@ def write_report(
         header=[line.split(maxsplit=1) for line in header],
         metrics=metrics,
         caveats=caveats(metrics),
+        texts=text_rows(metrics, metrics["metrics"]),
+        uneven=uneven_classes(metrics),
         names={n: metrics["definitions"][n].split(",")[0] for n in metrics["metrics"]},
         config=json.dumps(config, indent=2, ensure_ascii=False),
         confusion=_inline(confusion),

@@ -21,6 +21,7 @@ from emofuse.manifests.metrics import (
 )
 from emofuse.manifests.resampling import resampling_units
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs.leak_report import shared_with_training
 from emofuse.train.runs.utterance_table import utterance_rows
 
 
@@ -52,6 +53,7 @@ def over_folds(
         "interval": _interval(plan, labels, predicted, [r["id"] for r in predictions]),
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
+        **shared_with_training(plan, [r["id"] for r in predictions], labels, predicted),
     }
     if plan.config.limit:
         metrics["limit"] = plan.config.limit
@@ -121,6 +123,7 @@ def pooled_over_seeds(plan: FitPlan, predictions: Mapping[int, Sequence[Mapping[
         "interval": _interval(plan, labels, predicted, [row["id"] for row in seeds[0]]),
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
+        **shared_with_training(plan, [row["id"] for row in seeds[0]], labels, predicted),
     }
 
 

@@ -250,6 +250,6 @@ def _fit_command(config: FitConfig, best: dict[str, Value]) -> str:
     for field in fields(FitConfig):
         value = getattr(config, field.name)
         if field.name not in _NOT_IN_FIT_COMMAND and value != field.default:
-            arguments += [f"--{field.name.replace('_', '-')}", str(value)]
+            arguments += [f"--{field.name.replace('_', '-')}", *([] if value is True else [str(value)])]
     arguments += [a for pair in (*config.settings, *setting_pairs(best)) for a in ("--set", pair)]
     return shlex.join(arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from emofuse.manifests.folds import Fold
@@ -20,6 +20,10 @@ class ClassGaps:
     """Classes that the test side lacks: the fold's UA is the mean of the other recalls."""
 
 
+SHOWN = 6
+"""How many folds a remark lists."""
+
+
 def class_gaps(protocol: Protocol, folds: Iterable[Fold]) -> tuple[ClassGaps, ...]:
     """The folds whose training or test side lacks classes; empty where every side has every class it needs."""
     found = []
@@ -33,3 +37,21 @@ def class_gaps(protocol: Protocol, folds: Iterable[Fold]) -> tuple[ClassGaps, ..
         if gaps.untrained or gaps.untested:
             found.append(gaps)
     return tuple(found)
+
+
+def gap_remarks(gaps: Sequence[ClassGaps], classes: int) -> list[str]:
+    """Which folds lack classes, and what that does to their scores; at most two remarks."""
+    untrained = [f"fold {g.fold} tests {', '.join(g.untrained)}" for g in gaps if g.untrained]
+    untested = [
+        f"over {classes - len(g.untested)} in fold {g.fold} (no {', '.join(g.untested)})" for g in gaps if g.untested
+    ]
+    remarks = []
+    if untrained:
+        remarks.append(f"classes that are tested but not on the training side count as missed: {_listed(untrained)}")
+    if untested:
+        remarks.append(f"not every test side has all {classes} classes, so UA is {_listed(untested)}")
+    return remarks
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (f", ... ({len(items)} folds)" if len(items) > SHOWN else "")

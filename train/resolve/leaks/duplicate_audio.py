@@ -6,7 +6,7 @@ cuts of one file differ, and so do two encodings of the same samples (`near_dupl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from emofuse.common.console import plural
@@ -29,9 +29,6 @@ class SharedClip:
     """Id of the first utterance with the same recording on the other side."""
     side: str
     """`train` or `validation`."""
-
-    def __str__(self) -> str:
-        return f"{self.test} = {self.other} ({self.side} of fold {self.fold})"
 
 
 def shared_clips(folds: Iterable[Fold]) -> list[SharedClip]:
@@ -65,15 +62,17 @@ def check_duplicate_audio(
         UsageError: Lists the first pairs, how many there are, the folds, and what to do.
     """
     shared = shared_clips(folds)
+    # Two utterances may be the test and the training side of one another, in two folds.
+    pairs = dict.fromkeys(" = ".join(sorted((clip.test, clip.other))) for clip in shared)
     if not allowed and shared:
         numbers = sorted({clip.fold for clip in shared})
         raise UsageError(
-            f"the same audio is on the test side and in training or validation, {plural(len(shared), 'pair')} of "
-            f"utterances in fold {', '.join(map(str, numbers))}: {_listed(shared)}\nLeave one utterance of each pair "
+            f"the same audio is on the test side and in training or validation, {plural(len(pairs), 'pair')} of "
+            f"utterances in fold {', '.join(map(str, numbers))}: {_listed(pairs)}\nLeave one utterance of each pair "
             "out of the corpus, or leave those folds out (--folds), or continue with scores that are marked in every "
             "output: --allow-duplicates"
         )
-    remarks = [f"the same audio is tested and trained on (--allow-duplicates): {_listed(shared)}"] if shared else []
+    remarks = [f"the same audio is tested and trained on (--allow-duplicates): {_listed(pairs)}"] if shared else []
     if allowed and not shared:
         remarks.append("--allow-duplicates has no effect: no test utterance shares its audio with another side")
     known = {id for clip in shared for id in (clip.test, clip.other)}
@@ -94,5 +93,5 @@ def _repeated_inside(utterances: Sequence[Utterance], known: set[str]) -> list[s
     ]
 
 
-def _listed(items: Sequence[object]) -> str:
-    return ", ".join(map(str, items[:SHOWN])) + (f", ... ({len(items)})" if len(items) > SHOWN else "")
+def _listed(items: Collection[str]) -> str:
+    return ", ".join(list(items)[:SHOWN]) + (f", ... ({len(items)})" if len(items) > SHOWN else "")
