@@ -12,7 +12,7 @@ from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.task import EvaluationTask
 from emofuse.train.resolve.extract_commands import command_that_made
-from emofuse.train.resolve.leakage import find_leaks
+from emofuse.train.resolve.leaks.leakage import find_leaks
 from emofuse.train.runs.finished_run import Run
 
 IDS_SHOWN = 5

@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,9 +52,9 @@ class FitPlan:
     """The requested folds."""
     task: TaskSelection
     """How the utterances were counted, and which are missing."""
-    shared: SharedMaterial
-    """What the test sides share with training."""
     device: torch.device
+    shared: SharedMaterial = field(default_factory=SharedMaterial)
+    """What the test sides share with training."""
     remarks: tuple[str, ...] = ()
     """Notes for the user."""
     manifest_digest: str = ""

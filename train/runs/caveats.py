@@ -24,10 +24,8 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
     if "limit" in metrics:
         found.append(f"short run: {metrics['limit']} utterances (--limit)")
     if metrics.get("duplicate_audio"):
-        tested = len({clip["test"] for clip in metrics["duplicate_audio"]})
-        found.append(
-            f"{plural(tested, 'test utterance')} whose audio is in training or validation (--allow-duplicates)"
-        )
+        tested = plural(len({clip["test"] for clip in metrics["duplicate_audio"]}), "test utterance")
+        found.append(f"{tested} with audio that is also in training or validation (--allow-duplicates)")
     if "shuffled" in metrics:
         found.append(f"sanity run, not a result: {'; '.join(SHUFFLED[what] for what in metrics['shuffled'])}")
     interval = metrics.get("interval", {})

@@ -86,11 +86,7 @@ def _repeated_inside(utterances: Sequence[Utterance], known: set[str]) -> list[s
         if utterance.audio_digest and utterance.id not in known:
             by_digest.setdefault(utterance.audio_digest, []).append(utterance.id)
     repeated = [" = ".join(ids) for ids in by_digest.values() if len(ids) > 1]
-    if not repeated:
-        return []
-    return [
-        f"{plural(len(repeated), 'recording')} occur more than once, not tested against themselves: {_listed(repeated)}"
-    ]
+    return [f"recordings that occur more than once, on one side of each fold: {_listed(repeated)}"] if repeated else []
 
 
 def _listed(items: Collection[str]) -> str:
