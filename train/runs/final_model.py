@@ -107,7 +107,7 @@ def _duration(plan: FitPlan, run: Run) -> tuple[int, str]:
     if plan.config.select == "last":
         return plan.settings.total_steps(len(plan.utterances)), "the fixed number of --select last"
     chosen = _selected_steps(run)
-    return max(1, round(float(np.mean(chosen)))), f"the mean of {len(chosen)} steps that validation selected"
+    return max(1, round(float(np.mean(chosen)))), f"the mean of what validation selected, {len(chosen)} times"
 
 
 def _selected_steps(run: Run) -> list[int]:
