@@ -25,8 +25,7 @@ from emofuse.manifests.schema import Excluded, Manifest, Modality, Utterance
 from emofuse.predict.inputs import ROOT, manifest_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.data.batches import TaskData
-from emofuse.train.data.ragged import RaggedModality
-from emofuse.train.models.base import ModelSpec
+from emofuse.train.data.ragged import Pool, RaggedModality
 from emofuse.train.models.config import longest_input
 from emofuse.train.runs.trained_models import TrainedModel
 
@@ -47,17 +46,38 @@ class BatchFeatures:
         keys = [key for key, feature in self.features.items() if id in feature.position]
         return tuple(m for m in get_args(Modality) if any(key.partition("@")[0] == m for key in keys))
 
-    def task_data(
-        self, ids: Sequence[str], modalities: Sequence[str], model: TrainedModel, spec: ModelSpec, device: torch.device
-    ) -> TaskData:
-        """What a model reads of utterances `ids`, cut and pooled as it was trained."""
-        buffers = {}
-        for modality in modalities:
-            feature = self.features.get(f"{modality}@{model.fold}") or self.features[modality]
+
+class UtteranceGroup:
+    """Utterances that have the same modalities; what several models read of them is loaded once.
+
+    Args:
+        batch: Their features.
+        ids: The utterances.
+        modalities: What they have.
+        pool: How the models pool frames.
+        device: Where the models compute.
+    """
+
+    def __init__(
+        self, batch: BatchFeatures, ids: Sequence[str], modalities: Sequence[str], pool: Pool, device: torch.device
+    ) -> None:
+        self._batch, self.ids, self._modalities, self._pool = batch, ids, modalities, pool
+        self._labels = torch.zeros(len(ids), dtype=torch.int64, device=device)  # only a loss would need them
+        self._loaded: dict[str, RaggedModality] = {}
+        """Key of a feature of the run -> its values, cut as the models of the run cut them."""
+
+    def data_for(self, model: TrainedModel) -> TaskData:
+        """What a model reads; per-fold features are those of its fold."""
+        buffers = {modality: self._buffer(modality, model) for modality in self._modalities}
+        return TaskData(modalities=buffers, labels=self._labels)
+
+    def _buffer(self, modality: str, model: TrainedModel) -> RaggedModality:
+        features, key = self._batch.features, f"{modality}@{model.fold}"
+        key = key if key in features else modality
+        if key not in self._loaded:
             limit = longest_input(model.recipe.settings, modality)
-            buffers[modality] = RaggedModality.load(feature, ids, device, limit, spec.pool)
-        labels = torch.zeros(len(ids), dtype=torch.int64, device=device)  # only a loss would need them
-        return TaskData(modalities=buffers, labels=labels)
+            self._loaded[key] = RaggedModality.load(features[key], self.ids, self._labels.device, limit, self._pool)
+        return self._loaded[key]
 
 
 class BatchExtractor:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
-from emofuse.predict.batch_features import BatchFeatures
+from emofuse.predict.batch_features import BatchFeatures, UtteranceGroup
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.registry import variant
 from emofuse.train.runs.finished_run import CONFIG, Run
@@ -58,15 +58,10 @@ class Ensemble:
             if self.may_lack([m for m in self.modalities if m not in available]):
                 groups.setdefault(available, []).append(id)
         for modalities, members in groups.items():
-            by_model = [self._ask(model, batch, members, modalities) for model in self.models]
+            group = UtteranceGroup(batch, members, modalities, self.spec.pool, self.device)
+            by_model = [model.probabilities(group.data_for(model), np.arange(len(members))) for model in self.models]
             found |= dict(zip(members, np.stack(by_model, axis=1).astype(np.float64), strict=True))
         return found
-
-    def _ask(
-        self, model: TrainedModel, batch: BatchFeatures, ids: Sequence[str], modalities: Sequence[str]
-    ) -> NDArray[np.float32]:
-        data = batch.task_data(ids, modalities, model, self.spec, self.device)
-        return model.probabilities(data, np.arange(len(ids)))
 
 
 def _spec(run: Run) -> ModelSpec:

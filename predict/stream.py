@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from emofuse.predict.ensemble import Ensemble, ModelProbabilities
 from emofuse.predict.inputs import Inputs
 from emofuse.predict.prediction import MeanOfWindows, Prediction, predicted
 from emofuse.predict.requirements import Requirements
-from emofuse.predict.window_reader import WindowReader, chunks
+from emofuse.predict.window_reader import WindowReader
 from emofuse.predict.windows import Window
 
-ENCODED = 256
-"""Windows that are encoded together."""
+MOST_WINDOWS, MOST_SECONDS = 256, 300.0
+"""Windows that are encoded together, and seconds of their audio: all layers of an encoder take 4 MB a second."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class PredictionStream:
             self._note_excluded(inputs)
             extractor = BatchExtractor(self.jobs, self.recogniser, self.config.budget, folder)
             mean = MeanOfWindows()
-            for windows in chunks(self._reader.windows(inputs.utterances), ENCODED):
+            for windows in _batches(self._reader.windows(inputs.utterances)):
                 for window, by_model, about in self._ask(extractor, windows):
                     if by_model is not None:
                         nothing = False
@@ -121,6 +121,21 @@ class PredictionStream:
         if window.clip is not None and window.end is not None:
             self._seconds += window.end - (window.of.start or 0.0)
         self._progress.advance(note=f"{format_duration(self._seconds)} of audio" if self._seconds else "")
+
+
+def _batches(windows: Iterable[Window]) -> Iterator[list[Window]]:
+    """Windows to encode together; a single one may be longer than the limit."""
+    batch: list[Window] = []
+    seconds = 0.0
+    for window in windows:
+        length = window.clip.seconds if window.clip else 0.0
+        if batch and (len(batch) == MOST_WINDOWS or seconds + length > MOST_SECONDS):
+            yield batch
+            batch, seconds = [], 0.0
+        batch.append(window)
+        seconds += length
+    if batch:
+        yield batch
 
 
 def _recognised_text(batch: BatchFeatures, id: str) -> str | None:

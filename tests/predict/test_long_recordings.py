@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.audio.clips import load
+from emofuse.predict import stream
 from emofuse.train import Run
 
 RATE = 16000
@@ -86,3 +87,28 @@ def test_windows_of_a_run_that_reads_text_alone_have_no_effect(folder: Path) -> 
     text_run = samples.run(folder, "text-run", "text")
     with pytest.raises(UsageError, match=r"window has no effect: .* read text alone"):
         samples.asked(text_run, text="so good", window=2)
+
+
+@pytest.mark.parametrize(("most_windows", "most_seconds"), [(2, 300.0), (256, 3.0)])
+def test_small_batches_give_the_same_rows_in_the_same_order(
+    folder: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    most_windows: int,
+    most_seconds: float,
+) -> None:
+    soundfile.write(tmp_path / "a.ogg", speech(folder, 5), RATE)
+    soundfile.write(tmp_path / "b.wav", speech(folder, 4), RATE)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    inputs = [tmp_path / "a.ogg", tmp_path / "broken.wav", tmp_path / "b.wav"]
+    at_once = samples.asked(run, inputs=inputs, window=2, hop=1)
+    monkeypatch.setattr(stream, "MOST_WINDOWS", most_windows)
+    monkeypatch.setattr(stream, "MOST_SECONDS", most_seconds)
+    found = samples.asked(run, inputs=inputs, window=2, hop=1)
+    assert found.excluded == at_once.excluded
+    assert [(r.id, r.kind, r.start, r.end) for r in found.rows] == [
+        (r.id, r.kind, r.start, r.end) for r in at_once.rows
+    ]
+    for row, expected in zip(found.rows, at_once.rows, strict=True):
+        assert row.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
