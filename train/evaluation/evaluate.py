@@ -107,7 +107,7 @@ def _prepare(config: EvaluateConfig, run: Run, models: Sequence[TrainedModel], s
         **_label_record(task),
         "shared_audio": list(shared.audio),
         "unchecked_stores": list(shared.unchecked),
-        "run_caveats": caveats({key: run.metrics[key] for key in CARRIED if key in run.metrics}),
+        "run_caveats": _caveats_of_models(run, task),
     }
     return _Evaluation(
         run=run,
@@ -117,6 +117,12 @@ def _prepare(config: EvaluateConfig, run: Run, models: Sequence[TrainedModel], s
         identity=_identity(run, models, plan, used),
         remarks=_remarks(task, shared),
     )
+
+
+def _caveats_of_models(run: Run, task: EvaluationTask) -> list[str]:
+    """The caveats of a run that are true of its models on the tested data."""
+    keys = (*CARRIED, "duplicate_audio") if task.same_corpus else CARRIED
+    return caveats({key: run.metrics[key] for key in keys if key in run.metrics})
 
 
 def _label_record(task: EvaluationTask) -> dict[str, Any]:
