@@ -45,11 +45,12 @@ def write_checked(run: Run, models: Sequence[TrainedModel], chosen: ExportFormat
     exported = ExportedModel([ExportedMember(m.model, m.recipe, m.statistics) for m in models]).eval()
     batches, about = check_batches(run, models[0].recipe), describe(run, models, exported)
     path = folder / chosen.file
+    say(f"{chosen.file}: {described(models)}")  # before the work, which takes a minute for many large models
     _write(chosen, path, exported, batches.inputs(batches.batches[0]), about)
     write_json(folder / DESCRIPTION, about)
-    say(f"{chosen.file}: {described(models)}, {format_size(path.stat().st_size)}")
     difference = _largest_difference(chosen, path, models, batches)
     count = plural(sum(len(batch) for batch in batches.batches), "utterance")
+    say(f"written: {format_size(path.stat().st_size)}")
     say(f"checked against PyTorch on {count} in {len(batches.batches)} batches, {batches.source}")
     say(f"largest difference of a probability: {difference:.1e}")
     if not difference <= LARGEST_DIFFERENCE:
