@@ -188,6 +188,17 @@ def test_a_format_that_is_not_installed_names_the_extra(folder: Path, monkeypatc
         export(run=folder / "run", format="onnx", say=silent)
 
 
+@pytest.mark.parametrize("content", [b"\x80\x04K\x01.", b""], ids=["pickle", "empty"])
+def test_damaged_weights_are_refused_and_nothing_is_written(folder: Path, tmp_path: Path, content: bytes) -> None:
+    shutil.copytree(folder / "pooled", tmp_path / "run")
+    (tmp_path / "run" / "fold_2" / "model.safetensors").write_bytes(content)
+    done = command("export", ["--run", "run", "--format", "safetensors", "--out", "out"], tmp_path)
+    assert done.returncode == 3
+    assert str(Path("fold_2") / "model.safetensors") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_folds_and_the_final_model_must_exist(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"no fold named '3'.*1, 2"):
         export(run=folder / "run", format="card", fold=3, out=tmp_path / "out", say=silent)
