@@ -9,7 +9,13 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.common.disk import run_folder
 from emofuse.manifests.metrics import METRICS
-from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, score_lines
+from emofuse.train.exporting.card.card_scores import (
+    calibration_lines,
+    class_lines,
+    group_lines,
+    score_lines,
+    shared_lines,
+)
 from emofuse.train.exporting.card.card_sources import encoder_lines, licence_lines, origin_lines, usage_lines
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
 from emofuse.train.exporting.checked_file import Check
@@ -50,6 +56,7 @@ def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check
         "Scores": [*score_lines(run.metrics), *_what_is_scored(run, models)],
         "Classes": class_lines(run.metrics),
         "Groups": group_lines(run.metrics),
+        "What test shares with training": shared_lines(run.metrics),
         "Calibration": calibration_lines(run.metrics),
         "Encoders": encoder_lines(run),
         "Limits": bullets(LIMITS),

@@ -15,7 +15,7 @@ from train_samples import config, quietly
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.train import Run, export
-from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines
+from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, shared_lines
 from emofuse.train.exporting.card.card_sources import fitted_on
 from emofuse.train.exporting.card.markdown import escaped, table
 from emofuse.train.exporting.licences import LICENCES, UNKNOWN, licence_of
@@ -113,6 +113,25 @@ def test_groups_classes_and_calibration_are_tables() -> None:
     calibration = calibration_lines(METRICS)
     assert "| the model's own | 0.100 | 0.200 | 0.300 | 1.500 |" in calibration
     assert "| with a temperature | 0.050 | 0.100 | 0.250 | 1.250 |" in calibration
+
+
+def test_what_test_shares_with_training_is_told() -> None:
+    texts = {"test_texts": 12, "repeated": 2, "scores": {"repeated": {"ua": 0.75}, "others": {"ua": 0.5}}}
+    shared = {
+        "metrics": ["ua"],
+        "classes": ["ang", "hap"],
+        "mean": {"ua": 0.6},
+        "pooled": {"ua": 0.5},
+        "repeated_texts": texts,
+        "near_duplicates": [{}, {}],
+        "class_gaps": [{"fold": 2, "untrained": ["hap"], "untested": []}],
+    }
+    lines = shared_lines(shared)
+    assert "| texts also in training, 2 utterances | 0.750 |" in lines
+    assert "| texts not in training, 10 utterances | 0.500 |" in lines
+    assert "- Nearly the same audio in test and training: 2 pairs, see metrics.json" in lines
+    assert "- never trained, so its recall counts as 0: hap in fold 2" in lines
+    assert shared_lines({key: shared[key] for key in ("metrics", "classes")}) == []
 
 
 def test_old_runs_have_recall_alone() -> None:
