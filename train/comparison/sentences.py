@@ -31,8 +31,8 @@ def sentence(pair: PairComparison, comparison: Comparison) -> str:
     if found.corrected_p < ALPHA:
         return f"{first} beats {second} by {amount} {interval}; {p}"
     if comparison.smallest_p >= ALPHA:
-        return f"no difference can be shown between {first} and {second}: {amount} {interval}; {_limit(comparison)}"
-    return f"no difference shown between {first} and {second}: {amount} {interval}; {p}"
+        return f"No difference can be shown between {first} and {second}: {amount} {interval}; {_limit(comparison)}"
+    return f"No difference shown between {first} and {second}: {amount} {interval}; {p}"
 
 
 def _limit(comparison: Comparison) -> str:

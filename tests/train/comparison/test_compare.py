@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.store import FeatureData
-from emofuse.train import CompareConfig, Comparison, Run, compare
+from emofuse.train import CompareConfig, Comparison, Run, compare, evaluate
 from emofuse.train.runs.run_digests import write_digests
 
 QUIET = {"say": lambda line: None}
@@ -137,7 +138,7 @@ def test_fewer_units_allow_no_small_p(folder: Path) -> None:
     found = compare(runs=of(folder, "concat", "audio"), unit="session", **QUIET)
     assert (found.units.kind, found.units.count, found.smallest_p) == ("session", 4, 0.125)
     text = run("compare", [*map(str, of(folder, "concat", "audio")), "--unit", "session"]).stdout
-    assert "no difference can be shown between concat and audio" in text
+    assert "No difference can be shown between concat and audio" in text
     assert "with 4 sessions no p below 0.125 is possible" in text
     assert "The intervals cannot be trusted: 4 sessions." in text
 
@@ -348,3 +349,24 @@ def test_damaged_records_are_named(folder: Path, tmp_path: Path, name: str, cont
     assert done.returncode == 3
     assert f"{other / name}" in done.stderr
     assert message in done.stderr
+
+
+def test_evaluations_on_another_corpus_are_compared_by_its_speakers(folder: Path, tmp_path: Path) -> None:
+    other = tuple(replace(u, id=f"other_{u.id}") for u in samples.utterances(per_session=8))
+    features = {
+        "bert": FeatureData(modality="text", arrays=samples.frames(other, 1, dimension=5, seed=3), encoder="bert"),
+        "logmel": FeatureData(
+            modality="audio", arrays=samples.frames(other, 0, seed=3), encoder="logmel-smcn", frame_rate=20.0
+        ),
+    }
+    store = samples.store(tmp_path / "other.h5", other, corpus="other", features=features)
+    runs = [
+        evaluate(run=folder / name, store=store, out=tmp_path / name, say=lambda line: None)
+        for name in ("concat", "audio")
+    ]
+    found = compare(runs=runs, **QUIET)
+    assert (found.utterances, found.units.kind, found.units.count) == (32, "speaker", 8)
+    assert found.pairs[0].differences["ua"].t is None
+    assert found.ratio is None
+    with pytest.raises(UsageError, match="protocol corpus is other, not tiny"):
+        compare(runs=[folder / "concat", tmp_path / "audio"], **QUIET)
