@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
 
 DONE, EXCLUDED, USAGE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -74,6 +74,14 @@ def raise_problems(problems: list[str], headline: str) -> None:
     if problems:
         shown = problems[:20] + ([f"... and {len(problems) - 20} more"] if len(problems) > 20 else [])
         raise UsageError(f"{headline}:\n" + "\n".join(f"  - {p}" for p in shown))
+
+
+def damage_error(headline: str, problems: Sequence[str], remedy: str) -> DataError:
+    """One `DataError` that lists every problem (at most 20), and then says what to do."""
+    if len(problems) == 1:
+        return DataError(f"{headline}: {problems[0]}; {remedy}")
+    shown = [*problems[:20], *([f"... and {len(problems) - 20} more"] if len(problems) > 20 else [])]
+    return DataError("\n  - ".join([f"{headline}; {remedy}:", *shown]))
 
 
 RESUMES = "interrupted; what was written is kept, and the same command resumes from there"

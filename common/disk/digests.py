@@ -32,6 +32,11 @@ def digest_of(path: Path) -> str:
     return state.hexdigest()
 
 
+def digest_of_bytes(content: bytes) -> str:
+    """The digest of a file with this content."""
+    return xxhash.xxh3_128_hexdigest(content)
+
+
 def files_in(folder: Path) -> list[str]:
     """The files below a folder that its digests cover, as sorted relative paths; no hidden and no temporary ones."""
     paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.endswith(_TEMPORARY))

@@ -7,21 +7,27 @@ import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emofuse.common.console import format_size
 from emofuse.common.disk.csv_table import CsvRow, csv_text, parse_csv
-from emofuse.common.disk.files import write_atomically
+from emofuse.common.disk.files import make_folder, write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
 
+T = TypeVar("T")
 LONGEST = 256 << 20
 """Bytes of the longest JSON or CSV file that is read; those of real runs are far shorter."""
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """The bytes that `write_json` writes."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
@@ -140,11 +146,16 @@ def finished_metrics(out: Path, run: Mapping[str, Any]) -> dict[str, Any] | None
 
 
 def _differing_settings(folder: Path, run: Mapping[str, Any]) -> str:
-    before, now = _recorded(folder, "run", dict), json.loads(json.dumps(run))
+    before, now = recorded(folder, "run", dict), json.loads(json.dumps(run))
     return ", ".join(name for k in sorted({*before, *now}) for name in _differing_names(k, before.get(k), now.get(k)))
 
 
-def _recorded(folder: Path, key: str, kind: type) -> Any:
+def recorded(folder: Path, key: str, kind: type[T]) -> T:
+    """The value of a key of a run folder's config.json: `run`, its settings, or `calls`.
+
+    Raises:
+        DataError: config.json is missing or damaged, or the value is not a `kind`.
+    """
     path = folder / "config.json"
     found = read_json(path, (key,))[key]
     if not isinstance(found, kind):
@@ -195,8 +206,8 @@ def claim_run(out: Path, config: Mapping[str, Any], call: Mapping[str, Any]) -> 
     calls = []
     if (partial / "config.json").exists():
         refuse_other_settings(partial, config["run"])
-        calls = _recorded(partial, "calls", list)
-    partial.mkdir(parents=True, exist_ok=True)
+        calls = recorded(partial, "calls", list)
+    make_folder(partial)
     write_json(partial / "config.json", {**config, "calls": [*calls, call]})
     return partial
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.disk.run_folder import read_json, write_csv, write_json
+from emofuse.common.disk import digests
+from emofuse.common.disk.run_folder import json_bytes, read_json, write_csv, write_json
+from emofuse.common.errors import damage_error
+from emofuse.common.shapes import misfits
 from emofuse.manifests.metrics import confusion, recalls, scores
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
@@ -18,8 +21,10 @@ from emofuse.train.fitting import model_file
 from emofuse.train.fitting.loop import TrainingResult, predict
 from emofuse.train.fitting.model_file import ModelRecipe
 
-SELECTION, RESULT = "selection.json", "result.json"
+SELECTION, RESULT, PREDICTIONS = "selection.json", "result.json", "predictions.csv"
 WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
+SELECTION_SHAPE = {"step": int, "rule?": str, "validation": ({str: float}, None), "weights?": str}
+REMEDY = "delete this folder, and the same command trains the fold again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +52,38 @@ def write_weights(folder: Path, recipe: ModelRecipe, result: TrainingResult, sta
 
 
 def write_selection(folder: Path, result: TrainingResult, rule: str) -> None:
-    """Write, after the weights, which step was selected and by which rule."""
+    """Write, after the weights, which step was selected and by which rule, and the digest of the weights, if any."""
     micro_batch = {} if result.micro_batch is None else {"utterances_at_once": result.micro_batch}
+    weights = {"weights": digests.digest_of(folder / WEIGHTS)} if (folder / WEIGHTS).exists() else {}
     selection = {"step": result.step, "rule": rule, "validation": result.validation}
-    write_json(folder / SELECTION, selection | micro_batch)
+    write_json(folder / SELECTION, selection | weights | micro_batch)
+
+
+def read_selection(folder: Path) -> dict[str, Any]:
+    """The content of a fold's selection.json.
+
+    Raises:
+        DataError: It is damaged, or the fold's weights are not those that it names.
+    """
+    selection = read_json(folder / SELECTION)
+    problems = misfits(selection, SELECTION_SHAPE, SELECTION) or weights_problems(folder, selection)
+    if problems:
+        raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
+    return selection
+
+
+def weights_problems(folder: Path, selection: Mapping[str, Any]) -> list[str]:
+    """Weights that are missing, or are not those that were selected; version 0.1.0 recorded no digest."""
+    recorded = selection.get("weights")
+    if recorded is None:
+        return []
+    if not (folder / WEIGHTS).is_file():
+        return [f"{WEIGHTS} is missing"]
+    return [] if digests.digest_of(folder / WEIGHTS) == recorded else [f"{WEIGHTS} is not what {SELECTION} names"]
 
 
 def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[str, Any]:
-    """Score a fold's selected weights on its test side; writes predictions.csv, then result.json.
+    """Score a fold's selected weights on its test side; writes predictions.csv, digests.json, then result.json.
 
     Args:
         about: What else is written to result.json: fold, utterances, seconds, ...
@@ -64,12 +93,13 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
 
     Raises:
         RuntimeError: The selection is not written yet, or the test side is scored already.
+        DataError: The selection is damaged, or the weights are not those that it names.
     """
     if not (folder / SELECTION).exists():
         raise RuntimeError(f"{folder}: the test side must not be scored before {SELECTION} is written")
     if (folder / RESULT).exists():
         raise RuntimeError(f"{folder}: the test side is scored already")
-    selection = read_json(folder / SELECTION)
+    selection = read_selection(folder)
     weights, classes = folder / WEIGHTS, side.classes
     probabilities = _probabilities(weights, side.data, side.indices)
     labels = side.data.labels.cpu().numpy()[side.indices]
@@ -80,9 +110,16 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
     result = about | selected | score_results(labels, predictions, classes)
     if without:
         result["without"] = {m: scores(labels, predicted) for m, predicted in without.items()}
-    write_csv(folder / "predictions.csv", rows)
-    write_json(folder / RESULT, result)
+    write_csv(folder / PREDICTIONS, rows)
+    _write_result(folder, result)
     return result
+
+
+def _write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write the digests of the fold's files, its result among them, and then the result: the fold is done."""
+    files = {name: digests.digest_of(folder / name) for name in digests.files_in(folder)}
+    digests.write_digests(folder, files | {RESULT: digests.digest_of_bytes(json_bytes(result))})
+    write_json(folder / RESULT, result)
 
 
 def prediction_rows(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
+from emofuse.common.disk.files import make_folder
 from emofuse.manifests.folds import Fold
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
@@ -98,7 +99,7 @@ def fit_fold(context: FitContext, unit: TrainingUnit, on_step: OnStep) -> None:
         DataError: A feature or the saved training state is damaged.
     """
     fold = next(f for f in context.plan.folds if f.number == unit.fold)
-    unit.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(unit.folder)
     checkpoint = FoldCheckpoint(unit.folder, context.plan.device)
     data, seconds = fold_data(context, fold, unit.seed), 0.0
     if not (unit.folder / evaluate.SELECTION).exists():

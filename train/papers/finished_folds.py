@@ -19,8 +19,10 @@ from emofuse.train.fitting.loop import collect
 from emofuse.train.models.base import Outputs
 from emofuse.train.papers.row_jobs import RowJob
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit import fit_model
 from emofuse.train.runs.fit_context import resolved
+from emofuse.train.runs.run_digests import check_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +35,13 @@ class FinishedFold:
     validation: Indices
     test: Indices
     labels: Indices
+    _run: Run
     _loader: Loader
     _weights: Path
 
     def outputs(self, indices: Indices, take: Callable[[Outputs], torch.Tensor]) -> NDArray[np.float32]:
         """The tensors that `take` selects of the trained model's outputs, in the order of `indices`."""
+        check_weights(self._run, self._weights)
         model, _, statistics = model_file.load(self._weights, self.plan.device)
         return collect(
             model,
@@ -67,6 +71,7 @@ def finished_folds(job: RowJob) -> Iterator[list[FinishedFold]]:
                         validation=sides["validation"],
                         test=sides["test"],
                         labels=plan.labels,
+                        _run=finished,
                         _loader=loader,
                         _weights=root / f"fold_{fold.number}" / "model.safetensors",
                     )

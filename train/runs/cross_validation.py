@@ -12,10 +12,11 @@ from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
 from emofuse.train.fitting import evaluate
 from emofuse.train.fitting.fold import FitContext, TrainingUnit, fold_data, side_indices
+from emofuse.train.fitting.fold_check import check_fold
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import with_seed
 from emofuse.train.runs import run_digests, run_metrics
-from emofuse.train.runs.finished_run import UTTERANCES
+from emofuse.train.runs.finished_run import UTTERANCES, Run
 from emofuse.train.runs.report import HINT, write_report
 from emofuse.train.runs.utterance_table import utterance_rows
 
@@ -30,6 +31,9 @@ class CrossValidation:
 
     Args:
         folder: The run's `.part` folder.
+
+    Raises:
+        DataError: A fold or a seed that an earlier call finished was altered since.
     """
 
     def __init__(self, context: FitContext, folder: Path) -> None:
@@ -39,9 +43,10 @@ class CrossValidation:
         self._one_seed = len(seeds) == 1
         self._plans = {seed: plan if self._one_seed else with_seed(plan, seed) for seed in seeds}
         self._finished_folders = {seed: folder / f"seed_{seed}" for seed in seeds}
-        self._open_folders = {
-            seed: self._claim(seed) for seed in seeds if self._one_seed or not self._finished_folders[seed].exists()
-        }
+        finished = [seed for seed in seeds if not self._one_seed and self._finished_folders[seed].exists()]
+        for seed in finished:
+            Run.open(self._finished_folders[seed])  # an earlier call finished it: check it
+        self._open_folders = {seed: self._claim(seed) for seed in seeds if seed not in finished}
         steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
         self.steps = sum(steps.values()) * len(self._open_folders)
         """Training steps of all folds of the seeds that are not finished."""
@@ -63,9 +68,12 @@ class CrossValidation:
     def _add_units(self, seed: int, steps: dict[int, int]) -> None:
         """Add the unfinished folds of a seed, and report what is already done."""
         folder = self._open_folders[seed]
-        calls = len(run_folder.read_json(folder / "config.json")["calls"])
+        calls = len(run_folder.recorded(folder, "calls", list))
         units = [TrainingUnit(seed=seed, fold=n, folder=folder / f"fold_{n}", call=calls) for n in steps]
         unfinished = [unit for unit in units if not unit.done]
+        for unit in units:
+            if unit.done:
+                self._check(unit)
         prefix = "" if self._one_seed else f"seed {seed}: "
         if len(unfinished) < len(units):
             rest = "; continuing with the others" if unfinished else ""
@@ -77,6 +85,12 @@ class CrossValidation:
             self.steps_done += step
         self.steps_done += sum(steps[unit.fold] for unit in units if unit.done)
         self.units += unfinished
+
+    def _check(self, unit: TrainingUnit) -> None:
+        """Check a fold that an earlier call scored, before other folds are trained beside it."""
+        plan = self.context.plan
+        fold = next(f for f in plan.folds if f.number == unit.fold)
+        check_fold(unit.folder, plan.protocol.classes, [u.id for u in fold.test])
 
     def label(self, unit: TrainingUnit) -> str:
         """The name of a unit in the progress line."""

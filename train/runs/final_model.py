@@ -126,10 +126,9 @@ def _with_final_metrics(context: FitContext, run: Run) -> Run:
     if "weights" in metrics:
         own = run_digests.weights_digests(run.folder / FINAL)
         metrics["weights"] = metrics["weights"] | {f"{FINAL}/{name}": digest for name, digest in own.items()}
-    run_folder.write_json(run.folder / METRICS, metrics)
     history = run_folder.read_csv(run.folder / "history.csv")
-    written = [METRICS, *(f"{FINAL}/{name}" for name in (evaluate.WEIGHTS, RECORD, "history.csv"))]
-    if write_report(run.folder, context.header, metrics, run_folder.read_json(run.folder / CONFIG), history):
-        written += REPORT_FILES
-    run_digests.write_digests(run.folder, written)
+    files = [METRICS, *REPORT_FILES, *(f"{FINAL}/{name}" for name in (evaluate.WEIGHTS, RECORD, "history.csv"))]
+    with run_digests.rewriting(run.folder, files):
+        run_folder.write_json(run.folder / METRICS, metrics)
+        write_report(run.folder, context.header, metrics, run_folder.read_json(run.folder / CONFIG), history)
     return replace(run, metrics=metrics)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emofuse.common.disk import run_folder
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import UsageError, damage_error
 from emofuse.common.lazy import lazy_property
+from emofuse.train.runs.run_check import FILES, run_problems
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-METRICS, PREDICTIONS, CONFIG = "metrics.json", "predictions.csv", "config.json"
+CONFIG, METRICS, PREDICTIONS = FILES
+REMEDY = "restore the run folder from a copy, or delete it and run the same fit again"
 UTTERANCES = "utterances.csv"
 FINAL = "final"
 """The folder of the final model in a run folder."""
@@ -32,19 +35,17 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path | str) -> Run:
-        """A run that was finished earlier.
+        """A run that was finished earlier, checked: all but the weights, which are checked when they are read.
 
         Raises:
             UsageError: The folder is not a finished run.
-            DataError: A file in it is damaged.
+            DataError: Files of it are missing or were altered, or its scores are not those of its predictions.
         """
         folder = Path(folder)
-        missing = [name for name in (CONFIG, METRICS, PREDICTIONS) if not (folder / name).is_file()]
-        if missing:
-            raise UsageError(
-                f"{folder} is not a finished run, it has no {' and no '.join(missing)}: "
-                "pass the folder that `fit` printed, or run the same fit again to finish it"
-            )
+        refuse_other_folders(folder)
+        problems = [f"{name} is missing" for name in FILES if not (folder / name).is_file()] or run_problems(folder)
+        if problems:
+            raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
         excluded = run_folder.read_json(folder / CONFIG).get("excluded", {})
         return cls(folder=folder, metrics=run_folder.read_json(folder / METRICS), excluded=tuple(excluded))
 
@@ -79,6 +80,43 @@ class Run:
         except ImportError:
             return records
         return DataFrame(records)
+
+
+def finished_run(folder: Path, identity: Mapping[str, Any]) -> Run | None:
+    """The finished run of these settings; None if the folder does not exist.
+
+    Args:
+        folder: The run folder.
+        identity: The settings, as under the key `run` of config.json.
+
+    Raises:
+        UsageError: The folder is something else; names the settings in which another run differs.
+        DataError: As `Run.open`.
+    """
+    run = Run.open(folder) if (folder / PREDICTIONS).is_file() else None
+    if run_folder.finished_metrics(folder, identity) is None:
+        return None
+    return run or Run.open(folder)
+
+
+def refuse_other_folders(folder: Path) -> None:
+    """Refuse what is not a finished run: another file or folder, or an unfinished run.
+
+    Raises:
+        UsageError: Says what it is, and what to pass.
+    """
+    expected = "pass the folder that `fit` printed as its run"
+    if not folder.exists():
+        unfinished = folder.with_name(f"{folder.name}.part")
+        if folder.name and unfinished.is_dir():
+            raise UsageError(f"{folder} is not finished ({unfinished} is): run the same fit again to finish it")
+        raise UsageError(f"{folder} does not exist: {expected}")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a run folder: {expected}")
+    if folder.name.endswith(".part"):
+        raise UsageError(f"{folder} is an unfinished run: run the same fit again to finish it")
+    if not any((folder / name).is_file() for name in FILES[1:]):
+        raise UsageError(f"{folder} is not a finished run, it has no {' and no '.join(FILES[1:])}: {expected}")
 
 
 def _typed(row: dict[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import console_report, execute
 from emofuse.train.runs.cross_validation import CrossValidation
 from emofuse.train.runs.final_model import add_final_model
-from emofuse.train.runs.finished_run import Diverged, FitOutcome, Run
+from emofuse.train.runs.finished_run import Diverged, FitOutcome, Run, finished_run
 from emofuse.train.runs.fit_context import fit_context, resolved
 from emofuse.train.runs.leak_report import with_near_duplicates
 from emofuse.train.runs.process_count import Workload, count_processes, workload
@@ -141,10 +141,10 @@ class _RunBatch:
             identity = plan.identity() | {"seeds": plan.config.seeds}
             name = f"{plan.protocol.name}-{identity['model']}"
             folder = plan.config.out or run_folder.run_path(plan.config.runs, name, identity)
-            metrics = run_folder.finished_metrics(folder, identity)
-            if metrics is not None:
+            run = finished_run(folder, identity)
+            if run is not None:
                 say(f"{ALREADY_DONE}: {folder} holds this run")
-                self._report(number, folder, metrics)
+                self._report(number, folder, run.metrics)
                 continue
             if plan.config.scheduler is not None and not self._runs:
                 check_scheduler(plan.config.scheduler)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from emofuse.common.disk import digests
+from emofuse.common.errors import DataError
 from emofuse.train.fitting.evaluate import WEIGHTS
+from emofuse.train.runs.finished_run import REMEDY, Run
 
 
 def write_digests(folder: Path, changed: Iterable[str] | None = None) -> None:
@@ -25,6 +28,33 @@ def write_digests(folder: Path, changed: Iterable[str] | None = None) -> None:
         recorded, changed = {}, None
     names = digests.files_in(folder) if changed is None else changed
     digests.write_digests(folder, recorded | {name: digests.digest_of(folder / name) for name in names})
+
+
+@contextmanager
+def rewriting(folder: Path, names: Sequence[str]) -> Iterator[None]:
+    """Within the context, files of a finished run are written again or added; at its end, their digests are recorded.
+
+    A call that is stopped within leaves files without digests, and none with a wrong one.
+    """
+    recorded = digests.read_digests(folder)
+    if recorded is not None:
+        digests.write_digests(folder, {name: digest for name, digest in recorded.items() if name not in names})
+    yield
+    if recorded is not None:
+        write_digests(folder, [name for name in names if (folder / name).is_file()])
+
+
+def check_weights(run: Run, path: Path) -> None:
+    """Check a file of trained weights and statistics before it is loaded; version 0.1.0 recorded no digests.
+
+    Raises:
+        DataError: It is missing, or is not the file whose digest metrics.json has.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing: {REMEDY}")
+    recorded = run.metrics.get("weights", {}).get(path.relative_to(run.folder).as_posix())
+    if recorded not in (None, digests.digest_of(path)):
+        raise DataError(f"{path} was altered after the run was finished: {REMEDY}")
 
 
 def weights_digests(folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.base import FusionModel
 from emofuse.train.runs.finished_run import FINAL, Run
+from emofuse.train.runs.run_digests import check_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def trained_models(
     Raises:
         UnknownNameError: The run has no fold of this number.
         UsageError: The run has no final model, or is an evaluation, which has no models.
-        DataError: A file of weights is missing or damaged.
+        DataError: A file of weights is missing, damaged or not the one of this run.
     """
     if "evaluation" in run.metrics:
         of = run.metrics["evaluation"]["run"]
@@ -62,7 +63,7 @@ def trained_models(
             raise UnknownNameError("fold", str(fold), folds)
         for number, fold_folder in folds.items():
             if fold is None or number == str(fold):
-                models.append(_load(fold_folder / WEIGHTS, seed, int(number), device))
+                models.append(_load(run, fold_folder / WEIGHTS, seed, int(number), device))
     return models
 
 
@@ -72,10 +73,11 @@ def _final_model(run: Run, device: torch.device | str) -> TrainedModel:
             f"{run.folder} has no final model, which is trained on all data: repeat its fit command with --final, "
             "which adds the model and repeats nothing"
         )
-    return _load(run.folder / FINAL / WEIGHTS, run.metrics["final"]["seed"], None, device)
+    return _load(run, run.folder / FINAL / WEIGHTS, run.metrics["final"]["seed"], None, device)
 
 
-def _load(path: Path, seed: int, fold: int | None, device: torch.device | str) -> TrainedModel:
+def _load(run: Run, path: Path, seed: int, fold: int | None, device: torch.device | str) -> TrainedModel:
+    check_weights(run, path)
     model, recipe, statistics = model_file.load(path, device)
     return TrainedModel(seed=seed, fold=fold, path=path, model=model, recipe=recipe, statistics=statistics)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from emofuse.common.console import Say, format_table
 from emofuse.common.disk import run_folder
-from emofuse.common.errors import UsageError, raise_problems
+from emofuse.common.errors import DataError, UsageError, raise_problems
 from emofuse.common.progress import Progress
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import evaluate
@@ -114,10 +114,10 @@ def _claim_folder(out: Path, plan: FitPlan, identity: dict[str, Any]) -> None:
     config = out / "config.json"
     calls = []
     if out.exists():
-        if not config.exists() or "space" not in run_folder.read_json(config)["run"]:
+        if not config.exists() or "space" not in run_folder.recorded(out, "run", dict):
             raise UsageError(f"{out} already exists and is not a search: give another --out, or delete it")
         run_folder.refuse_other_settings(out, identity)
-        calls = run_folder.read_json(config)["calls"]
+        calls = run_folder.recorded(out, "calls", list)
     out.mkdir(parents=True, exist_ok=True)
     run_folder.write_json(config, {**plan.record(identity), "calls": [*calls, plan.call()]})
 
@@ -203,8 +203,15 @@ def _score_trial(
 
             train_units([(context, unit) for unit in pending], [workload(plan)], advance)
         metric = plan.protocol.metrics[0]
-        scores = [run_folder.read_json(unit.folder / evaluate.SELECTION)["validation"][metric] for unit in units]
+        scores = [_validation_score(unit.folder, metric) for unit in units]
     return mean(scores), pstdev(scores)
+
+
+def _validation_score(folder: Path, metric: str) -> float:
+    validation = evaluate.read_selection(folder)["validation"] or {}
+    if metric not in validation:
+        raise DataError(f"{folder / evaluate.SELECTION} has no {metric} on validation; {evaluate.REMEDY}")
+    return float(validation[metric])
 
 
 def _report_results(study: Study, plan: FitPlan, out: Path, say: Say) -> SearchResult:

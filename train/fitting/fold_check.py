@@ -1,0 +1,94 @@
+"""Checks a fold that an earlier call trained and scored, before its results are used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emofuse.common.disk import digests
+from emofuse.common.disk.run_folder import read_csv, read_json
+from emofuse.common.errors import DataError, damage_error
+from emofuse.common.shapes import misfits
+from emofuse.train.fitting.evaluate import (
+    PREDICTIONS,
+    REMEDY,
+    RESULT,
+    SELECTION,
+    SELECTION_SHAPE,
+    weights_problems,
+)
+from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
+
+_SCORES = {str: float}
+FOLD_SHAPE = {
+    "fold": int,
+    "name": str,
+    "step": int,
+    "seconds": float,
+    "utterances": {"test": int},
+    "validation?": (_SCORES, None),
+    "test": _SCORES,
+    "recall": {str: (float, None)},
+    "confusion": [[int]],
+    "predicts_only": (str, None),
+}
+"""result.json of a fold, which is also its entry in the `folds` of metrics.json."""
+
+
+def check_fold(folder: Path, classes: Sequence[str], ids: Sequence[str] | None = None) -> None:
+    """Check a scored fold: its digests, and its scores against its predictions.
+
+    Args:
+        folder: The fold's folder.
+        classes: The names of the classes.
+        ids: The fold's test utterances, if they are known.
+
+    Raises:
+        DataError: Names everything that was altered; a fold that version 0.1.0 wrote has no digests.
+    """
+    recorded = digests.read_digests(folder)
+    problems = digests.altered_files(folder, recorded) if recorded is not None else []
+    try:
+        problems += _content_problems(folder, classes, ids)
+    except DataError as error:
+        problems.append(str(error))
+    if problems:
+        raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
+
+
+def _content_problems(folder: Path, classes: Sequence[str], ids: Sequence[str] | None) -> list[str]:
+    result, selection = read_json(folder / RESULT), read_json(folder / SELECTION)
+    rows = read_csv(folder / PREDICTIONS, (*COLUMNS, *(f"p_{c}" for c in classes)))
+    problems = [*misfits(result, FOLD_SHAPE, RESULT), *misfits(selection, SELECTION_SHAPE, SELECTION)]
+    problems += [f"{PREDICTIONS}: {problem}" for problem in prediction_problems(rows, classes)]
+    if problems:
+        return problems
+    if ids is not None and [row["id"] for row in rows] != list(ids):
+        problems.append(f"{PREDICTIONS} is not of the fold's {len(ids)} test utterances")
+    for key in ("step", "validation"):
+        if result.get(key) != selection[key]:
+            problems.append(f"{RESULT}: {key} is {result.get(key)}, {SELECTION} has {selection[key]}")
+    problems += weights_problems(folder, selection)
+    return problems + fold_score_problems(result, rows, classes, RESULT)
+
+
+def fold_score_problems(
+    result: dict[str, Any], rows: Sequence[dict[str, str]], classes: Sequence[str], where: str
+) -> list[str]:
+    """Where a fold's recorded results differ from its predictions.
+
+    Args:
+        result: Of the shape `FOLD_SHAPE`.
+        rows: Its rows of predictions.csv, without problems.
+        classes: The names of the classes.
+        where: What the results are called in the messages.
+    """
+    if result["utterances"]["test"] != len(rows) or not rows:
+        return [f"{where}: {result['utterances']['test']} test utterances, but {len(rows)} predictions"]
+    found = recompute(*indices_of(rows, classes), classes)
+    problems = differences(result["test"], found.scores, where)
+    problems += differences(result["recall"], found.recall, f"{where}, recall")
+    if result["confusion"] != found.confusion.tolist():
+        problems.append(f"{where}: the confusion matrix is not that of the predictions")
+    return problems
