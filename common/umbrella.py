@@ -28,6 +28,7 @@ COMMANDS = {
         "Test whether finished runs differ beyond chance.",
     ),
     "models": ("emofuse.train.commands.models:models", "List the models that `fit` trains, with size and cost."),
+    "verify": ("emofuse.train.commands.verify:verify", "Check finished runs: files, scores and weights."),
     "reproduce": (
         "emofuse.train.commands.reproduce:reproduce",
         "Reproduce a published table: our values beside theirs.",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emofuse.train.exporting.export import Export, export
     from emofuse.train.resolve.config import FitConfig, FitOptions
     from emofuse.train.runs.finished_run import Run
+    from emofuse.train.runs.verify import RunVerification, verify_run
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -33,10 +34,12 @@ else:
             "FitConfig": "resolve.config",
             "FitOptions": "resolve.config",
             "Run": "runs.finished_run",
+            "RunVerification": "runs.verify",
             "compare": "comparison.compare",
             "evaluate": "evaluation.evaluate",
             "export": "exporting.export",
             "fit": "api",
+            "verify_run": "runs.verify",
         },
     )
 
@@ -52,8 +55,10 @@ __all__ = [
     "FitConfig",
     "FitOptions",
     "Run",
+    "RunVerification",
     "compare",
     "evaluate",
     "export",
     "fit",
+    "verify_run",
 ]

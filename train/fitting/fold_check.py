@@ -47,14 +47,21 @@ def check_fold(folder: Path, classes: Sequence[str], ids: Sequence[str] | None =
     Raises:
         DataError: Names everything that was altered; a fold that version 0.1.0 wrote has no digests.
     """
-    recorded = digests.read_digests(folder)
-    problems = digests.altered_files(folder, recorded) if recorded is not None else []
+    problems = fold_problems(folder, classes, ids)
+    if problems:
+        raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
+
+
+def fold_problems(folder: Path, classes: Sequence[str], ids: Sequence[str] | None = None) -> list[str]:
+    """What `check_fold` raises, as a list."""
+    problems = []
     try:
+        recorded = digests.read_digests(folder)
+        problems += digests.altered_files(folder, recorded) if recorded is not None else []
         problems += _content_problems(folder, classes, ids)
     except DataError as error:
         problems.append(str(error))
-    if problems:
-        raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
+    return problems
 
 
 def _content_problems(folder: Path, classes: Sequence[str], ids: Sequence[str] | None) -> list[str]:

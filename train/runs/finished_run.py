@@ -15,9 +15,8 @@ from emofuse.train.runs.run_check import FILES, run_problems
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-CONFIG, METRICS, PREDICTIONS = FILES
+CONFIG, METRICS, PREDICTIONS, UTTERANCES = *FILES, "utterances.csv"
 REMEDY = "restore the run folder from a copy, or delete it and run the same fit again"
-UTTERANCES = "utterances.csv"
 FINAL = "final"
 """The folder of the final model in a run folder."""
 Records = list[dict[str, Any]]

@@ -1,0 +1,37 @@
+"""The command `emofuse verify`: check finished runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from emofuse.common.console import HELP_OPTIONS, plural, printable, say
+from emofuse.common.errors import DAMAGED, DONE, command
+from emofuse.common.problems import Problems
+
+
+@click.command(context_settings=HELP_OPTIONS)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@command
+def verify(runs: tuple[Path, ...]) -> None:
+    """Check run folders: files, scores and weights; names everything that was altered, is missing or was added.
+
+    All scores are recomputed from predictions.csv, all files are compared with their digests, and all weights are
+    loaded. The exit code is 3 if a run is not as `fit` left it.
+
+    Example: emofuse verify runs/iemocap4-smcn-1a2b3c4d
+    """
+    from emofuse.train.runs.verify import verify_run
+
+    wrong, unusable = 0, Problems()
+    for folder in runs:
+        with unusable.collecting():
+            found = verify_run(folder)
+            wrong += bool(found.problems)
+            say(f"{folder}: {plural(len(found.problems), 'problem') if found.problems else 'right'}")
+            for line in found.problems or found.checked:
+                say(f"  - {printable(line, 400)}")
+    unusable.raise_all()
+    sys.exit(DAMAGED if wrong else DONE)
