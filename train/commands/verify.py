@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from emofuse.common.console import HELP_OPTIONS, plural, printable, say
 from emofuse.common.errors import DAMAGED, DONE, command
 from emofuse.common.problems import Problems
+
+if TYPE_CHECKING:
+    from emofuse.train.runs.verify import RunVerification
 
 
 @click.command(context_settings=HELP_OPTIONS)
@@ -23,15 +27,20 @@ def verify(runs: tuple[Path, ...]) -> None:
 
     Example: emofuse verify runs/iemocap4-smcn-1a2b3c4d
     """
+    from emofuse.train.runs.finished_run import refuse_other_folders
     from emofuse.train.runs.verify import verify_run
 
-    wrong, unusable = 0, Problems()
+    unusable = Problems()
     for folder in runs:
         with unusable.collecting():
-            found = verify_run(folder)
-            wrong += bool(found.problems)
-            say(f"{folder}: {plural(len(found.problems), 'problem') if found.problems else 'right'}")
-            for line in found.problems or found.checked:
-                say(f"  - {printable(line, 400)}")
+            refuse_other_folders(folder)
     unusable.raise_all()
-    sys.exit(DAMAGED if wrong else DONE)
+    found = [_report(verify_run(folder)) for folder in runs]
+    sys.exit(DAMAGED if any(f.problems for f in found) else DONE)
+
+
+def _report(found: RunVerification) -> RunVerification:
+    say(f"{found.folder}: {plural(len(found.problems), 'problem') if found.problems else 'right'}")
+    for line in found.problems or found.checked:
+        say(f"  - {printable(line, 400)}")
+    return found

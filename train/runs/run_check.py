@@ -57,6 +57,8 @@ def run_problems(folder: Path, *, all_files: bool = False) -> list[str]:
         problems = [str(error)]
     try:
         config, metrics = read_json(folder / CONFIG), read_json(folder / METRICS)
+        if "weights" in metrics and not (folder / digests.NAME).exists():
+            problems.append(f"{digests.NAME} is missing")
         problems += misfits(config, _CONFIG_SHAPE, CONFIG)
         wrong = misfits(metrics, _METRICS_SHAPE, METRICS) or _inconsistencies(metrics)
         problems += wrong or _score_problems(folder, metrics)

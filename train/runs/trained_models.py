@@ -56,9 +56,12 @@ def trained_models(
         raise UsageError(f"{run.folder} is an evaluation, which has no models of its own: pass its run, {of}")
     if final:
         return [_final_model(run, device)]
+    numbers = run.config["run"].get("folds", [])
+    if not numbers:
+        raise UsageError(f"{run.folder} has no trained models: pass the folder that `fit` printed as its run")
     models = []
     for seed, folder in run.seed_folders.items():
-        folds = {str(n): folder / f"fold_{n}" for n in run.config["run"]["folds"]}
+        folds = {str(n): folder / f"fold_{n}" for n in numbers}
         if fold is not None and str(fold) not in folds:
             raise UnknownNameError("fold", str(fold), folds)
         for number, fold_folder in folds.items():
