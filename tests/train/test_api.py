@@ -89,7 +89,7 @@ def test_excluded_utterances_are_those_without_a_feature(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_a_finished_run_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is not a finished run, it has no config\.json and no metrics\.json and no"):
+    with pytest.raises(UsageError, match=r"is not a finished run, it has no metrics\.json and no predictions\.csv"):
         Run.open(tmp_path)
     for name in ("config.json", "predictions.csv"):
         (tmp_path / name).write_text("{}")
@@ -218,7 +218,7 @@ def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, emofuse.train\nassert 'torch' not in sys.modules\nprint(*emofuse.train.__all__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == emofuse.train.__all__
-    assert {"FitConfig", "FitOptions", "Run", "evaluate", "fit"} <= set(emofuse.train.__all__)
+    assert {"FitConfig", "FitOptions", "Run", "evaluate", "fit", "verify_run"} <= set(emofuse.train.__all__)
     assert all(hasattr(emofuse.train, name) for name in emofuse.train.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         emofuse.train.fitt  # type: ignore[attr-defined] # noqa: B018

@@ -30,7 +30,7 @@ from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.task_selection import TaskSelection
 from emofuse.train.runs import console_report
 from emofuse.train.runs.caveats import caveats
-from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.finished_run import Run, finished_run
 from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
 
@@ -190,8 +190,9 @@ def _evaluate(evaluation: _Evaluation, config: EvaluateConfig, say: Say) -> Run:
     plan, identity = evaluation.plan, evaluation.identity
     name = f"{evaluation.run.metrics['protocol']}-{plan.model}-on-{plan.protocol.name}"
     folder = config.out or run_folder.run_path(config.runs, name, identity)
-    metrics = run_folder.finished_metrics(folder, identity)
-    if metrics is not None:
+    finished = finished_run(folder, identity)
+    if finished is not None:
+        metrics = finished.metrics
         say(f"{ALREADY_DONE}: {folder} holds this evaluation")
     else:
         lines = header(plan, evaluation.about, evaluation.remarks)

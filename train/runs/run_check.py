@@ -36,6 +36,7 @@ _METRICS_SHAPE = {
     "confusion": [[int]],
     "limit?": int,
     "weights?": {str: str},
+    "evaluation?": {"run": str},
     "seed?": int,
     "seeds?": [int],
     "folds?": [FOLD_SHAPE],
