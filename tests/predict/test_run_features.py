@@ -12,6 +12,7 @@ import pytest
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.train import Run
+from emofuse.train.runs.run_digests import write_digests
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,11 @@ def test_damaged_features_in_config_json_are_damaged_data(folder: Path, run: Run
 
 
 def altered(run: Run, folder: Path, change: Any) -> Run:
-    """A copy of a run without digests, as version 0.1.0 wrote them, with another config.json."""
+    """A copy of a run with another config.json."""
     copy = folder / "copy"
     shutil.copytree(run.folder, copy)
-    (copy / "digests.json").unlink(missing_ok=True)
     config = json.loads((copy / "config.json").read_text())
     change(config)
     (copy / "config.json").write_text(json.dumps(config))
+    write_digests(copy)
     return Run(folder=copy, metrics=run.metrics)

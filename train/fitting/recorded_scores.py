@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.console import plural
 from emofuse.manifests.metrics import Confusion, Labels, confusion, recalls, scores_of
 
 COLUMNS = ("id", "fold", "label", "prediction")
@@ -61,9 +62,9 @@ def prediction_problems(rows: Sequence[Mapping[str, str]], classes: Sequence[str
             note("probabilities that are not numbers from 0 to 1", row, ", ".join(row[f"p_{c}"] for c in classes))
         elif row["prediction"] in classes and values[classes.index(row["prediction"])] < values.max() - ROUNDING:
             note("a prediction that is not the class of the largest probability", row, row["prediction"])
-    repeated = len(rows) - len({(row.get("seed"), row["fold"], row["id"]) for row in rows})
+    repeated = len(rows) - len({(row.get("seed"), row["id"]) for row in rows})
     problems = [_listed(kind, named) for kind, named in found.items()]
-    return problems + ([f"{repeated} rows repeat the id of another"] if repeated else [])
+    return problems + ([f"{plural(repeated, 'row')} with the id of another"] if repeated else [])
 
 
 def _probabilities(row: Mapping[str, str], classes: Sequence[str]) -> NDArray[np.float64] | None:

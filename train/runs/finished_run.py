@@ -104,18 +104,21 @@ def refuse_other_folders(folder: Path) -> None:
     Raises:
         UsageError: Says what it is, and what to pass.
     """
-    expected = "pass the folder that `fit` printed as its run"
-    if not folder.exists():
-        unfinished = folder.with_name(f"{folder.name}.part")
-        if folder.name and unfinished.is_dir():
-            raise UsageError(f"{folder} is not finished ({unfinished} is): run the same fit again to finish it")
-        raise UsageError(f"{folder} does not exist: {expected}")
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file, not a run folder: {expected}")
+    other, resume = "pass the folder that `fit` printed", "run the same fit again to finish it"
+    unfinished = folder.with_name(f"{folder.name}.part") if folder.name else folder
     if folder.name.endswith(".part"):
-        raise UsageError(f"{folder} is an unfinished run: run the same fit again to finish it")
-    if not any((folder / name).is_file() for name in FILES[1:]):
-        raise UsageError(f"{folder} is not a finished run, it has no {' and no '.join(FILES[1:])}: {expected}")
+        reason, remedy = "it is an unfinished one", resume
+    elif not folder.exists() and unfinished.is_dir():
+        reason, remedy = f"{unfinished} is an unfinished one", resume
+    elif not folder.exists():
+        reason, remedy = "it does not exist", other
+    elif not folder.is_dir():
+        reason, remedy = "it is a file", other
+    elif not any((folder / name).is_file() for name in FILES[1:]):
+        reason, remedy = f"it has no {' and no '.join(FILES[1:])}", other
+    else:
+        return
+    raise UsageError(f"{folder} is not a finished run, {reason}: {remedy}")
 
 
 def _typed(row: dict[str, str]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def verify_run(folder: Path | str) -> RunVerification:
         >>> verify_run("missing")
         Traceback (most recent call last):
         ...
-        emofuse.common.errors.UsageError: missing does not exist: pass the folder that `fit` printed as its run
+        emofuse.common.errors.UsageError: missing is not a finished run, it does not exist: pass the folder ...
     """
     folder = Path(folder)
     refuse_other_folders(folder)

@@ -87,7 +87,7 @@ EDITS: dict[str, tuple[str, Damage, str]] = {
     "label": ("predictions.csv", replaced(",1,ang,", ",1,xyz,"), "a label that is not a class: 's1_u000': 'xyz'"),
     "probability": ("predictions.csv", replaced("0.", "nan0."), "probabilities that are not numbers from 0 to 1"),
     "fold number": ("predictions.csv", replaced(",1,ang,", ",x,ang,"), "a fold that is not a number: 's1_u000': 'x'"),
-    "repeated id": ("predictions.csv", replaced("s1_u001", "s1_u000"), "1 rows repeat the id of another"),
+    "repeated id": ("predictions.csv", replaced("s1_u001", "s1_u000"), "1 row with the id of another"),
     "fold score": (
         "metrics.json",
         edited(lambda m: m["folds"][0]["test"].update(wa=1.0)),
@@ -178,11 +178,11 @@ def test_verify_of_right_runs_says_what_was_checked(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("missing", "missing does not exist"),
-        ("tiny.h5", "tiny.h5 is a file, not a run folder"),
+        ("missing", "missing is not a finished run, it does not exist"),
+        ("tiny.h5", "tiny.h5 is not a finished run, it is a file"),
         (".", "not a finished run, it has no metrics.json and no predictions.csv"),
-        ("open", r"open is not finished \(open.part is\): run the same fit again"),
-        ("open.part", "open.part is an unfinished run: run the same fit again"),
+        ("open", "open is not a finished run, open.part is an unfinished one: run the same fit again"),
+        ("open.part", "open.part is not a finished run, it is an unfinished one: run the same fit again"),
     ],
 )
 def test_what_is_not_a_run_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, expected: str) -> None:
