@@ -153,6 +153,14 @@ def test_real_names_are_not_mistaken_for_spellings() -> None:
     assert len({name_key(name) for name in dialogues}) == len(dialogues) == 1432
 
 
+def test_no_dialogue_of_iemocap_looks_like_another_one() -> None:
+    if not SHARED.exists():
+        pytest.skip("the real corpora's metadata is not here")
+    with (SHARED / "data" / "iemocap" / "utterances.csv").open(encoding="utf-8", newline="") as file:
+        dialogues = {row["id"].rpartition("_")[0] for row in csv.DictReader(file)}
+    assert len({name_key(name) for name in dialogues}) == len(dialogues) == 151
+
+
 def _meld() -> list[dict[str, str]]:
     rows = []
     for split in ("train", "dev", "test"):

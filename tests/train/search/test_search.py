@@ -113,11 +113,12 @@ def test_an_error_that_is_not_due_to_the_settings_ends_the_search_without_a_tria
 
 def test_the_command_that_tests_the_best_settings_has_the_same_task(folder: Path) -> None:
     lines: list[str] = []
-    asked = config(folder, "task", class_weights="balanced", seeds=2, limit=40, threads=1)
+    asked = config(folder, "task", class_weights="balanced", seeds=2, limit=40, threads=1, allow_duplicates=True)
     search(asked, folder / "space.toml", 1, lines.append)
     (command,) = [line for line in lines if line.startswith("test these settings: ")]
     for option in ("--class-weights balanced", "--seeds 2", "--limit 40", "--folds 1,2", "--steps 10", "--threads 1"):
         assert option in command
+    assert "--allow-duplicates --" in command, "a flag has no value"
 
 
 def test_a_folder_that_is_not_a_search_and_options_without_effect(folder: Path) -> None:

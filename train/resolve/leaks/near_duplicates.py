@@ -8,11 +8,13 @@ Log-Mel bands are floored at 40 dB below the loudest value of their clip and los
 that neither a gain nor the codec's noise in pauses counts. Frames are pooled to about 25 per second and smoothed, so
 that a cut between two frames moves little.
 
-`SAME` is measured (log-Mel, 26 bands at 20 and 40 at 100 frames per second) on Emo-DB, whose actors speak the same ten
-sentences, and on RAVDESS: different clips reach 0.77 on Emo-DB and, two takes of one sentence by one actor in one
-emotion, 0.96 on RAVDESS (3 of 4016 pairs are above 0.93; its one real duplicate has 1.00). The same clips at a gain of
--26 to +10 dB, cut by up to 0.3 s, as mp3, Ogg or FLAC or with noise at 30 dB have a median of 0.95 to 1.00, at worst
-0.82; resampled to 8 kHz, which removes bands, 0.80 to 0.91, and are not found.
+`SAME` is measured on Emo-DB, whose actors speak the same ten sentences, and on RAVDESS, with log-Mel (26 bands at 20
+and 40 at 100 frames per second) and on Emo-DB also Whisper. Different clips of Emo-DB reach 0.77, and none is named.
+In RAVDESS, two takes of one sentence by one actor in one emotion reach 0.96: 4 of 720 clips would be named if takes
+were divided at random between test and training; with folds by actor, none. Its one real duplicate has 1.00.
+Of copies at a gain of -10 or +10 dB, cut by 10 to 300 ms at either end, padded, as mp3, Ogg or FLAC or with noise at
+30 dB, 98 % are found; at -26 dB 83 to 100 %, of those cut by a tenth at both ends 69 %; resampled to 8 kHz, 11 %.
+Searching 5531 utterances takes 11 s on one core.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import joint_samples as joint
 import numpy as np
 import pytest
 import train_samples as samples
@@ -16,6 +17,8 @@ from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.api import fit
 from emofuse.train.resolve.leaks import near_duplicates
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
+from emofuse.train.runs.fit_context import resolved
+from emofuse.train.runs.leak_report import with_near_duplicates
 
 Array = NDArray[np.float32]
 UTTERANCES = samples.utterances()
@@ -91,6 +94,22 @@ def test_layers_are_averaged(tmp_path: Path) -> None:
     with FeatureStore(samples.store(tmp_path / "tiny.h5", features={"hubert": data})) as store:
         pairs, _ = find_near_duplicates(store["hubert"], folds, set())
     assert [(p.test, p.other) for p in pairs] == [("s1_u000", "s3_u002")]
+
+
+def test_stores_of_a_joint_task_are_compared_with_each_other(tmp_path: Path) -> None:
+    for number, name in enumerate(("big", "small")):
+        arrays = {u.id: smooth_noise(100 * number + i) for i, u in enumerate(joint.utterances(name))}
+        if name == "small":
+            arrays[joint.utterances("small")[-1].id] = smooth_noise(0)[3:]
+        data = FeatureData(modality="audio", arrays=arrays, encoder="logmel-mcfn", frame_rate=25.0)
+        joint.store(tmp_path, name, data={"logmel": data})
+    joint.protocol(tmp_path)
+    with resolved(joint.config(tmp_path, model="audio", audio="logmel")) as plan:
+        found = with_near_duplicates(plan)
+    assert [(p.test, p.other) for p in found.shared.near_duplicates] == [
+        ("big:s1_u000", f"small:{joint.utterances('small')[-1].id}")
+    ]
+    assert "big:s1_u000 ~ small:" in found.remarks[-1]
 
 
 def test_a_feature_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
