@@ -232,19 +232,6 @@ def test_the_feature_that_extract_calls_logmel_is_logmel_smcn(folder: Path) -> N
     assert [job.config.audio for job in plan_fits_of_table(call).jobs] == ["logmel"]
 
 
-def test_a_table_on_duplicate_audio_is_refused_or_marked(folder: Path) -> None:
-    same = tuple(replace(u, audio_digest="one clip" if u.id.endswith("u000") else u.id) for u in samples.utterances())
-    path = samples.store(folder / "same.h5", same)
-    table = parse("tiny-table9", raw(folder))
-    with pytest.raises(UsageError, match="the same audio is on the test side"):
-        plan_fits_of_table(request(folder, table, stores=(path,), only=("Audio",)))
-    call = request(folder, table, stores=(path,), only=("Audio",), allow_duplicates=True)
-    _, where, _ = run(call)
-    mark = "4 test utterances with audio that is also in training or validation (--allow-duplicates)"
-    assert mark in (where / "table.csv").read_text()
-    assert mark in (where / "table.md").read_text()
-
-
 def test_other_options_have_another_folder(folder: Path) -> None:
     table = parse("tiny-table9", raw(folder))
     one = request(folder, table)
