@@ -89,8 +89,19 @@ def load_command(name: str) -> click.Command:
     return command
 
 
+def _print_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from emofuse.common.source_version import UNKNOWN, commit, package_version
+
+        known = f" (commit {commit()})" if commit() != UNKNOWN else ""
+        click.echo(f"emofuse, version {package_version()}{known}")
+        context.exit()
+
+
 @click.command(cls=LazyGroup, context_settings=HELP_OPTIONS)
-@click.version_option(package_name="emofuse")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="The version."
+)
 def main() -> None:
     """Multimodal speech emotion recognition: extract features once, train many fusion models."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack, overload
 
+from emofuse.common.command_line import python_call
 from emofuse.common.console import Say, say
 from emofuse.common.option_values import check_say, config_of_call
 from emofuse.common.problems import Problems
@@ -51,4 +52,5 @@ def fit(config: FitConfig | None = None, /, *, say: Say = say, **options: Any) -
     check_say(say, problems)
     config.check(problems)
     problems.raise_all()
-    return fit_model(config, say)
+    with python_call("fit", config):
+        return fit_model(config, say)

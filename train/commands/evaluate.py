@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from emofuse.common.command_line import RecordedCommand
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, EXCLUDED, command
 from emofuse.common.location import LocationType
 from emofuse.train.commands.options import device_option
 
 
-@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
+@click.command(cls=RecordedCommand, context_settings={**HELP_OPTIONS, "show_default": True})
 @click.option("--run", required=True, type=click.Path(path_type=Path), help="The folder of a finished run.")
 @click.option("--store", required=True, type=LocationType(), help="The store to test it on, a file or a URL.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from emofuse.common.command_line import RecordedCommand
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
@@ -37,7 +38,7 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     return values[0] if values else None
 
 
-@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
+@click.command(cls=RecordedCommand, context_settings={**HELP_OPTIONS, "show_default": True})
 @click.option(
     "--store",
     "stores",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from emofuse.common.command_line import RecordedCommand
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_problems
 from emofuse.common.location import LocationType
@@ -21,7 +22,7 @@ from emofuse.train.commands.options import (
 )
 
 
-@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
+@click.command(cls=RecordedCommand, context_settings={**HELP_OPTIONS, "show_default": True})
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="List all tables.")
 @click.option("--store", "stores", multiple=True, type=LocationType(), help="A store, one per corpus; can be repeated.")

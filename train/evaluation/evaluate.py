@@ -11,6 +11,7 @@ from typing import Any, Unpack, overload
 import numpy as np
 import torch
 
+from emofuse.common.command_line import python_call
 from emofuse.common.console import Say, say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.digests import digest_of
@@ -64,7 +65,8 @@ def evaluate(config: EvaluateConfig | None = None, /, *, say: Say = say, **optio
     check_say(say, problems)
     config.check(problems)
     problems.raise_all()
-    return _evaluate_run(config, say)
+    with python_call("evaluate", config):
+        return _evaluate_run(config, say)
 
 
 def _evaluate_run(config: EvaluateConfig, say: Say) -> Run:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emofuse.common.command_line import command_line
+from emofuse.common.source_version import commit
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
@@ -90,13 +92,15 @@ class FitPlan:
         }
 
     def call(self) -> dict[str, Any]:
-        """What config.json records of each call: when it started, on which machine, and with which versions."""
+        """What config.json records of each call: the command, when and where it started, and with which versions."""
         return {
+            "command": command_line(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "machine": platform.node(),
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": package_versions(),
+            "commit": commit(),
         }
 
     def identity(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import commands
 import pytest
 import train_samples as samples
 from train_samples import config, quietly
@@ -48,3 +49,15 @@ def test_a_file_that_is_added_does_not_hide_what_was_altered(folder: Path) -> No
     assert digests.altered_files(folder, after) == ["report.html was altered"]
     write_digests(folder)
     assert digests.altered_files(folder, digests.read_digests(folder) or {"none": ""}) == []
+
+
+def test_a_run_records_its_command_and_commit(folder: Path) -> None:
+    (call,) = read_json(folder / "config.json")["calls"]
+    assert call["command"]["fit"]["model"] == "text"
+    assert call["command"]["fit"]["folds"] == "1,2"
+    assert call["commit"]
+    arguments = ["--store", "tiny.h5", "--protocol", "tiny4.toml", "--model", "text", "--folds", "1", "--steps", "2"]
+    done = commands.run("fit", [*arguments, "--jobs", "1", "--out", "typed"], folder.parent)
+    assert done.returncode == 0, done.stderr
+    (call,) = read_json(folder.parent / "typed" / "config.json")["calls"]
+    assert call["command"] == ["fit", *arguments, "--jobs", "1", "--out", "typed"]
