@@ -9,43 +9,58 @@ from numpy.typing import NDArray
 
 from emofuse.manifests.resampling import ResamplingUnits
 
-METRICS = {
+LABEL_METRICS = {
     "wa": "WA, accuracy over all utterances",
     "ua": "UA, mean of the per-class recalls",
     "wf1": "W-F1, F1 per class weighted by its number of utterances",
     "macro_f1": "macro F1, unweighted mean of F1 per class",
     "micro_f1": "micro F1, equal to accuracy where each utterance has one label",
+    "mcc": "MCC, the Matthews correlation of labels and predictions: 1 is perfect and 0 is chance",
 }
-"""Metric -> its definition; `scores` computes them."""
+"""Metric -> its definition; `scores` computes them from labels and predictions, and any of them can select weights."""
+METRICS = {
+    **LABEL_METRICS,
+    "auroc": "AUROC, area under the ROC curve of each class against the others, mean over classes",
+    "speaker_wa": "speaker WA, mean over speakers of each one's accuracy",
+    "speaker_ua": "speaker UA, mean over speakers of each one's UA",
+}
+"""Every metric -> its definition; the last ones also need probabilities or speakers."""
 
 Labels = NDArray[np.int64]
 Confusion = NDArray[np.int64]
 
+NO_PREDICTION = -1
+"""The class number of an utterance that a model cannot predict, as it lacks a feature."""
 RESAMPLES = 2000
 LEVEL = 0.95
 
 
 def scores(labels: Labels, predictions: Labels) -> dict[str, float]:
-    """wa, ua, wf1, macro_f1 and micro_f1, each in 0..1.
+    """The `LABEL_METRICS`, each in 0..1 (MCC in -1..1).
 
     UA averages recall over the classes among `labels`; the F1 scores average over those among labels or predictions.
 
     Args:
         labels: True class numbers [n].
-        predictions: Predicted class numbers [n].
+        predictions: Predicted class numbers [n]; `NO_PREDICTION` counts as wrong.
     """
-    from sklearn.metrics import accuracy_score, f1_score, recall_score
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_score
+
+    present, predicted = np.unique(labels), predictions[predictions != NO_PREDICTION]
+    occurring = np.union1d(present, predicted)
+    accuracy = float(accuracy_score(labels, predictions))
 
     def f1(average: str) -> float:
-        return float(f1_score(labels, predictions, average=average, zero_division=0))
+        return float(f1_score(labels, predictions, labels=occurring, average=average, zero_division=0))
 
-    present = np.unique(labels)
     return {
-        "wa": float(accuracy_score(labels, predictions)),
+        "wa": accuracy,
         "ua": float(recall_score(labels, predictions, labels=present, average="macro", zero_division=0)),
         "wf1": f1("weighted"),
         "macro_f1": f1("macro"),
-        "micro_f1": f1("micro"),
+        "micro_f1": float(f1_score(labels, predictions, average="micro", zero_division=0)),
+        # Of one label alone it is 0 by convention, about which scikit-learn warns.
+        "mcc": float(matthews_corrcoef(labels, predictions)) if len(occurring) > 1 else 0.0,
     }
 
 
@@ -67,12 +82,17 @@ def scores_of(matrices: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     recall = np.divide(hit, true, out=np.zeros_like(hit), where=true > 0)
     f1 = np.divide(2 * hit, true + predicted, out=np.zeros_like(hit), where=true + predicted > 0)
     accuracy = hit.sum(1) / total
+    # Gorodkin 2004, with counts: s utterances, t true and p predicted of each class; 0 where a product is 0.
+    s, t, p = total.astype(np.float64), true.astype(np.float64), predicted.astype(np.float64)
+    norm = np.sqrt((s**2 - (p**2).sum(1)) * (s**2 - (t**2).sum(1)))
+    covariance = hit.sum(1) * s - (t * p).sum(1)
     return {
         "wa": accuracy,
         "ua": recall.sum(1) / np.maximum((true > 0).sum(1), 1),
         "wf1": (f1 * true).sum(1) / total,
         "macro_f1": f1.sum(1) / np.maximum((true + predicted > 0).sum(1), 1),
         "micro_f1": accuracy,
+        "mcc": np.divide(covariance, norm, out=np.zeros_like(norm), where=norm > 0),
     }
 
 
@@ -104,8 +124,16 @@ def _quantiles(values: Mapping[str, NDArray[np.float64]], edges: list[float]) ->
     return {name: np.quantile(v, edges) for name, v in values.items()}
 
 
-def mean_and_deviation(rows: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Per score: mean over rows (folds, seeds) and sample standard deviation (n - 1), None for a single row."""
-    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    mean = {name: float(v.mean()) for name, v in table.items()}
-    return mean, {name: float(v.std(ddof=1)) if len(v) > 1 else None for name, v in table.items()}
+def mean_and_deviation(
+    rows: Sequence[Mapping[str, float | None]],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Per score: mean over rows (folds, seeds) and sample standard deviation (n - 1), None for a single row.
+
+    Scores that some row does not have are left out; both are None where some row's is None.
+    """
+    table = {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
+    known = {name: np.array([v for v in values if v is not None]) for name, values in table.items()}
+    complete = {name for name, values in known.items() if len(values) == len(rows)}
+    mean = {name: float(v.mean()) if name in complete else None for name, v in known.items()}
+    several = complete if len(rows) > 1 else set()
+    return mean, {name: float(v.std(ddof=1)) if name in several else None for name, v in known.items()}

@@ -9,7 +9,7 @@ from typing import Any
 from emofuse.common.errors import raise_problems
 from emofuse.common.toml_checks import shape_problems
 from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import LABEL_METRICS, METRICS
 from emofuse.manifests.protocol import GROUPINGS, HOLD_OUT_KEYS, SPLITS, ExpectedCounts, JointCorpora, Protocol
 from emofuse.manifests.spellings import NAMED, NameRules, rule_problems
 
@@ -113,7 +113,10 @@ def _class_problems(protocol: Protocol) -> list[str]:
         if value not in classes
     ]
     problems += [f"class {c!r} has no label" for c in classes if c not in protocol.labels.values()]
-    return problems + [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in metrics if m not in METRICS]
+    problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in metrics if m not in METRICS]
+    if metrics and metrics[0] in METRICS and metrics[0] not in LABEL_METRICS:
+        problems.append(f"the first metric selects, and {metrics[0]} cannot; valid: {', '.join(LABEL_METRICS)}")
+    return problems
 
 
 def _fold_problems(protocol: Protocol, folds: Tables) -> list[str]:

@@ -7,15 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emofuse.manifests.metrics import confusion, intervals, mean_and_deviation, recalls, scores, scores_of
+from emofuse.manifests.metrics import (
+    LABEL_METRICS,
+    METRICS,
+    NO_PREDICTION,
+    confusion,
+    intervals,
+    mean_and_deviation,
+    recalls,
+    scores,
+    scores_of,
+)
 from emofuse.manifests.resampling import named_units
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 0, 1, 1, 2, 2])
+MCC = (5 * 7 - (4 * 3 + 2 * 2 + 1 * 2)) / ((49 - 17) * (49 - 21)) ** 0.5
 
 
 def test_scores_by_hand() -> None:
-    # Recalls 3/4, 1/2, 1; precisions 1, 1/2, 1/2; F1 6/7, 1/2, 2/3.
+    # Recalls 3/4, 1/2, 1; precisions 1, 1/2, 1/2; F1 6/7, 1/2, 2/3. MCC: 5 of 7 right, labels 4 2 1, predictions 3 2 2.
     assert scores(LABELS, PREDICTED) == pytest.approx(
         {
             "wa": 5 / 7,
@@ -23,6 +34,7 @@ def test_scores_by_hand() -> None:
             "wf1": (4 * 6 / 7 + 2 * 1 / 2 + 1 * 2 / 3) / 7,
             "macro_f1": (6 / 7 + 1 / 2 + 2 / 3) / 3,
             "micro_f1": 5 / 7,
+            "mcc": MCC,
         }
     )
 
@@ -35,6 +47,27 @@ def test_the_majority_class_gives_a_high_wa_and_a_chance_ua() -> None:
 
 def test_a_class_without_test_utterances_does_not_count_in_ua() -> None:
     assert scores(np.array([0, 0, 1]), np.array([0, 2, 1]))["ua"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_an_utterance_without_a_prediction_is_wrong_and_adds_no_class() -> None:
+    found = scores(np.append(LABELS, 2), np.append(PREDICTED, NO_PREDICTION))
+    # Recalls 3/4, 1/2, 1/2; F1 6/7, 1/2, 2 / (2 + 2).
+    assert (found["wa"], found["micro_f1"]) == (5 / 8, 5 / 8)
+    assert found["ua"] == pytest.approx((3 / 4 + 1 / 2 + 1 / 2) / 3)
+    assert found["macro_f1"] == pytest.approx((6 / 7 + 1 / 2 + 1 / 2) / 3)
+    assert found["wf1"] == pytest.approx((4 * 6 / 7 + 2 * 1 / 2 + 2 * 1 / 2) / 8)
+    assert 0 < found["mcc"] < MCC
+
+
+def test_mean_and_deviation_are_none_where_a_row_has_none_and_skip_scores_that_a_row_lacks() -> None:
+    mean, deviation = mean_and_deviation([{"wa": 0.5, "auroc": None, "mcc": 0.1}, {"wa": 0.7, "auroc": 0.8}])
+    assert mean == pytest.approx({"wa": 0.6, "auroc": None})
+    assert deviation["auroc"] is None
+
+
+def test_every_metric_has_an_abbreviation_and_a_definition() -> None:
+    assert set(scores(LABELS, PREDICTED)) == set(LABEL_METRICS)
+    assert all(definition.count(",") for definition in METRICS.values())
 
 
 def test_confusion_has_labels_in_rows() -> None:

@@ -17,6 +17,7 @@ import train_samples as samples
 import emofuse.train
 from emofuse.common.errors import DataError, SeveralProblemsError, UnknownNameError, UsageError
 from emofuse.extract import ExtractConfig
+from emofuse.manifests.metrics import METRICS
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train import FitConfig, FitOptions, Run, api, fit
 from emofuse.train.commands.fit import fit as command
@@ -48,7 +49,7 @@ def run(folder: Path) -> Run:
 def test_a_run_holds_its_folder_its_metrics_and_its_predictions(run: Run, folder: Path) -> None:
     assert run.folder == folder / "run"
     assert run.excluded == ()
-    assert set(run.metrics["mean"]) == {"wa", "ua", "wf1", "macro_f1", "micro_f1"}
+    assert set(run.metrics["mean"]) == set(METRICS)
     written = list(csv.DictReader((run.folder / "predictions.csv").open(newline="")))
     assert [{k: str(v) for k, v in row.items() if not k.startswith("p_")} for row in records(run)] == [
         {k: v for k, v in row.items() if not k.startswith("p_")} for row in written
@@ -198,7 +199,7 @@ def test_the_keywords_are_the_fields_of_the_config() -> None:
 
 def test_the_choices_of_the_command_are_those_of_the_config() -> None:
     hints = {name: get_args(hint) for name, hint in get_type_hints(FitConfig).items() if "Literal" in str(hint)}
-    assert set(hints) == {"class_weights", "select", "precision"}
+    assert set(hints) == {"class_weights", "select", "calibrate", "precision"}
     options = {p.name: p.type for p in command.params}
     assert {name: tuple(options[name].choices) for name in hints} == hints  # type: ignore[attr-defined]
 

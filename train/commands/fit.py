@@ -70,6 +70,13 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     default="none",
     help="Weights of the classes in the loss.",
 )
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="NAME,...",
+    help="Metrics in tables: wa, ua, wf1, macro_f1, micro_f1, mcc, auroc, speaker_wa, speaker_ua.  "
+    "[default: the protocol's]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="On one machine, equal seeds give equal numbers.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of seeds, starting at --seed.")
 @click.option(
@@ -84,6 +91,12 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     help="After cross-validation, also train one model on all data, for use; a finished run gets it too.",
 )
 @click.option("--optimism", is_flag=True, help="Also report the score that choosing the checkpoint on test would give.")
+@click.option(
+    "--calibrate",
+    type=click.Choice(["none", "temperature"]),
+    default="none",
+    help="Fit a temperature of the probabilities on each fold's validation side.",
+)
 @click.option(
     "--score-without",
     multiple=True,

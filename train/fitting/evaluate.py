@@ -14,6 +14,7 @@ from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import json_bytes, read_json, write_csv, write_json
 from emofuse.common.errors import damage_error
 from emofuse.common.shapes import misfits
+from emofuse.manifests.calibration import with_temperature
 from emofuse.manifests.metrics import confusion, recalls, scores
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
@@ -21,7 +22,8 @@ from emofuse.train.fitting import model_file
 from emofuse.train.fitting.loop import TrainingResult, predict
 from emofuse.train.fitting.model_file import ModelRecipe
 
-SELECTION, RESULT, PREDICTIONS = "selection.json", "result.json", "predictions.csv"
+SELECTION, CALIBRATION, RESULT = "selection.json", "calibration.json", "result.json"
+PREDICTIONS = "predictions.csv"
 WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
 SELECTION_SHAPE = {"step": int, "rule?": str, "validation": ({str: float}, None), "weights?": str}
 REMEDY = "delete this folder, and the same command trains the fold again"
@@ -40,6 +42,8 @@ class HeldOutSide:
     classes: Sequence[str]
     without: Sequence[str] = ()
     """Modalities: the same weights are also scored with each of them absent."""
+    temperature: float | None = None
+    """Fitted on validation: predictions.csv also gets the probabilities with it."""
 
 
 def write_weights(folder: Path, recipe: ModelRecipe, result: TrainingResult, statistics: Statistics) -> None:
@@ -108,6 +112,10 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
     rows = prediction_rows(side.ids, about["fold"], labels, probabilities, classes)
     selected = {key: selection[key] for key in ("step", "validation")}
     result = about | selected | score_results(labels, predictions, classes)
+    if side.temperature is not None:
+        result["temperature"] = side.temperature
+        for csv_row, scaled in zip(rows, with_temperature(probabilities, side.temperature), strict=True):
+            csv_row |= {f"calibrated_p_{c}": f"{p:.6f}" for c, p in zip(classes, scaled, strict=True)}
     if without:
         result["without"] = {m: scores(labels, predicted) for m, predicted in without.items()}
     write_csv(folder / PREDICTIONS, rows)

@@ -19,6 +19,7 @@ from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import evaluate
+from emofuse.train.fitting.calibrate import calibrate, stored_temperature
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, train
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.resume import FoldCheckpoint
@@ -152,13 +153,17 @@ def _train_fold(
 
 
 def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, seconds: float) -> None:
-    test = side_indices(plan, fold)["test"]
+    _, validation, test = side_indices(plan, fold).values()
+    calibrated = plan.config.calibrate != "none"
+    if calibrated:
+        calibrate(unit.folder, data, validation)
     side = evaluate.HeldOutSide(
         data=data,
         indices=test,
         ids=[plan.utterances[i].id for i in test.tolist()],
         classes=plan.protocol.classes,
         without=plan.config.score_without,
+        temperature=stored_temperature(unit.folder) if calibrated else None,
     )
     about = {
         "fold": fold.number,

@@ -12,7 +12,7 @@ from typing import Any
 
 from emofuse.common.errors import UnknownNameError, UsageError, raise_problems
 from emofuse.common.toml_checks import shape_problems
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import LABEL_METRICS
 
 UNITS = {"fraction": (1, 3), "percent": (100, 1)}
 """How a paper prints its figures: (factor, decimals)."""
@@ -25,7 +25,7 @@ class TableTask:
 
     protocol: str
     metrics: Mapping[str, str]
-    """Printed name of a column -> its measure: a key of METRICS, or `recall:CLASS`."""
+    """Printed name of a column -> its measure: a key of LABEL_METRICS, or `recall:CLASS`."""
     features: Mapping[str, str]
     """Modality -> feature, unless a row names its own."""
     select: str
@@ -195,8 +195,8 @@ def _contradictions(table: Table) -> list[str]:
     if table.figure and table.figure.kind not in FIGURE_KINDS:
         problems.append(f"figure.kind is {table.figure.kind!r}; valid: {', '.join(FIGURE_KINDS)}")
     for task in table.tasks:
-        unknown = [m for m in task.metrics.values() if m not in METRICS and not m.startswith("recall:")]
-        problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}, recall:CLASS" for m in unknown]
+        unknown = [m for m in task.metrics.values() if m not in LABEL_METRICS and not m.startswith("recall:")]
+        problems += [f"no metric named {m!r}; valid: {', '.join(LABEL_METRICS)}, recall:CLASS" for m in unknown]
         if task.select not in ("validation", "last"):
             problems.append(f"select is {task.select!r}; valid: validation, last")
     counts = Counter(row.name for row in table.rows)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emofuse.common.disk.run_folder import write_csv, write_json
-from emofuse.manifests.metrics import METRICS, scores
+from emofuse.manifests.metrics import LABEL_METRICS, scores
 from emofuse.train.data.ragged import Indices
 from emofuse.train.papers.finished_folds import FinishedFold, finished_folds
 from emofuse.train.papers.results import ResultTable
@@ -88,7 +88,9 @@ def _grid_scores(fold: FinishedFold, indices: Indices, points: Sequence[Point]) 
 
 def _means(fold_scores: Sequence[Sequence[Scores]]) -> list[dict[str, float]]:
     """The mean over folds and seeds at each point."""
-    return [{m: float(np.mean([s[m] for s in point])) for m in METRICS} for point in zip(*fold_scores, strict=True)]
+    return [
+        {m: float(np.mean([s[m] for s in point])) for m in LABEL_METRICS} for point in zip(*fold_scores, strict=True)
+    ]
 
 
 def _draw_heat_map(

@@ -16,6 +16,7 @@ from emofuse.store import FeatureStore
 
 Precision = Literal["fp32", "tf32", "bf16"]
 ClassWeights = Literal["none", "balanced"]
+Calibrate = Literal["none", "temperature"]
 Select = Literal["validation", "last"]
 SHUFFLES = ("labels", "audio", "text")
 """What a sanity run can shuffle."""
@@ -31,6 +32,7 @@ _EXPECTED = {
     "folds": "text such as '1,3', or numbers such as [1, 3]",
     "epochs": "a number above 0, or None",
     "settings": "a mapping such as {'lr': 3e-4}, or texts such as ['lr=3e-4']",
+    "metrics": "text such as 'ua,wa', or names such as ['ua', 'wa']",
     "score_without": "'audio', 'text' or a sequence of them",
     "shuffle": "'labels', 'audio', 'text' or a sequence of them",
     "jobs": "a whole number, 1 or more, or 'auto'",
@@ -72,6 +74,8 @@ class FitConfig:
     """Hyper-parameters as `key=value`."""
     class_weights: ClassWeights = "none"
     """Weights of the classes in the loss."""
+    metrics: tuple[str, ...] = ()
+    """Metrics that tables show, in their order; empty means the protocol's, whose first one selects in any case."""
     seed: int = 0
     """The first seed."""
     seeds: int = 1
@@ -82,6 +86,8 @@ class FitConfig:
     """After cross-validation, also train one model on all data; it has no score of its own."""
     optimism: bool = False
     """Also report what choosing the checkpoint on test would have given."""
+    calibrate: Calibrate = "none"
+    """Whether each fold fits a temperature of its probabilities on its validation side."""
     score_without: tuple[str, ...] = ()
     """Modalities; the test side is scored again without each of them."""
     shuffle: tuple[str, ...] = ()
@@ -119,6 +125,7 @@ class FitConfig:
             "protocol": str(self.protocol) if isinstance(self.protocol, Path) else self.protocol,
             "folds": as_joined_text(self.folds),
             "settings": _settings(self.settings),
+            "metrics": _split_names(self.metrics),
             "score_without": as_tuple(self.score_without),
             "shuffle": _distinct(as_tuple(self.shuffle)),
             "out": as_path(self.out),
@@ -156,11 +163,13 @@ class FitOptions(TypedDict, total=False):
     epochs: float | None
     settings: Mapping[str, object] | Sequence[str]
     class_weights: ClassWeights
+    metrics: str | Sequence[str]
     seed: int
     seeds: int
     select: Select
     final: bool
     optimism: bool
+    calibrate: Calibrate
     score_without: Sequence[str]
     shuffle: Sequence[str]
     allow_missing: int
@@ -200,6 +209,14 @@ def _distinct(values: Any) -> Any:
     """Several texts sorted and each once; another value unchanged."""
     several = isinstance(values, tuple) and all(isinstance(value, str) for value in values)
     return tuple(sorted(set(values))) if several else values
+
+
+def _split_names(value: Any) -> Any:
+    """The names in texts such as `ua,wa`; what is neither a text nor several unchanged."""
+    items = as_tuple(value)
+    if not isinstance(items, tuple) or not all(isinstance(item, str) for item in items):
+        return items
+    return tuple(stripped for item in items for name in item.split(",") if (stripped := name.strip()))
 
 
 def _settings(value: Any) -> Any:

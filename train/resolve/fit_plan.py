@@ -66,6 +66,11 @@ class FitPlan:
         """The model's name, with its ablation in brackets."""
         return title_of(self.model, self.ablation)
 
+    @property
+    def shown_metrics(self) -> tuple[str, ...]:
+        """The metrics of tables: those of `--metrics`, else the protocol's."""
+        return self.config.metrics or self.protocol.metrics
+
     def reduced(self) -> dict[str, Any]:
         """How far the task falls short of the protocol's counts, JSON-ready; empty where the counts match."""
         if not self.task.differences:
@@ -112,6 +117,7 @@ class FitPlan:
             "class_weights": self.config.class_weights,
             "select": self.config.select,
             "optimism": self.config.optimism,
+            **({} if self.config.calibrate == "none" else {"calibrate": self.config.calibrate}),
             "score_without": list(self.config.score_without),
             "limit": self.config.limit,
             "seed": self.config.seed,

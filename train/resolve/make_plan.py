@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.common.console import plural
+from emofuse.common.errors import UnknownNameError
 from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold, build_folds, limit_folds, select_folds
+from emofuse.manifests.metrics import METRICS
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
@@ -111,6 +113,7 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
         with problems.collecting():
             settings = _settings(config, spec, ablation, store.manifest.corpus, tuple(features) or spec.modalities)
         _check_score_without(config, model, ablation, spec, problems)
+    _check_scores(config, problems)
     _check_combinations(config, device, problems)
     _check_final(config, features, problems)
     _check_shuffle(config, features, problems)
@@ -150,6 +153,18 @@ def _check_score_without(
         problems.add(
             f"--score-without {' and '.join(required)}: model {title_of(model, ablation)} needs all its modalities; "
             f"models that do not: {', '.join(others) or 'no other'}"
+        )
+
+
+def _check_scores(config: FitConfig, problems: Problems) -> None:
+    for name in config.metrics:
+        if name not in METRICS:
+            with problems.collecting():
+                raise UnknownNameError("metric", name, METRICS, "Several: --metrics ua,wa.")
+    if config.calibrate != "none" and config.select == "last":
+        problems.add(
+            f"--calibrate {config.calibrate} fits on the validation side, and with --select last there is none: "
+            "leave one of the two out"
         )
 
 

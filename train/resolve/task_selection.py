@@ -22,6 +22,8 @@ class TaskSelection:
     """Id -> reason, of utterances without a feature; without the known gaps of the corpus release."""
     counted: int
     """What is compared with the expected total: `utterances` and the known gaps."""
+    missing: tuple[Utterance, ...] = ()
+    """Utterances with a class of the protocol that lack a feature, also the known gaps of the release."""
     differences: tuple[str, ...] = ()
     """Counts that differ from the expected ones and that `--allow-missing` accepts."""
     remarks: tuple[str, ...] = ()
@@ -45,12 +47,15 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
     selected = tuple(u for u in labelled if u.id in available)
     if not selected:
         raise UsageError(f"no utterance of protocol {protocol.name} in {store.path} has every feature: extract again")
-    excluded = {u.id: _reason(store, u.id, usable) for u in labelled if u.id not in available}
+    missing = tuple(u for u in labelled if u.id not in available)
+    excluded = {u.id: _reason(store, u.id, usable) for u in missing}
     if protocol.expected is None:
         known = set(store.manifest.ids)
         excluded |= {e.id: e.reason for e in store.manifest.excluded if e.modality in usable and e.id not in known}
         remarks = ("--allow-missing has no effect: the protocol states no counts",) if allowed else ()
-        return TaskSelection(utterances=selected, excluded=excluded, counted=len(selected), remarks=remarks)
+        return TaskSelection(
+            utterances=selected, excluded=excluded, counted=len(selected), missing=missing, remarks=remarks
+        )
     gaps = sorted(excluded.keys() & set(protocol.expected.without_audio))
     excluded = {id: reason for id, reason in excluded.items() if id not in gaps}
     counted = [u for u in labelled if u.id not in excluded]
@@ -67,6 +72,7 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
         utterances=selected,
         excluded=excluded,
         counted=len(counted),
+        missing=missing,
         differences=tuple(differences),
         remarks=(f"known gaps of the release, without features: {', '.join(gaps)}",) if gaps else (),
     )

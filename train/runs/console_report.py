@@ -77,20 +77,51 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
     names = metrics["metrics"]
     title = ", ".join([f"{metrics['model']} on {metrics['protocol']}", *caveats(metrics)])
     lines = ["", title, *(f"{METRICS[n]}." for n in names), ""]
-    recall = ", ".join(f"{c} {'-' if r is None else f'{r:.3f}'}" for c, r in metrics["recall"].items())
-    if "seeds" in metrics:
-        return [*lines, _seeds_table(metrics, names), f"recall over seeds: {recall}", *uneven_classes(metrics)]
-    lines += [_folds_table(metrics, names), f"recall: {recall}", *uneven_classes(metrics)]
+    recall = ", ".join(f"{c} {score(r)}" for c, r in metrics["recall"].items())
+    several = "seeds" in metrics
+    lines += [
+        _seeds_table(metrics, names) if several else _folds_table(metrics, names),
+        f"recall over seeds: {recall}" if several else f"recall: {recall}",
+        *group_lines(metrics),
+        *calibration_lines(metrics),
+        *uneven_classes(metrics),
+    ]
     if "optimistic" in metrics:
-        best = ", ".join(f"{_short(n)} {metrics['optimistic']['mean'][n]:.3f}" for n in names)
+        best = ", ".join(f"{_short(n)} {score(metrics['optimistic']['mean'].get(n))}" for n in names)
         lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
     return lines
+
+
+def group_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """One line with the worst group of each kind (speaker, session, gender); none where no kind is known."""
+    worst = [
+        f"{kind} {printable(group['name'])} {score(group['ua'])} of {plural(group['n'], 'utterance')}"
+        for kind, group in metrics.get("worst_groups", {}).items()
+    ]
+    return [f"lowest UA by group: {'; '.join(worst)}"] if worst else []
+
+
+def calibration_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """One line with the errors of calibration, and one with those after temperature scaling."""
+    found = metrics.get("calibration")
+    if not found:  # of version 0.1.0
+        return []
+    lines = [f"calibration: {_calibration_errors(found)}"]
+    if "calibrated" in found:
+        lines.append(f"with the temperature fitted on validation: {_calibration_errors(found['calibrated'])}")
+    return lines
+
+
+def _calibration_errors(found: Mapping[str, float]) -> str:
+    names = {"ece": "ECE", "classwise_ece": "classwise ECE", "brier": "Brier score", "nll": "negative log-likelihood"}
+    return ", ".join(f"{label} {score(found[name])}" for name, label in names.items())
 
 
 def _seeds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     rows = [[f"seed {s}", *_cells(r["mean"], names), _one_class_folds(r)] for s, r in metrics["per_seed"].items()]
     rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names), ""])
     rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names), ""])
+    rows += [[label, *cells, ""] for label, _, cells in _over_all(metrics, names)]
     rows.append([*_interval(metrics, names), ""])
     rows += [[f"{label}: {n}", *cells, ""] for label, n, cells in text_rows(metrics, names)]
     rows += [[label, *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
@@ -111,6 +142,7 @@ def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
         rows.append(["mean ± std over folds", "", "", *_spread(metrics["mean"], metrics["std"], names), ""])
     total = sum(fold["utterances"]["test"] for fold in folds)
     rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
+    rows += [[label, n, "", *cells, ""] for label, n, cells in _over_all(metrics, names)]
     label, *bounds = _interval(metrics, names)
     rows.append([label, "", "", *bounds, ""])
     rows += [[label, str(n), "", *cells, ""] for label, n, cells in text_rows(metrics, names)]
@@ -122,7 +154,16 @@ def _interval(metrics: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     interval = metrics["interval"]
     inner = f", then {inner}s" if (inner := interval.get("inner_unit")) else ""
     label = f"95 % interval over {plural(interval['units'], interval['unit'])}{inner}"
-    return [label, *(f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" for n in names)]
+    return [label, *(f"{interval[n][0]:.3f}-{interval[n][1]:.3f}" if n in interval else "-" for n in names)]
+
+
+def _over_all(metrics: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str, list[str]]]:
+    """The label, n and cells of the row that counts utterances without a prediction as wrong, if there are any."""
+    found = metrics.get("over_all", {})
+    if not found.get("missing"):
+        return []
+    label = f"over all {found['n']}: {found['missing']} without a feature count as wrong"
+    return [(label, str(found["n"]), _cells(found, names))]
 
 
 def _without(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -138,9 +179,15 @@ def _short(name: str) -> str:
     return METRICS[name].split(",")[0]
 
 
-def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
-    return [f"{values[n]:.3f}" for n in names]
+def score(value: float | None) -> str:
+    """Three decimals; `-` where a score is undefined."""
+    return "-" if value is None else f"{value:.3f}"
 
 
-def _spread(mean: Mapping[str, float], deviation: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
-    return [f"{mean[n]:.3f}" + (f" ± {d:.3f}" if (d := deviation[n]) is not None else "") for n in names]
+def _cells(values: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
+    return [score(values.get(n)) for n in names]
+
+
+def _spread(mean: Mapping[str, float | None], deviation: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
+    deviations = {n: "" if (d := deviation.get(n)) is None else f" ± {d:.3f}" for n in names}
+    return [f"{score(mean.get(n))}{deviations[n]}" for n in names]

@@ -71,6 +71,8 @@ class Run:
     def predictions(self) -> Records | DataFrame:
         """predictions.csv: one record per test utterance (and seed), with the probability `p_CLASS` of each class.
 
+        A calibrated run also has `calibrated_p_CLASS`, the probability with the temperature of the fold.
+
         A pandas DataFrame if pandas is installed, else a list of dicts. Folds and seeds are int, probabilities float.
         """
         records = [_typed(row) for row in run_folder.read_csv(self.folder / PREDICTIONS)]
@@ -122,7 +124,10 @@ def refuse_other_folders(folder: Path) -> None:
 
 
 def _typed(row: dict[str, str]) -> dict[str, Any]:
-    kinds = {name: int if name in ("fold", "seed") else float if name.startswith("p_") else str for name in row}
+    kinds = {
+        name: int if name in ("fold", "seed") else float if name.startswith(("p_", "calibrated_p_")) else str
+        for name in row
+    }
     return {name: kinds[name](value) for name, value in row.items()}
 
 

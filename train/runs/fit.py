@@ -209,7 +209,8 @@ class _RunBatch:
             self._on_outcome(number, Diverged(reason=reason))
 
     def _report(self, number: int, folder: Path, metrics: dict[str, Any]) -> None:
-        for line in console_report.closing(metrics):
+        shown = metrics | {"metrics": list(self._plans[number].shown_metrics)}
+        for line in console_report.closing(shown):
             self._says[number](line)
         self._says[number](f"{RUN_FOLDER}: {folder}")
         excluded = tuple(self._plans[number].task.excluded)

@@ -13,6 +13,7 @@ import numpy as np
 
 from emofuse.common.disk.files import write_atomically
 from emofuse.train.runs.caveats import caveats
+from emofuse.train.runs.console_report import calibration_lines, group_lines, score
 from emofuse.train.runs.leak_report import text_rows, uneven_classes
 
 MAX_LEGEND = 12
@@ -37,12 +38,14 @@ def write_report(
     confusion = _confusion(Figure, metrics)
     write_atomically(folder / "confusion.png", confusion)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.filters["score"] = score
     page = environment.get_template("report.html").render(
         header=[line.split(maxsplit=1) for line in header],
         metrics=metrics,
         caveats=caveats(metrics),
         texts=text_rows(metrics, metrics["metrics"]),
         uneven=uneven_classes(metrics),
+        remarks=[*group_lines(metrics), *calibration_lines(metrics)],
         names={n: metrics["definitions"][n].split(",")[0] for n in metrics["metrics"]},
         config=json.dumps(config, indent=2, ensure_ascii=False),
         confusion=_inline(confusion),

@@ -9,19 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import (
-    LEVEL,
-    METRICS,
-    RESAMPLES,
-    confusion,
-    intervals,
-    mean_and_deviation,
-    recalls,
-    scores,
-)
+from emofuse.manifests.metrics import LABEL_METRICS, LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
 from emofuse.manifests.resampling import resampling_units
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.leak_report import shared_with_training
+from emofuse.train.runs.scored_predictions import ScoredPredictions, details, over_all
 from emofuse.train.runs.utterance_table import utterance_rows
 
 
@@ -34,27 +26,26 @@ def over_folds(
         results: The content of result.json of each fold.
         predictions: The rows of predictions.csv of all folds.
     """
-    classes = plan.protocol.classes
-    labels, predicted = (_class_indices(plan, predictions, column) for column in ("label", "prediction"))
-    matrix = confusion(labels, predicted, len(classes))
-    mean, deviation = mean_and_deviation([r["test"] for r in results])
+    scored = _scored(plan, predictions)
+    folds = [_with_all_metrics(result, scored, predictions) for result in results]
+    mean, deviation = mean_and_deviation([fold["test"] for fold in folds])
     metrics = {
         "protocol": plan.protocol.name,
         "model": plan.title,
         "seed": plan.config.seed,
-        "classes": list(classes),
-        "metrics": list(plan.protocol.metrics),
+        "classes": list(plan.protocol.classes),
+        "metrics": list(plan.shown_metrics),
         "definitions": METRICS,
         "reduced": plan.reduced(),
-        "folds": list(results),
+        "folds": folds,
         "mean": mean,
         "std": deviation,
-        "pooled": scores(labels, predicted),
-        "interval": _interval(plan, labels, predicted, [r["id"] for r in predictions]),
-        "recall": dict(zip(classes, recalls(matrix), strict=True)),
-        "confusion": matrix.tolist(),
-        **shared_with_training(plan, [r["id"] for r in predictions], labels, predicted),
+        "pooled": scored.values(),
+        **_of_predictions(plan, [scored]),
     }
+    temperatures = {str(r["fold"]): r["temperature"] for r in results if "temperature" in r}
+    if temperatures:
+        metrics["calibration"]["temperature"] = temperatures
     if plan.config.limit:
         metrics["limit"] = plan.config.limit
     if plan.config.shuffle:
@@ -62,7 +53,7 @@ def over_folds(
     if plan.config.score_without:
         metrics["without"] = {m: _mean_and_std([r["without"][m] for r in results]) for m in plan.config.score_without}
     if plan.config.optimism:
-        best = [{name: r["optimistic"][name] for name in mean} for r in results]
+        best = [{name: r["optimistic"][name] for name in LABEL_METRICS} for r in results]
         metrics["optimistic"] = {
             "warning": "checkpoint chosen on test: never a score",
             "mean": mean_and_deviation(best)[0],
@@ -109,44 +100,61 @@ def _optional_keys(first: Mapping[str, Any], runs: Mapping[int, Mapping[str, Any
 
 
 def pooled_over_seeds(plan: FitPlan, predictions: Mapping[int, Sequence[Mapping[str, str]]]) -> dict[str, Any]:
-    """What the pooled predictions of all seeds give: interval, recalls and the sum of the confusion matrices.
+    """What the pooled predictions of all seeds give: interval, classes, groups, calibration, and the confusion's sum.
 
     Args:
         predictions: Seed -> the rows of its predictions.csv.
     """
-    classes, seeds = plan.protocol.classes, list(predictions.values())
-    labels = _class_indices(plan, seeds[0], "label")
-    predicted = np.array([_class_indices(plan, rows, "prediction") for rows in seeds])
-    matrix = sum((confusion(labels, one, len(classes)) for one in predicted), np.zeros((len(classes),) * 2, np.int64))
-    return {
-        "reduced": plan.reduced(),
-        "interval": _interval(plan, labels, predicted, [row["id"] for row in seeds[0]]),
-        "recall": dict(zip(classes, recalls(matrix), strict=True)),
-        "confusion": matrix.tolist(),
-        **shared_with_training(plan, [row["id"] for row in seeds[0]], labels, predicted),
-    }
+    return {"reduced": plan.reduced(), **_of_predictions(plan, [_scored(plan, rows) for rows in predictions.values()])}
 
 
-def _interval(
-    plan: FitPlan, labels: NDArray[np.int64], predicted: NDArray[np.int64], ids: Sequence[str]
+def _scored(plan: FitPlan, predictions: Sequence[Mapping[str, str]]) -> ScoredPredictions:
+    utterances = utterance_rows(plan.protocol, plan.utterances, [row["id"] for row in predictions])
+    return ScoredPredictions.read(plan.protocol.classes, predictions, utterances)
+
+
+def _with_all_metrics(
+    result: Mapping[str, Any], scored: ScoredPredictions, predictions: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Confidence intervals; predictions are [n], or [seeds, n]."""
-    units = resampling_units(asdict(plan.protocol), utterance_rows(plan.protocol, plan.utterances, ids))
+    """The result of a fold, its test scores completed by the metrics that also need probabilities or speakers."""
+    of_fold = scored.where(np.array([str(row["fold"]) == str(result["fold"]) for row in predictions]))
+    return {**result, "test": of_fold.values() | result["test"]}
+
+
+def _of_predictions(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
+    """What the pooled predictions of one or several seeds give besides their scores."""
+    ids, predicted = [row["id"] for row in seeds[0].utterances], np.array([seed.predicted for seed in seeds])
+    found = {
+        "interval": _interval(plan, seeds),
+        **details(seeds),
+        **shared_with_training(plan, ids, seeds[0].labels, predicted),
+    }
+    if plan.config.limit is None:  # a short run leaves utterances out on purpose
+        found["over_all"] = over_all(seeds, _missing_labels(plan))
+    return found
+
+
+def _missing_labels(plan: FitPlan) -> NDArray[np.int64]:
+    """The class numbers [m] of the utterances that the requested folds would test if they had every feature."""
+    protocol, tested = plan.protocol, {fold.name for fold in plan.folds} | ({"test"} if plan.protocol.joint else set())
+    found = [protocol.class_of(u) for u in plan.task.missing if protocol.group_of(u) in tested]
+    return np.array([protocol.classes.index(str(name)) for name in found], np.int64)
+
+
+def _interval(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
+    """Confidence intervals of the pooled scores of one seed, or of their mean over several."""
+    units = resampling_units(asdict(plan.protocol), seeds[0].utterances)
+    predicted = np.array([seed.predicted for seed in seeds])
     return {
         "level": LEVEL,
-        "of": "pooled" if predicted.ndim == 1 else "pooled, mean over seeds",
+        "of": "pooled" if len(seeds) == 1 else "pooled, mean over seeds",
         "unit": units.kind,
         "units": units.count,
         "inner_unit": units.inner_kind,
         "trusted": units.trusted,
         "method": f"percentile bootstrap, {RESAMPLES} resamples of {units.description}",
-        **intervals(labels, predicted, len(plan.protocol.classes), units),
+        **intervals(seeds[0].labels, predicted, len(plan.protocol.classes), units),
     }
-
-
-def _class_indices(plan: FitPlan, predictions: Sequence[Mapping[str, str]], column: str) -> NDArray[np.int64]:
-    index = {c: i for i, c in enumerate(plan.protocol.classes)}
-    return np.array([index[row[column]] for row in predictions], np.int64)
 
 
 def _mean_and_std(values: Sequence[Mapping[str, float]]) -> dict[str, Any]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.manifests.calibration import with_temperature
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
+from emofuse.train.fitting.calibrate import stored_temperature
 from emofuse.train.fitting.evaluate import WEIGHTS
 from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.model_file import ModelRecipe
@@ -35,10 +38,13 @@ class TrainedModel:
     recipe: ModelRecipe
     statistics: Statistics
     """Standardise the inputs."""
+    temperature: float = 1.0
+    """Of calibrated probabilities, fitted on the fold's validation side; 1 where there is none, as of a final model."""
 
-    def probabilities(self, data: TaskData, indices: Indices) -> NDArray[np.float32]:
-        """Class probabilities [n, C] of utterances `indices` [n]."""
-        return predict(self.model, data.with_statistics(self.statistics), indices)[0]
+    def probabilities(self, data: TaskData, indices: Indices, calibrated: bool = False) -> NDArray[np.floating[Any]]:
+        """Class probabilities [n, C] of utterances `indices` [n]: the model's own, or with the temperature."""
+        own = predict(self.model, data.with_statistics(self.statistics), indices)[0]
+        return with_temperature(own, self.temperature) if calibrated else own
 
 
 def trained_models(
@@ -49,7 +55,7 @@ def trained_models(
     Raises:
         UnknownNameError: The run has no fold of this number.
         UsageError: The run has no final model, or is an evaluation, which has no models.
-        DataError: A file of weights is missing, damaged or not the one of this run.
+        DataError: A file of weights or of a temperature is missing, damaged or not the one of this run.
     """
     if "evaluation" in run.metrics:
         of = run.metrics["evaluation"]["run"]
@@ -82,10 +88,19 @@ def _final_model(run: Run, device: torch.device | str) -> TrainedModel:
 def _load(run: Run, path: Path, seed: int, fold: int | None, device: torch.device | str) -> TrainedModel:
     check_weights(run, path)
     model, recipe, statistics = model_file.load(path, device)
-    return TrainedModel(seed=seed, fold=fold, path=path, model=model, recipe=recipe, statistics=statistics)
+    temperature = stored_temperature(path.parent)
+    return TrainedModel(
+        seed=seed, fold=fold, path=path, model=model, recipe=recipe, statistics=statistics, temperature=temperature
+    )
 
 
-def mean_probabilities(models: Sequence[TrainedModel], data: TaskData, indices: Indices) -> NDArray[np.float64]:
-    """Class probabilities [n, C] of utterances `indices` [n], the mean over models."""
-    probabilities: NDArray[np.float64] = np.mean([m.probabilities(data, indices) for m in models], axis=0)
+def mean_probabilities(
+    models: Sequence[TrainedModel], data: TaskData, indices: Indices, calibrated: bool = False
+) -> NDArray[np.float64]:
+    """Class probabilities [n, C] of utterances `indices` [n], the mean over models (of the calibrated ones, if asked).
+
+    The mean of calibrated probabilities may predict another class than the mean of the models' own.
+    """
+    own = [model.probabilities(data, indices, calibrated) for model in models]
+    probabilities: NDArray[np.float64] = np.mean(own, axis=0)
     return probabilities

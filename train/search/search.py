@@ -37,7 +37,9 @@ _NOT_IN_FIT_COMMAND = (
     "more_stores",
     "settings",
     "final",
+    "metrics",
     "optimism",
+    "calibrate",
     "score_without",
     "shuffle",
     "out",
@@ -77,7 +79,9 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Sear
         raise UsageError("--search needs optuna: pip install 'emofuse[search]'") from None
     without_effect = {
         "--final": config.final,
+        "--metrics": config.metrics,
         "--optimism": config.optimism,
+        "--calibrate": config.calibrate != "none",
         "--score-without": config.score_without,
         "--shuffle": config.shuffle,
     }

@@ -1,0 +1,97 @@
+"""Scores of single classes and groups of utterances, and AUROC, from scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofuse.manifests.metrics import Labels, mean_and_deviation, scores
+
+GROUPS = ("speaker", "session", "gender")
+"""The columns of utterances.csv whose values form groups with scores of their own."""
+SMALLEST_GROUP = 10
+"""Smaller groups are not called the worst: their scores are mostly chance."""
+
+
+def per_class(labels: Labels, predictions: Labels, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Class -> precision, recall, f1 and support (its number of utterances).
+
+    Precision is None where the class is never predicted, recall where it has no utterance, F1 where neither is there.
+
+    Args:
+        labels: True class numbers [n].
+        predictions: Predicted class numbers [n].
+        classes: Names by number.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predictions, labels=range(len(classes)), zero_division=np.nan
+    )
+    return {
+        name: {
+            "precision": _known(precision[i]),
+            "recall": _known(recall[i]),
+            "f1": _known(f1[i]),
+            "support": int(support[i]),
+        }
+        for i, name in enumerate(classes)
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def auroc(labels: Labels, probabilities: NDArray[np.float64]) -> float | None:
+    """Area under the ROC curve of each class against the others, mean over classes (Provost and Domingos 2000).
+
+    None where a class has no utterance, as its curve is undefined.
+
+    Args:
+        labels: True class numbers [n].
+        probabilities: Of the classes [n, C].
+    """
+    from sklearn.metrics import roc_auc_score
+
+    classes = probabilities.shape[1]
+    if classes < 2 or len(np.unique(labels)) < classes:
+        return None
+    areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in range(classes)]
+    return float(np.mean(areas))
+
+
+def group_scores(labels: Labels, predictions: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Group -> n, wa and ua (over the classes that it has), in the order of names; utterances of no group are left out.
+
+    Args:
+        labels: True class numbers [n].
+        predictions: Predicted class numbers [n].
+        names: The group of each utterance [n]; empty where unknown.
+    """
+    table, groups = {}, np.array(names)
+    for name in sorted(set(names) - {""}):
+        chosen = groups == name
+        found = scores(labels[chosen], predictions[chosen])
+        table[name] = {"n": int(chosen.sum()), "wa": found["wa"], "ua": found["ua"]}
+    return table
+
+
+def mean_over_groups(labels: Labels, predictions: Labels, names: Sequence[str]) -> dict[str, float | None]:
+    """The mean wa and ua over groups, in which each group counts the same; None where a group is unknown."""
+    if not len(names) or not all(names):
+        return {"wa": None, "ua": None}
+    found = [{k: g[k] for k in ("wa", "ua")} for g in group_scores(labels, predictions, names).values()]
+    return mean_and_deviation(found)[0]
+
+
+def worst_group(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Name, n, wa and ua of the group with the lowest UA; None where fewer than two have at least ten utterances."""
+    large = {name: g for name, g in groups.items() if g["n"] >= SMALLEST_GROUP}
+    if len(large) < 2:
+        return None
+    name = min(large, key=lambda n: large[n]["ua"])
+    return {"name": name, **large[name]}
