@@ -109,12 +109,13 @@ def intervals(
         seed: Seed of the draws.
     """
     unit = units.smallest
-    draws = units.unit_weights(RESAMPLES, np.random.default_rng(seed))
+    # As floats, which hold these counts exactly: products of whole numbers are not accelerated.
+    draws = units.unit_weights(RESAMPLES, np.random.default_rng(seed)).astype(np.float64)
     resampled = []
     for predicted in np.atleast_2d(predictions):
-        cells = np.zeros((draws.shape[1], classes**2), np.int64)
+        cells = np.zeros((draws.shape[1], classes**2))
         np.add.at(cells, (unit, labels * classes + predicted), 1)
-        resampled.append(scores_of((draws @ cells).reshape(RESAMPLES, classes, classes)))
+        resampled.append(scores_of((draws @ cells).astype(np.int64).reshape(RESAMPLES, classes, classes)))
     edges = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     mean = {name: np.mean([r[name] for r in resampled], axis=0) for name in resampled[0]}
     return {name: (float(low), float(high)) for name, (low, high) in _quantiles(mean, edges).items()}
