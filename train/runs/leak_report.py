@@ -76,7 +76,7 @@ def _repeated_texts(plan: FitPlan, ids: Sequence[str], labels: Labels, predictio
     }
 
 
-def _subset_scores(labels: Labels, predictions: Labels, chosen: NDArray[np.bool_]) -> Mapping[str, float] | None:
+def _subset_scores(labels: Labels, predictions: Labels, chosen: NDArray[np.bool_]) -> Mapping[str, float | None] | None:
     """Pooled scores on some of the utterances, the mean over seeds; None without utterances."""
     if not chosen.any():
         return None
@@ -103,7 +103,7 @@ def text_rows(metrics: Mapping[str, Any], names: Sequence[str]) -> list[tuple[st
     counts = {"repeated": texts["repeated"], "others": texts["test_texts"] - texts["repeated"]}
     labels = {"repeated": "texts also in training", "others": "texts not in training"}
     return [
-        (labels[kind], counts[kind], [f"{values[n]:.3f}" if n in values else "" for n in names])
+        (labels[kind], counts[kind], ["-" if (v := values.get(n)) is None else f"{v:.3f}" for n in names])
         for kind, values in texts["scores"].items()
         if values
     ]

@@ -66,7 +66,11 @@ MISTAKES = [
     ("figure", {"kind": "bars"}, "figure.kind is 'bars'; valid: line, grid, tsne"),
     ("figure", {"kind": "line", "across": {}}, "unknown key figure.across; known: kind, over"),
     ("figure", {"kind": "line", "over": {"tokens": ["2"]}}, "figure.over.tokens, item 1, is '2', expected a number"),
-    ("tasks.0.metrics", {"F1": "f1"}, "no metric named 'f1'; valid: wa, ua, wf1, macro_f1, micro_f1, mcc, recall:CLASS"),
+    (
+        "tasks.0.metrics",
+        {"F1": "f1"},
+        "no metric named 'f1'; valid: wa, ua, wf1, macro_f1, micro_f1, mcc, recall",
+    ),
     ("tasks.0.select", "best", "select is 'best'; valid: validation, last"),
     ("tasks.0.corpus", "iemocap", "unknown key tasks, item 1, corpus; known: features, metrics, protocol, select"),
     ("rows.0.published", {"meld7": {"Acc": 1.0}}, "row 'Mine' has figures for 'meld7', which is not a task"),
