@@ -28,7 +28,7 @@ FOLD_SHAPE = {
     "seconds": float,
     "utterances": {"test": int},
     "validation?": (_SCORES, None),
-    "test": _SCORES,
+    "test": {str: (float, None)},
     "recall": {str: (float, None)},
     "confusion": [[int]],
     "predicts_only": (str, None),

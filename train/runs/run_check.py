@@ -19,7 +19,7 @@ from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_
 CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.csv"
 FILES = (CONFIG, METRICS, PREDICTIONS)
 """The files without which a folder is not a run."""
-_SCORES, _DEVIATIONS = {str: float}, {str: (float, None)}
+_SCORES = {str: (float, None)}  # None: undefined for these predictions, such as AUROC without a class
 _CONFIG_SHAPE = {"run": {"folds?": [int]}, "calls?": [dict], "excluded?": {str: object}}
 _METRICS_SHAPE = {
     "protocol": str,
@@ -29,10 +29,10 @@ _METRICS_SHAPE = {
     "definitions": {str: str},
     "reduced?": {"found?": int, "expected?": int},
     "mean": _SCORES,
-    "std": _DEVIATIONS,
+    "std": _SCORES,
     "pooled": _SCORES,
     "interval?": {"unit": str, "units": int},
-    "recall": _DEVIATIONS,
+    "recall": _SCORES,
     "confusion": [[int]],
     "limit?": int,
     "weights?": {str: str},
@@ -154,20 +154,17 @@ def _seeds_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]]) 
         problems += differences(per_seed[seed]["pooled"], found.scores, f"seed {seed}, pooled")
         matrix += found.confusion
     problems += _spread_problems(metrics, [seed["mean"] for seed in per_seed.values()], "seeds")
-    problems += differences(metrics["pooled"], _spread([s["pooled"] for s in per_seed.values()])[0], "pooled")
+    problems += differences(
+        metrics["pooled"], mean_and_deviation([s["pooled"] for s in per_seed.values()])[0], "pooled"
+    )
     problems += differences(metrics["recall"], dict(zip(classes, recalls(matrix), strict=True)), "recall")
     if metrics["confusion"] != matrix.tolist():
         problems.append(f"{METRICS}: the confusion matrix is not that of the predictions")
     return problems
 
 
-def _spread(parts: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Mean and deviation of the scores that all parts have."""
-    return mean_and_deviation([{name: p[name] for name in parts[0] if all(name in q for q in parts)} for p in parts])
-
-
-def _spread_problems(metrics: Mapping[str, Any], parts: Sequence[Mapping[str, float]], over: str) -> list[str]:
-    mean, deviation = _spread(parts)
+def _spread_problems(metrics: Mapping[str, Any], parts: Sequence[Mapping[str, float | None]], over: str) -> list[str]:
+    mean, deviation = mean_and_deviation(parts)
     problems = differences(metrics["mean"], mean, f"mean over {over}")
     return problems + differences(metrics["std"], deviation, f"deviation over {over}")
 

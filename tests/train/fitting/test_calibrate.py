@@ -21,6 +21,7 @@ from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit_context import resolved
 from emofuse.train.runs.trained_models import mean_probabilities, trained_models
+from emofuse.train.runs.verify import verify_run
 
 INDEX = {c: i for i, c in enumerate(samples.CLASSES)}
 
@@ -137,3 +138,11 @@ def test_a_damaged_temperature_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "calibration.json").write_text(content)
     with pytest.raises(DataError, match=r"calibration\.json"):
         calibrate.stored_temperature(tmp_path)
+
+
+def test_a_calibrated_run_verifies_and_an_altered_temperature_is_named(folder: Path) -> None:
+    run = quietly(calibrated(folder, "altered", "text"))
+    assert verify_run(run).problems == ()
+    path = run / "fold_1" / "calibration.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 2.0}))
+    assert any("fold_1/calibration.json" in problem for problem in verify_run(run).problems)

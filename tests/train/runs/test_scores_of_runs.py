@@ -18,6 +18,7 @@ from emofuse.store import FeatureData
 from emofuse.train.api import fit
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.verify import verify_run
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +165,14 @@ def test_an_interval_over_few_units_is_called_untrusted_everywhere(shown: tuple[
     assert f"{warning[0].upper()}{warning[1:]}." in (run.folder / "report.html").read_text()
     method = "percentile bootstrap, 2000 resamples of 2 sessions, then dialogues of each"
     assert run.metrics["interval"]["method"] == method
+
+
+def test_an_undefined_score_is_a_dash_and_the_run_still_verifies(folder: Path, tmp_path: Path) -> None:
+    of = tuple(u for u in samples.utterances() if (u.session, u.label) != ("1", "sad"))
+    store = samples.store(tmp_path / "no-sad.h5", of)
+    run, text = fitted(config(folder, "no-sad", "text", store=store, folds="1", steps=4, metrics="auroc,ua"))
+    assert run.metrics["pooled"]["auroc"] is run.metrics["mean"]["auroc"] is None
+    assert run.metrics["per_class"]["sad"]["recall"] is None
+    (row,) = [line for line in text.splitlines() if line.startswith("pooled")]
+    assert row.split()[1:3] == ["12", "-"]
+    assert verify_run(run.folder).problems == ()
