@@ -56,7 +56,8 @@ def perfect(result: Any) -> None:
 
 def test_a_fold_that_nobody_touched_resumes(folder: Path) -> None:
     before = read_json(folder / "run.part" / "fold_1" / "result.json")
-    assert resumed(folder)["folds"][0] == before
+    after = resumed(folder)["folds"][0]
+    assert after | {"test": {name: after["test"][name] for name in before["test"]}} == before
     selection = read_json(folder / "run" / "fold_2" / "selection.json")
     assert len(selection["weights"]) == 32
 
