@@ -33,6 +33,8 @@ class Prediction:
     """How many models were asked: folds times seeds."""
     spread: float | None
     """Standard deviation, over the models, of the probability of `prediction`; None for one model."""
+    calibrated: Mapping[str, float] | None = None
+    """Class -> probability with the temperatures of the models; None where the run has fitted none."""
     missing: tuple[str, ...] = ()
     """Modalities that the run was trained on and the clip does not have."""
     text: str | None = None
@@ -47,6 +49,7 @@ class Prediction:
             "end": self.end,
             "prediction": self.prediction,
             "probabilities": dict(self.probabilities),
+            "calibrated": None if self.calibrated is None else dict(self.calibrated),
             "models": self.models,
             "spread": self.spread,
             "missing": list(self.missing),
@@ -54,9 +57,10 @@ class Prediction:
         }
 
     def row(self) -> dict[str, Any]:
-        """The prediction as a row of a CSV file, with a column `p_CLASS` for each class."""
+        """The prediction as a row of a CSV file, with `p_CLASS`, and of a calibrated run `calibrated_p_CLASS`."""
         record = self.record()
-        probabilities = {f"p_{name}": f"{p:.{DIGITS}f}" for name, p in record.pop("probabilities").items()}
+        kinds = (("p", record.pop("probabilities")), ("calibrated_p", record.pop("calibrated") or {}))
+        probabilities = {f"{kind}_{name}": f"{p:.{DIGITS}f}" for kind, found in kinds for name, p in found.items()}
         record["missing"] = " ".join(self.missing)
         head = {name: record.pop(name) for name in ("id", "kind", "start", "end", "prediction")}
         return {**head, **probabilities, **record}
@@ -66,17 +70,20 @@ def predicted(by_model: ModelProbabilities, classes: Sequence[str], **about: Any
     """The prediction that follows from what each model says.
 
     Args:
-        by_model: [M, C].
+        by_model: [K, M, C]; the class is chosen by the models' own probabilities, as `fit` does.
         classes: The C names.
         **about: The other fields of the prediction.
     """
-    mean = by_model.mean(axis=0)
-    top = int(mean.argmax())
-    spread = round(float(by_model[:, top].std()), DIGITS) if len(by_model) > 1 else None
+    own, *calibrated = (
+        {n: round(float(p), DIGITS) for n, p in zip(classes, row, strict=True)} for row in by_model.mean(1)
+    )
+    top, models = int(by_model[0].mean(axis=0).argmax()), by_model.shape[1]
+    spread = round(float(by_model[0, :, top].std()), DIGITS) if models > 1 else None
     return Prediction(
         prediction=classes[top],
-        probabilities={name: round(float(p), DIGITS) for name, p in zip(classes, mean, strict=True)},
-        models=len(by_model),
+        probabilities=own,
+        calibrated=calibrated[0] if calibrated else None,
+        models=models,
         spread=spread,
         **about,
     )
@@ -92,7 +99,7 @@ class MeanOfWindows:
         self._missing: dict[str, None] = {}
 
     def add(self, by_model: ModelProbabilities, window: Window, missing: Sequence[str]) -> None:
-        """Count one more window, with [M, C] probabilities."""
+        """Count one more window, with [K, M, C] probabilities."""
         seconds = (window.end or 0.0) - (window.start or 0.0) or 1.0  # a text alone has no length
         self._sum = by_model * seconds + (0 if self._sum is None else self._sum)
         self._seconds += seconds
@@ -101,7 +108,7 @@ class MeanOfWindows:
 
     @property
     def by_model(self) -> ModelProbabilities | None:
-        """[M, C]; None without any window."""
+        """[K, M, C]; None without any window."""
         return None if self._sum is None else self._sum / self._seconds
 
     def about(self, last: Window) -> dict[str, Any]:

@@ -76,6 +76,24 @@ def test_folds_and_seeds_are_averaged_and_their_spread_is_given(folder: Path, au
     assert whole.spread > 0
 
 
+def test_a_calibrated_run_gives_both_probabilities(folder: Path, tmp_path: Path) -> None:
+    run = samples.run(folder, "calibrated", "audio", calibrate="temperature", final=True)
+    out = tmp_path / "found.csv"
+    found = samples.by_id(samples.asked(run, inputs=folder / "corpus" / "synthetic.csv", fold=1, format="csv", out=out))
+    table = {row["id"]: row for row in samples.rows(out)}
+    scored = [row for row in samples.rows(run.folder / "predictions.csv") if row["fold"] == "1"]
+    for row in scored:
+        calibrated = found[row["id"]].calibrated
+        assert calibrated is not None
+        for name in calibrated:
+            column = f"calibrated_p_{name}"
+            assert calibrated[name] == pytest.approx(float(row[column]), abs=SAME)
+            assert float(table[row["id"]][column]) == calibrated[name]
+    one = found[scored[0]["id"]]
+    assert one.calibrated != one.probabilities
+    assert samples.asked(run, inputs=wavs(folder, 1), refit=True).rows[0].calibrated is None
+
+
 def test_the_final_model_is_asked_alone(folder: Path) -> None:
     run = samples.run(folder, "with-final", "audio", final=True)
     clip = wavs(folder, 1)

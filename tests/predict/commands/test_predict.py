@@ -37,7 +37,8 @@ def test_json_lines_are_on_stdout_and_the_rest_on_stderr(folder: Path, run: Run)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == samples.UTTERANCES
     assert set(rows[0]) == {
-        "id", "kind", "start", "end", "prediction", "probabilities", "models", "spread", "missing", "text",
+        "id", "kind", "start", "end", "prediction", "probabilities", "calibrated", "models", "spread", "missing",
+        "text",
     }  # fmt: skip
     assert rows[0]["id"].startswith("corpus/wav/")
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
