@@ -42,7 +42,7 @@ def write_checked(run: Run, models: Sequence[TrainedModel], chosen: ExportFormat
         UsageError: The format cannot express the model.
         DataError: The file gives other numbers than PyTorch.
     """
-    exported = ExportedModel([ExportedMember(m.model, m.recipe, m.statistics) for m in models]).eval()
+    exported = ExportedModel([ExportedMember(m.model, m.recipe, m.statistics, m.temperature) for m in models]).eval()
     batches, about = check_batches(run, models[0].recipe), describe(run, models, exported)
     path = folder / chosen.file
     say(f"{chosen.file}: {described(models)}")  # before the work, which takes a minute for many large models
@@ -88,10 +88,11 @@ def described(models: Sequence[TrainedModel]) -> str:
 def _largest_difference(
     chosen: ExportFormat, path: Path, models: Sequence[TrainedModel], batches: CheckBatches
 ) -> float:
-    """Over all probabilities of all batches; NaN if the file gives one."""
+    """Over all probabilities of all batches, calibrated ones too; NaN if the file gives one."""
     run_file, largest = chosen.open(path), 0.0
     for batch in batches.batches:
-        expected = mean_probabilities(models, batches.loaded, batch)
-        found = run_file(batches.inputs(batch))[0]
-        largest = float(np.maximum(largest, np.abs(found - expected).max()))
+        outputs = run_file(batches.inputs(batch))
+        for found, calibrated in zip(outputs, (False, True), strict=False):
+            expected = mean_probabilities(models, batches.loaded, batch, calibrated=calibrated)
+            largest = float(np.maximum(largest, np.abs(found - expected).max()))
     return largest

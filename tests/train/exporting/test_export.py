@@ -222,6 +222,24 @@ def test_the_final_model_is_exported_alone(folder: Path, tmp_path: Path) -> None
     assert "trained on all data and has no score" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
 
 
+def test_a_calibrated_run_exports_its_temperatures(folder: Path, tmp_path: Path) -> None:
+    run = quietly(config(folder, "calibrated", "text", steps=8, folds="1,2", calibrate="temperature"))
+    made = export(run=run, format="torchscript", fold=2, out=tmp_path / "out", say=silent)
+    assert made.file is not None
+    assert made.check is not None
+    assert made.check.difference < 1e-5
+    rows = [r for r in samples.rows(run / "predictions.csv") if r["fold"] == "2"]
+    with FeatureStore(folder / "tiny.h5") as store:
+        outputs = torchscript_format.open_file(made.file)(padded([store["bert"][r["id"]] for r in rows]))
+    for found, start in zip(outputs, ("p_", "calibrated_p_"), strict=True):
+        recorded = np.array([[float(r[f"{start}{c}"]) for c in samples.CLASSES] for r in rows])
+        assert np.abs(found - recorded).max() < 2e-6
+    about = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert [output["name"] for output in about["outputs"]] == ["probabilities", "calibrated_probabilities"]
+    assert about["models"][0]["temperature"] != 1
+    assert "| with a temperature |" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+
 def test_models_that_read_features_of_their_own_folds_are_not_averaged(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "run", tmp_path / "run")
     per_fold = {"bert@1": {}, "bert@2": {}}

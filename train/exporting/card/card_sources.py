@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,5 +65,10 @@ def origin_lines(run: Run) -> list[str]:
     last = calls[-1]
     versions = ", ".join(f"{escaped(name)} {escaped(version)}" for name, version in last["versions"].items())
     items = [f"Run: `{run.folder.resolve().name}`, started {escaped(calls[0]['started'])}", f"Versions: {versions}"]
+    if last.get("commit"):
+        items.append(f"Commit of emofuse: {escaped(last['commit'])}")
     command = last.get("command")
-    return bullets([*items, f"Command: `{escaped(command)}`"] if command else items)
+    if command:
+        typed = shlex.join(map(str, command)) if isinstance(command, list) else json.dumps(command)
+        items.append(f"Command: {escaped(typed)}")
+    return bullets(items)

@@ -16,7 +16,7 @@ from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.train import Run, export
 from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, shared_lines
-from emofuse.train.exporting.card.card_sources import fitted_on
+from emofuse.train.exporting.card.card_sources import fitted_on, origin_lines
 from emofuse.train.exporting.card.markdown import escaped, table
 from emofuse.train.exporting.licences import LICENCES, UNKNOWN, licence_of
 
@@ -61,6 +61,19 @@ def test_a_card_says_what_the_run_recorded(folder: Path, tmp_path: Path) -> None
     assert "The exported mean of all of them has no score on this corpus" in page
     assert UNKNOWN.terms in page
     assert page.count("\n## ") >= 11
+
+
+def test_the_command_and_the_commit_of_a_run_are_in_its_card(folder: Path, tmp_path: Path) -> None:
+    call = {"started": "2026-01-01", "versions": {"torch": "2.8"}, "commit": "0123abcd"}
+    run = Run.open(folder / "run")
+    for command, shown in (
+        (["fit", "--store", "a b.h5"], "fit --store 'a b.h5'"),
+        ({"fit": {"folds": "1"}}, '"folds": "1"'),
+    ):
+        run.config["calls"] = [call | {"command": command}]
+        page = "\n".join(origin_lines(run))
+        assert shown in page
+        assert "Commit of emofuse: 0123abcd" in page
 
 
 def test_one_folds_card_does_not_speak_of_a_mean(folder: Path, tmp_path: Path) -> None:
