@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from emofuse.common.disk import tensor_file
 from emofuse.common.disk.tensor_file import add_prefix, strip_prefix
 from emofuse.common.disk.training_checkpoint import TrainingCheckpoint
+from emofuse.common.errors import DataError
 
 FORMAT = "emofuse-training-1"
 State = dict[str, Tensor]
@@ -59,20 +60,38 @@ class FoldCheckpoint(TrainingCheckpoint):
         super().__init__(folder, FORMAT, "the fold")
         self.device = device
         # A generator's state is meaningless on another kind of device: there the fold restarts.
-        if self.metadata and self.metadata["device"] != device.type:
+        if self.metadata and self.metadata.get("device") != device.type:
             self.discard()
 
     @property
     def step(self) -> int:
         """The step from which training will resume; 0 if it will start from the beginning."""
-        return int(self.metadata.get("step", 0))
+        step = self.metadata.get("step", 0)
+        if not isinstance(step, int) or step < 0:
+            raise DataError(f"{self.path} was altered: its step is {step!r}; delete it, and the fold restarts")
+        return step
 
     def restore(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
     ) -> TrainingProgress | None:
-        """Load the saved state into model, optimiser and generator; None if nothing was saved."""
+        """Load the saved state into model, optimiser and generator; None if nothing was saved.
+
+        Raises:
+            DataError: The saved state is not of this training.
+        """
         if not self.step:
             return None
+        try:
+            return self._restore(model, optimiser, generator)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            raise DataError(
+                f"{self.path} is not of this training or was altered ({reason}); delete it, and the fold restarts"
+            ) from None
+
+    def _restore(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
+    ) -> TrainingProgress:
         tensors, about = self.tensors, self.metadata
         model.load_state_dict(strip_prefix(tensors, "model"))
         tensor_file.restore_optimiser(optimiser, strip_prefix(tensors, "adam"))

@@ -16,7 +16,7 @@ import torch
 import train_samples as samples
 from torch import Tensor, nn
 
-from emofuse.common.disk import training_checkpoint
+from emofuse.common.disk import tensor_file, training_checkpoint
 from emofuse.common.disk.run_folder import read_json
 from emofuse.common.errors import DataError
 from emofuse.common.registry import Entry
@@ -156,6 +156,26 @@ def test_a_damaged_state_is_named(folder: Path, tmp_path: Path, always: None) ->
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"training\.safetensors cannot be read: .*; delete it"):
         FoldCheckpoint(tmp_path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.update(step="x"), "its step is 'x'"),
+        (lambda about: about.update(best=None), r"is not of this training or was altered \(TypeError"),
+        (lambda about: about.pop("looks"), r"is not of this training or was altered \(KeyError"),
+        (lambda about: about["best"].update(more=1), r"is not of this training or was altered \(TypeError"),
+    ],
+)
+def test_an_altered_state_is_named(folder: Path, tmp_path: Path, always: None, change: Any, message: str) -> None:
+    recipe, data = prepared(folder, "text")
+    trained(recipe, data, checkpoint=FoldCheckpoint(tmp_path, CPU))
+    path = tmp_path / "training.safetensors"
+    tensors, about = tensor_file.read(path)
+    change(about)
+    tensor_file.write(path, tensors, about)
+    with pytest.raises(DataError, match=rf"training\.safetensors.*{message}.*; delete it, and the fold restarts"):
+        trained(recipe, data, checkpoint=FoldCheckpoint(tmp_path, CPU))
 
 
 FIT = """
