@@ -20,8 +20,8 @@ from emofuse.predict.stream import PredictionStream
 from emofuse.predict.windows import SEGMENT_SECONDS
 from emofuse.train.models.config import longest_input
 from emofuse.train.resolve.fit_plan import title_of
-from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.reporting.caveats import caveats
 
 
 class Predictor:

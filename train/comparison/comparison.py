@@ -30,7 +30,7 @@ from emofuse.train.comparison.paired_tests import (
 )
 from emofuse.train.comparison.run_names import run_names
 from emofuse.train.comparison.run_predictions import RunPredictions, read_predictions
-from emofuse.train.runs.caveats import caveats
+from emofuse.train.runs.reporting.caveats import caveats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

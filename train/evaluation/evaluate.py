@@ -29,10 +29,10 @@ from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.task_selection import TaskSelection
-from emofuse.train.runs import console_report
-from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import Run, finished_run
 from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER
+from emofuse.train.runs.reporting import console_report
+from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
 
 CARRIED = ("reduced", "limit", "shuffled")

@@ -21,11 +21,12 @@ from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.evaluate import prediction_rows, score_results
 from emofuse.train.fitting.fold import side_indices
 from emofuse.train.resolve.fit_plan import FitPlan, with_seed
-from emofuse.train.runs import run_digests, run_metrics
+from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES
-from emofuse.train.runs.report import HINT, write_report
+from emofuse.train.runs.reporting import run_metrics
+from emofuse.train.runs.reporting.report import HINT, write_report
+from emofuse.train.runs.reporting.utterance_table import utterance_rows
 from emofuse.train.runs.trained_models import TrainedModel
-from emofuse.train.runs.utterance_table import utterance_rows
 
 LABELS_SHOWN = 12
 

@@ -9,8 +9,8 @@ from emofuse.train.exporting.exported_model import ExportedModel
 from emofuse.train.exporting.licences import corpora, licence_of
 from emofuse.train.fitting import model_file
 from emofuse.train.resolve.fit_plan import package_versions
-from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.trained_models import TrainedModel
 
 FORMAT = "emofuse-export-1"

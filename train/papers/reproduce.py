@@ -14,11 +14,11 @@ from emofuse.train.papers.results import ResultTable, result_row
 from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
 from emofuse.train.papers.row_marks import mark_differences
 from emofuse.train.papers.table_request import TableRequest
-from emofuse.train.runs.console_report import EXCLUDED, NOTE, REDUCED
 from emofuse.train.runs.cross_validation import DONE, RESUMES
 from emofuse.train.runs.finished_run import Diverged, FitOutcome
 from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER, fit_models
-from emofuse.train.runs.process_pool import IN_A_PROCESS
+from emofuse.train.runs.processes.process_pool import IN_A_PROCESS
+from emofuse.train.runs.reporting.console_report import EXCLUDED, NOTE, REDUCED
 
 REPORTED_STARTS = (f"{NOTE} ", f"{REDUCED} ", f"{EXCLUDED} ", f"{ALREADY_DONE}: ", f"{RUN_FOLDER}: ")
 REPORTED_PHRASES = (DONE, RESUMES, MAPPED, IN_A_PROCESS)

@@ -11,8 +11,8 @@ import numpy as np
 
 from emofuse.common.disk.run_folder import read_json
 from emofuse.train.papers.published_table import UNITS, Table, TableRow, TableTask
-from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.reporting.caveats import caveats
 
 MARK = "*"
 """After a figure of ours that differs from the row above beyond chance."""

@@ -15,10 +15,11 @@ from emofuse.train.fitting.fold import FitContext, TrainingUnit, fold_data, side
 from emofuse.train.fitting.fold_check import check_fold
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import with_seed
-from emofuse.train.runs import run_digests, run_metrics
+from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import UTTERANCES, Run
-from emofuse.train.runs.report import HINT, write_report
-from emofuse.train.runs.utterance_table import utterance_rows
+from emofuse.train.runs.reporting import run_metrics
+from emofuse.train.runs.reporting.report import HINT, write_report
+from emofuse.train.runs.reporting.utterance_table import utterance_rows
 
 DONE, RESUMES = "are already done", "resumes from step"
 """Parts of the messages that `reproduce` repeats."""

@@ -19,7 +19,7 @@ from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, FINAL, METRICS, Run
 from emofuse.train.runs.fit_context import fit_context
-from emofuse.train.runs.report import REPORT_FILES, write_report
+from emofuse.train.runs.reporting.report import REPORT_FILES, write_report
 
 RECORD = "final.json"
 """Describes the final model, in its folder."""

@@ -19,13 +19,14 @@ from emofuse.train.fitting.fold import TrainingUnit
 from emofuse.train.fitting.loop import DivergedError
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.runs import console_report, execute
 from emofuse.train.runs.cross_validation import CrossValidation
 from emofuse.train.runs.final_model import add_final_model
 from emofuse.train.runs.finished_run import Diverged, FitOutcome, Run, finished_run
 from emofuse.train.runs.fit_context import fit_context, resolved
-from emofuse.train.runs.leak_report import with_near_duplicates
-from emofuse.train.runs.process_count import Workload, count_processes, workload
+from emofuse.train.runs.processes import execute
+from emofuse.train.runs.processes.process_count import Workload, count_processes, workload
+from emofuse.train.runs.reporting import console_report
+from emofuse.train.runs.reporting.leak_report import with_near_duplicates
 
 ALREADY_DONE, RUN_FOLDER = "already done", "run"
 """Starts of the lines that `reproduce` repeats."""

@@ -18,7 +18,7 @@ from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.joined_store import open_stores
 from emofuse.train.resolve.make_plan import resolve
-from emofuse.train.runs import console_report
+from emofuse.train.runs.reporting import console_report
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from emofuse.train.fitting.fold import TrainingUnit
 from emofuse.train.fitting.loop import DivergedError
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.runs.execute import train_units
 from emofuse.train.runs.fit_context import fit_context, resolved
-from emofuse.train.runs.process_count import workload
+from emofuse.train.runs.processes.execute import train_units
+from emofuse.train.runs.processes.process_count import workload
 from emofuse.train.search.space import Space, UnfitError, Value, read_space, setting_pairs
 
 if TYPE_CHECKING:  # optuna is optional

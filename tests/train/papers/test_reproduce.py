@@ -23,7 +23,7 @@ from emofuse.train.papers.reproduce import folder_of, reproduce
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import plan_fits_of_table
 from emofuse.train.papers.table_request import TableRequest, parse_substitutes
-from emofuse.train.runs import execute
+from emofuse.train.runs.processes import execute
 
 
 @pytest.fixture(scope="module")

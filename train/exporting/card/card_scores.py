@@ -8,7 +8,7 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
-from emofuse.train.runs.leak_report import text_rows, uneven_classes
+from emofuse.train.runs.reporting.leak_report import text_rows, uneven_classes
 
 Metrics = Mapping[str, Any]
 MAX_GROUPS = 30

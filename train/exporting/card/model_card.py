@@ -22,9 +22,9 @@ from emofuse.train.exporting.checked_file import Check
 from emofuse.train.exporting.licences import corpora
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.registry import MODELS
-from emofuse.train.runs.caveats import caveats
 from emofuse.train.runs.finished_run import METRICS as METRICS_FILE
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.trained_models import TrainedModel
 
 LIMITS = (

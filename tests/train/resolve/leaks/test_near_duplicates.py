@@ -18,7 +18,7 @@ from emofuse.train.api import fit
 from emofuse.train.resolve.leaks import near_duplicates
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
 from emofuse.train.runs.fit_context import resolved
-from emofuse.train.runs.leak_report import with_near_duplicates
+from emofuse.train.runs.reporting.leak_report import with_near_duplicates
 
 Array = NDArray[np.float32]
 UTTERANCES = samples.utterances()

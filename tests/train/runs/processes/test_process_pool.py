@@ -21,9 +21,9 @@ from emofuse.common.errors import DataError, UsageError
 from emofuse.train.api import fit
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import TrainingUnit
-from emofuse.train.runs import execute, process_count, process_pool
 from emofuse.train.runs.fit_context import fit_context, resolved
-from emofuse.train.runs.process_count import Workload, threads_per_process, workload
+from emofuse.train.runs.processes import execute, process_count, process_pool
+from emofuse.train.runs.processes.process_count import Workload, threads_per_process, workload
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ import torch
 from emofuse.common.errors import DataError
 from emofuse.train.fitting.fold import OnProgress, OnUnitEnd, TrainingUnit, UnitInContext, try_fit_fold, verify_features
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.runs.worker import worker_context
+from emofuse.train.runs.processes.worker import worker_context
 
 IN_A_PROCESS = "in a process with"
 """Part of a message that `reproduce` repeats."""

@@ -9,7 +9,7 @@ import pytest
 
 from emofuse.manifests.metrics import intervals
 from emofuse.manifests.resampling import named_units
-from emofuse.train.runs.run_metrics import over_seeds
+from emofuse.train.runs.reporting.run_metrics import over_seeds
 
 SCORES = ("wa", "ua", "wf1", "macro_f1", "micro_f1")
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from emofuse.common.disk.files import write_atomically
-from emofuse.train.runs.caveats import caveats
-from emofuse.train.runs.console_report import calibration_lines, group_lines, score
-from emofuse.train.runs.leak_report import text_rows, uneven_classes
+from emofuse.train.runs.reporting.caveats import caveats
+from emofuse.train.runs.reporting.console_report import calibration_lines, group_lines, score
+from emofuse.train.runs.reporting.leak_report import text_rows, uneven_classes
 
 MAX_LEGEND = 12
 """The legend of a plot with more lines than this is omitted: the colours would be indistinguishable."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from emofuse.manifests.metrics import LABEL_METRICS, LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
 from emofuse.manifests.resampling import resampling_units
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.runs.leak_report import shared_with_training
-from emofuse.train.runs.scored_predictions import ScoredPredictions, details, over_all
-from emofuse.train.runs.utterance_table import utterance_rows
+from emofuse.train.runs.reporting.leak_report import shared_with_training
+from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details, over_all
+from emofuse.train.runs.reporting.utterance_table import utterance_rows
 
 
 def over_folds(

@@ -12,8 +12,8 @@ from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
-from emofuse.train.runs.caveats import caveats, reduced_counts
-from emofuse.train.runs.leak_report import text_rows, texts_line, uneven_classes
+from emofuse.train.runs.reporting.caveats import caveats, reduced_counts
+from emofuse.train.runs.reporting.leak_report import text_rows, texts_line, uneven_classes
 
 NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
 """First words of the lines that `reproduce` repeats."""

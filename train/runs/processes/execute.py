@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from emofuse.train.fitting.fold import OnProgress, OnUnitEnd, TrainingUnit, UnitInContext, try_fit_fold
 from emofuse.train.fitting.loop import DivergedError
-from emofuse.train.runs import cluster, process_pool
-from emofuse.train.runs.process_count import Workload, count_processes, threads_per_process, within_memory
+from emofuse.train.runs.processes import cluster, process_pool
+from emofuse.train.runs.processes.process_count import Workload, count_processes, threads_per_process, within_memory
 
 
 def raise_diverged(unit: TrainingUnit, diverged: str | None) -> bool:

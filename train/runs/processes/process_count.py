@@ -13,7 +13,7 @@ from emofuse.train.data.loader import MEMORY_SHARE
 from emofuse.train.fitting.fold import UnitInContext
 from emofuse.train.models.cost import cost
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.runs.console_report import NOTE
+from emofuse.train.runs.reporting.console_report import NOTE
 
 WORTH_SECONDS = 60.0
 """A fit that one process would finish sooner stays in one: further processes take seconds to start."""

@@ -31,7 +31,7 @@ from emofuse.train.fitting.fold import OnProgress, OnUnitEnd, TrainingUnit, Unit
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
-from emofuse.train.runs.worker import worker_context
+from emofuse.train.runs.processes.worker import worker_context
 
 TOKEN = "under-way"
 """In the name of the file that exists as long as the call that a worker trains for."""
