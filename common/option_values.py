@@ -36,6 +36,14 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else value
 
 
+def split_names(value: Any) -> Any:
+    """The names in texts such as `ua,wa`; what is neither a text nor several unchanged."""
+    items = as_tuple(value)
+    if not isinstance(items, tuple) or not all(isinstance(item, str) for item in items):
+        return items
+    return tuple(stripped for item in items for name in item.split(",") if (stripped := name.strip()))
+
+
 def as_joined_text(value: Any) -> Any:
     """The text `1,3` for `[1, 3]`, and `1` for the number; another value unchanged."""
     items = (value,) if _fits(value, int) else as_tuple(value)

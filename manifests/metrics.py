@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.errors import UnknownNameError
+from emofuse.common.problems import Problems
 from emofuse.manifests.resampling import ResamplingUnits
 
 LABEL_METRICS = {
@@ -26,6 +28,9 @@ METRICS = {
 }
 """Every metric -> its definition; the last ones also need probabilities or speakers."""
 
+EXPECTED_METRICS = "text such as 'ua,wa', or names such as ['ua', 'wa']"
+"""The forms of the option `metrics`."""
+
 Labels = NDArray[np.int64]
 Confusion = NDArray[np.int64]
 
@@ -33,6 +38,14 @@ NO_PREDICTION = -1
 """The class number of an utterance that a model cannot predict, as it lacks a feature."""
 RESAMPLES = 2000
 LEVEL = 0.95
+
+
+def check_metrics(names: Iterable[str], valid: Iterable[str], problems: Problems) -> None:
+    """Note every name of the option `metrics` that is not valid."""
+    for name in names:
+        if name not in valid:
+            with problems.collecting():
+                raise UnknownNameError("metric", name, valid, "Several: --metrics ua,wa.")
 
 
 def scores(labels: Labels, predictions: Labels) -> dict[str, float]:
@@ -75,16 +88,20 @@ def recalls(matrix: Confusion) -> list[float | None]:
 
 
 def scores_of(matrices: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """`scores` from confusion matrices [R, C, C], for many resamples at once."""
+    """`scores` from confusion matrices [R, C, C], for many resamples at once.
+
+    Matrices [R, C, C + 1] have a last column for `NO_PREDICTION`.
+    """
     hit = np.diagonal(matrices, axis1=1, axis2=2).astype(np.float64)
-    true, predicted = matrices.sum(2), matrices.sum(1)
+    true, columns = matrices.sum(2), matrices.sum(1)
+    predicted = columns[:, : true.shape[1]]
     total = np.maximum(true.sum(1), 1)
     recall = np.divide(hit, true, out=np.zeros_like(hit), where=true > 0)
     f1 = np.divide(2 * hit, true + predicted, out=np.zeros_like(hit), where=true + predicted > 0)
     accuracy = hit.sum(1) / total
     # Gorodkin 2004, with counts: s utterances, t true and p predicted of each class; 0 where a product is 0.
     s, t, p = total.astype(np.float64), true.astype(np.float64), predicted.astype(np.float64)
-    norm = np.sqrt((s**2 - (p**2).sum(1)) * (s**2 - (t**2).sum(1)))
+    norm = np.sqrt((s**2 - (columns.astype(np.float64) ** 2).sum(1)) * (s**2 - (t**2).sum(1)))
     covariance = hit.sum(1) * s - (t * p).sum(1)
     return {
         "wa": accuracy,

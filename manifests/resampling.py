@@ -74,10 +74,6 @@ class ResamplingUnits:
             weights[:, members] = generator.multinomial(draws, np.full(len(members), 1 / len(members)))
         return weights
 
-    def weights(self, resamples: int, generator: np.random.Generator) -> Numbers:
-        """How often each utterance is drawn in each resample [R, n]."""
-        return self.unit_weights(resamples, generator)[:, self.smallest]
-
 
 def resampling_units(protocol: Mapping[str, Any], rows: Sequence[Row]) -> ResamplingUnits:
     """The units of test utterances, by what their protocol holds out.

@@ -80,7 +80,7 @@ def test_numbers_follow_the_order_of_the_rows() -> None:
 
 def test_all_utterances_of_a_unit_are_drawn_equally_often() -> None:
     units = found("emodb4", rows(speaker=SPEAKERS))
-    weights = units.weights(50, np.random.default_rng(0))
+    weights = units.unit_weights(50, np.random.default_rng(0))[:, units.smallest]
     assert weights.shape == (50, 40)
     assert (weights.sum(1) == 40).all()
     assert (weights[:, :10] == weights[:, 10:20]).all()
@@ -88,7 +88,7 @@ def test_all_utterances_of_a_unit_are_drawn_equally_often() -> None:
 
 def test_two_stages_draw_units_and_then_members_inside_each() -> None:
     units = found("savee4", rows(speaker=spread("abcd")))
-    weights = units.weights(4000, np.random.default_rng(0)).reshape(4000, 10, 4)
+    weights = units.unit_weights(4000, np.random.default_rng(0))[:, units.smallest].reshape(4000, 10, 4)
     # Each of four draws takes one speaker and ten of its ten utterances: whole multiples of ten for each speaker.
     assert (weights.sum(1) % 10 == 0).all()
     assert (weights.sum((1, 2)) == 40).all()

@@ -18,10 +18,10 @@ FOLDER = click.Path(path_type=Path)
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", type=FOLDER)
 @click.option("--baseline", metavar="RUN", type=FOLDER, help="Compare every run with this one only, not every pair.")
 @click.option(
-    "--metric",
-    "metrics",
+    "--metrics",
     multiple=True,
-    help="A score to compare: ua, wa, wf1, ...; can be repeated.  [default: those that the runs print]",
+    metavar="NAME,...",
+    help="Metrics to compare: wa, ua, wf1, macro_f1, micro_f1, mcc.  [default: those that the runs print]",
 )
 @click.option(
     "--unit",

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
-from emofuse.common.errors import UnknownNameError
-from emofuse.common.option_values import as_path, as_tuple, check_values
+from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
+from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
 from emofuse.train.comparison.comparison_units import Unit
-from emofuse.train.comparison.paired_scores import CLASS_MEAN, COMPARABLE
+from emofuse.train.comparison.paired_scores import COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
 Format = Literal["table", "csv", "json", "latex"]
 _EXPECTED = {
     "runs": "the folders of finished runs, or Run objects",
     "baseline": "the folder of a finished run, a Run or None",
-    "metrics": "metrics such as 'ua', or a sequence of them",
+    "metrics": EXPECTED_METRICS,
 }
 _EXAMPLES = {"runs": "runs=['runs/iemocap4-smcn-1a2b3c4d', 'runs/iemocap4-concat-5e6f7a8b']"}
 
@@ -51,7 +51,7 @@ class CompareConfig:
         converted: dict[str, Any] = {
             "runs": tuple(_folder(run) for run in runs) if isinstance(runs, tuple) else runs,
             "baseline": _folder(self.baseline),
-            "metrics": as_tuple(self.metrics),
+            "metrics": split_names(self.metrics),
             "out": as_path(self.out),
         }
         for name, value in converted.items():
@@ -61,20 +61,12 @@ class CompareConfig:
         """Note every value that the command line refuses by itself, and too few runs."""
         wrong = check_values(self, problems, expected=_EXPECTED, minimum={}, examples=_EXAMPLES)
         if "metrics" not in wrong:
-            self._check_metrics(problems)
+            check_metrics(self.metrics, COMPARABLE, problems)
         if not wrong & {"runs", "baseline"} and len(self.folders()) < 2:
             problems.add(
                 f"{'one run' if self.folders() else 'no run'} to compare, expected two or more: "
                 "pass the folders that `fit` printed"
             )
-
-    def _check_metrics(self, problems: Problems) -> None:
-        for metric in self.metrics:
-            if metric not in COMPARABLE:
-                with problems.collecting():
-                    raise UnknownNameError("metric", metric, COMPARABLE)
-        if self.missing_as_wrong and CLASS_MEAN in self.metrics:
-            problems.add(f"{CLASS_MEAN} is not compared with missing_as_wrong: no prediction would be one more class")
 
     def folders(self) -> list[Path]:
         """The folders of all runs in order, the baseline last if it is not among them."""

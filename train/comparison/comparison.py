@@ -17,7 +17,7 @@ from emofuse.train.comparison.comparison_units import Unit, units_of
 from emofuse.train.comparison.fold_test import corrected_t_over_folds, ratio_of_sizes
 from emofuse.train.comparison.matching import refuse_incomparable
 from emofuse.train.comparison.missing_predictions import with_missing_as_wrong
-from emofuse.train.comparison.paired_scores import CLASS_MEAN, COMPARABLE, PairedPredictions, differences, scores_of_run
+from emofuse.train.comparison.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
 from emofuse.train.comparison.paired_tests import (
     PERMUTATIONS,
     CorrectedT,
@@ -115,8 +115,7 @@ def compare_runs(
     names = run_names([run.run for run in runs])
     units, notes = units_of(runs, unit)
     chosen = tuple(metrics or _printed_by_all(runs))
-    classes = _class_count(runs)
-    tests = _PairTests(units, chosen, classes, permutations, resamples)
+    tests = _PairTests(units, chosen, len(runs[0].classes), permutations, resamples)
     numbers = _pairs([run.run.folder for run in runs], baseline)
     pairs = [tests.compare(runs[i], runs[j], names[i], names[j]) for i, j in numbers]
     return Comparison(
@@ -129,7 +128,7 @@ def compare_runs(
         resamples=resamples,
         smallest_p=min(1.0, tests.smallest_p * len(pairs)),
         ratio=ratio_of_sizes(runs),
-        runs=tuple(_compared(run, name, classes) for run, name in zip(runs, names, strict=True)),
+        runs=tuple(_compared(run, name) for run, name in zip(runs, names, strict=True)),
         pairs=tuple(_corrected(pairs)),
         notes=tuple(notes),
     )
@@ -146,9 +145,8 @@ def _opened(folders: Sequence[Path]) -> list[RunPredictions]:
 
 def _printed_by_all(runs: Sequence[RunPredictions]) -> list[str]:
     """The metrics that every run prints and that can be compared, in the order of the first run; else all."""
-    comparable = [m for m in COMPARABLE if m != CLASS_MEAN or not any(run.missing for run in runs)]
-    shared = set(comparable).intersection(*(run.run.metrics["metrics"] for run in runs))
-    return [m for m in runs[0].run.metrics["metrics"] if m in shared] or comparable
+    shared = set(COMPARABLE).intersection(*(run.run.metrics["metrics"] for run in runs))
+    return [m for m in runs[0].run.metrics["metrics"] if m in shared] or list(COMPARABLE)
 
 
 def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, int]]:
@@ -158,18 +156,13 @@ def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, in
     return [(i, last) for i in range(len(folders)) if i != last]
 
 
-def _class_count(runs: Sequence[RunPredictions]) -> int:
-    """The number of classes, with one more for no prediction where a run has missing ones."""
-    return len(runs[0].classes) + any(run.missing for run in runs)
-
-
-def _compared(run: RunPredictions, name: str, classes: int) -> ComparedRun:
+def _compared(run: RunPredictions, name: str) -> ComparedRun:
     missing = f"{plural(run.missing, 'utterance')} without a feature, counted as wrong (--missing-as-wrong)"
     return ComparedRun(
         name=name,
         folder=run.run.folder,
         seeds=run.seeds,
-        scores=scores_of_run(run.predictions, run.labels, classes),
+        scores=scores_of_run(run.predictions, run.labels, len(run.classes)),
         caveats=(*([missing] if run.missing else []), *caveats(run.run.metrics)),
     )
 

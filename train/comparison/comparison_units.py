@@ -9,6 +9,7 @@ from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.resampling import ResamplingUnits, named_units, resampling_units
+from emofuse.train.comparison.paired_tests import ALPHA
 from emofuse.train.comparison.run_predictions import Row, RunPredictions
 
 Unit = Literal["auto", "speaker", "session", "dialogue", "utterance"]
@@ -62,8 +63,8 @@ def _session_note(units: ResamplingUnits, rows: Sequence[Row]) -> list[str]:
     if units.kind != "speaker" or not all(sessions) or not 1 < len(sessions) < units.count:
         return []
     return [
-        f"The {units.count} speakers share {len(sessions)} sessions and are taken as independent; "
-        "--unit session is stricter."
+        f"The {units.count} speakers share {len(sessions)} sessions and are taken as independent. Where models differ "
+        f"from session to session, p falls below {ALPHA:g} too often; compare --unit session is stricter."
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from emofuse.manifests.metrics import NO_PREDICTION
 from emofuse.train.comparison.run_predictions import RunPredictions
 
 Task = tuple[int, int]
@@ -34,7 +35,7 @@ def _extended(run: RunPredictions, missing: dict[str, Task]) -> RunPredictions:
     if not missing:
         return run
     labels, folds = (np.array(values, np.int64) for values in zip(*missing.values(), strict=True))
-    none = np.full((len(run.seeds), len(missing)), len(run.classes), np.int64)
+    none = np.full((len(run.seeds), len(missing)), NO_PREDICTION, np.int64)
     ids = (*run.ids, *missing)
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
     return replace(

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from emofuse.manifests.metrics import Labels, confusion, scores_of
+from emofuse.manifests.metrics import NO_PREDICTION, Labels, scores_of
 
 Scores = dict[str, NDArray[np.float64]]
 """Metric -> a value [R] for each weighting."""
 COMPARABLE = tuple(scores_of(np.ones((1, 2, 2), np.int64)))
 """The metrics that can be compared: those that a confusion matrix gives."""
-CLASS_MEAN = "macro_f1"
-"""The metric that no prediction, as one more predicted class, would change."""
 _BLOCK = 20_000_000
 """Entries of the weights that are multiplied at once, which bounds memory."""
 
@@ -33,7 +31,7 @@ class PairedPredictions:
     labels: Labels
     """[n]"""
     first: Labels
-    """[S, n]"""
+    """[S, n]; `NO_PREDICTION` counts as wrong."""
     second: Labels
     """[S, n]; the number of seeds may be another."""
     classes: int
@@ -42,15 +40,6 @@ class PairedPredictions:
         """The predictions [n] of both runs, seed by seed; every pair of seeds where the numbers of seeds differ."""
         same = len(self.first) == len(self.second)
         yield from zip(self.first, self.second, strict=True) if same else product(self.first, self.second)
-
-    def select(self, chosen: NDArray[np.bool_]) -> PairedPredictions:
-        """Only the chosen utterances [n]."""
-        return PairedPredictions(
-            labels=self.labels[chosen],
-            first=self.first[:, chosen],
-            second=self.second[:, chosen],
-            classes=self.classes,
-        )
 
 
 def differences(pair: PairedPredictions) -> dict[str, float]:
@@ -103,18 +92,18 @@ def unit_differences(pair: PairedPredictions, units: NDArray[np.int64]) -> Score
 
 def scores_of_run(predictions: Labels, labels: Labels, classes: int) -> dict[str, float]:
     """Pooled scores of one run, each the mean over its seeds; predictions are [S, n]."""
-    found = [scores_of(confusion(labels, seed, classes)[None]) for seed in predictions]
+    found = [_scores(_cells(labels, seed, classes).sum(axis=0)[None], classes) for seed in predictions]
     return {name: float(value[0]) for name, value in _mean_over_seeds(found).items()}
 
 
 def _cells(labels: Labels, predictions: Labels, classes: int) -> Any:
-    """The cell of the confusion matrix of each utterance: sparse [n, C * C]."""
-    n = len(labels)
-    return csr_array((np.ones(n), (np.arange(n), labels * classes + predictions)), shape=(n, classes**2))
+    """The cell of the confusion matrix of each utterance: sparse [n, C * (C + 1)], the last column no prediction."""
+    n, columns = len(labels), np.where(predictions == NO_PREDICTION, classes, predictions)
+    return csr_array((np.ones(n), (np.arange(n), labels * (classes + 1) + columns)), shape=(n, classes * (classes + 1)))
 
 
 def _unit_cells(pair: PairedPredictions, run: Labels, units: NDArray[np.int64], count: int) -> Any:
-    """The confusion matrix of each unit: sparse [G, C * C]."""
+    """The confusion matrix of each unit: sparse [G, C * (C + 1)]."""
     n = len(units)
     members = csr_array((np.ones(n), (units, np.arange(n))), shape=(count, n))
     return csr_array(members @ _cells(pair.labels, run, pair.classes))
@@ -128,8 +117,8 @@ def _products(weights: NDArray[Any], cells: Any) -> NDArray[np.float64]:
 
 
 def _scores(counts: NDArray[np.float64], classes: int) -> Scores:
-    """Scores from flat confusion matrices [R, C * C]; sums of counts are exact in float64."""
-    return scores_of(counts.reshape(len(counts), classes, classes).astype(np.int64))
+    """Scores from flat confusion matrices [R, C * (C + 1)]; sums of counts are exact in float64."""
+    return scores_of(counts.reshape(len(counts), classes, classes + 1).astype(np.int64))
 
 
 def _subtract(first: Scores, second: Scores) -> Scores:

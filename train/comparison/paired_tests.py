@@ -142,8 +142,9 @@ class CorrectedT:
 
 
 def corrected_t(found: Sequence[float] | NDArray[np.float64], ratio: float) -> CorrectedT | None:
-    """The corrected resampled t test (Nadeau and Bengio 2003, Machine Learning 52); None for fewer than two values.
+    """The corrected resampled t test (Nadeau and Bengio 2003, Machine Learning 52).
 
+    None for fewer than two values, and for equal ones: without variance there is no t.
     Training sides of folds overlap, so the differences are not independent: the variance of their mean is taken as
     (1 / J + n_test / n_train) times their variance.
 
@@ -152,13 +153,10 @@ def corrected_t(found: Sequence[float] | NDArray[np.float64], ratio: float) -> C
         ratio: n_test / n_train.
     """
     values = np.asarray(found, np.float64)
-    if len(values) < 2:
+    if len(values) < 2 or float(values.std(ddof=1)) <= _TIE:
         return None
     mean, variance, degrees = float(values.mean()), float(values.var(ddof=1)), len(values) - 1
-    if variance <= _TIE**2:
-        t = 0.0 if abs(mean) <= _TIE else float(np.copysign(np.inf, mean))
-    else:
-        t = mean / float(np.sqrt((1 / len(values) + ratio) * variance))
+    t = mean / float(np.sqrt((1 / len(values) + ratio) * variance))
     return CorrectedT(difference=mean, t=t, degrees=degrees, p=float(2 * stats.t.sf(abs(t), degrees)))
 
 

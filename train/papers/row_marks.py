@@ -88,5 +88,5 @@ def _footnote(task: TableTask, found: list[Comparison]) -> str:
         f"{plural(len(found), 'row')})."
     )
     if smallest >= ALPHA:
-        return f"{line} No row can be marked: with {counted} no p below {smallest:.3g} is possible."
-    return line
+        line += f" No row can be marked: with {counted} no p below {smallest:.3g} is possible."
+    return " ".join([line, *found[0].notes])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 from emofuse.common.errors import UnknownNameError
 from emofuse.common.location import Location, parse_location
-from emofuse.common.option_values import as_joined_text, as_path, as_tuple, check_values
+from emofuse.common.option_values import as_joined_text, as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
+from emofuse.manifests.metrics import EXPECTED_METRICS
 from emofuse.store import FeatureStore
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -32,7 +33,7 @@ _EXPECTED = {
     "folds": "text such as '1,3', or numbers such as [1, 3]",
     "epochs": "a number above 0, or None",
     "settings": "a mapping such as {'lr': 3e-4}, or texts such as ['lr=3e-4']",
-    "metrics": "text such as 'ua,wa', or names such as ['ua', 'wa']",
+    "metrics": EXPECTED_METRICS,
     "score_without": "'audio', 'text' or a sequence of them",
     "shuffle": "'labels', 'audio', 'text' or a sequence of them",
     "jobs": "a whole number, 1 or more, or 'auto'",
@@ -125,7 +126,7 @@ class FitConfig:
             "protocol": str(self.protocol) if isinstance(self.protocol, Path) else self.protocol,
             "folds": as_joined_text(self.folds),
             "settings": _settings(self.settings),
-            "metrics": _split_names(self.metrics),
+            "metrics": split_names(self.metrics),
             "score_without": as_tuple(self.score_without),
             "shuffle": _distinct(as_tuple(self.shuffle)),
             "out": as_path(self.out),
@@ -209,14 +210,6 @@ def _distinct(values: Any) -> Any:
     """Several texts sorted and each once; another value unchanged."""
     several = isinstance(values, tuple) and all(isinstance(value, str) for value in values)
     return tuple(sorted(set(values))) if several else values
-
-
-def _split_names(value: Any) -> Any:
-    """The names in texts such as `ua,wa`; what is neither a text nor several unchanged."""
-    items = as_tuple(value)
-    if not isinstance(items, tuple) or not all(isinstance(item, str) for item in items):
-        return items
-    return tuple(stripped for item in items for name in item.split(",") if (stripped := name.strip()))
 
 
 def _settings(value: Any) -> Any:

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.common.console import plural
-from emofuse.common.errors import UnknownNameError
 from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold, build_folds, limit_folds, select_folds
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import METRICS, check_metrics
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
@@ -157,10 +156,7 @@ def _check_score_without(
 
 
 def _check_scores(config: FitConfig, problems: Problems) -> None:
-    for name in config.metrics:
-        if name not in METRICS:
-            with problems.collecting():
-                raise UnknownNameError("metric", name, METRICS, "Several: --metrics ua,wa.")
+    check_metrics(config.metrics, METRICS, problems)
     if config.calibrate != "none" and config.select == "last":
         problems.add(
             f"--calibrate {config.calibrate} fits on the validation side, and with --select last there is none: "

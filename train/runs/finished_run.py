@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError, damage_error
 from emofuse.common.lazy import lazy_property
+from emofuse.train.runs.reporting.utterance_table import COLUMNS
 from emofuse.train.runs.run_check import FILES, run_problems
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ class Run:
 
     @lazy_property
     def utterances(self) -> Records:
-        """utterances.csv: speaker, session, dialogue and split of each test utterance; empty where unknown."""
-        return run_folder.read_csv(self.folder / UTTERANCES)
+        """utterances.csv: speaker, session, dialogue and split of each test utterance; empty where unknown.
+
+        No records for a run of version 0.1.0, which did not write the file.
+        """
+        path = self.folder / UTTERANCES
+        return run_folder.read_csv(path, ("id", *COLUMNS)) if path.is_file() else []
 
     @lazy_property
     def predictions(self) -> Records | DataFrame:

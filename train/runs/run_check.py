@@ -146,6 +146,13 @@ def _seeds_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]]) 
     by_seed, per_seed = _grouped(rows, "seed"), metrics["per_seed"]
     if list(by_seed) != list(per_seed):
         return [f"{PREDICTIONS} is of seeds {', '.join(by_seed)}, expected {', '.join(per_seed)}"]
+    tested = {seed: {(row["id"], row["label"], row["fold"]) for row in of_seed} for seed, of_seed in by_seed.items()}
+    first = next(iter(tested))
+    problems += [
+        f"{PREDICTIONS}: seed {seed} does not test the utterances of seed {first}, with their labels and folds"
+        for seed, tasks in tested.items()
+        if tasks != tested[first]
+    ]
     matrix = np.zeros((len(classes),) * 2, np.int64)
     for seed, of_seed in by_seed.items():
         found = recompute(*indices_of(of_seed, classes), classes)

@@ -26,4 +26,5 @@ def test_equally_good_models_are_called_different_at_most_5_times_in_100(speaker
     assert found["permutation by speaker"] <= bound
     assert found["McNemar"] > bound
     assert found["interval by utterance"] > bound
-    assert found["power"] > (0.5 if speakers > 5 else -1)
+    # With five speakers no p is below 0.0625, so that no difference can be shown.
+    assert found["power"] == 0 if speakers == 5 else found["power"] > 0.5

@@ -186,9 +186,11 @@ def test_the_corrected_t_of_nadeau_and_bengio_by_hand() -> None:
     assert (found.difference, found.t, found.degrees) == (2.0, pytest.approx(2.0), 2)
     assert found.p == pytest.approx(2 * stats.t.sf(2, 2))
     assert corrected_t([1.0], 0.1) is None
-    equal = corrected_t([0.0, 0.0], 0.1)
-    assert equal is not None
-    assert equal.p == 1.0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_equal_differences_in_all_folds_have_no_t(value: float) -> None:
+    assert corrected_t([value] * 5, 0.25) is None
 
 
 def test_cohens_d_is_mean_over_deviation_of_the_units() -> None:

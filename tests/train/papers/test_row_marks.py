@@ -31,6 +31,7 @@ def test_a_row_that_differs_from_the_row_above_is_marked(folder: Path) -> None:
     assert cell.p_above == found.pairs[0].differences["ua"].p < 0.05
     assert (cell.differs, audio.cells["UA"].differs, audio.cells["UA"].p_above) == (True, False, None)
     assert "8 speakers, all exchanges; Holm's correction over 1 row" in footnote(results)
+    assert "The 8 speakers share 4 sessions and are taken as independent." in footnote(results)
     assert footnote(results) in (where / "table.md").read_text()
     assert f"{cell.mean:.1f} ± {cell.deviation:.1f}*" in (where / "table.md").read_text()
     assert f"{cell.mean:.1f} $\\pm$ {cell.deviation:.1f}*" in (where / "table.tex").read_text()
