@@ -117,9 +117,9 @@ def _weights_problems(path: Path, name: str, run: Mapping[str, Any], classes: li
     except DataError as error:
         return [str(error)]
     problems = [f"{name}: {what}" for what in _recipe_problems(recipe, run, classes)]
-    standardised = run.get("standardised")
-    if standardised is not None and sorted(statistics) != sorted(standardised):
-        problems.append(f"{name} has statistics of {sorted(statistics)}, expected of {sorted(standardised)}")
+    recorded = run.get("standardised", sorted(statistics))
+    if not isinstance(recorded, list) or sorted(statistics) != sorted(map(str, recorded)):
+        problems.append(f"{name} has statistics of {sorted(statistics)}, expected of {recorded}")
     return problems
 
 
