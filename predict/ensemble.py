@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
 from emofuse.manifests.calibration import with_temperature
-from emofuse.predict.batch_features import BatchFeatures, UtteranceGroup
+from emofuse.predict.features.batch_features import BatchFeatures, UtteranceGroup
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.registry import variant
 from emofuse.train.runs.finished_run import CONFIG, Run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from emofuse.predict.ensemble import ModelProbabilities
-from emofuse.predict.windows import Window
+from emofuse.predict.recordings.windows import Window
 
 DIGITS = 6
 """Decimals of a probability, as in predictions.csv."""

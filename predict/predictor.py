@@ -10,14 +10,14 @@ from emofuse.extract.asr.recogniser import load_recogniser
 from emofuse.extract.plan.device import device_of
 from emofuse.manifests.schema import Excluded
 from emofuse.predict.config import PredictConfig
-from emofuse.predict.encoders import build_run_encoders, text_note
 from emofuse.predict.ensemble import Ensemble
-from emofuse.predict.inputs import read_inputs
+from emofuse.predict.features.encoders import build_run_encoders, text_note
+from emofuse.predict.features.run_features import run_features
 from emofuse.predict.prediction import Prediction
+from emofuse.predict.recordings.inputs import read_inputs
+from emofuse.predict.recordings.windows import SEGMENT_SECONDS
 from emofuse.predict.requirements import Requirements
-from emofuse.predict.run_features import run_features
 from emofuse.predict.stream import PredictionStream
-from emofuse.predict.windows import SEGMENT_SECONDS
 from emofuse.train.models.config import longest_input
 from emofuse.train.resolve.fit_plan import title_of
 from emofuse.train.runs.finished_run import Run
@@ -90,6 +90,8 @@ class Predictor:
         asked = (
             "the final model, trained on all data"
             if self.config.refit
+            else f"fold {models[0].fold}"
+            if len(models) == 1
             else f"the mean of {plural(len(models), 'model')} ({plural(len({m.fold for m in models}), 'fold')}, "
             f"{plural(len({m.seed for m in models}), 'seed')})"
         )
@@ -98,7 +100,7 @@ class Predictor:
             f"{self.run.folder}, {asked}; classes {', '.join(self.classes)}"
         )
         for caveat in caveats(self.run.metrics):
-            yield f"note: the run: {caveat}"
+            yield f"note: of the run, {caveat}"
         if self.recogniser and (note := text_note(self.features, self.recogniser.source)):
             yield f"note: {note}"
         yield from self._length_notes()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from emofuse.common.problems import Problems
 from emofuse.manifests.schema import Excluded
 from emofuse.predict.config import PredictConfig
-from emofuse.predict.inputs import Inputs
+from emofuse.predict.recordings.inputs import Inputs
 
 _REMEDIES = {
     "audio": "pass audio files, or a manifest with a column audio",

@@ -13,14 +13,14 @@ from emofuse.common.progress import Progress, format_duration
 from emofuse.extract.asr.recogniser import Recogniser
 from emofuse.extract.plan.job import FeatureJob
 from emofuse.manifests.schema import ASR, Excluded
-from emofuse.predict.batch_features import BatchExtractor, BatchFeatures
 from emofuse.predict.config import PredictConfig
 from emofuse.predict.ensemble import Ensemble, ModelProbabilities
-from emofuse.predict.inputs import Inputs
+from emofuse.predict.features.batch_features import BatchExtractor, BatchFeatures
 from emofuse.predict.prediction import MeanOfWindows, Prediction, predicted
+from emofuse.predict.recordings.inputs import Inputs
+from emofuse.predict.recordings.window_reader import WindowReader
+from emofuse.predict.recordings.windows import Window
 from emofuse.predict.requirements import Requirements
-from emofuse.predict.window_reader import WindowReader
-from emofuse.predict.windows import Window
 
 MOST_WINDOWS, MOST_SECONDS = 256, 300.0
 """Windows that are encoded together, and seconds of their audio: all layers of an encoder take 4 MB a second."""

@@ -93,9 +93,10 @@ def scan_audio(manifest: Manifest, root: Path, quiet: bool = False) -> AudioScan
                 clips[utterance.id] = result
                 if result.lost and utterance.audio not in truncated:
                     truncated.add(utterance.audio)
+                    path = root / str(utterance.audio)
                     progress.say(
-                        f"note: {utterance.audio} is cut off: its header promises {result.lost:.2f} s more than the "
-                        "file holds; the samples that exist are used"
+                        f"note: {path} is cut off: its header promises {result.lost:.2f} s more than the file holds; "
+                        "the samples that exist are used"
                     )
             else:
                 unusable.append(Excluded(id=utterance.id, reason=f"audio: {result}", modality="audio"))

@@ -40,7 +40,7 @@ def write_report(
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters["score"] = score
     page = environment.get_template("report.html").render(
-        header=[line.split(maxsplit=1) for line in header],
+        header=[(line[:9].strip(), line[10:]) for line in header],
         metrics=metrics,
         caveats=caveats(metrics),
         texts=text_rows(metrics, metrics["metrics"]),

@@ -13,8 +13,8 @@ from emofuse.extract.audio.clips import AudioError, decode_to_wav
 from emofuse.extract.audio.scan import scan_audio, scan_text
 from emofuse.manifests.schema import Utterance
 from emofuse.predict.config import PredictConfig
-from emofuse.predict.inputs import ROOT, manifest_of
-from emofuse.predict.windows import Window, cut
+from emofuse.predict.recordings.inputs import ROOT, manifest_of
+from emofuse.predict.recordings.windows import Window, cut
 
 SCANNED = 32
 """Clips that are scanned together."""

@@ -16,8 +16,8 @@ from emofuse.extract.plan.config import ExtractConfig
 from emofuse.extract.plan.job import FeatureJob, feature_spec
 from emofuse.extract.plan.views import FRAMES, MEAN, STATISTICS
 from emofuse.predict.config import MODALITIES
-from emofuse.predict.inputs import ROOT, manifest_of
-from emofuse.predict.run_features import RunFeature
+from emofuse.predict.features.run_features import RunFeature
+from emofuse.predict.recordings.inputs import ROOT, manifest_of
 from emofuse.store.core.spec import DTYPES
 
 TEXT_ORIGIN = ("text_kind", "recogniser")

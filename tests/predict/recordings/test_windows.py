@@ -9,7 +9,7 @@ import pytest
 
 from emofuse.extract.audio.clips import Clip
 from emofuse.manifests.schema import Utterance
-from emofuse.predict.windows import Window, cut
+from emofuse.predict.recordings.windows import Window, cut
 
 RATE = 16000
 UTTERANCE = Utterance(id="a", audio="a.wav")

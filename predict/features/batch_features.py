@@ -22,7 +22,7 @@ from emofuse.extract.plan.budget import with_budgets
 from emofuse.extract.plan.compute_precision import with_precision_sample
 from emofuse.extract.plan.job import FeatureJob
 from emofuse.manifests.schema import Excluded, Manifest, Modality, Utterance
-from emofuse.predict.inputs import ROOT, manifest_of
+from emofuse.predict.recordings.inputs import ROOT, manifest_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Pool, RaggedModality

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emofuse.common.errors import UsageError
-from emofuse.predict.inputs import ROOT, read_inputs
+from emofuse.predict.recordings.inputs import ROOT, read_inputs
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The features that a run's models read, computed for new recordings."""

@@ -1,0 +1,1 @@
+"""What is to be predicted: files, folders and manifests, cut into windows."""
