@@ -126,3 +126,12 @@ def test_mean_and_sample_deviation() -> None:
     assert mean == pytest.approx({"wa": 0.6})
     assert deviation == pytest.approx({"wa": 0.02**0.5})
     assert mean_and_deviation([{"wa": 0.5}])[1] == {"wa": None}
+
+
+def test_a_last_column_of_a_matrix_is_no_prediction() -> None:
+    generator = np.random.default_rng(0)
+    labels, predicted = generator.integers(3, size=40), generator.integers(-1, 3, size=40)
+    matrix = np.zeros((1, 3, 4), np.int64)
+    np.add.at(matrix[0], (labels, np.where(predicted == NO_PREDICTION, 3, predicted)), 1)
+    found = {name: float(value[0]) for name, value in scores_of(matrix).items()}
+    assert found == pytest.approx(scores(labels, predicted))
