@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def compare_runs(
     refuse_incomparable(runs)
     names = run_names([run.run for run in runs])
     units, notes = units_of(runs, unit)
-    chosen = tuple(metrics or _printed_by_all(runs))
+    chosen = tuple(metrics or _metrics_of_protocol(runs[0].protocol))
     tests = _PairTests(units, chosen, len(runs[0].classes), permutations, resamples)
     numbers = _pairs([run.run.folder for run in runs], baseline)
     pairs = [tests.compare(runs[i], runs[j], names[i], names[j]) for i, j in numbers]
@@ -143,10 +144,12 @@ def _opened(folders: Sequence[Path]) -> list[RunPredictions]:
     return runs
 
 
-def _printed_by_all(runs: Sequence[RunPredictions]) -> list[str]:
-    """The metrics that every run prints and that can be compared, in the order of the first run; else all."""
-    shared = set(COMPARABLE).intersection(*(run.run.metrics["metrics"] for run in runs))
-    return [m for m in runs[0].run.metrics["metrics"] if m in shared] or list(COMPARABLE)
+def _metrics_of_protocol(protocol: Mapping[str, Any]) -> list[str]:
+    """The protocol's metrics that can be compared, then WA, UA and W-F1.
+
+    Not those that a run prints: which metric decides must not depend on what was chosen after its scores were seen.
+    """
+    return list(dict.fromkeys(m for m in (*protocol["metrics"], "ua", "wa", "wf1") if m in COMPARABLE))
 
 
 def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, int]]:

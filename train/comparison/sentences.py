@@ -7,6 +7,9 @@ from emofuse.manifests.metrics import METRICS
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.paired_tests import ALPHA
 
+FEW_UNITS = 10
+"""Over fewer units, bootstrap intervals are clearly too narrow (benchmarks/compare_error_rate.py)."""
+
 
 def short_name(metric: str) -> str:
     """The printed name of a metric: `UA`."""
@@ -75,6 +78,9 @@ def warnings(comparison: Comparison) -> list[str]:
         lines.append(f"No difference can be shown: {_limit(comparison)}.")
     if not comparison.units.trusted:
         lines.append(f"The intervals cannot be trusted: {plural(comparison.units.count, comparison.units.kind)}.")
+    elif comparison.units.count < FEW_UNITS:
+        counted = plural(comparison.units.count, comparison.units.kind)
+        lines.append(f"Intervals over {counted} are too narrow; the permutation test stays valid (docs/comparing.md).")
     return [*lines, *comparison.notes]
 
 

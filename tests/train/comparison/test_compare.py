@@ -20,6 +20,7 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.store import FeatureData
 from emofuse.train import CompareConfig, Comparison, Run, compare, evaluate
+from emofuse.train.runs.run_digests import write_digests
 
 QUIET = {"say": lambda line: None}
 
@@ -46,6 +47,17 @@ def test_scores_and_differences_are_those_of_the_predictions(folder: Path) -> No
         assert difference.value == pytest.approx(means[0] - means[1])
         assert difference.interval[0] <= difference.value <= difference.interval[1]
         assert difference.p == difference.corrected_p
+
+
+def test_the_metric_that_decides_is_the_protocols_and_not_the_one_that_was_printed(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "concat", tmp_path / "other")
+    metrics = run_folder.read_json(tmp_path / "other" / "metrics.json")
+    run_folder.write_json(tmp_path / "other" / "metrics.json", metrics | {"metrics": ["wa", "mcc"]})
+    write_digests(tmp_path / "other", ["metrics.json"])
+    for runs in ([tmp_path / "other", folder / "audio"], [folder / "audio", tmp_path / "other"]):
+        assert compare(runs=runs, **QUIET).metrics == ("ua", "wa", "wf1")
 
 
 def _numbers(read: list[dict[str, str]], column: str) -> np.ndarray:
