@@ -172,7 +172,9 @@ def _plan(
         utterances=task.utterances,
         labels=np.array([index[task.protocol.class_of(u) or ""] for u in task.utterances], np.int64),
         folds=task.folds,
-        task=TaskSelection(utterances=task.utterances, excluded=task.excluded, counted=len(task.utterances)),
+        task=TaskSelection(
+            utterances=task.utterances, excluded=task.excluded, counted=len(task.utterances), missing=task.missing
+        ),
         device=find_device(config.device),
         manifest_digest=store.manifest.digest(),
     )

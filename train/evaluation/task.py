@@ -12,11 +12,12 @@ from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.spellings import NameRules
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig
 from emofuse.train.evaluation.label_map import LabelMap, map_labels
 from emofuse.train.resolve.protocol_selection import select_protocol
-from emofuse.train.runs.finished_run import PREDICTIONS, Run
+from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
 
 UNITS = ("speaker", "session", "dialogue")
 """What the utterances of a new corpus may be grouped by, the first that all have."""
@@ -37,6 +38,8 @@ class EvaluationTask:
     utterances: tuple[Utterance, ...]
     excluded: Mapping[str, str]
     """Id -> reason, of utterances with a class but without a feature."""
+    missing: tuple[Utterance, ...]
+    """Those of them that would be tested, which count as wrong in the scores over all utterances."""
     label_map: LabelMap
     untested: int = 0
     """On the same corpus: utterances with a class that the run has not tested, which are left out."""
@@ -50,20 +53,24 @@ def select_task(
     Raises:
         UsageError: Options that have no effect here, labels that cannot be mapped, or nothing is left to test.
     """
-    record = run.config["run"]["protocol"]
-    joint = record.get("joint")
-    training = list(joint["by"]) if joint else [record["corpus"]]
+    record, training = run.config["run"]["protocol"], training_corpora(run)
     same_corpus = store.corpus in training
     if same_corpus:
-        _refuse_on_same_corpus(run, store, config, several=joint is not None)
+        _refuse_on_same_corpus(run, store, config, several=record.get("joint") is not None)
     theirs = recorded_protocol(record) if same_corpus else _their_protocol(store, config.protocol)
     classes = tuple(run.metrics["classes"])
     label_map = map_labels(store.manifest.utterances, classes, theirs, config.map, config.ignore)
     protocol = theirs if same_corpus and theirs else _protocol_of(store, theirs, record, classes, label_map)
-    labelled = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
+    labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.class_of(u) is not None])
     excluded = _without_feature(store, labelled, features)
     usable = tuple(u for u in labelled if u.id not in excluded)
-    folds = _tested_folds(run, usable, config.fold) if same_corpus else [_one_fold(store, usable, config.fold)]
+    missing = tuple(u for u in labelled if u.id in excluded)
+    if same_corpus:
+        names = _fold_names(run, config.fold)
+        folds = _tested_folds(run, names, usable)
+        missing = tuple(u for u in missing if _group(protocol, u) in names.values())
+    else:
+        folds = [_test_side(config.fold or 1, store.corpus, usable)]
     tested = {u.id for fold in folds for u in fold.test}
     utterances = tuple(u for u in usable if u.id in tested)
     if not utterances:
@@ -78,9 +85,16 @@ def select_task(
         folds=tuple(folds),
         utterances=utterances,
         excluded=excluded,
+        missing=missing,
         label_map=label_map,
         untested=len(usable) - len(utterances),
     )
+
+
+def training_corpora(run: Run) -> list[str]:
+    """The corpora that a run was trained on."""
+    record = run.config["run"]["protocol"]
+    return list(record["joint"]["by"]) if record.get("joint") else [record["corpus"]]
 
 
 def recorded_protocol(record: Mapping[str, Any]) -> Protocol:
@@ -98,6 +112,10 @@ def recorded_protocol(record: Mapping[str, Any]) -> Protocol:
         fold_groups=tuple(map(tuple, record["fold_groups"])),
         fold_parts=record.get("fold_parts", 0),
         expected=None,
+        names={
+            attribute: NameRules(same=rules["same"], distinct=tuple(map(tuple, rules["distinct"])))
+            for attribute, rules in record.get("names", {}).items()
+        },
     )
 
 
@@ -141,6 +159,7 @@ def _protocol_of(
         disjoint=(),
         metrics=tuple(record["metrics"]),
         expected=None,
+        names=theirs.names if theirs else {},
     )
     tested = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
     unit = next((unit for unit in UNITS if all(getattr(u, unit) for u in tested)), "split")
@@ -162,18 +181,26 @@ def _without_feature(
     return excluded
 
 
-def _one_fold(store: FeatureStore, utterances: Sequence[Utterance], number: int | None) -> Fold:
-    return _test_side(number or 1, store.corpus, utterances)
-
-
-def _tested_folds(run: Run, utterances: Sequence[Utterance], only: int | None) -> list[Fold]:
-    """The folds of a run, each with those of `utterances` that it has tested."""
+def _fold_names(run: Run, only: int | None) -> dict[int, str]:
+    """Number -> name of the folds of a run, or of one of them."""
     seed_folder = next(iter(run.seed_folders.values()))
-    names = {fold["fold"]: fold["name"] for fold in run_folder.read_json(seed_folder / "metrics.json")["folds"]}
+    folds = run_folder.read_json(seed_folder / METRICS)["folds"]
+    return {fold["fold"]: fold["name"] for fold in folds if only in (None, fold["fold"])}
+
+
+def _tested_folds(run: Run, names: Mapping[int, str], utterances: Sequence[Utterance]) -> list[Fold]:
+    """The folds of a run, each with those of `utterances` that it has tested."""
     tested_by = {row["id"]: int(row["fold"]) for row in run_folder.read_csv(run.folder / PREDICTIONS)}
-    numbers = [number for number in names if only in (None, number)]
-    members = {number: [u for u in utterances if tested_by.get(u.id) == number] for number in numbers}
+    members = {number: [u for u in utterances if tested_by.get(u.id) == number] for number in names}
     return [_test_side(number, names[number], side) for number, side in members.items() if side]
+
+
+def _group(protocol: Protocol, utterance: Utterance) -> str | None:
+    """The name of the fold that tests an utterance; None if no fold does."""
+    try:
+        return protocol.group_of(utterance)
+    except UsageError:
+        return None
 
 
 def _test_side(number: int, name: str, utterances: Sequence[Utterance]) -> Fold:

@@ -58,7 +58,8 @@ def run_problems(folder: Path, *, all_files: bool = False) -> list[str]:
         problems = [str(error)]
     try:
         config, metrics = read_json(folder / CONFIG), read_json(folder / METRICS)
-        if "weights" in metrics and not (folder / digests.NAME).exists():
+        has_digests = "weights" in metrics or "evaluation" in metrics  # what version 0.1.0 wrote has neither
+        if has_digests and not (folder / digests.NAME).exists():
             problems.append(f"{digests.NAME} is missing")
         problems += misfits(config, _CONFIG_SHAPE, CONFIG)
         wrong = misfits(metrics, _METRICS_SHAPE, METRICS) or _inconsistencies(metrics)

@@ -12,38 +12,14 @@ import commands
 import numpy as np
 import pytest
 import train_samples as samples
+from evaluation_samples import on_other, other_store, other_utterances, silent
 from train_samples import config, rows
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
-from emofuse.manifests.schema import Utterance
 from emofuse.store import FeatureData
-from emofuse.train import Run, evaluate, fit
+from emofuse.train import Run, fit
 from emofuse.train.runs.trained_models import trained_models
-
-THEIRS = {"ang": "anger", "hap": "joy", "neu": "neu", "sad": "sad"}
-MAP = {"ang": "anger", "hap": "joy"}
-
-
-def silent(line: str) -> None:
-    pass
-
-
-def other_utterances(**changes: Any) -> tuple[Utterance, ...]:
-    """The other corpus: other ids, and two labels under other names."""
-    return tuple(
-        replace(u, id=f"other_{u.id}", label=THEIRS[str(u.label)], **changes) for u in samples.utterances(per_session=8)
-    )
-
-
-def other_store(path: Path, of: tuple[Utterance, ...] | None = None, corpus: str = "other", **changes: Any) -> Path:
-    """Its store: other noise, the same bits of the class, so that a run on the small corpus is right on it too."""
-    of = other_utterances() if of is None else of
-    back = {theirs: ours for ours, theirs in THEIRS.items()}
-    as_ours = tuple(replace(u, label=back.get(str(u.label), "sad")) for u in of)
-    arrays = samples.frames(as_ours, 1, dimension=5, seed=7)
-    made: dict[str, Any] = {"modality": "text", "arrays": arrays, "encoder": "bert"}
-    return samples.store(path, of, corpus, {"bert": FeatureData(**(made | changes))})
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
     return fit(config(folder, "run", "text", folds="1,2", steps=60, final=True), say=silent)
-
-
-def on_other(run: Run, name: str, **options: Any) -> Run:
-    where: dict[str, Any] = {"store": run.folder.parent / "other.h5", "out": run.folder.parent / name, "device": "cpu"}
-    return evaluate(**({"run": run.folder, "map": MAP, "say": silent} | where | options))
 
 
 def test_the_results_are_the_mean_of_the_models_and_have_the_files_of_a_run(run: Run) -> None:
@@ -165,10 +136,8 @@ def test_a_feature_of_other_settings_is_refused_with_what_differs(folder: Path, 
         on_other(run, "x", store=differing)
     with pytest.raises(UsageError, match=r"extract --dataset other --encoder bert"):
         on_other(run, "x", store=differing)
-    renamed = other_store(tmp_path / "named.h5")
     with pytest.raises(UsageError, match="it seems to be the same corpus under another name"):
         on_other(run, "x", store=samples.store(tmp_path / "copy.h5", of, "copy", {"other-name": data}), map=())
-    assert renamed.exists()
 
 
 def test_audio_of_the_training_stores_is_refused_with_the_ids(tmp_path: Path) -> None:

@@ -136,9 +136,11 @@ def _of_predictions(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[s
 
 def _missing_labels(plan: FitPlan) -> NDArray[np.int64]:
     """The class numbers [m] of the utterances that the requested folds would test if they had every feature."""
-    protocol, tested = plan.protocol, {fold.name for fold in plan.folds} | ({"test"} if plan.protocol.joint else set())
-    found = [protocol.class_of(u) for u in plan.task.missing if protocol.group_of(u) in tested]
-    return np.array([protocol.classes.index(str(name)) for name in found], np.int64)
+    protocol, missing = plan.protocol, plan.task.missing
+    if any(fold.train for fold in plan.folds):  # an evaluation trains nothing, and names only what it would test
+        tested = {fold.name for fold in plan.folds} | ({"test"} if protocol.joint else set())
+        missing = tuple(u for u in missing if protocol.group_of(u) in tested)
+    return np.array([protocol.classes.index(str(protocol.class_of(u))) for u in missing], np.int64)
 
 
 def _interval(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
