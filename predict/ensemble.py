@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
-from emofuse.manifests.calibration import with_temperature
 from emofuse.predict.features.batch_features import BatchFeatures, UtteranceGroup
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.registry import variant
 from emofuse.train.runs.finished_run import CONFIG, Run
-from emofuse.train.runs.trained_models import TrainedModel, trained_models
+from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, trained_models
 
 ModelProbabilities = NDArray[np.float64]
 """[K, M, C], the class probabilities of one utterance by each of M models: the models' own, and for a calibrated run
@@ -41,7 +40,7 @@ class Ensemble:
         self.models: Sequence[TrainedModel] = trained_models(run, fold, self.device, final=final)
         recipe = self.models[0].recipe
         self.classes = recipe.classes
-        self.calibrated = not final and any(model.temperature != 1 for model in self.models)
+        self.calibrated = are_calibrated(self.models)
         """Whether the run has fitted temperatures."""
         self.modalities = tuple(recipe.inputs.dimensions)
         """What the models were trained on, audio first."""
@@ -63,15 +62,10 @@ class Ensemble:
                 groups.setdefault(available, []).append(id)
         for modalities, members in groups.items():
             group = UtteranceGroup(batch, members, modalities, self.spec.pool, self.device)
-            by_model = np.stack([self._ask(model, group) for model in self.models], axis=2)
-            found |= dict(zip(members, by_model, strict=True))
+            indices = np.arange(len(members))
+            by_model = [m.probabilities(group.data_for(m), indices, self.calibrated) for m in self.models]
+            found |= dict(zip(members, np.stack(by_model, axis=2).swapaxes(0, 1), strict=True))
         return found
-
-    def _ask(self, model: TrainedModel, group: UtteranceGroup) -> NDArray[np.float64]:
-        """[n, K, C]."""
-        own = model.probabilities(group.data_for(model), np.arange(len(group.ids))).astype(np.float64)
-        kinds = [own, with_temperature(own, model.temperature)] if self.calibrated else [own]
-        return np.stack(kinds, axis=1)
 
 
 def _spec(run: Run) -> ModelSpec:

@@ -98,11 +98,11 @@ def test_probabilities_do_not_depend_on_the_padding_of_the_batch(used: tuple[Fit
         data = Loader(plan).task_data(plan.folds[0])
         everything = np.arange(len(plan.utterances))
         for model in trained_models(run, 1) + trained_models(run, final=True):
-            together = model.probabilities(data, everything)
+            together = model.probabilities(data, everything)[0]
             np.testing.assert_allclose(_one_by_one(model, data), together, atol=1e-5)
             np.testing.assert_allclose(together.sum(1), 1, atol=1e-5)
 
 
 def _one_by_one(model: TrainedModel, data: TaskData) -> np.ndarray[Any, Any]:
     """Each utterance in a batch of its own, without padding."""
-    return np.concatenate([model.probabilities(data, np.array([i])) for i in range(len(data.labels))])
+    return np.concatenate([model.probabilities(data, np.array([i]))[0] for i in range(len(data.labels))])

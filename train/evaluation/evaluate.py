@@ -97,7 +97,7 @@ def _prepare(config: EvaluateConfig, run: Run, models: Sequence[TrainedModel], s
     if task.same_corpus:
         models = [m for m in models if m.fold in {f.number for f in task.folds}]
     shared = check_shared_data(run, store, features, task, allow_duplicates=config.allow_duplicates)
-    plan = _plan(config, run, models, store, features, task)
+    plan = _plan(config, run, models, store, features, task, shared)
     used = "final" if config.refit else f"fold {config.fold}" if config.fold else "all folds"
     about = {
         "run": str(run.folder),
@@ -151,6 +151,7 @@ def _plan(
     store: FeatureStore,
     features: Mapping[str, Feature],
     task: EvaluationTask,
+    shared: SharedData,
 ) -> FitPlan:
     """The evaluation as a plan of a fit that trains nothing: what loads features and writes results takes one."""
     recipe, recorded = models[0].recipe, run.config["run"]
@@ -175,6 +176,7 @@ def _plan(
         task=TaskSelection(
             utterances=task.utterances, excluded=task.excluded, counted=len(task.utterances), missing=task.missing
         ),
+        shared=shared.material,
         device=find_device(config.device),
         manifest_digest=store.manifest.digest(),
     )

@@ -62,6 +62,13 @@ def _match(run: Run, modality: str, record: Mapping[str, Any], store: FeatureSto
     )
 
 
+def equal_feature(store: FeatureStore, feature: Feature) -> Feature | None:
+    """The feature of another store with the settings of this one, if possible with its name; None without one."""
+    equal = [f for f in store.features.values() if f.modality == feature.modality]
+    equal = [f for f in equal if _settings_of(f) == _settings_of(feature)]
+    return min(equal, key=lambda f: f.name != feature.name, default=None)
+
+
 def _settings(encoder: str, dimension: int, layers: int, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that must be equal, as JSON gives it."""
     flat: dict[str, Any] = json.loads(json.dumps(flatten(fingerprint)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from emofuse.train.resolve.fit_plan import FitPlan, with_seed
 from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES
 from emofuse.train.runs.reporting import run_metrics
+from emofuse.train.runs.reporting.leak_report import texts_line
 from emofuse.train.runs.reporting.report import HINT, write_report
 from emofuse.train.runs.reporting.utterance_table import utterance_rows
-from emofuse.train.runs.trained_models import TrainedModel
+from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, mean_probabilities
 
 LABELS_SHOWN = 12
 
@@ -53,6 +54,7 @@ def header(plan: FitPlan, about: Mapping[str, Any], remarks: Sequence[str]) -> l
     )
     lines += [f"left out  {', '.join(left_out)}"] if left_out else []
     lines += [f"{m:9} {f.name} ({f.encoder}), {f.dimension}-dimensional" for m, f in plan.features.items()]
+    lines += texts_line(plan)
     lines += [f"note      {remark}" for remark in remarks]
     if plan.task.excluded:
         named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
@@ -122,7 +124,8 @@ class _Writer:
         plan, ids = self._plan, [row["id"] for row in predictions]
         metrics = {**metrics, "evaluation": dict(self._about)}
         run_folder.write_csv(folder / PREDICTIONS, predictions)
-        run_folder.write_csv(folder / UTTERANCES, utterance_rows(plan.protocol, plan.utterances, ids))
+        utterances = utterance_rows(plan.protocol, plan.utterances, ids, plan.shared.text_of)
+        run_folder.write_csv(folder / UTTERANCES, utterances)
         run_folder.write_json(folder / METRICS, metrics)
         if not write_report(folder, self._lines, metrics, run_folder.read_json(folder / CONFIG), []):
             self._say(HINT)
@@ -147,11 +150,8 @@ def _score_fold(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     started = time.monotonic()
     data, indices, classes = loader.task_data(fold), side_indices(plan, fold)["test"], plan.protocol.classes
-    probabilities = np.zeros((len(indices), len(classes)))
-    for model in models:
-        probabilities += model.probabilities(data, indices) / len(models)
-        progress.advance(len(indices))
-    labels = plan.labels[indices]
+    counted, labels = _counted(models, progress, len(indices)), plan.labels[indices]
+    probabilities, *scaled = mean_probabilities(counted, data, indices, calibrated=are_calibrated(models))
     result = {
         "fold": fold.number,
         "name": fold.name,
@@ -164,9 +164,17 @@ def _score_fold(
         "validation": None,
         **score_results(labels, probabilities.argmax(1), classes),
     }
-    return result, prediction_rows(
-        [plan.utterances[i].id for i in indices], fold.number, labels, probabilities, classes
-    )
+    if scaled and len(models) == 1:
+        result["temperature"] = models[0].temperature
+    ids = [plan.utterances[i].id for i in indices]
+    return result, prediction_rows(ids, fold.number, labels, probabilities, classes, *scaled)
+
+
+def _counted(models: Sequence[TrainedModel], progress: Progress, utterances: int) -> Iterator[TrainedModel]:
+    """Each model, and after its predictions a step of the progress line."""
+    for model in models:
+        yield model
+        progress.advance(utterances)
 
 
 def _mean_step(models: Sequence[TrainedModel]) -> int:

@@ -1,21 +1,21 @@
-"""What the tested utterances share with what the run was trained on: audio, utterances, and the encoders' data."""
+"""What the tested utterances share with what the run was trained on: audio, texts, utterances, the encoders' data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
-from emofuse.train.evaluation.task import EvaluationTask
+from emofuse.train.evaluation.task import EvaluationTask, training_corpora
+from emofuse.train.evaluation.training_store import TrainingStore, sentences_of
 from emofuse.train.resolve.extract_commands import command_that_made
+from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.leaks.leakage import find_leaks
+from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate
 from emofuse.train.runs.finished_run import Run
-
-IDS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,10 @@ class SharedData:
     """Ids of tested utterances whose audio is in a store that the run was trained on."""
     unchecked: tuple[str, ...] = ()
     """Stores of the run that are not at hand, so that their audio could not be compared."""
+    material: SharedMaterial = field(default_factory=SharedMaterial)
+    """Audio that is nearly the same, and texts that are also in training."""
     remarks: tuple[str, ...] = ()
-    """Training without labels on tested utterances, which is allowed."""
+    """Training without labels on tested utterances, which is allowed, and what was not looked for."""
 
 
 def check_shared_data(
@@ -35,11 +37,12 @@ def check_shared_data(
 ) -> SharedData:
     """Refuse to test on what the run, or an encoder, was trained on.
 
-    On the corpus of the run only the encoders are checked: each fold tests what it has held out.
+    On the corpus of the run only the encoders are checked: each fold tests what it has held out, and shares with
+    training what the run has recorded.
 
     Raises:
-        UsageError: Tested utterances whose audio or ids are in the stores of the run, or that an encoder was trained
-            on with their labels; lists all reasons.
+        UsageError: Tested utterances whose audio is in the stores of the run, a store that is one of them under another
+            name, or utterances that an encoder was trained on with their labels; lists all reasons.
     """
     problems, remarks = Problems(), []
     for feature in features.values():
@@ -49,35 +52,59 @@ def check_shared_data(
             remarks += allowed
             if leaks:
                 raise UsageError("an encoder was trained on what would be tested:\n    " + "\n    ".join(leaks))
-    audio: list[str] = []
-    unchecked: list[str] = []
+    found = SharedData(material=_recorded_material(run, task))
     if not task.same_corpus:
-        for corpus, path in run.config.get("stores", {}).items():
-            if not Path(path).is_file():
-                unchecked.append(path)
-                continue
-            with problems.collecting():
-                audio += _shared_audio(Path(path), corpus, task, allow_duplicates=allow_duplicates)
+        found = _compared(run, store, features.get("audio"), task, problems, allow_duplicates=allow_duplicates)
     problems.raise_all()
-    return SharedData(audio=tuple(audio), unchecked=tuple(unchecked), remarks=tuple(dict.fromkeys(remarks)))
+    return replace(found, remarks=tuple(dict.fromkeys([*remarks, *found.remarks])))
 
 
-def _shared_audio(path: Path, corpus: str, task: EvaluationTask, *, allow_duplicates: bool) -> list[str]:
-    """Ids of the tested utterances whose audio is in a store of the run."""
-    with FeatureStore(path) as trained:
-        digests = {u.audio_digest for u in trained.manifest.utterances if u.audio_digest}
-        ids = set(trained.manifest.ids)
-    same_ids = [u.id for u in task.utterances if u.id in ids]
-    if 2 * len(same_ids) >= len(task.utterances):  # by chance, two corpora share a few ids, never half
-        raise UsageError(
-            f"{len(same_ids)} of {plural(len(task.utterances), 'tested utterance')} have ids that are in {path} too, "
-            f"which the run was trained on as corpus {corpus}: it seems to be the same corpus under another name"
-        )
-    shared = [u.id for u in task.utterances if u.audio_digest in digests]
-    if shared and not allow_duplicates:
-        shown = ", ".join(shared[:IDS_SHOWN]) + (", ..." if len(shared) > IDS_SHOWN else "")
-        raise UsageError(
-            f"the audio of {plural(len(shared), 'tested utterance')} is in {path}, which the run was trained on: "
-            f"{shown}; leave them out of the store, or continue with --allow-duplicates, which every output will say"
-        )
-    return shared
+def _compared(
+    run: Run,
+    store: FeatureStore,
+    feature: Feature | None,
+    task: EvaluationTask,
+    problems: Problems,
+    *,
+    allow_duplicates: bool,
+) -> SharedData:
+    """What another corpus shares with the stores that the run was trained on, as far as they are at hand."""
+    corpora = training_corpora(run)
+    paths = {corpus: path for corpus, path in run.config.get("stores", {}).items() if corpus in corpora}
+    unchecked = tuple(path for path in paths.values() if not Path(path).is_file())
+    audio, near, remarks, sentences = list[str](), list[NearDuplicate](), list[str](), set[str]()
+    for corpus, path in paths.items():
+        if path in unchecked:
+            continue
+        with problems.collecting(), FeatureStore(path) as trained:
+            compared = TrainingStore(run, trained, store, task)
+            compared.refuse_same_corpus(corpus)
+            audio += compared.shared_audio(allowed=allow_duplicates)
+            pairs, reason = compared.near_duplicates(feature)
+            near += pairs
+            remarks += [reason] if reason else []
+            sentences |= compared.sentences()
+    complete = bool(paths) and not unchecked  # else a text may be in a store that is not at hand
+    texts = _repeated(store, task, sentences) if complete else {}
+    return SharedData(
+        audio=tuple(audio),
+        unchecked=unchecked,
+        material=SharedMaterial(near_duplicates=tuple(near), texts=texts),
+        remarks=tuple(remarks),
+    )
+
+
+def _recorded_material(run: Run, task: EvaluationTask) -> SharedMaterial:
+    """What the run says that its test sides share with training, of the utterances that are tested again."""
+    yes_no = {u["id"]: u.get("text_in_training", "") for u in run.utterances}
+    texts = {fold.number: {u.id: yes_no[u.id] == "yes" for u in fold.test if yes_no.get(u.id)} for fold in task.folds}
+    ids = {u.id for u in task.utterances}
+    near = [NearDuplicate(**pair) for pair in run.metrics.get("near_duplicates", []) if pair["test"] in ids]
+    return SharedMaterial(near_duplicates=tuple(near), texts=texts)
+
+
+def _repeated(store: FeatureStore, task: EvaluationTask, trained: set[str]) -> dict[int, dict[str, bool]]:
+    """Number of the only fold -> id of each tested utterance with a text -> whether it is one of the trained ones."""
+    sentences = sentences_of(store)
+    (fold,) = task.folds
+    return {fold.number: {u.id: sentences[u.id] in trained for u in fold.test if u.id in sentences}}

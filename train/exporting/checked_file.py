@@ -92,7 +92,7 @@ def _largest_difference(
     run_file, largest = chosen.open(path), 0.0
     for batch in batches.batches:
         outputs = run_file(batches.inputs(batch))
-        for found, calibrated in zip(outputs, (False, True), strict=False):
-            expected = mean_probabilities(models, batches.loaded, batch, calibrated=calibrated)
+        kinds = mean_probabilities(models, batches.loaded, batch, calibrated=len(outputs) > 1)
+        for found, expected in zip(outputs, kinds, strict=True):
             largest = float(np.maximum(largest, np.abs(found - expected).max()))
     return largest

@@ -109,13 +109,12 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
     labels = side.data.labels.cpu().numpy()[side.indices]
     predictions = probabilities.argmax(1)
     without = {m: _probabilities(weights, side.data.without(m), side.indices).argmax(1) for m in side.without}
-    rows = prediction_rows(side.ids, about["fold"], labels, probabilities, classes)
+    calibrated = None if side.temperature is None else with_temperature(probabilities, side.temperature)
+    rows = prediction_rows(side.ids, about["fold"], labels, probabilities, classes, calibrated)
     selected = {key: selection[key] for key in ("step", "validation")}
     result = about | selected | score_results(labels, predictions, classes)
     if side.temperature is not None:
         result["temperature"] = side.temperature
-        for csv_row, scaled in zip(rows, with_temperature(probabilities, side.temperature), strict=True):
-            csv_row |= {f"calibrated_p_{c}": f"{p:.6f}" for c, p in zip(classes, scaled, strict=True)}
     if without:
         result["without"] = {m: scores(labels, predicted) for m, predicted in without.items()}
     write_csv(folder / PREDICTIONS, rows)
@@ -131,14 +130,27 @@ def _write_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def prediction_rows(
-    ids: Sequence[str], fold: int, labels: Indices, probabilities: NDArray[np.floating[Any]], classes: Sequence[str]
+    ids: Sequence[str],
+    fold: int,
+    labels: Indices,
+    probabilities: NDArray[np.floating[Any]],
+    classes: Sequence[str],
+    calibrated: NDArray[np.floating[Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of predictions.csv of n test utterances: labels [n] and probabilities [n, C]."""
-    return [
+    """The rows of predictions.csv of n test utterances: labels [n], and probabilities [n, C] that decide the class.
+
+    Args:
+        calibrated: The probabilities with a temperature [n, C], where one was fitted.
+    """
+    rows = [
         {"id": id, "fold": fold, "label": classes[label], "prediction": classes[row.argmax()]}
-        | {f"p_{c}": f"{p:.6f}" for c, p in zip(classes, row, strict=True)}
         for id, label, row in zip(ids, labels.tolist(), probabilities, strict=True)
     ]
+    kinds = {"p_": probabilities} | ({} if calibrated is None else {"calibrated_p_": calibrated})
+    for start, values in kinds.items():
+        for row, of_row in zip(rows, values, strict=True):
+            row |= {f"{start}{c}": f"{p:.6f}" for c, p in zip(classes, of_row, strict=True)}
+    return rows
 
 
 def score_results(labels: Indices, predictions: Indices, classes: Sequence[str]) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,10 +40,16 @@ class TrainedModel:
     temperature: float = 1.0
     """Of calibrated probabilities, fitted on the fold's validation side; 1 where there is none, as of a final model."""
 
-    def probabilities(self, data: TaskData, indices: Indices, calibrated: bool = False) -> NDArray[np.floating[Any]]:
-        """Class probabilities [n, C] of utterances `indices` [n]: the model's own, or with the temperature."""
-        own = predict(self.model, data.with_statistics(self.statistics), indices)[0]
-        return with_temperature(own, self.temperature) if calibrated else own
+    def probabilities(self, data: TaskData, indices: Indices, calibrated: bool = False) -> NDArray[np.float64]:
+        """Class probabilities [K, n, C] of utterances `indices` [n]: the model's own, then those with the temperature.
+
+        Args:
+            data: Its statistics are replaced by the model's.
+            indices: [n].
+            calibrated: Give both kinds, K = 2; else K = 1.
+        """
+        own = predict(self.model, data.with_statistics(self.statistics), indices)[0].astype(np.float64)
+        return np.stack([own, with_temperature(own, self.temperature)] if calibrated else [own])
 
 
 def trained_models(
@@ -94,13 +99,17 @@ def _load(run: Run, path: Path, seed: int, fold: int | None, device: torch.devic
     )
 
 
+def are_calibrated(models: Sequence[TrainedModel]) -> bool:
+    """Whether the run has fitted temperatures to these models."""
+    return any(model.temperature != 1 for model in models)
+
+
 def mean_probabilities(
-    models: Sequence[TrainedModel], data: TaskData, indices: Indices, calibrated: bool = False
+    models: Iterable[TrainedModel], data: TaskData, indices: Indices, calibrated: bool = False
 ) -> NDArray[np.float64]:
-    """Class probabilities [n, C] of utterances `indices` [n], the mean over models (of the calibrated ones, if asked).
+    """The mean over models of `TrainedModel.probabilities`: [K, n, C].
 
     The mean of calibrated probabilities may predict another class than the mean of the models' own.
     """
-    own = [model.probabilities(data, indices, calibrated) for model in models]
-    probabilities: NDArray[np.float64] = np.mean(own, axis=0)
+    probabilities: NDArray[np.float64] = np.mean([m.probabilities(data, indices, calibrated) for m in models], axis=0)
     return probabilities

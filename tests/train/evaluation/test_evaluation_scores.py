@@ -84,3 +84,18 @@ def test_an_evaluation_without_digests_is_refused(run: Run) -> None:
     with pytest.raises(DataError, match=r"digests\.json is missing"):
         Run.open(found.folder)
     assert "evaluation" in json.loads((found.folder / "metrics.json").read_text())
+
+
+def test_a_calibrated_run_stays_calibrated(folder: Path) -> None:
+    run = fit(config(folder, "calibrated", "text", folds="1,2", steps=20, calibrate="temperature"), say=silent)
+    again = on_other(run, "calibrated-again", store=folder / "tiny.h5", map=())
+    assert (again.folder / "predictions.csv").read_bytes() == (run.folder / "predictions.csv").read_bytes()
+    assert again.metrics["calibration"] == run.metrics["calibration"]
+    other = on_other(run, "calibrated-other")
+    one, two = (rows(on_other(run, f"calibrated-{k}", fold=k).folder / "predictions.csv") for k in (1, 2))
+    for c in samples.CLASSES:
+        name = f"calibrated_p_{c}"
+        mean = [(float(a[name]) + float(b[name])) / 2 for a, b in zip(one, two, strict=True)]
+        assert [float(r[name]) for r in rows(other.folder / "predictions.csv")] == pytest.approx(mean, abs=2e-6)
+    assert other.metrics["calibration"]["calibrated"]["nll"] != other.metrics["calibration"]["nll"]
+    assert "temperature" not in other.metrics["calibration"], "it is the mean of two models"

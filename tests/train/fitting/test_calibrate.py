@@ -52,8 +52,8 @@ def test_every_model_is_calibrated_on_validation(folder: Path, model: str) -> No
     with resolved(asked) as plan:
         _, validation, test = side_indices(plan, plan.folds[0]).values()
         data = Loader(plan).task_data(plan.folds[0])
-        on_validation = trained.probabilities(data, validation)
-        mean = mean_probabilities([trained], data, test, calibrated=True)
+        on_validation = trained.probabilities(data, validation)[0]
+        mean = mean_probabilities([trained], data, test, calibrated=True)[1]
     assert trained.temperature == fit_temperature(plan.labels[validation], on_validation)
     written = rows(run.folder / "predictions.csv")
     own, scaled = (np.array([[float(r[f"{p}p_{c}"]) for c in INDEX] for r in written]) for p in ("", "calibrated_"))

@@ -68,7 +68,7 @@ def test_its_statistics_are_those_of_all_data_and_it_predicts(asked: FitConfig) 
     np.testing.assert_allclose(deviation, every.std(0), atol=1e-3)
     with resolved(asked) as plan:
         data, indices = Loader(plan).task_data(plan.folds[0]), np.arange(5)
-        assert mean_probabilities([model], data, indices).sum(1) == pytest.approx(1)
+        assert mean_probabilities([model], data, indices)[0].sum(1) == pytest.approx(1)
 
 
 def test_a_run_with_a_final_model_is_already_done_and_says_whose_score_it_has(asked: FitConfig) -> None:

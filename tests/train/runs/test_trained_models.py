@@ -35,8 +35,8 @@ def test_the_models_of_a_run_give_its_probabilities_again(asked: FitConfig, run:
     assert [(m.seed, m.fold) for m in models] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     with resolved(asked) as plan:
         data, test = Loader(plan).task_data(plan.folds[0]), side_indices(plan, plan.folds[0])["test"]
-        found = [models[i].probabilities(data, test) for i in (0, 2)]
-        mean = mean_probabilities([models[0], models[2]], data, test)
+        found = [models[i].probabilities(data, test)[0] for i in (0, 2)]
+        mean = mean_probabilities([models[0], models[2]], data, test)[0]
     names = [f"p_{c}" for c in samples.CLASSES]
     rows = samples.rows(run.folder / "predictions.csv")
     for seed, probabilities in enumerate(found):
