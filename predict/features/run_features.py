@@ -9,6 +9,7 @@ from typing import Any
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Modality
 from emofuse.train.runs.finished_run import CONFIG, Run
+from emofuse.train.runs.recorded_features import per_fold_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,8 @@ def _of_modality(config: Mapping[str, Any], modality: Any, folds: Collection[int
         "encoder": str(record["encoder"]),
         "dtype": str(config.get("dtypes", {}).get(modality, "float16")),
     }
-    own_names = [name for name in fingerprint if name.startswith(f"{record['name']}@")]
-    if own_names and len(own_names) == len(fingerprint):  # one feature for each fold of the run, in their order
-        by_fold = dict(zip(config["run"]["folds"], own_names, strict=True))
+    if per_fold_names(record):
+        by_fold = dict(zip(config["run"]["folds"], per_fold_names(record), strict=True))
         return [
             _feature(about, config, fold, name, fingerprint[name], provenance[name])
             for fold, name in by_fold.items()

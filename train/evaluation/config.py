@@ -74,7 +74,7 @@ class EvaluateConfig:
         """Note every value that the command line refuses by itself, and options that exclude each other."""
         check_values(self, problems, expected=_EXPECTED, minimum={"fold": 1, "threads": 1}, examples=_EXAMPLES)
         if self.fold is not None and self.refit:
-            problems.add("--fold and --refit exclude each other: the final model belongs to no fold")
+            problems.add("fold and refit exclude each other: pass one")
 
 
 class EvaluateOptions(TypedDict, total=False):

@@ -12,6 +12,7 @@ from emofuse.store import Feature, FeatureStore
 from emofuse.store.compare.diff import flatten
 from emofuse.train.resolve.extract_commands import command_that_made, extract_command
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.recorded_features import per_fold_names
 
 DIFFERENCES_SHOWN = 8
 
@@ -38,7 +39,7 @@ def match_features(run: Run, store: FeatureStore, layers: int) -> dict[str, Feat
 
 def _match(run: Run, modality: str, record: Mapping[str, Any], store: FeatureStore, layers: int) -> Feature:
     name, wanted = record["name"], _settings(record["encoder"], record["dimension"], layers, record["fingerprint"])
-    if record["fingerprint"] and all(key.startswith(f"{name}@") for key in record["fingerprint"]):
+    if per_fold_names(record):
         raise UsageError(
             f"{modality} feature {name!r} of {run.folder} is a separate feature for each fold, whose encoders were "
             "fine-tuned on the other folds: a run of such features cannot be evaluated on another store"

@@ -24,6 +24,7 @@ from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.joined_store import available_features, stored_features
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.recorded_features import per_fold_names
 
 SIZES = (4, 1, 8)
 """Utterances of the three batches: the shortest ones, the one of median length, and some of all lengths."""
@@ -82,7 +83,7 @@ def _recorded_features(store: FeatureStore, recorded: Mapping[str, Any]) -> dict
         if feature is None:
             raise UsageError(f"{store.path} has no feature {about['name']!r} any more")
         first = stored_features(store, feature)[0]
-        expected = about["fingerprint"] if isinstance(feature, Feature) else about["fingerprint"].get(first.name)
+        expected = about["fingerprint"].get(first.name) if per_fold_names(about) else about["fingerprint"]
         if dict(first.fingerprint) != expected:
             raise UsageError(f"feature {about['name']!r} of {store.path} was extracted again with other settings")
         found[modality] = first

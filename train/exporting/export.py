@@ -19,6 +19,7 @@ from emofuse.train.exporting.checked_file import Check, write_checked
 from emofuse.train.exporting.config import CARD, ExportConfig, ExportOptions
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.recorded_features import per_fold_names
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -85,8 +86,7 @@ def _refuse_existing(folder: Path) -> None:
 def _refuse_different_inputs(run: Run, models: Sequence[TrainedModel]) -> None:
     """Refuse the mean of models that read a feature of their own fold each."""
     for modality, feature in run.config["run"]["features"].items():
-        per_fold = all(name.startswith(f"{feature['name']}@") for name in feature["fingerprint"] or ("",))
-        if per_fold and len({m.fold for m in models}) > 1:
+        if per_fold_names(feature) and len({m.fold for m in models}) > 1:
             raise UsageError(
                 f"the {modality} feature {feature['name']!r} is a separate feature for each fold, so one file cannot "
                 "hold the models of all folds: pass --fold"

@@ -190,7 +190,7 @@ def test_an_evaluation_has_no_models(run: Run) -> None:
     ("options", "expected"),
     [
         ({"fold": 3}, r"no fold named '3'"),
-        ({"fold": 1, "refit": True}, "--fold and --refit exclude each other"),
+        ({"fold": 1, "refit": True}, "fold and refit exclude each other: pass one"),
         (
             {"map": {"ang": "angr", "happy": "joy"}},
             r"(?s)no label in the store named 'angr'.*no class of the run named",

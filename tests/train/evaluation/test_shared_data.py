@@ -15,7 +15,7 @@ from train_samples import config, rows
 from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Utterance
 from emofuse.store import FeatureData
-from emofuse.train import Run, fit
+from emofuse.train import Run, evaluate, fit
 
 OURS = samples.utterances()
 
@@ -105,3 +105,11 @@ def test_audio_that_is_nearly_that_of_training_is_named(tmp_path: Path) -> None:
     (pair,) = on_other(run, "on-other").metrics["near_duplicates"]
     assert (pair["test"], pair["other"], pair["fold"]) == (of[3].id, "tiny:s2_u005", 1)
     assert pair["correlation"] > 0.99
+
+
+def test_a_run_of_version_0_1_0_is_evaluated_on_its_own_corpus(tmp_path: Path) -> None:
+    archive = Path(__file__).parents[2] / "archives" / "run-v0.1.0"
+    (folder,) = (archive / "runs").iterdir()
+    found = evaluate(run=folder, store=archive / "tiny.h5", out=tmp_path / "again", device="cpu", say=silent)
+    assert found.metrics["pooled"]["ua"] == pytest.approx(Run.open(folder).metrics["pooled"]["ua"])
+    assert "repeated_texts" not in found.metrics
