@@ -23,13 +23,13 @@ from emofuse.train.evaluation.config import EvaluateConfig, EvaluateOptions
 from emofuse.train.evaluation.match_features import match_features
 from emofuse.train.evaluation.results import header, write_results
 from emofuse.train.evaluation.shared_data import SharedData, check_shared_data
-from emofuse.train.evaluation.task import EvaluationTask, select_task
+from emofuse.train.evaluation.task import EvaluationTask, evaluation_task
 from emofuse.train.models.registry import variant
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.task_selection import TaskSelection
-from emofuse.train.runs.finished_run import Run, finished_run
+from emofuse.train.runs.finished_run import METRICS, Run, finished_run
 from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER
 from emofuse.train.runs.reporting import console_report
 from emofuse.train.runs.reporting.caveats import caveats
@@ -93,7 +93,7 @@ class _Evaluation:
 def _prepare(config: EvaluateConfig, run: Run, models: Sequence[TrainedModel], store: FeatureStore) -> _Evaluation:
     """Match features and labels, and check what run and store share."""
     features = match_features(run, store, models[0].recipe.inputs.layers)
-    task = select_task(run, store, features, config)
+    task = evaluation_task(run, store, features, config)
     if task.same_corpus:
         models = [m for m in models if m.fold in {f.number for f in task.folds}]
     shared = check_shared_data(run, store, features, task, allow_duplicates=config.allow_duplicates)
@@ -207,7 +207,7 @@ def _evaluate(evaluation: _Evaluation, config: EvaluateConfig, say: Say) -> Run:
         record = plan.record(identity) | {"evaluated_run": str(evaluation.run.folder)}
         with run_folder.run_lock(folder):
             write_results(folder, plan, evaluation.models, record, evaluation.about, lines, say)
-        metrics = run_folder.read_json(folder / "metrics.json")
+        metrics = run_folder.read_json(folder / METRICS)
     return _report(folder, metrics, plan, say)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,14 @@ from emofuse.common.disk.csv_table import CsvRow
 from emofuse.common.progress import Progress
 from emofuse.manifests.folds import Fold
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting.evaluate import prediction_rows, score_results
 from emofuse.train.fitting.fold import side_indices
+from emofuse.train.fitting.score_test import SELECTION, prediction_rows, score_results
 from emofuse.train.resolve.fit_plan import FitPlan, with_seed
-from emofuse.train.runs import run_digests
-from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES
+from emofuse.train.runs.final_model import RECORD
 from emofuse.train.runs.reporting import run_metrics
+from emofuse.train.runs.reporting.console_report import classes_line, excluded_line
 from emofuse.train.runs.reporting.leak_report import texts_line
-from emofuse.train.runs.reporting.report import HINT, write_report
-from emofuse.train.runs.reporting.utterance_table import utterance_rows
+from emofuse.train.runs.run_files import write_run_files
 from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, mean_probabilities
 
 LABELS_SHOWN = 12
@@ -34,7 +32,6 @@ LABELS_SHOWN = 12
 
 def header(plan: FitPlan, about: Mapping[str, Any], remarks: Sequence[str]) -> list[str]:
     """What is evaluated, and on what."""
-    counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
     renamed = [f"{theirs} is {ours}" for theirs, ours in about["labels"].items() if theirs != ours]
     left_out = [f"{label} {n}" for label, n in about["left_out"].items()]
     models = (
@@ -45,7 +42,7 @@ def header(plan: FitPlan, about: Mapping[str, Any], remarks: Sequence[str]) -> l
     lines = [
         f"run       {about['run']}: {plan.title}, trained on {about['trained_on']}; {models}",
         f"store     {plan.config.store}: {about['evaluated_on']}",
-        f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all",
+        classes_line(plan),
     ]
     lines += (
         [f"labels    {', '.join(renamed[:LABELS_SHOWN])}{', ...' if len(renamed) > LABELS_SHOWN else ''}"]
@@ -56,10 +53,7 @@ def header(plan: FitPlan, about: Mapping[str, Any], remarks: Sequence[str]) -> l
     lines += [f"{m:9} {f.name} ({f.encoder}), {f.dimension}-dimensional" for m, f in plan.features.items()]
     lines += texts_line(plan)
     lines += [f"note      {remark}" for remark in remarks]
-    if plan.task.excluded:
-        named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
-        shown = ", ".join(named[:5]) + (", ..." if len(named) > 5 else "")
-        lines.append(f"excluded  {plural(len(named), 'utterance')} without an up-to-date feature: {shown}")
+    lines += excluded_line(plan)
     return [printable(line, 400) for line in lines]
 
 
@@ -83,7 +77,10 @@ def write_results(
         lines: The header of the report.
         say: Reports what could not be written.
     """
-    writer = _Writer(plan, record, about, lines, say)
+
+    def write(into: Path, metrics: Mapping[str, Any], predictions: Sequence[CsvRow]) -> None:
+        write_run_files(into, plan, {**metrics, "evaluation": dict(about)}, predictions, lines, say)
+
     partial = run_folder.claim_run(folder, record, plan.call())
     for left in partial.glob("seed_*"):  # of a call that was interrupted
         shutil.rmtree(left)
@@ -101,35 +98,15 @@ def write_results(
         if several:
             seed_record = {**record, "run": record["run"] | {"seed": seed, "seeds": 1}}
             seed_folder = partial / f"seed_{seed}"
-            writer.write(run_folder.claim_run(seed_folder, seed_record, plan.call()), metrics[seed], found[seed][1])
+            write(run_folder.claim_run(seed_folder, seed_record, plan.call()), metrics[seed], found[seed][1])
             run_folder.finish_run(seed_folder.with_name(f"{seed_folder.name}.part"), seed_folder)
     if several:
         rows = {seed: found[seed][1] for seed in seeds}
         whole = run_metrics.over_seeds(metrics) | run_metrics.pooled_over_seeds(plan, rows)
-        writer.write(partial, whole, [{"seed": str(seed)} | row for seed in seeds for row in rows[seed]])
+        write(partial, whole, [{"seed": str(seed)} | row for seed in seeds for row in rows[seed]])
     else:
-        writer.write(partial, metrics[seeds[0]], found[seeds[0]][1])
+        write(partial, metrics[seeds[0]], found[seeds[0]][1])
     run_folder.finish_run(partial, folder)
-
-
-class _Writer:
-    """Writes the files of a folder of results."""
-
-    def __init__(
-        self, plan: FitPlan, record: Mapping[str, Any], about: Mapping[str, Any], lines: Sequence[str], say: Say
-    ) -> None:
-        self._plan, self._record, self._about, self._lines, self._say = plan, record, about, lines, say
-
-    def write(self, folder: Path, metrics: Mapping[str, Any], predictions: Sequence[CsvRow]) -> None:
-        plan, ids = self._plan, [row["id"] for row in predictions]
-        metrics = {**metrics, "evaluation": dict(self._about)}
-        run_folder.write_csv(folder / PREDICTIONS, predictions)
-        utterances = utterance_rows(plan.protocol, plan.utterances, ids, plan.shared.text_of)
-        run_folder.write_csv(folder / UTTERANCES, utterances)
-        run_folder.write_json(folder / METRICS, metrics)
-        if not write_report(folder, self._lines, metrics, run_folder.read_json(folder / CONFIG), []):
-            self._say(HINT)
-        run_digests.write_digests(folder)
 
 
 def _score_seed(
@@ -181,7 +158,7 @@ def _mean_step(models: Sequence[TrainedModel]) -> int:
     """The mean of the models' selected steps, rounded."""
     steps = []
     for model in models:
-        name = "final.json" if model.fold is None else "selection.json"
+        name = RECORD if model.fold is None else SELECTION
         about = run_folder.read_json(model.path.with_name(name))
         steps.append(about["steps" if model.fold is None else "step"])
     return round(float(np.mean(steps)))

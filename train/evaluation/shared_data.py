@@ -15,7 +15,7 @@ from emofuse.train.resolve.extract_commands import command_that_made
 from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.leaks.leakage import find_leaks
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate
-from emofuse.train.runs.finished_run import UTTERANCES, Run
+from emofuse.train.runs.finished_run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +96,7 @@ def _compared(
 
 def _recorded_material(run: Run, task: EvaluationTask) -> SharedMaterial:
     """What the run says that its test sides share with training, of the utterances that are tested again."""
-    recorded = run.utterances if (run.folder / UTTERANCES).is_file() else []  # version 0.1.0 has no such file
-    yes_no = {u["id"]: u.get("text_in_training", "") for u in recorded}
+    yes_no = {u["id"]: u.get("text_in_training", "") for u in run.utterances}
     texts = {fold.number: {u.id: yes_no[u.id] == "yes" for u in fold.test if yes_no.get(u.id)} for fold in task.folds}
     ids = {u.id for u in task.utterances}
     near = [NearDuplicate(**pair) for pair in run.metrics.get("near_duplicates", []) if pair["test"] in ids]

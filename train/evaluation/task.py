@@ -45,7 +45,7 @@ class EvaluationTask:
     """On the same corpus: utterances with a class that the run has not tested, which are left out."""
 
 
-def select_task(
+def evaluation_task(
     run: Run, store: FeatureStore, features: Mapping[str, Feature], config: EvaluateConfig
 ) -> EvaluationTask:
     """The utterances of a store that have a class of a run and every feature.

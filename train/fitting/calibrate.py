@@ -10,8 +10,8 @@ from emofuse.manifests.calibration import TEMPERATURES, fit_temperature
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
-from emofuse.train.fitting.evaluate import CALIBRATION, RESULT, WEIGHTS
 from emofuse.train.fitting.loop import predict
+from emofuse.train.fitting.score_test import CALIBRATION, RESULT, WEIGHTS
 
 
 def calibrate(folder: Path, data: TaskData, validation: Indices) -> None:

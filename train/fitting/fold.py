@@ -18,7 +18,7 @@ from emofuse.manifests.folds import Fold
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
-from emofuse.train.fitting import evaluate
+from emofuse.train.fitting import score_test
 from emofuse.train.fitting.calibrate import calibrate, stored_temperature
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, train
 from emofuse.train.fitting.model_file import ModelRecipe
@@ -55,7 +55,7 @@ class TrainingUnit:
     @property
     def done(self) -> bool:
         """Whether it is trained, and scored if it is to be."""
-        return (self.folder / (evaluate.RESULT if self.scored else evaluate.SELECTION)).exists()
+        return (self.folder / (score_test.RESULT if self.scored else score_test.SELECTION)).exists()
 
 
 UnitInContext = tuple[FitContext, TrainingUnit]
@@ -103,7 +103,7 @@ def fit_fold(context: FitContext, unit: TrainingUnit, on_step: OnStep) -> None:
     make_folder(unit.folder)
     checkpoint = FoldCheckpoint(unit.folder, context.plan.device)
     data, seconds = fold_data(context, fold, unit.seed), 0.0
-    if not (unit.folder / evaluate.SELECTION).exists():
+    if not (unit.folder / score_test.SELECTION).exists():
         seconds = _train_fold(context, unit, fold, data, checkpoint, on_step)
     checkpoint.remove()
     if unit.scored:
@@ -143,12 +143,12 @@ def _train_fold(
         result = train(job, checkpoint, on_step)
     except DivergedError as error:  # several models and folds may be training at once: name this one
         raise DivergedError(f"{plan.title}, seed {unit.seed}, fold {unit.fold}: {error}") from None
-    run_folder.write_csv(unit.folder / "history.csv", [{"fold": fold.number} | row for row in result.history])
+    run_folder.write_csv(unit.folder / score_test.HISTORY, [{"fold": fold.number} | row for row in result.history])
     if unit.scored:
         assert data.statistics is not None
-        evaluate.write_weights(unit.folder, context.recipe, result, data.statistics)
+        score_test.write_weights(unit.folder, context.recipe, result, data.statistics)
     rule = f"best validation {metric}, ties to the earlier" if len(validation) else "the last step"
-    evaluate.write_selection(unit.folder, result, rule)
+    score_test.write_selection(unit.folder, result, rule)
     return result.seconds
 
 
@@ -157,7 +157,7 @@ def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, s
     calibrated = plan.config.calibrate != "none"
     if calibrated:
         calibrate(unit.folder, data, validation)
-    side = evaluate.HeldOutSide(
+    side = score_test.HeldOutSide(
         data=data,
         indices=test,
         ids=[plan.utterances[i].id for i in test.tolist()],
@@ -174,7 +174,7 @@ def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, s
         "call": unit.call,
         "threads": torch.get_num_threads(),
     }
-    evaluate.score_test(unit.folder, side, about)
+    score_test.score_test(unit.folder, side, about)
 
 
 def side_indices(plan: FitPlan, fold: Fold) -> Mapping[str, Indices]:

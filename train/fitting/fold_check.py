@@ -10,7 +10,8 @@ from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError, damage_error
 from emofuse.common.shapes import misfits
-from emofuse.train.fitting.evaluate import (
+from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
+from emofuse.train.fitting.score_test import (
     PREDICTIONS,
     REMEDY,
     RESULT,
@@ -18,7 +19,6 @@ from emofuse.train.fitting.evaluate import (
     SELECTION_SHAPE,
     weights_problems,
 )
-from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
 
 _SCORES = {str: float}
 FOLD_SHAPE = {

@@ -10,16 +10,15 @@ from typing import Any
 
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
-from emofuse.train.fitting import evaluate
+from emofuse.train.fitting import score_test
 from emofuse.train.fitting.fold import FitContext, TrainingUnit, fold_data, side_indices
 from emofuse.train.fitting.fold_check import check_fold
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import with_seed
 from emofuse.train.runs import run_digests
-from emofuse.train.runs.finished_run import UTTERANCES, Run
+from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
 from emofuse.train.runs.reporting import run_metrics
-from emofuse.train.runs.reporting.report import HINT, write_report
-from emofuse.train.runs.reporting.utterance_table import utterance_rows
+from emofuse.train.runs.run_files import write_run_files
 
 DONE, RESUMES = "are already done", "resumes from step"
 """Parts of the messages that `reproduce` repeats."""
@@ -101,34 +100,31 @@ class CrossValidation:
         """Write metrics, predictions, history, report and digests of all units, which are done now."""
         if self._one_seed:
             _write_seed(self.context, self.folder, self._started)
-            run_digests.write_digests(self.folder)
             return
         for seed, folder in self._open_folders.items():
             _write_seed(replace(self.context, plan=self._plans[seed]), folder, self._started)
-            run_digests.write_digests(folder)
             run_folder.finish_run(folder, self._finished_folders[seed])
         runs, predictions, history = {}, {}, []
         for seed, folder in self._finished_folders.items():
-            runs[seed] = run_folder.read_json(folder / "metrics.json")
-            predictions[seed] = run_folder.read_csv(folder / "predictions.csv")
-            history += [{"seed": str(seed)} | row for row in run_folder.read_csv(folder / "history.csv")]
+            runs[seed] = run_folder.read_json(folder / METRICS)
+            predictions[seed] = run_folder.read_csv(folder / PREDICTIONS)
+            history += [{"seed": str(seed)} | row for row in run_folder.read_csv(folder / score_test.HISTORY)]
         metrics = run_metrics.over_seeds(runs) | run_metrics.pooled_over_seeds(self.context.plan, predictions)
         rows = [{"seed": str(seed)} | row for seed, rows in predictions.items() for row in rows]
         _write(self.context, self.folder, metrics, rows, history)
-        run_digests.write_digests(self.folder)
 
 
 def _write_seed(context: FitContext, folder: Path, started: float) -> None:
     """Write what the folds of one seed give together."""
     plan = context.plan
     fold_folders = [folder / f"fold_{f.number}" for f in plan.folds]
-    results = [run_folder.read_json(fold_folder / evaluate.RESULT) for fold_folder in fold_folders]
+    results = [run_folder.read_json(fold_folder / score_test.RESULT) for fold_folder in fold_folders]
     if plan.config.optimism:
         for fold, fold_folder, result in zip(plan.folds, fold_folders, results, strict=True):
             data, test = fold_data(context, fold, plan.config.seed), side_indices(plan, fold)["test"]
-            result["optimistic"] = evaluate.score_all_checkpoints(fold_folder, data, test, plan.protocol.metrics[0])
-    predictions = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / "predictions.csv")]
-    history = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / "history.csv")]
+            result["optimistic"] = score_test.score_all_checkpoints(fold_folder, data, test, plan.protocol.metrics[0])
+    predictions = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / PREDICTIONS)]
+    history = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / score_test.HISTORY)]
     metrics = run_metrics.over_folds(plan, results, predictions)
     metrics["wall_seconds"] = round(sum(r["seconds"] for r in results), 1)
     metrics["this_call_seconds"] = round(time.monotonic() - started, 1)
@@ -142,12 +138,5 @@ def _write(
     predictions: Sequence[CsvRow],
     history: Sequence[Any],
 ) -> None:
-    run_folder.write_csv(folder / "predictions.csv", predictions)
-    plan, ids = context.plan, [r["id"] for r in predictions]
-    run_folder.write_csv(folder / UTTERANCES, utterance_rows(plan.protocol, plan.utterances, ids, plan.shared.text_of))
-    run_folder.write_csv(folder / "history.csv", history)
     metrics["weights"] = run_digests.weights_digests(folder)
-    run_folder.write_json(folder / "metrics.json", metrics)
-    config = run_folder.read_json(folder / "config.json")
-    if not write_report(folder, context.header, metrics, config, history):
-        context.say(HINT)
+    write_run_files(folder, context.plan, metrics, predictions, context.header, context.say, history=history)

@@ -11,7 +11,7 @@ from emofuse.common.console import Say, plural
 from emofuse.common.disk import run_folder
 from emofuse.common.progress import Progress
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting import evaluate, model_file
+from emofuse.train.fitting import model_file, score_test
 from emofuse.train.fitting.fold import FitContext, class_weights
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, TrainingResult, train
 from emofuse.train.fitting.resume import FoldCheckpoint
@@ -50,7 +50,7 @@ def add_final_model(plan: FitPlan, run: Run, say: Say) -> Run:
             run = _with_final_metrics(context, run)
     final = run.metrics["final"]
     say(
-        f"final: {folder / evaluate.WEIGHTS}, trained on all {plural(final['utterances'], 'utterance')} for "
+        f"final: {folder / score_test.WEIGHTS}, trained on all {plural(final['utterances'], 'utterance')} for "
         f"{plural(final['steps'], 'step')} ({final['rule']}); it has no score of its own"
     )
     return run
@@ -76,8 +76,8 @@ def _train(context: FitContext, run: Run) -> None:
     )
     result = _train_with_progress(plan, job, FoldCheckpoint(partial, plan.device))
     assert data.statistics is not None
-    run_folder.write_csv(partial / "history.csv", result.history)
-    model_file.save(partial / evaluate.WEIGHTS, context.recipe, result.model.state_dict(), data.statistics)
+    run_folder.write_csv(partial / score_test.HISTORY, result.history)
+    model_file.save(partial / score_test.WEIGHTS, context.recipe, result.model.state_dict(), data.statistics)
     record = {
         "steps": steps,
         "rule": rule,
@@ -126,8 +126,8 @@ def _with_final_metrics(context: FitContext, run: Run) -> Run:
     if "weights" in metrics:
         own = run_digests.weights_digests(run.folder / FINAL)
         metrics["weights"] = metrics["weights"] | {f"{FINAL}/{name}": digest for name, digest in own.items()}
-    history = run_folder.read_csv(run.folder / "history.csv")
-    files = [METRICS, *REPORT_FILES, *(f"{FINAL}/{name}" for name in (evaluate.WEIGHTS, RECORD, "history.csv"))]
+    history = run_folder.read_csv(run.folder / score_test.HISTORY)
+    files = [METRICS, *REPORT_FILES, *(f"{FINAL}/{name}" for name in (score_test.WEIGHTS, RECORD, score_test.HISTORY))]
     with run_digests.rewriting(run.folder, files):
         run_folder.write_json(run.folder / METRICS, metrics)
         write_report(run.folder, context.header, metrics, run_folder.read_json(run.folder / CONFIG), history)

@@ -21,7 +21,7 @@ from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.cross_validation import CrossValidation
 from emofuse.train.runs.final_model import add_final_model
-from emofuse.train.runs.finished_run import Diverged, FitOutcome, Run, finished_run
+from emofuse.train.runs.finished_run import METRICS, Diverged, FitOutcome, Run, finished_run
 from emofuse.train.runs.fit_context import fit_context, resolved
 from emofuse.train.runs.processes import execute
 from emofuse.train.runs.processes.process_count import Workload, count_processes, workload
@@ -200,7 +200,7 @@ class _RunBatch:
 
     def _finish(self, run: _OpenRun) -> None:
         run.finish()
-        metrics = run_folder.read_json(run.folder / "metrics.json")
+        metrics = run_folder.read_json(run.folder / METRICS)
         for number in self._numbers[run.folder]:
             self._report(number, run.folder, metrics)
 

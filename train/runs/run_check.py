@@ -15,8 +15,9 @@ from emofuse.common.shapes import misfits
 from emofuse.manifests.metrics import mean_and_deviation, recalls
 from emofuse.train.fitting.fold_check import FOLD_SHAPE, fold_score_problems
 from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
+from emofuse.train.fitting.score_test import PREDICTIONS
 
-CONFIG, METRICS, PREDICTIONS = "config.json", "metrics.json", "predictions.csv"
+CONFIG, METRICS = "config.json", "metrics.json"
 FILES = (CONFIG, METRICS, PREDICTIONS)
 """The files without which a folder is not a run."""
 _SCORES = {str: (float, None)}  # None: undefined for these predictions, such as AUROC without a class

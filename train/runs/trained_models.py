@@ -16,9 +16,9 @@ from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
 from emofuse.train.fitting.calibrate import stored_temperature
-from emofuse.train.fitting.evaluate import WEIGHTS
 from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.fitting.score_test import WEIGHTS
 from emofuse.train.models.base import FusionModel
 from emofuse.train.runs.finished_run import FINAL, Run
 from emofuse.train.runs.run_digests import check_weights

@@ -13,9 +13,9 @@ from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError
 from emofuse.train.fitting import model_file
-from emofuse.train.fitting.evaluate import PREDICTIONS, RESULT, SELECTION, WEIGHTS
 from emofuse.train.fitting.fold_check import fold_problems
 from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.fitting.score_test import PREDICTIONS, RESULT, SELECTION, WEIGHTS
 from emofuse.train.runs.finished_run import CONFIG, METRICS, UTTERANCES, refuse_other_folders
 from emofuse.train.runs.run_check import FILES, run_problems
 

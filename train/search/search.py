@@ -14,7 +14,7 @@ from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError, UsageError, raise_problems
 from emofuse.common.progress import Progress
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting import evaluate
+from emofuse.train.fitting import score_test
 from emofuse.train.fitting.fold import TrainingUnit
 from emofuse.train.fitting.loop import DivergedError
 from emofuse.train.resolve.config import FitConfig
@@ -212,9 +212,9 @@ def _score_trial(
 
 
 def _validation_score(folder: Path, metric: str) -> float:
-    validation = evaluate.read_selection(folder)["validation"] or {}
+    validation = score_test.read_selection(folder)["validation"] or {}
     if metric not in validation:
-        raise DataError(f"{folder / evaluate.SELECTION} has no {metric} on validation; {evaluate.REMEDY}")
+        raise DataError(f"{folder / score_test.SELECTION} has no {metric} on validation; {score_test.REMEDY}")
     return float(validation[metric])
 
 

@@ -17,7 +17,7 @@ from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting import evaluate, model_file
+from emofuse.train.fitting import model_file, score_test
 from emofuse.train.fitting.loop import predict
 from emofuse.train.resolve.make_plan import resolve
 
@@ -81,8 +81,8 @@ def weights(run: Path, fold: int = 1) -> bytes:
     return (run / f"fold_{fold}" / "model.safetensors").read_bytes()
 
 
-def held_out(data: TaskData) -> evaluate.HeldOutSide:
-    return evaluate.HeldOutSide(data=data, indices=np.arange(4), ids=list("abcd"), classes=samples.CLASSES)
+def held_out(data: TaskData) -> score_test.HeldOutSide:
+    return score_test.HeldOutSide(data=data, indices=np.arange(4), ids=list("abcd"), classes=samples.CLASSES)
 
 
 def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: 
         plan = resolve(store, config(folder, "x"))
         corpus = Loader(plan).task_data(plan.folds[0])
     with pytest.raises(RuntimeError, match=r"before selection.json is written"):
-        evaluate.score_test(tmp_path, held_out(corpus), {"fold": 1})
+        score_test.score_test(tmp_path, held_out(corpus), {"fold": 1})
     with pytest.raises(RuntimeError, match=r"only after result.json is written"):
-        evaluate.score_all_checkpoints(tmp_path, corpus, np.arange(4), "ua")
+        score_test.score_all_checkpoints(tmp_path, corpus, np.arange(4), "ua")
 
 
 def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:
         plan = resolve(store, config(folder, "x"))
         corpus = Loader(plan).task_data(plan.folds[0])
     with pytest.raises(RuntimeError, match="scored already"):
-        evaluate.score_test(run / "fold_1", held_out(corpus), {"fold": 1})
+        score_test.score_test(run / "fold_1", held_out(corpus), {"fold": 1})
 
 
 @pytest.mark.parametrize("select", ["validation", "last"])

@@ -23,10 +23,9 @@ MAX_FOLDS, MAX_EXCLUDED = 10, 5
 
 def header(plan: FitPlan, parameters: int) -> list[str]:
     """What is fitted, on what, and by which rules."""
-    counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
     lines = [
         f"protocol  {plan.protocol.name}: {plan.protocol.source}",
-        f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all",
+        classes_line(plan),
         *(_feature_line(plan, m) for m in plan.features),
         f"model     {plan.title}: {MODELS.entry(plan.model).description}; {parameters:,} parameters",
         f"settings  {_settings(plan)}",
@@ -37,11 +36,23 @@ def header(plan: FitPlan, parameters: int) -> list[str]:
     ]
     if plan.task.differences:
         lines.append(f"{REDUCED:9} {reduced_counts(plan.reduced())}; differences: {'; '.join(plan.task.differences)}")
-    if plan.task.excluded:
-        named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
-        shown = ", ".join(named[:MAX_EXCLUDED]) + (", ..." if len(named) > MAX_EXCLUDED else "")
-        lines.append(f"{EXCLUDED:9} {plural(len(named), 'utterance')} without an up-to-date feature: {shown}")
+    lines += excluded_line(plan)
     return [printable(line, 400) for line in lines]
+
+
+def classes_line(plan: FitPlan) -> str:
+    """How many utterances each class has."""
+    counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
+    return f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all"
+
+
+def excluded_line(plan: FitPlan) -> list[str]:
+    """The first utterances without a feature, with the reasons; empty where all have every feature."""
+    if not plan.task.excluded:
+        return []
+    named = [f"{id} ({reason})" for id, reason in plan.task.excluded.items()]
+    shown = ", ".join(named[:MAX_EXCLUDED]) + (", ..." if len(named) > MAX_EXCLUDED else "")
+    return [f"{EXCLUDED:9} {plural(len(named), 'utterance')} without an up-to-date feature: {shown}"]
 
 
 def _feature_line(plan: FitPlan, modality: str) -> str:

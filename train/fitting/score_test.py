@@ -23,7 +23,7 @@ from emofuse.train.fitting.loop import TrainingResult, predict
 from emofuse.train.fitting.model_file import ModelRecipe
 
 SELECTION, CALIBRATION, RESULT = "selection.json", "calibration.json", "result.json"
-PREDICTIONS = "predictions.csv"
+PREDICTIONS, HISTORY = "predictions.csv", "history.csv"
 WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
 SELECTION_SHAPE = {"step": int, "rule?": str, "validation": ({str: float}, None), "weights?": str}
 REMEDY = "delete this folder, and the same command trains the fold again"
