@@ -188,6 +188,16 @@ def test_a_format_that_is_not_installed_names_the_extra(folder: Path, monkeypatc
         export(run=folder / "run", format="onnx", say=silent)
 
 
+def test_a_package_that_cannot_be_imported_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        if name == "onnxruntime":
+            raise ImportError("libfoo.so.1: no such file")
+
+    monkeypatch.setattr(registry, "import_module", broken)
+    with pytest.raises(UsageError, match=r"needs onnxruntime, .*cannot be imported \(libfoo\.so\.1: no such file\)"):
+        export(run=folder / "run", format="onnx", say=silent)
+
+
 @pytest.mark.parametrize("content", [b"\x80\x04K\x01.", b""], ids=["pickle", "empty"])
 def test_damaged_weights_are_refused_and_nothing_is_written(folder: Path, tmp_path: Path, content: bytes) -> None:
     shutil.copytree(folder / "pooled", tmp_path / "run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,18 @@ def installed_format(name: str) -> ExportFormat:
 
     Raises:
         UnknownNameError: No such format.
-        UsageError: A package is missing; says how to install it.
+        UsageError: A package is missing or broken; says how to install it.
     """
     found = FORMATS[name]
     missing = [package for package in found.packages if find_spec(package) is None]
     if missing:
         raise UsageError(f"--format {name} needs {', '.join(missing)}: pip install 'emofuse[{found.extra}]'")
+    for package in found.packages:
+        try:
+            import_module(package)
+        except ImportError as error:  # installed, but not for this system
+            raise UsageError(
+                f"--format {name} needs {package}, which is installed but cannot be imported ({error}): "
+                f"pip install --force-reinstall {package}"
+            ) from None
     return found
