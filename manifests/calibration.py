@@ -17,7 +17,8 @@ BINS = 15
 BINNING = f"{BINS} equal-width bins of probability, (0, 1/{BINS}], ..."
 TEMPERATURES = (0.05, 20.0)
 """The fitted temperature is between these."""
-_SMALLEST = float(np.finfo(np.float32).tiny)
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""The smallest probability whose logarithm is taken."""
 
 Probabilities = NDArray[np.floating[Any]]
 
@@ -45,7 +46,7 @@ def calibration(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
         "ece": _expected_error(diagram, n),
         "classwise_ece": float(np.mean(classwise)),
         "brier": float(((values - one_hot) ** 2).sum(1).mean()),
-        "nll": _negative_log_likelihood(np.log(np.maximum(values, _SMALLEST)), labels),
+        "nll": _negative_log_likelihood(np.log(np.maximum(values, SMALLEST)), labels),
         "reliability": diagram,
     }
 
@@ -76,7 +77,7 @@ def _expected_error(diagram: list[dict[str, Any]], n: int) -> float:
 
 def with_temperature(probabilities: Probabilities, temperature: float) -> NDArray[np.float64]:
     """Probabilities [n, C] of the logits divided by a temperature: p^(1/T), normalised. The order of classes stays."""
-    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST)) / temperature
+    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
     powers = np.exp(logits - logits.max(1, keepdims=True))
     scaled: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
     return scaled
@@ -88,7 +89,7 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
 
     def loss(log_temperature: float) -> float:
         scaled = with_temperature(probabilities, float(np.exp(log_temperature)))
-        return _negative_log_likelihood(np.log(np.maximum(scaled, _SMALLEST)), labels)
+        return _negative_log_likelihood(np.log(np.maximum(scaled, SMALLEST)), labels)
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from emofuse.manifests.calibration import SMALLEST
 from emofuse.train.data.batches import Statistics
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.base import FusionModel
@@ -23,8 +24,6 @@ from emofuse.train.models.registry import MODELS
 
 PROBABILITIES, CALIBRATED = "probabilities", "calibrated_probabilities"
 """The names of the outputs; the second one is only there for models with a temperature."""
-_SMALLEST = 1e-12
-"""The smallest probability whose logarithm is taken."""
 
 
 def input_names(modalities: Sequence[str]) -> list[str]:
@@ -117,7 +116,7 @@ class ExportedModel(nn.Module):
 
 def with_temperature(probabilities: Tensor, temperature: float) -> Tensor:
     """The probabilities [B, C] of logits that are divided by a temperature."""
-    return torch.softmax(probabilities.clamp(min=_SMALLEST).log() / temperature, dim=1)
+    return torch.softmax(probabilities.clamp(min=SMALLEST).log() / temperature, dim=1)
 
 
 def arrays(outputs: Sequence[Tensor]) -> list[NDArray[np.float32]]:

@@ -43,7 +43,7 @@ def add_final_model(plan: FitPlan, run: Run, say: Say) -> Run:
     folder = run.folder / FINAL
     with run_folder.run_lock(run.folder):
         trains = not (folder / RECORD).exists()
-        if trains or "final" not in run.metrics:
+        if trains or "final" not in run.metrics or run_digests.rewriting_was_stopped(run.folder):
             context = fit_context(plan, Loader(plan, say=say), say)
             if trains:
                 _train(context, run)

@@ -23,10 +23,11 @@ from emofuse.train.runs.cross_validation import CrossValidation
 from emofuse.train.runs.final_model import add_final_model
 from emofuse.train.runs.finished_run import METRICS, Diverged, FitOutcome, Run, finished_run
 from emofuse.train.runs.fit_context import fit_context, resolved
+from emofuse.train.runs.near_duplicate_search import forget_near_duplicates, with_near_duplicates
 from emofuse.train.runs.processes import execute
 from emofuse.train.runs.processes.process_count import Workload, count_processes, workload
 from emofuse.train.runs.reporting import console_report
-from emofuse.train.runs.reporting.leak_report import with_near_duplicates
+from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, near_duplicates
 
 ALREADY_DONE, RUN_FOLDER = "already done", "run"
 """Starts of the lines that `reproduce` repeats."""
@@ -109,10 +110,11 @@ class _OpenRun:
 
     def __init__(self, plan: FitPlan, folder: Path, identity: dict[str, Any], say: Say) -> None:
         part = run_folder.claim_run(folder, plan.record(identity), plan.call())
-        plan = with_near_duplicates(plan)
+        plan = with_near_duplicates(plan, part)
         self.plan, self.folder, self.ended = plan, folder, False
         context = fit_context(plan, Loader(plan, say=say), say)
-        for line in context.header:
+        audio = [f"{console_report.NOTE:9} {line}" for line in near_duplicate_lines(near_duplicates(plan))]
+        for line in [*context.header, *audio]:
             say(line)
         self.cross_validation = CrossValidation(context, part)
         self.units_left = len(self.cross_validation.units)
@@ -120,6 +122,7 @@ class _OpenRun:
     def finish(self) -> None:
         """Write what all units give, and rename the folder."""
         self.cross_validation.finish()
+        forget_near_duplicates(self.cross_validation.folder)
         run_folder.finish_run(self.cross_validation.folder, self.folder)
         self.ended = True
 

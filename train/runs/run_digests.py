@@ -9,7 +9,7 @@ from pathlib import Path
 from emofuse.common.disk import digests
 from emofuse.common.errors import DataError
 from emofuse.train.fitting.score_test import WEIGHTS
-from emofuse.train.runs.finished_run import REMEDY, Run
+from emofuse.train.runs.finished_run import METRICS, REMEDY, Run
 
 
 def write_digests(folder: Path, changed: Iterable[str] | None = None) -> None:
@@ -34,7 +34,7 @@ def write_digests(folder: Path, changed: Iterable[str] | None = None) -> None:
 def rewriting(folder: Path, names: Sequence[str]) -> Iterator[None]:
     """Within the context, files of a finished run are written again or added; at its end, their digests are recorded.
 
-    A call that is stopped within leaves files without digests, and none with a wrong one.
+    A call that is stopped within leaves files without digests, and none with a wrong one; the next one writes them.
     """
     recorded = digests.read_digests(folder)
     if recorded is not None:
@@ -42,6 +42,16 @@ def rewriting(folder: Path, names: Sequence[str]) -> Iterator[None]:
     yield
     if recorded is not None:
         write_digests(folder, [name for name in names if (folder / name).is_file()])
+
+
+def rewriting_was_stopped(folder: Path) -> bool:
+    """Whether a call was stopped while it wrote metrics.json of a finished run again: it has no digest.
+
+    Raises:
+        DataError: The recorded digests are damaged.
+    """
+    recorded = digests.read_digests(folder)
+    return recorded is not None and METRICS not in recorded
 
 
 def check_weights(run: Run, path: Path) -> None:

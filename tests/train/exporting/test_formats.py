@@ -14,6 +14,7 @@ from torch import Tensor
 
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError
+from emofuse.manifests import calibration
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import RaggedModality
 from emofuse.train.exporting.exported_model import ExportedMember, ExportedModel, with_temperature
@@ -140,6 +141,13 @@ def test_a_model_with_a_temperature_has_two_outputs(format: str, tmp_path: Path)
     assert np.allclose(calibrated, expected, atol=1e-6)
     assert np.abs(calibrated - own).max() > 1e-3
     assert exported.outputs == ["probabilities", "calibrated_probabilities"]
+
+
+def test_temperatures_scale_very_small_probabilities_as_the_run_does() -> None:
+    values = torch.tensor([[1.0, 1e-25, 1e-20], [0.5, 0.5, 0.0]])
+    found = with_temperature(values, 4.0).numpy()
+    np.testing.assert_allclose(found, calibration.with_temperature(values.numpy(), 4.0), rtol=1e-4)
+    assert found[0, 1] == pytest.approx(5.6e-7, rel=0.01)
 
 
 def test_a_temperature_keeps_probabilities_of_zero_finite() -> None:

@@ -17,9 +17,11 @@ from emofuse.train.api import fit
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import loop
 from emofuse.train.resolve.config import FitConfig
+from emofuse.train.runs import final_model
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit_context import resolved
 from emofuse.train.runs.trained_models import mean_probabilities, trained_models
+from emofuse.train.runs.verify import verify_run
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,25 @@ def test_its_files_are_among_the_digests_of_the_run(asked: FitConfig) -> None:
     assert recorded is not None
     assert recorded == {name: digest_of(run.folder / name) for name in files_in(run.folder)}
     assert run.metrics["weights"]["final/model.safetensors"] == recorded["final/model.safetensors"]
+
+
+def test_a_call_that_is_stopped_while_it_writes_the_report_is_completed_by_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(folder, "report", "text", steps=2, folds="1")
+    quietly(asked)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(final_model, "write_report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            quietly(replace(asked, final=True))
+    assert "final" in Run.open(folder / "report").metrics
+    assert verify_run(folder / "report").problems
+    assert quietly(replace(asked, final=True)) == folder / "report"
+    assert verify_run(folder / "report").problems == ()
 
 
 def test_without_validation_it_trains_the_fixed_steps(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
-from emofuse.train.runs.reporting.leak_report import text_rows, uneven_classes
+from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, uneven_classes
 
 Metrics = Mapping[str, Any]
 MAX_GROUPS = 30
@@ -80,9 +80,7 @@ def shared_lines(metrics: Metrics) -> list[str]:
     """What the test sides share with training: repeated texts with their scores, near-copies, uneven classes."""
     names = metrics["metrics"]
     rows = [[f"{label}, {plural(count, 'utterance')}", *cells] for label, count, cells in text_rows(metrics, names)]
-    near = len(metrics.get("near_duplicates", ()))
-    items = [f"Nearly the same audio in test and training: {plural(near, 'pair')}, see metrics.json"] if near else []
-    items += [escaped(line) for line in uneven_classes(metrics)]
+    items = [escaped(line) for line in [*near_duplicate_lines(metrics), *uneven_classes(metrics)]]
     texts = table(["pooled scores", *(METRICS[n].split(",")[0] for n in names)], rows) if rows else []
     return [*texts, *(bullets(items) if items else [])]
 

@@ -19,16 +19,18 @@ from emofuse.train.resolve.leaks.repeated_texts import RepeatedTexts, repeated_t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedMaterial:
-    """What the test sides of a plan's folds share with training, and the classes that a side lacks."""
+    """What the test sides of a plan's folds share with training, and the classes that are missing on a side."""
 
     clips: tuple[SharedClip, ...] = ()
     """The same audio on two sides, accepted by `--allow-duplicates`."""
     near_duplicates: tuple[NearDuplicate, ...] = ()
     """Audio of two sides that is nearly the same; found when a run starts."""
+    unsearched: str = ""
+    """Why they were not looked for; empty if they were."""
     texts: Mapping[int, RepeatedTexts] = field(default_factory=dict)
     """Number of a fold -> which of its test texts are also on its training side."""
     class_gaps: tuple[ClassGaps, ...] = ()
-    """The folds that lack a class on their training or test side."""
+    """The folds where a class is missing on their training or test side."""
 
     @property
     def text_of(self) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""The classes that a side of a fold lacks, and what that does to its scores."""
+"""The classes that are missing on a side of a fold, and what that does to its scores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from emofuse.manifests.protocol import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassGaps:
-    """The classes that the sides of one fold lack."""
+    """The classes that are missing on the sides of one fold."""
 
     fold: int
     untrained: tuple[str, ...]
-    """Classes of the test side that training lacks: their recall is 0, unless the model guesses them."""
+    """Classes of the test side that are missing in training: their recall is 0, unless the model guesses them."""
     untested: tuple[str, ...]
-    """Classes that the test side lacks: the fold's UA is the mean of the other recalls."""
+    """Classes that are missing on the test side: the fold's UA is the mean of the other recalls."""
 
 
 SHOWN = 6
@@ -25,7 +25,7 @@ SHOWN = 6
 
 
 def class_gaps(protocol: Protocol, folds: Iterable[Fold]) -> tuple[ClassGaps, ...]:
-    """The folds whose training or test side lacks classes; empty where every side has every class it needs."""
+    """The folds whose training or test side has not all classes; empty where every side has every class it needs."""
     found = []
     for fold in folds:
         trained, tested = ({protocol.class_of(u) for u in side} for side in (fold.train, fold.test))
@@ -40,7 +40,7 @@ def class_gaps(protocol: Protocol, folds: Iterable[Fold]) -> tuple[ClassGaps, ..
 
 
 def gap_remarks(gaps: Sequence[ClassGaps], classes: int) -> list[str]:
-    """Which folds lack classes, and what that does to their scores; at most two remarks."""
+    """Which folds have not all classes, and what that does to their scores; at most two remarks."""
     untrained = [f"fold {g.fold} tests {', '.join(g.untrained)}" for g in gaps if g.untrained]
     untested = [
         f"over {classes - len(g.untested)} in fold {g.fold} (no {', '.join(g.untested)})" for g in gaps if g.untested

@@ -1,4 +1,4 @@
-"""Recordings on two sides of a fold that hold the same samples at another gain, cut or encoding: told, not refused.
+"""Recordings on two sides of a fold that hold the same samples at another gain, cut or encoding: reported, not refused.
 
 Found from a stored audio feature, without the audio, in two steps. First, each utterance gets a fingerprint, the mean
 and the deviation over time of its features, and its nearest neighbours of similar length are the candidates. Then the
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import format_size
+from emofuse.common.console import format_size, plural
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.resolve.joined_store import AnyFeature, JoinedFeature
@@ -45,7 +45,9 @@ FLOOR = 9.2
 FRAMES_PER_SECOND, DIMENSIONS, CHUNK = 25, 24, 256
 """What is kept of a feature: frames per second, dimensions (a random projection), and utterances read at a time."""
 MINIMUM_FRAMES = 20
-"""Shorter utterances, of less than about a second, are not compared: too little happens in them to tell them apart."""
+"""Shorter utterances, of less than about a second, are not compared: too little happens in them to distinguish them."""
+SIGNALS = 512
+"""How many utterances' changes are kept while candidates are compared, which bounds memory: 5 kB per second each."""
 MAX_BYTES = 8_000_000_000
 """A larger feature is not searched: reading it would take longer than many a fit."""
 
@@ -62,16 +64,13 @@ class NearDuplicate:
     correlation: float
     """Of their features' changes over time, at the best lag."""
 
-    def __str__(self) -> str:
-        return f"{self.test} ~ {self.other} ({self.correlation:.2f}, fold {self.fold})"
-
 
 def find_near_duplicates(
     feature: AnyFeature, folds: Sequence[Fold], known: set[frozenset[str]]
 ) -> tuple[Sequence[NearDuplicate], str]:
     """Utterances of two sides of a fold whose audio features are those of one recording, the most similar first.
 
-    None of a feature that is pooled over time. The rows of a table share the result.
+    The rows of a table share the result.
 
     Args:
         feature: An audio feature; of one that differs by fold, the first fold's is read.
@@ -85,6 +84,10 @@ def find_near_duplicates(
     parts = list(stored.members.values()) if isinstance(stored, JoinedFeature) else [stored]
     if any(not isinstance(part.path, Path) for part in parts):
         return [], f"feature {feature.name} is behind a URL, and would be read twice"
+    longest = int(stored.lengths.max(initial=0))
+    if -(-longest // _frames_in_one(stored)) < MINIMUM_FRAMES:
+        frames = plural(longest, "frame")
+        return [], f"no utterance of feature {feature.name} has more than {frames}, too few to compare"
     if sum(part.nbytes for part in parts) > MAX_BYTES:
         return [], f"feature {feature.name} is larger than {format_size(MAX_BYTES)}"
     search = _Search(
@@ -116,15 +119,12 @@ def _found(search: _Search) -> tuple[NearDuplicate, ...]:
     sides = _sides(folds, ids)
     frames, fingerprints = _condensed(search.feature, ids)
     found: list[NearDuplicate] = []
-    prepared: dict[int, Array] = {}
+    signal = lru_cache(maxsize=SIGNALS)(lambda index: changes(frames[index]))
     for one, other in _candidates(fingerprints, np.array([len(f) for f in frames])):
         crossing = (sides[:, one] * sides[:, other] < 0).nonzero()[0]  # test is -1, training and validation are 1
         if not len(crossing) or frozenset((ids[one], ids[other])) in known:
             continue
-        for index in (one, other):
-            if index not in prepared:
-                prepared[index] = changes(frames[index])
-        correlation = best_correlation(prepared[one], prepared[other])
+        correlation = best_correlation(signal(one), signal(other))
         if correlation >= SAME:
             number = int(crossing[0])
             test, trained = (one, other) if sides[number, one] < 0 else (other, one)
@@ -156,7 +156,7 @@ def _condensed(feature: Feature | JoinedFeature, ids: Sequence[str]) -> tuple[li
     if dimension > DIMENSIONS:
         drawn = np.random.default_rng(0).standard_normal((dimension, DIMENSIONS))
         projection = (drawn / np.sqrt(DIMENSIONS)).astype(np.float32)
-    pool = max(1, round((feature.frame_rate or FRAMES_PER_SECOND) / FRAMES_PER_SECOND))
+    pool = _frames_in_one(feature)
     frames, fingerprints = [], []
     for values in _read(feature, ids):
         floored, weights = _floored(values, bands)
@@ -193,6 +193,11 @@ def _floored(values: Array, bands: int | None) -> tuple[Array, Array]:
     static = np.maximum(static - static.max() + FLOOR, 0)
     loudness = static.mean(1)
     return static, loudness / max(float(loudness.sum()), 1e-6)
+
+
+def _frames_in_one(feature: Feature | JoinedFeature) -> int:
+    """How many frames are averaged to one, so that about `FRAMES_PER_SECOND` are left."""
+    return max(1, round((feature.frame_rate or FRAMES_PER_SECOND) / FRAMES_PER_SECOND))
 
 
 def _pooled(frames: Array, pool: int) -> Array:

@@ -1,4 +1,4 @@
-"""Test texts that stand word for word on the training side: scripted dialogues, corpora of a few sentences.
+"""Test texts that are also on the training side, with the same words: scripted dialogues, corpora of a few sentences.
 
 A model can learn such a text by heart, also one of audio alone: its sounds are the same. Equal are texts with the same
 words, without regard to case and punctuation (`Utterance.sentence`), also where only digests of the texts are known.

@@ -13,7 +13,7 @@ from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.runs.reporting.caveats import caveats, reduced_counts
-from emofuse.train.runs.reporting.leak_report import text_rows, texts_line, uneven_classes
+from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, texts_line, uneven_classes
 
 NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
 """First words of the lines that `reproduce` repeats."""
@@ -96,6 +96,7 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
         *group_lines(metrics),
         *calibration_lines(metrics),
         *uneven_classes(metrics),
+        *near_duplicate_lines(metrics),
     ]
     if "optimistic" in metrics:
         best = ", ".join(f"{_short(n)} {score(metrics['optimistic']['mean'].get(n))}" for n in names)

@@ -1,38 +1,21 @@
-"""What the test sides share with training: the search for nearly equal audio, metrics.json, console and report."""
+"""What the test sides share with training, in metrics.json, on the console and in the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.console import plural, printable
 from emofuse.manifests.metrics import mean_and_deviation, scores
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.leaks.near_duplicates import find_near_duplicates
 
 SHOWN, FOLDS_SHOWN = 5, 10
-"""How many pairs a remark lists, and how many folds the header."""
+"""How many pairs of nearly the same audio are listed, and how many folds the header."""
 Labels = NDArray[np.int64]
-
-
-def with_near_duplicates(plan: FitPlan) -> FitPlan:
-    """The plan with the near-duplicates of its audio feature, and a remark that names them; unchanged without audio."""
-    if "audio" not in plan.features:
-        return plan
-    known = {frozenset((clip.test, clip.other)) for clip in plan.shared.clips}
-    pairs, reason = find_near_duplicates(plan.features["audio"], plan.folds, known)
-    if reason:
-        remark = f"copies of audio at another gain, cut or encoding were not looked for: {reason}"
-    elif pairs:
-        shown = ", ".join(map(str, pairs[:SHOWN])) + (f", ... ({len(pairs)})" if len(pairs) > SHOWN else "")
-        remark = f"the audio of these is nearly the same in test and training, look whether they are copies: {shown}"
-    else:
-        return plan
-    shared = replace(plan.shared, near_duplicates=tuple(pairs))
-    return replace(plan, shared=shared, remarks=(*plan.remarks, remark))
 
 
 def shared_with_training(plan: FitPlan, ids: Sequence[str], labels: Labels, predictions: Labels) -> dict[str, Any]:
@@ -45,7 +28,7 @@ def shared_with_training(plan: FitPlan, ids: Sequence[str], labels: Labels, pred
     """
     found: dict[str, Any] = {
         "duplicate_audio": [asdict(clip) for clip in plan.shared.clips],
-        "near_duplicates": [asdict(pair) for pair in plan.shared.near_duplicates],
+        **near_duplicates(plan),
         "class_gaps": [
             {"fold": gaps.fold, "untrained": list(gaps.untrained), "untested": list(gaps.untested)}
             for gaps in plan.shared.class_gaps
@@ -83,6 +66,27 @@ def _subset_scores(labels: Labels, predictions: Labels, chosen: NDArray[np.bool_
     return mean_and_deviation([scores(labels[chosen], one[chosen]) for one in np.atleast_2d(predictions)])[0]
 
 
+def near_duplicates(plan: FitPlan) -> dict[str, Any]:
+    """The keys of metrics.json on nearly the same audio; they may be empty."""
+    return {
+        "near_duplicates": [asdict(pair) for pair in plan.shared.near_duplicates],
+        "near_duplicates_unsearched": plan.shared.unsearched,
+    }
+
+
+def near_duplicate_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """The pairs whose audio is nearly the same, or why they were not looked for; empty where none was found."""
+    if reason := metrics.get("near_duplicates_unsearched"):
+        return [f"copies of audio at another gain, cut or encoding were not looked for: {reason}"]
+    pairs = metrics.get("near_duplicates", ())
+    if not pairs:
+        return []
+    shown = [f"{p['test']} ~ {p['other']} ({p['correlation']:.2f}, fold {p['fold']})" for p in pairs[:SHOWN]]
+    listed = ", ".join([*shown, "..."] if len(pairs) > SHOWN else shown)
+    line = f"nearly the same audio in test and training, {plural(len(pairs), 'pair')}; see if they are copies: {listed}"
+    return [printable(line, 400)]
+
+
 def texts_line(plan: FitPlan) -> list[str]:
     """How many test texts are also on the training side of their fold; empty for a corpus without texts."""
     counts = [(number, sum(texts.values()), len(texts)) for number, texts in plan.shared.texts.items() if texts]
@@ -91,8 +95,8 @@ def texts_line(plan: FitPlan) -> list[str]:
     repeated, total = sum(n for _, n, _ in counts), sum(n for _, _, n in counts)
     each = [f"{number} {n}/{of}" for number, n, of in counts[:FOLDS_SHOWN]] + ["..."] * (len(counts) > FOLDS_SHOWN)
     by_fold = f" (by fold: {', '.join(each)})" if len(counts) > 1 and repeated else ""
-    heard = "; models of audio can learn them too" if repeated and "text" not in plan.features else ""
-    return [f"texts     {repeated} of {total} test texts stand word for word on the training side{by_fold}{heard}"]
+    spoken = "; models of audio can learn them too" if repeated and "text" not in plan.features else ""
+    return [f"texts     {repeated} of {total} test texts are also on the training side{by_fold}{spoken}"]
 
 
 def text_rows(metrics: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, int, list[str]]]:

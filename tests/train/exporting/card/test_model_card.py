@@ -128,7 +128,7 @@ def test_groups_classes_and_calibration_are_tables() -> None:
     assert "| with a temperature | 0.050 | 0.100 | 0.250 | 1.250 |" in calibration
 
 
-def test_what_test_shares_with_training_is_told() -> None:
+def test_what_test_shares_with_training_is_listed() -> None:
     texts = {"test_texts": 12, "repeated": 2, "scores": {"repeated": {"ua": 0.75}, "others": {"ua": 0.5}}}
     shared = {
         "metrics": ["ua"],
@@ -136,13 +136,13 @@ def test_what_test_shares_with_training_is_told() -> None:
         "mean": {"ua": 0.6},
         "pooled": {"ua": 0.5},
         "repeated_texts": texts,
-        "near_duplicates": [{}, {}],
+        "near_duplicates": [{"fold": 1, "test": "a", "other": "b", "correlation": 0.987}],
         "class_gaps": [{"fold": 2, "untrained": ["hap"], "untested": []}],
     }
     lines = shared_lines(shared)
     assert "| texts also in training, 2 utterances | 0.750 |" in lines
     assert "| texts not in training, 10 utterances | 0.500 |" in lines
-    assert "- Nearly the same audio in test and training: 2 pairs, see metrics.json" in lines
+    assert any(line.startswith("- nearly the same audio in test") and "a ~ b (0.99, fold 1)" in line for line in lines)
     assert "- never trained, so its recall counts as 0: hap in fold 2" in lines
     assert shared_lines({key: shared[key] for key in ("metrics", "classes")}) == []
 

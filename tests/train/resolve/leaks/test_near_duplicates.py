@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import joint_samples as joint
 import numpy as np
 import pytest
 import train_samples as samples
 from numpy.typing import NDArray
 
 from emofuse.manifests.folds import build_folds
-from emofuse.manifests.schema import Utterance
-from emofuse.store import FeatureData, FeatureStore
-from emofuse.train.api import fit
+from emofuse.store import Feature, FeatureData, FeatureStore
 from emofuse.train.resolve.leaks import near_duplicates
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
-from emofuse.train.runs.fit_context import resolved
-from emofuse.train.runs.reporting.leak_report import with_near_duplicates
 
 Array = NDArray[np.float32]
 UTTERANCES = samples.utterances()
@@ -81,10 +75,22 @@ def test_different_recordings_known_pairs_and_copies_on_one_side_are_not_named(t
     assert found(tmp_path, corpus(s1_u003=SOURCE)) == [], "both are tested in fold 1, and trained on in others"
 
 
-def test_short_utterances_and_features_pooled_over_time_are_not_compared(tmp_path: Path) -> None:
+def test_short_utterances_are_not_compared(tmp_path: Path) -> None:
     assert found(tmp_path, corpus(s1_u000=SOURCE[:19], s3_u002=SOURCE[:19])) == []
-    pooled = {u.id: smooth_noise(0, frames=1) for u in UTTERANCES}
-    assert found(tmp_path, pooled) == []
+
+
+def test_a_feature_that_is_pooled_over_time_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FeatureData(modality="audio", arrays={u.id: smooth_noise(0, frames=1) for u in UTTERANCES})
+    monkeypatch.setattr(Feature, "read", None)
+    with FeatureStore(samples.store(tmp_path / "tiny.h5", features={"speech": data})) as store:
+        pairs, reason = find_near_duplicates(store["speech"], [], set())
+    assert not pairs
+    assert reason == "no utterance of feature speech has more than 1 frame, too few to compare"
+
+
+def test_few_signals_are_kept_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "SIGNALS", 2)
+    assert [(p.test, p.other) for p in found(tmp_path, corpus(s3_u002=SOURCE[6:]))] == [("s1_u000", "s3_u002")]
 
 
 def test_layers_are_averaged(tmp_path: Path) -> None:
@@ -96,22 +102,6 @@ def test_layers_are_averaged(tmp_path: Path) -> None:
     assert [(p.test, p.other) for p in pairs] == [("s1_u000", "s3_u002")]
 
 
-def test_stores_of_a_joint_task_are_compared_with_each_other(tmp_path: Path) -> None:
-    for number, name in enumerate(("big", "small")):
-        arrays = {u.id: smooth_noise(100 * number + i) for i, u in enumerate(joint.utterances(name))}
-        if name == "small":
-            arrays[joint.utterances("small")[-1].id] = smooth_noise(0)[3:]
-        data = FeatureData(modality="audio", arrays=arrays, encoder="logmel-mcfn", frame_rate=25.0)
-        joint.store(tmp_path, name, data={"logmel": data})
-    joint.protocol(tmp_path)
-    with resolved(joint.config(tmp_path, model="audio", audio="logmel")) as plan:
-        found = with_near_duplicates(plan)
-    assert [(p.test, p.other) for p in found.shared.near_duplicates] == [
-        ("big:s1_u000", f"small:{joint.utterances('small')[-1].id}")
-    ]
-    assert "big:s1_u000 ~ small:" in found.remarks[-1]
-
-
 def test_a_feature_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "MAX_BYTES", 1000)
     data = FeatureData(modality="audio", arrays=corpus(), frame_rate=25.0)
@@ -119,19 +109,3 @@ def test_a_feature_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: py
         pairs, reason = find_near_duplicates(store["speech"], [], set())
     assert not pairs
     assert reason == "feature speech is larger than 1.0 kB"
-
-
-def test_a_run_names_near_duplicates_and_goes_on(tmp_path: Path) -> None:
-    copies = corpus(s3_u002=SOURCE - np.float32(1))
-    data = FeatureData(modality="audio", arrays=copies, encoder="logmel-mcfn", frame_rate=25.0)
-    members: tuple[Utterance, ...] = tuple(replace(u, audio_digest=u.id) for u in UTTERANCES)
-    samples.store(tmp_path / "tiny.h5", members, features={"logmel": data})
-    samples.protocol_file(tmp_path)
-    lines: list[str] = []
-    done = fit(samples.config(tmp_path, "run", "audio", steps=2, folds="1"), say=lines.append)
-    (note,) = [line for line in lines if "nearly the same" in line]
-    assert note.startswith("note ")
-    assert "s1_u000 ~ s3_u002" in note
-    (pair,) = done.metrics["near_duplicates"]
-    assert (pair["fold"], pair["test"], pair["other"]) == (1, "s1_u000", "s3_u002")
-    assert "s1_u000 ~ s3_u002" in (done.folder / "report.html").read_text()

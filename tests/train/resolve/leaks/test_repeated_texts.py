@@ -76,7 +76,7 @@ def test_an_audio_run_reports_counts_and_scores_on_both_kinds(folder: Path) -> N
         pairs = np.array([[index[r["label"]], index[r["prediction"]]] for r in chosen])
         assert texts["scores"][kind] == pytest.approx(scores(pairs[:, 0], pairs[:, 1]))
     header = next(line for line in lines if line.startswith("texts "))
-    assert "24 of 56 test texts stand word for word on the training side (by fold: 1 6/14, 2 6/14, " in header
+    assert "24 of 56 test texts are also on the training side (by fold: 1 6/14, 2 6/14, " in header
     assert header.endswith("models of audio can learn them too")
     (row,) = [line for text in lines for line in text.splitlines() if line.startswith("texts also in training")]
     assert row.split()[4:6] == ["24", f"{texts['scores']['repeated']['ua']:.3f}"]
