@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from emofuse.common.errors import UnknownNameError
 from emofuse.common.problems import Problems
 from emofuse.manifests.resampling import ResamplingUnits
+from emofuse.manifests.unit_counts import unit_cells, weighted_sums
 
 LABEL_METRICS = {
     "wa": "WA, accuracy over all utterances",
@@ -35,7 +36,7 @@ Labels = NDArray[np.int64]
 Confusion = NDArray[np.int64]
 
 NO_PREDICTION = -1
-"""The class number of an utterance that a model cannot predict, as it lacks a feature."""
+"""The class number of an utterance that a model cannot predict, as a feature is missing."""
 RESAMPLES = 2000
 LEVEL = 0.95
 
@@ -46,6 +47,11 @@ def check_metrics(names: Iterable[str], valid: Iterable[str], problems: Problems
         if name not in valid:
             with problems.collecting():
                 raise UnknownNameError("metric", name, valid, "Several: --metrics ua,wa.")
+
+
+def short_name(metric: str) -> str:
+    """The printed name of a metric, such as `UA`."""
+    return METRICS[metric].split(",")[0]
 
 
 def scores(labels: Labels, predictions: Labels) -> dict[str, float]:
@@ -125,14 +131,14 @@ def intervals(
         units: What is drawn, for the n utterances.
         seed: Seed of the draws.
     """
-    unit = units.smallest
-    # As floats, which hold these counts exactly: products of whole numbers are not accelerated.
-    draws = units.unit_weights(RESAMPLES, np.random.default_rng(seed)).astype(np.float64)
-    resampled = []
-    for predicted in np.atleast_2d(predictions):
-        cells = np.zeros((draws.shape[1], classes**2))
-        np.add.at(cells, (unit, labels * classes + predicted), 1)
-        resampled.append(scores_of((draws @ cells).astype(np.int64).reshape(RESAMPLES, classes, classes)))
+    drawn, count = units.smallest, int(units.smallest.max()) + 1
+    cells = [unit_cells(labels, predicted, classes, drawn, count) for predicted in np.atleast_2d(predictions)]
+    sums: list[list[NDArray[np.float64]]] = [[] for _ in cells]
+    for weights in units.weight_blocks(RESAMPLES, np.random.default_rng(seed)):
+        for of_seed, unit_matrices in zip(sums, cells, strict=True):
+            of_seed.append(weighted_sums(weights, unit_matrices))
+    matrices = [np.concatenate(of_seed).astype(np.int64).reshape(-1, classes, classes + 1) for of_seed in sums]
+    resampled = [scores_of(of_seed) for of_seed in matrices]
     edges = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     mean = {name: np.mean([r[name] for r in resampled], axis=0) for name in resampled[0]}
     return {name: (float(low), float(high)) for name, (low, high) in _quantiles(mean, edges).items()}

@@ -7,7 +7,7 @@ utterances) inside it (Davison and Hinkley 1997, section 3.8); an interval over 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import plural
 from emofuse.manifests.joint import corpus_of
+from emofuse.manifests.unit_counts import rows_at_a_time
 
 MINIMUM_UNITS = 5
 """With fewer units, two stages are drawn and the interval is not trusted."""
@@ -73,6 +74,12 @@ class ResamplingUnits:
             draws = drawn[:, unit] * len(members)
             weights[:, members] = generator.multinomial(draws, np.full(len(members), 1 / len(members)))
         return weights
+
+    def weight_blocks(self, resamples: int, generator: np.random.Generator) -> Iterator[Numbers]:
+        """The same draws as `unit_weights`, some resamples at a time; of two stages, which few units have, all."""
+        rows = rows_at_a_time(self.count) if self.inner is None else resamples
+        for start in range(0, resamples, rows):
+            yield self.unit_weights(min(rows, resamples - start), generator)
 
 
 def resampling_units(protocol: Mapping[str, Any], rows: Sequence[Row]) -> ResamplingUnits:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emofuse.manifests import unit_counts
 from emofuse.manifests.metrics import (
     LABEL_METRICS,
     METRICS,
@@ -114,6 +117,26 @@ def test_drawing_whole_dialogues_widens_the_interval_where_utterances_correlate(
         return high - low
 
     assert width([i // 10 for i in range(200)]) > 2 * width(list(range(200)))
+
+
+def test_intervals_drawn_in_blocks_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    labels, found = rng.integers(0, 3, (2, 60))
+    for units in (named_units(range(60)), named_units([i // 10 for i in range(60)])):
+        whole = intervals(labels, np.stack([found, labels]), 3, units)
+        with monkeypatch.context() as patch:
+            patch.setattr(unit_counts, "ENTRIES", 7 * units.count)
+            assert intervals(labels, np.stack([found, labels]), 3, units) == whole
+
+
+def test_intervals_over_many_utterances_take_little_memory() -> None:
+    labels = np.random.default_rng(0).integers(0, 3, 20_000)
+    tracemalloc.start()
+    try:
+        intervals(labels, labels, 3, named_units(range(20_000)))
+        assert tracemalloc.get_traced_memory()[1] < 150e6, "all weights at once are 320 MB"
+    finally:
+        tracemalloc.stop()
 
 
 def test_intervals_are_repeatable() -> None:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from emofuse.manifests.metrics import NO_PREDICTION, Labels, scores_of
+from emofuse.manifests.metrics import Labels, scores_of
+from emofuse.manifests.unit_counts import unit_cells, weighted_sums
 
 Scores = dict[str, NDArray[np.float64]]
 """Metric -> a value [R] for each weighting."""
 COMPARABLE = tuple(scores_of(np.ones((1, 2, 2), np.int64)))
 """The metrics that can be compared: those that a confusion matrix gives."""
-_BLOCK = 20_000_000
-"""Entries of the weights that are multiplied at once, which bounds memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def weighted_differences(pair: PairedPredictions, units: NDArray[np.int64], weig
     found = []
     for runs in pair.seed_pairs():
         cells = (_unit_cells(pair, run, units, weights.shape[1]) for run in runs)
-        first, second = (_scores(_products(weights, unit_cells), pair.classes) for unit_cells in cells)
+        first, second = (_scores(weighted_sums(weights, unit_cells), pair.classes) for unit_cells in cells)
         found.append(_subtract(first, second))
     return _mean_over_seeds(found)
 
@@ -75,7 +74,7 @@ def swapped_differences(pair: PairedPredictions, units: NDArray[np.int64], swaps
     found = []
     for first, second in pair.seed_pairs():
         ours, theirs = (_unit_cells(pair, run, units, swaps.shape[1]) for run in (first, second))
-        change = _products(swaps, csr_array(theirs - ours))
+        change = weighted_sums(swaps, csr_array(theirs - ours))
         sums = [np.asarray(side.sum(axis=0)) for side in (ours, theirs)]
         found.append(_subtract(_scores(sums[0] + change, pair.classes), _scores(sums[1] - change, pair.classes)))
     return _mean_over_seeds(found)
@@ -92,28 +91,14 @@ def unit_differences(pair: PairedPredictions, units: NDArray[np.int64]) -> Score
 
 def scores_of_run(predictions: Labels, labels: Labels, classes: int) -> dict[str, float]:
     """Pooled scores of one run, each the mean over its seeds; predictions are [S, n]."""
-    found = [_scores(_cells(labels, seed, classes).sum(axis=0)[None], classes) for seed in predictions]
+    whole = np.zeros(len(labels), np.int64)
+    found = [_scores(unit_cells(labels, seed, classes, whole, 1).toarray(), classes) for seed in predictions]
     return {name: float(value[0]) for name, value in _mean_over_seeds(found).items()}
-
-
-def _cells(labels: Labels, predictions: Labels, classes: int) -> Any:
-    """The cell of the confusion matrix of each utterance: sparse [n, C * (C + 1)], the last column no prediction."""
-    n, columns = len(labels), np.where(predictions == NO_PREDICTION, classes, predictions)
-    return csr_array((np.ones(n), (np.arange(n), labels * (classes + 1) + columns)), shape=(n, classes * (classes + 1)))
 
 
 def _unit_cells(pair: PairedPredictions, run: Labels, units: NDArray[np.int64], count: int) -> Any:
     """The confusion matrix of each unit: sparse [G, C * (C + 1)]."""
-    n = len(units)
-    members = csr_array((np.ones(n), (units, np.arange(n))), shape=(count, n))
-    return csr_array(members @ _cells(pair.labels, run, pair.classes))
-
-
-def _products(weights: NDArray[Any], cells: Any) -> NDArray[np.float64]:
-    """`weights` [R, n] times sparse `cells` [n, K], block by block."""
-    block = max(1, _BLOCK // max(1, weights.shape[1]))
-    parts = [weights[i : i + block].astype(np.float64) @ cells for i in range(0, len(weights), block)]
-    return np.concatenate(parts)
+    return unit_cells(pair.labels, run, pair.classes, units, count)
 
 
 def _scores(counts: NDArray[np.float64], classes: int) -> Scores:
