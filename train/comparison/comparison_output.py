@@ -9,8 +9,9 @@ from typing import Any
 from emofuse.common.console import format_table, printable
 from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.latex import latex_escaped, latex_first_cell
+from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.comparison import Comparison, Difference, PairComparison
-from emofuse.train.comparison.sentences import footnotes, sentence, short_name, warnings
+from emofuse.train.comparison.sentences import footnotes, sentence, warnings
 
 HEAD = ("difference", "95 %", "p", "Holm p", "d", "t p")
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from emofuse.common.console import plural
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.paired_tests import ALPHA
 
 FEW_UNITS = 10
 """Over fewer units, bootstrap intervals are clearly too narrow (benchmarks/compare_error_rate.py)."""
-
-
-def short_name(metric: str) -> str:
-    """The printed name of a metric: `UA`."""
-    return METRICS[metric].split(",")[0]
 
 
 def p_text(p: float) -> str:

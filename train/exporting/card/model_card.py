@@ -10,9 +10,9 @@ from emofuse.common.console import plural
 from emofuse.common.disk import run_folder
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.exporting.card.card_scores import (
-    calibration_lines,
+    calibration_table,
     class_lines,
-    group_lines,
+    group_tables,
     score_lines,
     shared_lines,
 )
@@ -55,9 +55,9 @@ def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check
         "Protocol": bullets(_protocol(run)),
         "Scores": [*score_lines(run.metrics), *_what_is_scored(run, models)],
         "Classes": class_lines(run.metrics),
-        "Groups": group_lines(run.metrics),
+        "Groups": group_tables(run.metrics),
         "What test shares with training": shared_lines(run.metrics),
-        "Calibration": calibration_lines(run.metrics),
+        "Calibration": calibration_table(run.metrics),
         "Encoders": encoder_lines(run),
         "Limits": bullets(LIMITS),
         "Licences": licence_lines(run),

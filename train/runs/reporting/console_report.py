@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.console import format_table, plural, printable
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.runs.reporting.caveats import caveats, reduced_counts
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, texts_line, uneven_classes
+from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score, spread
 
 NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
 """First words of the lines that `reproduce` repeats."""
@@ -79,7 +80,7 @@ def _folds(plan: FitPlan) -> str:
 def _selection(plan: FitPlan) -> str:
     if plan.config.select == "last":
         return "the last step; no validation"
-    metric = _short(plan.protocol.metrics[0])
+    metric = short_name(plan.protocol.metrics[0])
     return f"best {metric} on {plan.protocol.validated_on}; test is scored once, after that"
 
 
@@ -99,7 +100,7 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
         *near_duplicate_lines(metrics),
     ]
     if "optimistic" in metrics:
-        best = ", ".join(f"{_short(n)} {score(metrics['optimistic']['mean'].get(n))}" for n in names)
+        best = ", ".join(f"{short_name(n)} {score(metrics['optimistic']['mean'].get(n))}" for n in names)
         lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
     return lines
 
@@ -125,8 +126,7 @@ def calibration_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _calibration_errors(found: Mapping[str, float]) -> str:
-    names = {"ece": "ECE", "classwise_ece": "classwise ECE", "brier": "Brier score", "nll": "negative log-likelihood"}
-    return ", ".join(f"{label} {score(found[name])}" for name, label in names.items())
+    return ", ".join(f"{label} {score(found[name])}" for name, label in CALIBRATION_ERRORS.items())
 
 
 def _seeds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -137,7 +137,7 @@ def _seeds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     rows.append([*_interval(metrics, names), ""])
     rows += [[f"{label}: {n}", *cells, ""] for label, n, cells in text_rows(metrics, names)]
     rows += [[label, *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
-    return format_table(["", *map(_short, names), ""], rows)
+    return format_table(["", *map(short_name, names), ""], rows)
 
 
 def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -159,7 +159,7 @@ def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     rows.append([label, "", "", *bounds, ""])
     rows += [[label, str(n), "", *cells, ""] for label, n, cells in text_rows(metrics, names)]
     rows += [[label, "", "", *_spread(v["mean"], v["std"], names), ""] for label, v in _without(metrics)]
-    return format_table(["", "n", "step", *map(_short, names), ""], rows)
+    return format_table(["", "n", "step", *map(short_name, names), ""], rows)
 
 
 def _interval(metrics: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -187,19 +187,9 @@ def _one_class_folds(seed: Mapping[str, Any]) -> str:
     return f"predicts one class only in fold {', '.join(map(str, folds))}" if folds else ""
 
 
-def _short(name: str) -> str:
-    return METRICS[name].split(",")[0]
-
-
-def score(value: float | None) -> str:
-    """Three decimals; `-` where a score is undefined."""
-    return "-" if value is None else f"{value:.3f}"
-
-
 def _cells(values: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
     return [score(values.get(n)) for n in names]
 
 
 def _spread(mean: Mapping[str, float | None], deviation: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
-    deviations = {n: "" if (d := deviation.get(n)) is None else f" ± {d:.3f}" for n in names}
-    return [f"{score(mean.get(n))}{deviations[n]}" for n in names]
+    return [spread(mean.get(n), deviation.get(n)) for n in names]

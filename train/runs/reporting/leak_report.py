@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from emofuse.common.console import plural, printable
 from emofuse.manifests.metrics import mean_and_deviation, scores
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs.reporting.score_text import score
 
 SHOWN, FOLDS_SHOWN = 5, 10
 """How many pairs of nearly the same audio are listed, and how many folds the header."""
@@ -107,7 +108,7 @@ def text_rows(metrics: Mapping[str, Any], names: Sequence[str]) -> list[tuple[st
     counts = {"repeated": texts["repeated"], "others": texts["test_texts"] - texts["repeated"]}
     labels = {"repeated": "texts also in training", "others": "texts not in training"}
     return [
-        (labels[kind], counts[kind], ["-" if (v := values.get(n)) is None else f"{v:.3f}" for n in names])
+        (labels[kind], counts[kind], [score(values.get(n)) for n in names])
         for kind, values in texts["scores"].items()
         if values
     ]

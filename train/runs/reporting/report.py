@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from emofuse.common.disk.files import write_atomically
+from emofuse.manifests.metrics import short_name
 from emofuse.train.runs.reporting.caveats import caveats
-from emofuse.train.runs.reporting.console_report import calibration_lines, group_lines, score
+from emofuse.train.runs.reporting.console_report import calibration_lines, group_lines
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, uneven_classes
+from emofuse.train.runs.reporting.score_text import score
 
 MAX_LEGEND = 12
 """The legend of a plot with more lines than this is omitted: the colours would be indistinguishable."""
@@ -46,7 +48,7 @@ def write_report(
         texts=text_rows(metrics, metrics["metrics"]),
         uneven=uneven_classes(metrics),
         remarks=[*group_lines(metrics), *calibration_lines(metrics), *near_duplicate_lines(metrics)],
-        names={n: metrics["definitions"][n].split(",")[0] for n in metrics["metrics"]},
+        names={n: short_name(n) for n in metrics["metrics"]},
         config=json.dumps(config, indent=2, ensure_ascii=False),
         confusion=_inline(confusion),
         history=_inline(_history(Figure, history)) if history else None,

@@ -15,7 +15,7 @@ from train_samples import config, quietly
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.train import Run, export
-from emofuse.train.exporting.card.card_scores import calibration_lines, class_lines, group_lines, shared_lines
+from emofuse.train.exporting.card.card_scores import calibration_table, class_lines, group_tables, shared_lines
 from emofuse.train.exporting.card.card_sources import fitted_on, origin_lines
 from emofuse.train.exporting.card.markdown import escaped, table
 from emofuse.train.exporting.licences import LICENCES, UNKNOWN, licence_of
@@ -119,11 +119,11 @@ METRICS: Mapping[str, Any] = {
 
 def test_groups_classes_and_calibration_are_tables() -> None:
     assert "| ang | 0.250 | 0.500 | 0.333 | 4 |" in class_lines(METRICS)
-    groups = group_lines(METRICS)
+    groups = group_tables(METRICS)
     assert "| female | 12 | 0.400 | 0.500 |" in groups
     assert "31 speakers: see metrics.json." in groups
-    assert "- Lowest UA by gender: female, 0.400 of 12 utterances" in groups
-    calibration = calibration_lines(METRICS)
+    assert "- lowest UA by group: gender female 0.400 of 12 utterances" in groups
+    calibration = calibration_table(METRICS)
     assert "| the model's own | 0.100 | 0.200 | 0.300 | 1.500 |" in calibration
     assert "| with a temperature | 0.050 | 0.100 | 0.250 | 1.250 |" in calibration
 
@@ -150,8 +150,8 @@ def test_what_test_shares_with_training_is_listed() -> None:
 def test_old_runs_have_recall_alone() -> None:
     old = {"recall": METRICS["recall"]}
     assert class_lines(old)[2:] == ["| ang | 0.500 |", "| hap | - |", ""]
-    assert group_lines(old) == ["The run records no scores of speakers, sessions or genders.", ""]
-    assert calibration_lines(old) == []
+    assert group_tables(old) == ["The run records no scores of speakers, sessions or genders.", ""]
+    assert calibration_table(old) == []
 
 
 def test_a_run_of_version_0_1_0_has_a_card(tmp_path: Path) -> None:
