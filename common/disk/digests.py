@@ -44,7 +44,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(n.as_posix() for n in names if n.as_posix() != NAME and not any(p.startswith(".") for p in n.parts))
 
 
-def write_digests(folder: Path, digests: Mapping[str, str]) -> None:
+def write_digest_file(folder: Path, digests: Mapping[str, str]) -> None:
     """Write `digests.json`: relative path -> digest."""
     write_json(folder / NAME, {"algorithm": ALGORITHM, "files": dict(sorted(digests.items()))})
 

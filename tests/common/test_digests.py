@@ -16,7 +16,8 @@ def folder(tmp_path: Path) -> Path:
     for name in ("metrics.json", "fold_1/model.safetensors", "fold_1/digests.json", "seed_0/x.part", ".hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    digests.write_digests(tmp_path, {name: digests.digest_of(tmp_path / name) for name in digests.files_in(tmp_path)})
+    found = {name: digests.digest_of(tmp_path / name) for name in digests.files_in(tmp_path)}
+    digests.write_digest_file(tmp_path, found)
     return tmp_path
 
 

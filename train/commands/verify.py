@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 def verify(runs: tuple[Path, ...]) -> None:
     """Check run folders: files, scores and weights; names everything that was altered, is missing or was added.
 
-    All scores are recomputed from predictions.csv, all files are compared with their digests, and all weights are
-    loaded. The exit code is 3 if a run is not as `fit` left it.
+    All files are compared with their digests, and all weights are loaded. Scores, groups and calibration are
+    recomputed from predictions.csv and utterances.csv; the rest of metrics.json, such as intervals, has its digest
+    alone. The exit code is 3 if a run is not as `fit` left it.
 
     Example: emofuse verify runs/iemocap4-smcn-1a2b3c4d
     """

@@ -125,7 +125,7 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
 def _write_result(folder: Path, result: dict[str, Any]) -> None:
     """Write the digests of the fold's files, its result among them, and then the result: the fold is done."""
     files = {name: digests.digest_of(folder / name) for name in digests.files_in(folder)}
-    digests.write_digests(folder, files | {RESULT: digests.digest_of_bytes(json_bytes(result))})
+    digests.write_digest_file(folder, files | {RESULT: digests.digest_of_bytes(json_bytes(result))})
     write_json(folder / RESULT, result)
 
 

@@ -27,7 +27,7 @@ def write_digests(folder: Path, changed: Iterable[str] | None = None) -> None:
     if recorded is None:
         recorded, changed = {}, None
     names = digests.files_in(folder) if changed is None else changed
-    digests.write_digests(folder, recorded | {name: digests.digest_of(folder / name) for name in names})
+    digests.write_digest_file(folder, recorded | {name: digests.digest_of(folder / name) for name in names})
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def rewriting(folder: Path, names: Sequence[str]) -> Iterator[None]:
     """
     recorded = digests.read_digests(folder)
     if recorded is not None:
-        digests.write_digests(folder, {name: digest for name, digest in recorded.items() if name not in names})
+        digests.write_digest_file(folder, {name: digest for name, digest in recorded.items() if name not in names})
     yield
     if recorded is not None:
         write_digests(folder, [name for name in names if (folder / name).is_file()])

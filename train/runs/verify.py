@@ -16,6 +16,7 @@ from emofuse.train.fitting import model_file
 from emofuse.train.fitting.fold_check import fold_problems
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.score_test import PREDICTIONS, RESULT, SELECTION, WEIGHTS
+from emofuse.train.runs.detail_check import detail_problems
 from emofuse.train.runs.finished_run import CONFIG, METRICS, UTTERANCES, refuse_other_folders
 from emofuse.train.runs.run_check import FILES, run_problems
 
@@ -34,7 +35,8 @@ class RunVerification:
 def verify_run(folder: Path | str) -> RunVerification:
     """Check a finished run completely: files, scores, folds and weights.
 
-    Every file is compared with its digest, every score is recomputed from the predictions, and the weights of each
+    Every file is compared with its digest. Scores, groups and calibration are recomputed from the predictions; the
+    rest of metrics.json, such as intervals and scores without a modality, has its digest alone. The weights of each
     fold are loaded and compared with their digest and with the settings of the run. A run of version 0.1.0 has no
     digests.
 
@@ -79,6 +81,7 @@ def _digests_line(folder: Path) -> str:
 def _contents(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Problems of utterances, folds and weights of a run without other problems; and what was checked."""
     problems, seeds = _utterance_problems(folder), metrics.get("seeds")
+    problems = problems or detail_problems(folder, metrics)
     seed_folders = [folder] if seeds is None else [folder / f"seed_{seed}" for seed in seeds]
     fold_folders = [path for f in seed_folders for path in sorted(f.glob("fold_*")) if path.is_dir()]
     loaded = 0

@@ -151,6 +151,34 @@ def test_weights_of_another_fold_or_model_are_named(folder: Path) -> None:
     assert any("it is of model concat, expected text" in problem for problem in verify_run(folder / "run").problems)
 
 
+def first_bin(metrics: Any) -> None:
+    metrics["calibration"]["reliability"][0]["n"] += 1
+
+
+def speaker_n(metrics: Any) -> None:
+    next(iter(metrics["groups"]["speaker"].values()))["n"] += 1
+
+
+@pytest.mark.parametrize("run", ["run", "seeds"])
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda m: m["pooled"].update(speaker_ua=0.5001), "pooled: speaker_ua is 0.5001, the predictions give "),
+        (lambda m: m["mean"].update(auroc=0.5001), ": auroc is 0.5001, the predictions give "),
+        (lambda m: m["calibration"].update(ece=0.5001), "metrics.json: calibration.ece is 0.5001, the predictions "),
+        (first_bin, "metrics.json: calibration.reliability[0].n is "),
+        (speaker_n, "metrics.json: groups.speaker."),
+        (lambda m: m["per_class"]["ang"].update(support=0), "metrics.json: per_class.ang.support is 0, the pred"),
+        (lambda m: m["worst_groups"].update(session=None), "metrics.json: worst_groups.session is None, the pred"),
+    ],
+    ids=["speakers", "auroc", "calibration", "reliability", "group", "class", "worst group"],
+)
+def test_verify_computes_details_again(folder: Path, run: str, damage: Any, expected: str) -> None:
+    edited(damage)(folder / run / "metrics.json")
+    write_digests(folder / run)
+    assert any(expected in problem for problem in verify_run(folder / run).problems)
+
+
 def test_verify_names_everything_at_once(folder: Path) -> None:
     edited(set_ua)(folder / "run" / "metrics.json")
     truncated(folder / "run" / "fold_1" / "model.safetensors")
