@@ -58,7 +58,7 @@ def weighted_differences(pair: PairedPredictions, units: NDArray[np.int64], weig
     found = []
     for runs in pair.seed_pairs():
         cells = (_unit_cells(pair, run, units, weights.shape[1]) for run in runs)
-        first, second = (_scores(weighted_sums(weights, unit_cells), pair.classes) for unit_cells in cells)
+        first, second = (_scores(weighted_sums(weights, of_units), pair.classes) for of_units in cells)
         found.append(_subtract(first, second))
     return _mean_over_seeds(found)
 
