@@ -9,8 +9,9 @@ from pathlib import Path
 from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
-from emofuse.train.evaluation.task import EvaluationTask, training_corpora
-from emofuse.train.evaluation.training_store import TrainingStore, sentences_of
+from emofuse.train.evaluation.same_corpus import sentences_of, training_corpora
+from emofuse.train.evaluation.task import EvaluationTask
+from emofuse.train.evaluation.training_store import TrainingStore
 from emofuse.train.resolve.extract_commands import command_that_made
 from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.leaks.leakage import find_leaks

@@ -16,6 +16,7 @@ from emofuse.manifests.spellings import NameRules
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig
 from emofuse.train.evaluation.label_map import LabelMap, map_labels
+from emofuse.train.evaluation.same_corpus import holds_training_corpus, training_corpora
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
 
@@ -54,7 +55,7 @@ def evaluation_task(
         UsageError: Options that have no effect here, labels that cannot be mapped, or nothing is left to test.
     """
     record, training = run.config["run"]["protocol"], training_corpora(run)
-    same_corpus = store.corpus in training
+    same_corpus = holds_training_corpus(run, store)
     if same_corpus:
         _refuse_on_same_corpus(run, store, config, several=record.get("joint") is not None)
     theirs = recorded_protocol(record) if same_corpus else _their_protocol(store, config.protocol)
@@ -89,12 +90,6 @@ def evaluation_task(
         label_map=label_map,
         untested=len(usable) - len(utterances),
     )
-
-
-def training_corpora(run: Run) -> list[str]:
-    """The corpora that a run was trained on."""
-    record = run.config["run"]["protocol"]
-    return list(record["joint"]["by"]) if record.get("joint") else [record["corpus"]]
 
 
 def recorded_protocol(record: Mapping[str, Any]) -> Protocol:

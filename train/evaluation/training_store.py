@@ -12,18 +12,16 @@ from emofuse.manifests.joint import joined_name, own_name
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.match_features import equal_feature
+from emofuse.train.evaluation.same_corpus import equal_utterances, sentences_of
 from emofuse.train.evaluation.task import EvaluationTask, recorded_protocol
 from emofuse.train.resolve.joined_store import JoinedFeature
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
 from emofuse.train.runs.finished_run import Run
 
 IDS_SHOWN = 5
+TESTED = " (tested)"
+"""Added to the name of the tested corpus where the trained one has the same."""
 NOT_LOOKED_FOR = "copies of audio at another gain, cut or encoding were not looked for"
-
-
-def sentences_of(store: FeatureStore) -> dict[str, str]:
-    """Id -> the digest of its words, of utterances with a text; equal for a store with texts and one without."""
-    return {u.id: u.sentence for u in store.manifest.without_text().utterances if u.sentence}
 
 
 class TrainingStore:
@@ -34,13 +32,7 @@ class TrainingStore:
 
     def refuse_same_corpus(self, name: str) -> None:
         """Refuse a corpus of the run under another name: half of the ids are equal, and so is what they stand for."""
-        sentences, others = sentences_of(self._store), sentences_of(self._trained)
-        by_id = {u.id: u for u in self._trained.manifest.utterances}
-        same = [
-            u
-            for u in self._task.utterances
-            if u.id in by_id and _may_be_equal(u, by_id[u.id], sentences.get(u.id), others.get(u.id))
-        ]
+        same = equal_utterances(self._store, self._trained, self._task.utterances)
         if 2 * len(same) >= len(self._task.utterances):  # by chance, two corpora share a few ids, never half
             raise UsageError(
                 f"{len(same)} of {plural(len(self._task.utterances), 'tested utterance')} have ids that are in "
@@ -71,7 +63,10 @@ class TrainingStore:
         own = equal_feature(self._trained, feature)
         if own is None:
             return [], f"{NOT_LOOKED_FOR}: {self._trained.path} does not have feature {feature.name} any more"
-        joined = JoinedFeature({self._trained.corpus: own, self._store.corpus: feature})
+        tested_corpus = self._store.corpus
+        if tested_corpus == self._trained.corpus:  # two custom corpora
+            tested_corpus += TESTED
+        joined = JoinedFeature({self._trained.corpus: own, tested_corpus: feature})
         known = {u.audio_digest for u in self._trained.manifest.utterances if u.audio_digest}
         train = _joined(self._trained.corpus, own, self._training_utterances())
         tested = [u for u in self._task.utterances if u.audio_digest not in known]
@@ -82,7 +77,7 @@ class TrainingStore:
             validated=None,
             train=train,
             validation=(),
-            test=_joined(self._store.corpus, feature, tested),
+            test=_joined(tested_corpus, feature, tested),
         )
         pairs, reason = find_near_duplicates(joined, [sides], set()) if sides.train and sides.test else ((), "")
         found = [replace(pair, test=own_name(pair.test)) for pair in pairs]
@@ -96,14 +91,6 @@ class TrainingStore:
     def _training_utterances(self) -> list[Utterance]:
         protocol = recorded_protocol(self._run.config["run"]["protocol"])
         return [u for u in self._trained.manifest.utterances if protocol.class_of(u) is not None]
-
-
-def _may_be_equal(one: Utterance, other: Utterance, sentence: str | None, other_sentence: str | None) -> bool:
-    """Whether two utterances of one id have the same audio or text, or nothing that shows a difference."""
-    both = [
-        (a, b) for a, b in ((one.audio_digest, other.audio_digest), (sentence, other_sentence)) if None not in (a, b)
-    ]
-    return not both or any(a == b for a, b in both)
 
 
 def _joined(corpus: str, feature: Feature, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:

@@ -55,6 +55,20 @@ def test_a_corpus_with_equal_ids_and_nothing_that_differs_is_refused(
         on_other(run, "x", store=store)
 
 
+def test_a_corpus_of_the_same_name_is_another_one_where_no_utterance_is_equal(run: Run, tmp_path: Path) -> None:
+    store = other_store(tmp_path / "other.h5", corpus="tiny")
+    found = on_other(run, "same-name", store=store)
+    assert found.metrics["evaluation"]["same_corpus"] is False
+    assert found.metrics["pooled"]["ua"] is not None
+    page = (found.folder / "report.html").read_text()
+    assert "valuated on tiny (another corpus of that name), trained on tiny, not retrained" in page
+    (run.folder.parent / "tiny.h5").rename(run.folder.parent / "away.h5")
+    try:  # without the training store, the ids of the tested utterances decide
+        assert on_other(run, "alone", store=store).metrics["evaluation"]["same_corpus"] is False
+    finally:
+        (run.folder.parent / "away.h5").rename(run.folder.parent / "tiny.h5")
+
+
 def test_texts_of_training_are_counted_and_scored_apart(run: Run, tmp_path: Path) -> None:
     of = tuple(replace(u, text="new words") if i % 4 == 0 else u for i, u in enumerate(other_utterances()))
     lines: list[str] = []

@@ -26,6 +26,9 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
     if metrics.get("duplicate_audio"):
         tested = plural(len({clip["test"] for clip in metrics["duplicate_audio"]}), "test utterance")
         found.append(f"{tested} with audio that is also in training or validation (--allow-duplicates)")
+    if metrics.get("near_duplicates"):
+        tested = plural(len({pair["test"] for pair in metrics["near_duplicates"]}), "test utterance")
+        found.append(f"{tested} with audio nearly equal to audio in training or validation")
     if "shuffled" in metrics:
         found.append(f"sanity run, not a result: {'; '.join(SHUFFLED[what] for what in metrics['shuffled'])}")
     interval = metrics.get("interval", {})
@@ -40,11 +43,10 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
 def _evaluation_caveats(about: Mapping[str, Any]) -> list[str]:
     """Those of a run that was evaluated on another store."""
     trained, tested = about["trained_on"], about["evaluated_on"]
-    found = [f"evaluated on {tested}, trained on {trained}, not retrained"]
+    another = " (another corpus of that name)" if tested in trained.split("+") else ""
+    found = [f"evaluated on {tested}{another}, trained on {trained}, not retrained"]
     if about["same_corpus"]:
-        found[0] = (
-            f"evaluated on another store of {tested}, each utterance by the fold that has tested it, not retrained"
-        )
+        found[0] = f"evaluated on a store of {tested}, each utterance by the fold that has tested it, not retrained"
     found += [f"trained run: {caveat}" for caveat in about["run_caveats"]]
     if about["left_out"]:
         found.append(f"left out, as no class of the run: {_counts(about['left_out'])}")
