@@ -38,7 +38,7 @@ def units_of(runs: Sequence[RunPredictions], unit: Unit = "auto") -> tuple[Resam
     if unknown:
         known = [key for key in ("speaker", "session", "dialogue") if all(row[key] for row in rows)]
         raise UsageError(
-            f"--unit {unit}: {plural(len(unknown), 'test utterance')} has no {unit} ({', '.join(unknown[:3])}); "
+            f"--unit {unit}: {plural(len(unknown), 'test utterance')} without a {unit} ({', '.join(unknown[:3])}); "
             f"valid: {', '.join(['auto', *known, 'utterance'])}"
         )
     return _by(unit, rows), []

@@ -79,7 +79,7 @@ def _reason(run: RunPredictions, missing: Sequence[str]) -> str:
     config = run.run.config
     excluded = [i for i in missing if i in config.get("excluded", {})]
     if excluded:
-        return f"; {len(excluded)} of them have no up-to-date feature there: extract it, or give --missing-as-wrong"
+        return f"; without an up-to-date feature there: {len(excluded)}; extract it, or give --missing-as-wrong"
     folds = config["run"].get("folds")
     return f"; it tests fold {', '.join(map(str, folds))} alone" if folds and len(folds) == 1 else ""
 

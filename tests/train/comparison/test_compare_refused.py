@@ -85,7 +85,7 @@ def test_what_a_run_lacks_counts_as_wrong_only_on_demand(folder: Path, tmp_path:
     concat = folder / "concat"
     done = run("compare", [str(concat), str(gap)])
     assert done.returncode == 2
-    assert "does not test 2 utterances (s1_u000, s3_u005); 2 of them have no up-to-date feature there" in done.stderr
+    assert "does not test 2 utterances (s1_u000, s3_u005); without an up-to-date feature there: 2" in done.stderr
     found = compare(runs=[concat, gap], missing_as_wrong=True, **QUIET)
     assert found.utterances == 64
     assert found.runs[1].caveats[0] == "2 utterances without a feature, counted as wrong (--missing-as-wrong)"
