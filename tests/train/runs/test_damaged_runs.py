@@ -230,7 +230,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from(["config.json", "metrics.json"]), value=values)
 def test_any_value_in_place_of_any_other_gives_a_run_or_one_clear_error(
     old: Path, data: st.DataObject, name: str, value: Any
