@@ -93,6 +93,8 @@ def _contents(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
         loaded += 1
         problems += _weights_problems(path, path.relative_to(folder).as_posix(), config["run"], metrics["classes"])
     problems += _weights_digest_problems(folder, metrics)
+    if not loaded:
+        return problems, ["no weights of its own to load"]
     compared = f"{plural(len(fold_folders), 'fold')} compared with the scores"
     return problems, [compared, f"{plural(loaded, 'file')} of weights loaded"]
 

@@ -11,10 +11,12 @@ import train_samples as samples
 from evaluation_samples import on_other, other_store, other_utterances, silent
 from train_samples import config, rows
 
+from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData
-from emofuse.train import Run, fit
+from emofuse.train import Run, fit, verify_run
 from emofuse.train.comparison.compare import compare
+from emofuse.train.runs.run_digests import write_digests
 
 SPELLINGS = """
 [names.speaker]
@@ -99,3 +101,15 @@ def test_a_calibrated_run_stays_calibrated(folder: Path) -> None:
         assert [float(r[name]) for r in rows(other.folder / "predictions.csv")] == pytest.approx(mean, abs=2e-6)
     assert other.metrics["calibration"]["calibrated"]["nll"] != other.metrics["calibration"]["nll"]
     assert "temperature" not in other.metrics["calibration"], "it is the mean of two models"
+
+
+def test_an_evaluation_is_verified_as_a_run_is(run: Run) -> None:
+    found = on_other(run, "verified")
+    checked = verify_run(found.folder)
+    assert checked.problems == ()
+    assert checked.checked[-1] == "no weights of its own to load"
+    metrics = run_folder.read_json(found.folder / "metrics.json")
+    metrics["pooled"]["auroc"] = 0.999
+    run_folder.write_json(found.folder / "metrics.json", metrics)
+    write_digests(found.folder, ["metrics.json"])
+    assert any("auroc" in problem for problem in verify_run(found.folder).problems)
