@@ -7,12 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.problems import Problems
 
+
+class CheckedConfig(Protocol):
+    """The options of a call, as one record that can check its own values."""
+
+    def check(self, problems: Problems) -> None:
+        """Note every value that the command line refuses by itself."""
+
+
 Config = TypeVar("Config")
+Checked = TypeVar("Checked", bound=CheckedConfig)
 _LONGEST = 100
 _KINDS = {
     str: "text",
@@ -49,6 +58,26 @@ def as_joined_text(value: Any) -> Any:
     items = (value,) if _fits(value, int) else as_tuple(value)
     joinable = items and isinstance(items, tuple) and all(_fits(item, int | str) for item in items)
     return ",".join(str(item) for item in items) if joinable else value
+
+
+def checked_config(kind: type[Checked], config: Checked | None, options: Mapping[str, Any], say: object) -> Checked:
+    """The config of a call that takes either a config or its fields by name, checked.
+
+    Args:
+        kind: The class of the config.
+        config: The argument without a name.
+        options: The options by name.
+        say: What prints a line of the report.
+
+    Raises:
+        UsageError: Names every option that is unknown, missing or wrong.
+    """
+    problems = Problems()
+    config = config_of_call(kind, config, options, problems)
+    check_say(say, problems)
+    config.check(problems)
+    problems.raise_all()
+    return config
 
 
 def config_of_call(kind: type[Config], config: Config | None, options: Mapping[str, Any], problems: Problems) -> Config:

@@ -8,8 +8,7 @@ from typing import Any, Unpack, overload
 
 from emofuse.common.console import Say, say
 from emofuse.common.errors import DONE, EXCLUDED
-from emofuse.common.option_values import check_say, config_of_call
-from emofuse.common.problems import Problems
+from emofuse.common.option_values import checked_config
 from emofuse.manifests.schema import Excluded
 from emofuse.predict.config import PredictConfig, PredictOptions
 from emofuse.predict.output import open_output, refuse_existing
@@ -51,11 +50,7 @@ def predict(config: PredictConfig | None = None, /, *, say: Say = say, **options
             that can be predicted.
         DataError: A damaged run, damaged weights, or a full disk.
     """
-    problems = Problems()
-    config = config_of_call(PredictConfig, config, options, problems)
-    check_say(say, problems)
-    config.check(problems)
-    problems.raise_all()
+    config = checked_config(PredictConfig, config, options, say)
     if config.out is not None:
         refuse_existing(config.out)
     predictor = Predictor(config, say)

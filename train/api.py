@@ -6,8 +6,7 @@ from typing import Any, Unpack, overload
 
 from emofuse.common.command_line import python_call
 from emofuse.common.console import Say, say
-from emofuse.common.option_values import check_say, config_of_call
-from emofuse.common.problems import Problems
+from emofuse.common.option_values import checked_config
 from emofuse.train.resolve.config import FitConfig, FitOptions
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit import fit_model
@@ -47,10 +46,6 @@ def fit(config: FitConfig | None = None, /, *, say: Say = say, **options: Any) -
         >>> len(run.predictions), 0 <= run.metrics["mean"]["ua"] <= 1
         (40, True)
     """
-    problems = Problems()
-    config = config_of_call(FitConfig, config, options, problems)
-    check_say(say, problems)
-    config.check(problems)
-    problems.raise_all()
+    config = checked_config(FitConfig, config, options, say)
     with python_call("fit", config):
         return fit_model(config, say)

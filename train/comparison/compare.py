@@ -6,8 +6,7 @@ from typing import Any, Unpack, overload
 
 from emofuse.common.console import Say, say
 from emofuse.common.disk.files import write_atomically
-from emofuse.common.option_values import check_say, config_of_call
-from emofuse.common.problems import Problems
+from emofuse.common.option_values import checked_config
 from emofuse.train.comparison import comparison_output as output
 from emofuse.train.comparison.compare_config import CompareConfig, CompareOptions
 from emofuse.train.comparison.comparison import Comparison, compare_runs
@@ -37,11 +36,7 @@ def compare(config: CompareConfig | None = None, /, *, say: Say = say, **options
             named.
         DataError: A run is damaged.
     """
-    problems = Problems()
-    config = config_of_call(CompareConfig, config, options, problems)
-    check_say(say, problems)
-    config.check(problems)
-    problems.raise_all()
+    config = checked_config(CompareConfig, config, options, say)
     found = compare_runs(
         config.folders(),
         baseline=config.baseline,

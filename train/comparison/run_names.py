@@ -7,7 +7,6 @@ from typing import Any
 
 from emofuse.train.runs.finished_run import Run
 
-Attributes = Mapping[str, Any]
 _LEFT_OUT = (
     "features",
     "protocol",

@@ -15,8 +15,7 @@ from emofuse.common.command_line import python_call
 from emofuse.common.console import Say, say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.digests import digest_of
-from emofuse.common.option_values import check_say, config_of_call
-from emofuse.common.problems import Problems
+from emofuse.common.option_values import checked_config
 from emofuse.common.system.machine import check_threads
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig, EvaluateOptions
@@ -60,11 +59,7 @@ def evaluate(config: EvaluateConfig | None = None, /, *, say: Say = say, **optio
         UsageError: Wrong options, a store without the run's features or labels, or one that shares data with training.
         DataError: The store or the run is damaged.
     """
-    problems = Problems()
-    config = config_of_call(EvaluateConfig, config, options, problems)
-    check_say(say, problems)
-    config.check(problems)
-    problems.raise_all()
+    config = checked_config(EvaluateConfig, config, options, say)
     with python_call("evaluate", config):
         return _evaluate_run(config, say)
 

@@ -12,7 +12,7 @@ from emofuse.common.console import Say, say
 from emofuse.common.disk.files import refuse_unwritable, write_atomically
 from emofuse.common.disk.run_folder import run_lock
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.common.option_values import check_say, config_of_call
+from emofuse.common.option_values import checked_config
 from emofuse.common.problems import Problems
 from emofuse.train.exporting.card.model_card import model_card
 from emofuse.train.exporting.checked_file import Check, write_checked
@@ -53,11 +53,8 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
             or an existing folder.
         DataError: A file of the run is damaged, or the exported file gives other numbers than PyTorch.
     """
+    config = checked_config(ExportConfig, config, options, say)
     problems = Problems()
-    config = config_of_call(ExportConfig, config, options, problems)
-    check_say(say, problems)
-    config.check(problems)
-    problems.raise_all()
     with problems.collecting():
         chosen = None if config.format == CARD else _format(config.format)
     with problems.collecting():
