@@ -100,7 +100,7 @@ class Predictor:
             f"{self.run.folder}, {asked}; classes {', '.join(self.classes)}"
         )
         for caveat in caveats(self.run.metrics):
-            yield f"note: of the run, {caveat}"
+            yield f"note on the run: {caveat}"
         if self.recogniser and (note := text_note(self.features, self.recogniser.source)):
             yield f"note: {note}"
         yield from self._length_notes()

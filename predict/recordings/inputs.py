@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[Sequence[Utterance], Sequence[Excluded]]:
             raise UsageError(f"{path} contains no audio: looked for {', '.join(SUFFIXES)} in it and its subfolders")
         return [_clip(file) for file in files], []
     if not path.exists():
-        raise UsageError(f"no file or folder {path}")
+        raise UsageError(f"no file or folder {path}: pass audio files, folders of them, or a manifest (.csv, .jsonl)")
     if path.suffix.lower() not in MANIFEST_SUFFIXES:
         return [_clip(path)], []
     manifest = read_custom(path.parent, ReaderOptions(manifest=path))

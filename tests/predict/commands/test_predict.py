@@ -44,7 +44,7 @@ def test_json_lines_are_on_stdout_and_the_rest_on_stderr(folder: Path, run: Run)
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert rows[0]["prediction"] == max(rows[0]["probabilities"], key=rows[0]["probabilities"].get)
     assert f"{samples.UTTERANCES} clips; audio of run, the mean of 2 models (2 folds, 1 seed)" in done.stderr
-    assert "note: of the run, reduced task" in done.stderr
+    assert "note on the run: reduced task" in done.stderr
     assert f"predicting: {samples.UTTERANCES}/{samples.UTTERANCES} clips" in done.stderr
 
 

@@ -23,15 +23,6 @@ from emofuse.train.runs.trained_models import trained_models
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("evaluate")
-    samples.store(made / "tiny.h5")
-    samples.protocol_file(made)
-    other_store(made / "other.h5")
-    return made
-
-
-@pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
     return fit(config(folder, "run", "text", folds="1,2", steps=60, final=True), say=silent)
 

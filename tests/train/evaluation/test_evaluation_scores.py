@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import train_samples as samples
-from evaluation_samples import on_other, other_store, other_utterances, silent
+from evaluation_samples import on_other, other_utterances, silent
 from train_samples import config, rows
 
 from emofuse.common.disk import run_folder
@@ -22,15 +22,6 @@ SPELLINGS = """
 [names.speaker]
 same = {1F = "01F", 1M = "01M"}
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("evaluation-scores")
-    samples.store(made / "tiny.h5")
-    samples.protocol_file(made)
-    other_store(made / "other.h5")
-    return made
 
 
 @pytest.fixture(scope="module")
