@@ -18,6 +18,7 @@ from emofuse.train.runs import near_duplicate_search
 from emofuse.train.runs.fit_context import resolved
 from emofuse.train.runs.near_duplicate_search import RESULT, with_near_duplicates
 from emofuse.train.runs.reporting import run_metrics
+from emofuse.train.runs.reporting.caveats import caveats
 
 UTTERANCES = samples.utterances()
 PAIR = "s1_u000 ~ s3_u002"
@@ -46,6 +47,7 @@ def test_a_run_names_near_duplicates_before_training_and_in_every_output(asked: 
     assert note.startswith("note      nearly the same audio in test and training, 1 pair; ")
     assert closing.startswith("nearly the same audio ")
     (pair,) = run.metrics["near_duplicates"]
+    assert "1 test utterance with audio that may be a copy of audio in training or validation" in caveats(run.metrics)
     assert (pair["fold"], pair["test"], pair["other"]) == (1, "s1_u000", "s3_u002")
     assert PAIR in (run.folder / "report.html").read_text()
     assert not (run.folder / RESULT).exists()

@@ -11,7 +11,8 @@ that a cut between two frames moves little.
 `SAME` is measured on Emo-DB, whose actors speak the same ten sentences, and on RAVDESS, with log-Mel (26 bands at 20
 and 40 at 100 frames per second) and on Emo-DB also Whisper. Different clips of Emo-DB reach 0.77, and none is named.
 In RAVDESS, two takes of one sentence by one actor in one emotion reach 0.96: 4 of 720 clips would be named if takes
-were divided at random between test and training; with folds by actor, none. Its one real duplicate has 1.00.
+were divided at random between test and training; with folds by actor, none. Its one real duplicate has 1.00. Of the
+1920 synthetic utterances, whose voices have little to tell them apart, one pair of different ones reaches 0.93.
 Of copies at a gain of -10 or +10 dB, cut by 10 to 300 ms at either end, padded, as mp3, Ogg or FLAC or with noise at
 30 dB, 98 % are found; at -26 dB 83 to 100 %, of those cut by a tenth at both ends 69 %; resampled to 8 kHz, 11 %.
 Searching 5531 utterances takes 11 s on one core.

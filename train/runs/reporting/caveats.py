@@ -28,7 +28,7 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
         found.append(f"{tested} with audio that is also in training or validation (--allow-duplicates)")
     if metrics.get("near_duplicates"):
         tested = plural(len({pair["test"] for pair in metrics["near_duplicates"]}), "test utterance")
-        found.append(f"{tested} with audio nearly equal to audio in training or validation")
+        found.append(f"{tested} with audio that may be a copy of audio in training or validation")
     if "shuffled" in metrics:
         found.append(f"sanity run, not a result: {'; '.join(SHUFFLED[what] for what in metrics['shuffled'])}")
     interval = metrics.get("interval", {})
