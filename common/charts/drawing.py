@@ -1,0 +1,131 @@
+"""From data to a picture: what a chart is, its figure in the one theme, and its bytes as SVG, PNG or PDF."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, Literal
+
+from emofuse.common.charts.palette import PRINTED, THEMED, Colours
+from emofuse.common.errors import UsageError
+
+Drawing = Callable[[Colours], Any]
+"""Draws a chart in these colours and returns its matplotlib Figure. A function of a chart's kind returns one."""
+PictureFormat = Literal["svg", "png", "pdf"]
+MISSING = "charts and pages need matplotlib and jinja2: pip install 'emofuse[report]'"
+NARROW, WIDE = 3.5, 7.0
+"""Widths in inches. A narrow chart fits a phone at the size it is drawn in, a wide one scrolls there."""
+
+
+def new_figure(colours: Colours, width: float = NARROW, height: float = 2.6) -> Any:
+    """An empty figure in the theme; sizes in inches, 96 CSS pixels each.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError(MISSING) from None
+    figure: Any = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    return figure
+
+
+def new_axes(figure: Any, colours: Colours, *place: int, grid: Literal["x", "y", "both", ""] = "y") -> Any:
+    """Axes in the theme: two spines, small ticks, and a grid along one direction.
+
+    Args:
+        place: As `Figure.add_subplot`, such as 2, 1, 1.
+    """
+    axes = figure.add_subplot(*place, facecolor="none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(colours.muted)
+    axes.tick_params(colors=colours.ink, color=colours.muted, labelsize=8, length=3)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=colours.muted, fontsize=8.5)
+    axes.title.set(color=colours.ink, fontsize=9)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=colours.grid, linewidth=0.8)
+    return axes
+
+
+def plain(text: str, width: int = 40) -> str:
+    """A label from a corpus as text: not too long, without control characters, and `$` no formula."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return (clean if len(clean) <= width else clean[: width - 1] + "…").replace("$", r"\$")
+
+
+def legend(axes: Any, colours: Colours, **options: Any) -> Any:
+    """A legend without a frame, in the theme."""
+    return axes.legend(
+        **({"fontsize": 7.5, "frameon": False, "labelcolor": colours.ink, "handlelength": 1.4} | options)
+    )
+
+
+def picture(drawing: Drawing, format: PictureFormat = "png", note: str = "") -> bytes:
+    """A chart as a file on white paper.
+
+    Args:
+        note: Printed below the chart, wrapped: what a reader must know before believing it.
+    """
+    figure = drawing(PRINTED)
+    figure.set_facecolor(PRINTED.paper)
+    if note:
+        _add_note(figure, note)
+    return _saved(figure, format)
+
+
+def inline_svg(drawing: Drawing, name: str) -> str:
+    """A chart as an SVG element for a page: its colours follow the page's theme, its letters the page's font.
+
+    Args:
+        name: Unique in the page: it starts every id in the element.
+    """
+    svg = _saved(drawing(THEMED), "svg").decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    svg = re.sub(r"font: ((?:\w+ )*)([\d.]+)px [^;\"]*", r"font-size: \2px", svg)
+    for field in fields(THEMED):
+        svg = svg.replace(getattr(THEMED, field.name), f"var(--{field.name})")
+    svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _pixels, svg, count=1)
+    return re.sub(r"\n\s*", "\n", svg).replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1).strip()
+
+
+def _pixels(size: re.Match[str]) -> str:
+    width, height = (float(points) * 96 / 72 for points in size.groups())
+    return f'width="{width:.0f}" height="{height:.0f}"'
+
+
+def _saved(figure: Any, format: PictureFormat) -> bytes:
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "emofuse", "pdf.fonttype": 42, "path.simplify": True}
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # the same chart gives the same bytes
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font does not have appear as boxes, that is enough
+        figure.savefig(buffer, format=format, dpi=150, metadata=dates[format], facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def _add_note(figure: Any, note: str) -> None:
+    """Text below the figure, as wide as the figure, which grows by it."""
+    import textwrap
+
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(note, int(width * 17))
+    extra = 0.14 * len(lines) + 0.1
+    figure.set_size_inches(width, height + extra)
+    figure.get_layout_engine().set(rect=(0, extra / (height + extra), 1, height / (height + extra)))
+    figure.text(
+        0.5 / width, 0.05 / (height + extra), "\n".join(lines), fontsize=7, color=PRINTED.warning, va="bottom",
+        parse_math=False,
+    )  # fmt: skip

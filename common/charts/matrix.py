@@ -1,0 +1,75 @@
+"""A matrix of numbers as cells: confusion, shares of labels, a grid of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emofuse.common.charts.drawing import NARROW, Drawing, new_axes, new_figure, plain
+from emofuse.common.charts.palette import Colours
+
+CELL, MOST_NUMBERS = 0.42, 14
+"""Inches of a cell, and with more rows than this, cells below 1 in 10 of the scale have no number."""
+
+
+def matrix(
+    values: NDArray[Any],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    texts: NDArray[Any] | None = None,
+    scale: tuple[float, float] = (0.0, 1.0),
+    axes_labels: tuple[str, str] = ("label", "prediction"),
+) -> Drawing:
+    """Cells whose opacity is their value.
+
+    Args:
+        values: [R, C]; NaN leaves a cell empty.
+        rows: R names, from top to bottom.
+        columns: C names.
+        texts: What the cells say, [R, C] of str; by default nothing.
+        scale: The values that are transparent and opaque.
+        axes_labels: Of the rows, and of the columns.
+    """
+
+    def draw(colours: Colours) -> Any:
+        longest = max(len(plain(name, 16)) for name in rows)
+        side = 0.3 if len(rows) > MOST_NUMBERS else CELL
+        width, height = 0.6 + 0.07 * longest + side * len(columns), 0.6 + 0.06 * longest + side * len(rows)
+        figure = new_figure(colours, max(width, NARROW), max(height, 2.2))
+        axes = new_axes(figure, colours, 1, 1, 1, grid="")
+        axes.spines[:].set_visible(False)
+        levels = np.clip((values - scale[0]) / max(scale[1] - scale[0], 1e-12), 0, 1)
+        _cells(axes, levels, colours)
+        if texts is not None:
+            _numbers(axes, levels, texts, colours, small=side < CELL)
+        axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(c, 16) for c in columns], rotation=45, ha="right",
+                        rotation_mode="anchor")  # fmt: skip
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(r, 16) for r in rows])
+        axes.tick_params(length=0, labelsize=7 if side < CELL else 8)
+        axes.set(ylabel=axes_labels[0], xlabel=axes_labels[1], xlim=(0, len(columns)), ylim=(len(rows), 0))
+        return figure
+
+    return draw
+
+
+def _cells(axes: Any, levels: NDArray[Any], colours: Colours) -> None:
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+
+    places = [(i, j) for i, j in np.ndindex(*levels.shape) if np.isfinite(levels[i, j])]
+    squares = [[(j, i), (j + 1, i), (j + 1, i + 1), (j, i + 1)] for i, j in places]
+    fills = [to_rgba(colours.accent, 0.04 + 0.96 * float(levels[place])) for place in places]
+    axes.add_collection(PolyCollection(squares, facecolors=fills, edgecolors=colours.paper, linewidths=1))
+
+
+def _numbers(axes: Any, levels: NDArray[Any], texts: NDArray[Any], colours: Colours, *, small: bool) -> None:
+    for (i, j), level in np.ndenumerate(levels):
+        if np.isfinite(level) and (not small or level >= 0.1):
+            axes.text(
+                j + 0.5, i + 0.5, str(texts[i, j]), ha="center", va="center", fontsize=5.5 if small else 7.5,
+                color=colours.paper if level > 0.55 else colours.ink, parse_math=False,
+            )  # fmt: skip

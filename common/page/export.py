@@ -1,0 +1,124 @@
+"""The charts and tables of a page as files of their own, for papers and slides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from emofuse.common.charts.drawing import PictureFormat, picture
+from emofuse.common.disk.csv_table import csv_text
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.errors import UsageError
+from emofuse.common.latex import latex_escaped, latex_first_cell
+from emofuse.common.page.blocks import (
+    Cell,
+    ClassName,
+    Column,
+    Details,
+    Link,
+    Marks,
+    Page,
+    PagedTable,
+    Sound,
+    Spark,
+    Table,
+)
+from emofuse.common.page.render import charts_of, format_number, numeric_columns
+
+TableFormat = Literal["csv", "md", "latex"]
+PICTURES, TABLES = get_args(PictureFormat), get_args(TableFormat)
+ENDINGS = {"csv": "csv", "md": "md", "latex": "tex"}
+
+
+def write_parts(page: Page, folder: Path, format: str, note: str = "") -> list[Path]:
+    """Write every chart of a page (svg, png, pdf) or every table (csv, md, latex) into a folder.
+
+    Args:
+        note: What a reader must know before believing them; stands below each.
+
+    Returns:
+        The files, in the order of the page.
+
+    Raises:
+        UsageError: The page has no charts or no tables.
+    """
+    blocks = [block for section in page.sections for block in section.blocks]
+    if format in PICTURES:
+        parts = {f"{c.name}.{format}": picture(c.drawing, format, note) for c in charts_of(blocks)}  # type: ignore[arg-type]
+    else:
+        parts = {f"{t.name}.{ENDINGS[format]}": table_text(t, format, note).encode() for t in tables_of(blocks)}  # type: ignore[arg-type]
+    if not parts:
+        raise UsageError(f"this page has no {'charts' if format in PICTURES else 'tables'} to write as {format}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in parts.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in parts]
+
+
+def tables_of(blocks: Any) -> Iterator[Table | PagedTable]:
+    """The tables among blocks, also those inside others."""
+    for block in blocks:
+        if isinstance(block, (Table, PagedTable)):
+            yield block
+        elif isinstance(block, Details):
+            yield from tables_of(block.blocks)
+        elif getattr(block, "options", None):
+            yield from tables_of(option for _, option in block.options)
+
+
+def table_text(table: Table | PagedTable, format: TableFormat, note: str = "") -> str:
+    """A table as CSV, Markdown or LaTeX (booktabs)."""
+    names = [column.name for column in table.columns]
+    rows = [
+        [cell_text(cell, column) for cell, column in zip(row, table.columns, strict=True)]
+        for row in [*table.rows, *getattr(table, "totals", ())]
+    ]
+    if format == "csv":
+        return csv_text([dict(zip(names, row, strict=True)) for row in rows], names)
+    numeric = numeric_columns(table)
+    return (_markdown if format == "md" else _latex)(table.title, names, rows, numeric, note)
+
+
+def cell_text(cell: Cell, column: Column) -> str:
+    """A cell as plain text."""
+    match cell:
+        case None:
+            return ""
+        case Link():
+            return cell.text
+        case ClassName():
+            return cell.name
+        case Marks():
+            return "; ".join(cell.names)
+        case Sound():
+            return ""
+        case Spark():
+            return cell.alt
+        case int() | float():
+            return format_number(cell, column)
+    return cell
+
+
+def _markdown(title: str, names: Sequence[str], rows: Sequence[list[str]], numeric: Sequence[bool], note: str) -> str:
+    def line(cells: Sequence[str]) -> str:
+        clean = (" ".join(c.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for c in cells)
+        return f"| {' | '.join(clean)} |"
+
+    rule = f"| {' | '.join('---:' if right else '---' for right in numeric)} |"
+    return "\n".join([f"**{title}**", "", line(names), rule, *map(line, rows), *(["", note] if note else []), ""])
+
+
+def _latex(title: str, names: Sequence[str], rows: Sequence[list[str]], numeric: Sequence[bool], note: str) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join([latex_first_cell(cells[0]), *map(latex_escaped, cells[1:])]) + r" \\"
+
+    caption = latex_escaped(f"{title}. {note}" if note else title)
+    columns = "".join("r" if right else "l" for right in numeric)
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering", f"\\caption{{{caption}}}",
+            f"\\begin{{tabular}}{{{columns}}}", r"\toprule", line(names), r"\midrule", *map(line, rows),
+            r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""A page as one HTML file that loads nothing: style, script and charts are inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from emofuse.common.charts.drawing import MISSING, inline_svg
+from emofuse.common.charts.palette import class_colour
+from emofuse.common.errors import UsageError
+from emofuse.common.page.blocks import (
+    Cell,
+    Chart,
+    ClassName,
+    Column,
+    Details,
+    Link,
+    Marks,
+    Page,
+    PagedTable,
+    Sound,
+    Spark,
+    Table,
+)
+from emofuse.common.source_version import package_version
+
+FOLDER = Path(__file__).parent / "templates"
+PAGE_ROWS = 25
+"""Rows of a paged table that are shown at a time, and that a browser without scripts shows."""
+_SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:)(?!//))")
+"""What a link may begin with: no scheme but https, and no other host."""
+
+
+def render(page: Page) -> str:
+    """The page's HTML.
+
+    Raises:
+        UsageError: jinja2 or matplotlib is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError:
+        raise UsageError(MISSING) from None
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "href": safe_link,
+        "number": format_number,
+        "colour": class_colour,
+        "kind": cell_kind,
+        "json": lambda value: Markup(_script_json(value)),
+        "svg": lambda chart: Markup(inline_svg(chart.drawing, chart.name)),
+        "numeric": numeric_columns,
+    }
+    script = (FOLDER / "script.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        page=page,
+        style=Markup((FOLDER / "style.css").read_text()),
+        script=Markup(script),
+        script_digest=f"sha256-{digest}",
+        sparklines={key: Markup(svg) for key, svg in page.sparklines.items()},
+        paged_data=paged_data,
+        first_rows=PAGE_ROWS,
+        plain_column=Column(name=""),
+        version=package_version(),
+    )
+
+
+def charts_of(blocks: Any) -> Iterator[Chart]:
+    """The charts among blocks, also those inside others."""
+    for block in blocks:
+        if isinstance(block, Chart):
+            yield block
+        elif isinstance(block, Details):
+            yield from charts_of(block.blocks)
+        elif getattr(block, "options", None):
+            yield from charts_of(option for _, option in block.options)
+
+
+def safe_link(href: str) -> str:
+    """The link itself, if it leads to https or is relative.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if not (_SAFE_LINK.match(href) or href.startswith("data:audio/")):
+        raise ValueError(f"{href[:40]!r} is not a link of a page: expected a relative path, https:// or data:audio/")
+    return href
+
+
+def format_number(value: float | int, column: Column) -> str:
+    """A number of a cell."""
+    return str(value) if column.decimals is None else f"{value:.{column.decimals}f}"
+
+
+def cell_kind(cell: Cell) -> str:
+    """`number`, `empty`, `text`, or the name of the cell's class in lower case."""
+    if cell is None or cell == "":
+        return "empty"
+    if isinstance(cell, (int, float)):
+        return "number"
+    return {Link: "link", ClassName: "class", Marks: "marks", Sound: "sound", Spark: "spark"}.get(type(cell), "text")
+
+
+def numeric_columns(table: Table | PagedTable) -> list[bool]:
+    """Whether each column is right-aligned: it has a number, and nothing but numbers, `-` and empty cells."""
+    rows = [*table.rows, *getattr(table, "totals", ())]
+    columns = [[row[i] for row in rows if row[i] not in (None, "", "-")] for i in range(len(table.columns))]
+    return [bool(cells) and all(map(_looks_numeric, cells)) for cells in columns]
+
+
+def _looks_numeric(cell: Cell) -> bool:
+    return isinstance(cell, (int, float)) or (
+        isinstance(cell, str) and bool(re.fullmatch(r"[-+−]?[\d.,]+ ?%?( ?± ?[\d.]+)?|[\d.]+[-–][\d.]+", cell))
+    )
+
+
+def paged_data(table: PagedTable) -> dict[str, Any]:
+    """What the script needs of a paged table: columns, rows of values, and the colours of its classes."""
+    classes = {cell.name for row in table.rows for cell in row if isinstance(cell, ClassName)}
+    numeric = numeric_columns(table)
+    columns = [
+        {
+            "name": column.name,
+            "decimals": column.decimals,
+            "filter": column.filter,
+            "help": column.help,
+            "numeric": numeric[number],
+            "kind": next((k for row in table.rows if (k := cell_kind(row[number])) != "empty"), "text"),
+        }
+        for number, column in enumerate(table.columns)
+    ]
+    rows = [[_value(cell) for cell in row] for row in table.rows]
+    return {"columns": columns, "rows": rows, "colours": {name: class_colour(name) for name in sorted(classes)}}
+
+
+def _value(cell: Cell) -> Any:
+    match cell:
+        case Link():
+            return [cell.text, safe_link(cell.href)]
+        case ClassName():
+            return cell.name
+        case Marks():
+            return list(cell.names)
+        case Sound():
+            return safe_link(cell.href)
+        case Spark():
+            return [cell.key, cell.alt]
+        case float():
+            return round(cell, 6)
+    return cell
+
+
+def _script_json(value: Any) -> str:
+    """JSON that may stand inside a script element: nothing in it ends the element or begins another."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")
