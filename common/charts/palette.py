@@ -53,7 +53,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 def class_colour(name: str) -> str:
     """The colour of a class, the same in every chart of every page.
 
-    An emotion has its own, however it is spelled (`hap`, `happy`, `joy`); that of another name follows from its letters.
+    An emotion has its own however it is spelled (`hap`, `happy`, `joy`); that of another name follows from its letters.
     """
     lower = name.lower()
     return _OF_EMOTION.get(lower) or _SAFE[xxhash.xxh32_intdigest(lower.encode()) % len(_SAFE)]

@@ -1,0 +1,61 @@
+"""A page: self-contained, every text escaped, only safe links."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from emofuse.common.charts.matrix import matrix
+from emofuse.common.page.blocks import (
+    Chart,
+    ClassName,
+    Column,
+    Link,
+    Page,
+    PagedTable,
+    Section,
+    Table,
+    Text,
+)
+from emofuse.common.page.render import render
+
+ATTACK = "</script><img src=x onerror=alert(1)>"
+
+
+def page(*blocks: object) -> Page:
+    return Page(title=ATTACK, sections=[Section(name="one", title=ATTACK, blocks=blocks)])
+
+
+def test_texts_that_look_like_html_stay_text() -> None:
+    columns = [Column(name=ATTACK), Column(name="class", filter=True)]
+    rows = [[ATTACK, ClassName(name=ATTACK)]]
+    chart = matrix(np.eye(2), [ATTACK, "$x$"], [ATTACK, "b"], texts=np.array([[ATTACK] * 2] * 2))
+    html = render(
+        page(
+            Text(lines=[ATTACK]),
+            Table(name="t", title=ATTACK, columns=columns, rows=rows),
+            PagedTable(name="p", title=ATTACK, columns=columns, rows=rows),
+            Chart(name="c", title=ATTACK, alt=ATTACK, drawing=chart),
+        )
+    )
+    assert "<img" not in html
+    data = re.search(r'class="rows">(.*?)</script>', html, re.DOTALL)
+    assert data
+    assert json.loads(data[1])["rows"] == [[ATTACK, ATTACK]]
+
+
+def test_a_page_names_no_other_host_and_ids_are_unique() -> None:
+    chart = matrix(np.eye(2), "ab", "ab")
+    html = render(page(*(Chart(name=f"c{i}", title="t", alt="a", drawing=chart) for i in range(2))))
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', html.replace('href="http://www.w3.org', ""))
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("href", ["javascript:alert(1)", "JAVASCRIPT:alert(1)", "//evil.org/x", "data:text/html,x"])
+def test_a_link_that_runs_something_is_refused(href: str) -> None:
+    with pytest.raises(ValueError, match="not a link of a page"):
+        render(page(Table(name="t", title="t", columns=[Column(name="a")], rows=[[Link(text="x", href=href)]])))
