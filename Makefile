@@ -5,7 +5,7 @@ VENV   ?= .venv
 TORCH_INDEX ?=
 
 BIN      := $(VENV)/bin
-PACKAGES := common manifests datasets store extract train predict
+PACKAGES := common manifests datasets store extract train predict report
 export PYTHONPATH :=
 # One test process per core, one thread each: more threads than cores wait for each other. A file's tests stay in one
 # process, which makes their shared fixtures once.

@@ -12,7 +12,7 @@ import pytest
 from paths import ROOT
 
 COMMANDS = [f"emofuse.{name}" for name in ("extract.commands.extract", "train.commands.fit", "common.umbrella")]
-PACKAGES = ("common", "manifests", "datasets", "store", "extract", "train", "predict")
+PACKAGES = ("common", "manifests", "datasets", "store", "extract", "train", "predict", "report")
 
 
 def test_every_folder_with_modules_is_listed() -> None:

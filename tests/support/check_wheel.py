@@ -19,7 +19,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("common", "manifests", "datasets", "store", "extract", "train", "predict")
+PACKAGES = ("common", "manifests", "datasets", "store", "extract", "train", "predict", "report")
 ABSENT = ("transformers", "torchaudio", "soundfile", "av", "matplotlib", "datasets")
 
 MAKE_STORE = """

@@ -1,0 +1,1 @@
+"""The commands `emofuse report` and `emofuse store explore`."""

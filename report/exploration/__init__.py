@@ -1,0 +1,1 @@
+"""What a store's features tell: emotions or speakers, durations, noise, copies."""
