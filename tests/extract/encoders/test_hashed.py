@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.encoders.hashed import Hashed, word_vector, words
+from emofuse.extract.encoders.hashed import Hashed, word_spans, word_vector, words
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
 ENCODER = Hashed()
@@ -36,6 +36,21 @@ GOLDEN = {
 )
 def test_how_texts_are_split(text: str, expected: list[str]) -> None:
     assert words(text) == expected
+
+
+def test_the_characters_of_each_word() -> None:
+    text = "  I don't KNOW... Cafe\u0301, İt ok"
+    spelled = [text[start:end] for start, end in word_spans(text)]
+    assert spelled == ["I", "don't", "KNOW", ".", ".", ".", "Cafe\u0301", ",", "İ", "İ", "t", "ok"]
+    assert word_spans(" \n") == [(0, 0)]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_every_word_has_characters_in_order(text: str) -> None:
+    spans = word_spans(text)
+    assert len(spans) == len(words(text))
+    assert all(0 <= start <= end <= len(text) for start, end in spans)
+    assert spans == sorted(spans)
 
 
 @settings(max_examples=100, deadline=None)

@@ -236,3 +236,31 @@ def test_what_a_publisher_fitted_on_is_known_of_the_published_weights_alone(
     provenance = ENCODERS[encoder].build(EncoderOptions()).provenance()
     assert provenance["repository"] == repository
     assert provenance["fitted_on"] == [{"corpus": "goemotions", "labels": labels}]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_stored_token_has_its_characters_without_the_weights(
+    case: str, build: Build, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    encoder, spec = _once(build, case), ENCODERS[CASES[case][0]]
+    shutil.copytree(folders[case], tmp_path / "tokenizer", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert spec.token_spans is not None
+    spans_of = spec.token_spans(str(tmp_path / "tokenizer"), encoder.identity())
+    texts = [*TEXTS, "", LONG, "[SEP] </s>"]
+    for text, spans in zip(texts, spans_of(texts), strict=True):
+        assert len(spans) == encoder.length(text)
+        assert all(0 <= start <= end <= len(text) for start, end in spans)
+        assert spans == sorted(spans)
+    spelled = "".join(LONG[start:end] for start, end in spans_of([LONG])[0])
+    assert spelled.replace(" ", "") == LONG.replace(" ", "")
+
+
+def test_spans_of_another_tokenizer_are_refused(build: Build, folders: dict[str, Path], tmp_path: Path) -> None:
+    identity, find = _once(build, "bert").identity(), ENCODERS["bert"].token_spans
+    assert find is not None
+    with pytest.raises(UsageError, match="is not the one that made the feature"):
+        find(str(folders["bert"]), identity | {"tokenizer": "0" * 32})
+    with pytest.raises(UsageError, match="has no tokenizer"):
+        find(str(tmp_path), identity)
+    with pytest.raises(UsageError, match=r"acme/none\) is not on this machine"):
+        find("acme/none", identity)
