@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -42,6 +43,28 @@ def render(page: Page) -> str:
     Raises:
         UsageError: jinja2 or matplotlib is not installed.
     """
+    environment = _environment()
+    from markupsafe import Markup
+
+    script = (FOLDER / "script.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    html: str = environment.get_template("page.html").render(
+        page=page,
+        style=Markup((FOLDER / "style.css").read_text()),
+        script=Markup(script),
+        script_digest=f"sha256-{digest}",
+        sparklines={key: Markup(svg) for key, svg in page.sparklines.items()},
+        paged_data=paged_data,
+        first_rows=PAGE_ROWS,
+        plain_column=Column(name=""),
+        version=package_version(),
+    )
+    return html
+
+
+@functools.cache
+def _environment() -> Any:
+    """The templates, compiled once in a process."""
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
@@ -63,19 +86,7 @@ def render(page: Page) -> str:
         "svg": lambda chart: Markup(inline_svg(chart.drawing, chart.name)),
         "numeric": numeric_columns,
     }
-    script = (FOLDER / "script.js").read_text()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
-        page=page,
-        style=Markup((FOLDER / "style.css").read_text()),
-        script=Markup(script),
-        script_digest=f"sha256-{digest}",
-        sparklines={key: Markup(svg) for key, svg in page.sparklines.items()},
-        paged_data=paged_data,
-        first_rows=PAGE_ROWS,
-        plain_column=Column(name=""),
-        version=package_version(),
-    )
+    return environment
 
 
 def charts_of(blocks: Any) -> Iterator[Chart]:
