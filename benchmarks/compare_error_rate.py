@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from emofuse.common.console import format_table
 from emofuse.common.progress import Progress
 from emofuse.manifests.resampling import named_units
-from emofuse.train.comparison.paired_scores import PairedPredictions, unit_differences
-from emofuse.train.comparison.paired_tests import (
+from emofuse.train.comparison.statistics.paired_scores import PairedPredictions, unit_differences
+from emofuse.train.comparison.statistics.paired_tests import (
     ALPHA,
     corrected_t,
     mcnemar,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
-from emofuse.train.comparison.comparison_units import Unit
-from emofuse.train.comparison.paired_scores import COMPARABLE
+from emofuse.train.comparison.statistics.comparison_units import Unit
+from emofuse.train.comparison.statistics.paired_scores import COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
 Format = Literal["table", "csv", "json", "latex"]

@@ -14,12 +14,14 @@ from emofuse.common.console import plural
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import RESAMPLES
 from emofuse.manifests.resampling import ResamplingUnits
-from emofuse.train.comparison.comparison_units import Unit, units_of
-from emofuse.train.comparison.fold_test import corrected_t_over_folds, ratio_of_sizes
-from emofuse.train.comparison.matching import refuse_incomparable
-from emofuse.train.comparison.missing_predictions import with_missing_as_wrong
-from emofuse.train.comparison.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
-from emofuse.train.comparison.paired_tests import (
+from emofuse.train.comparison.inputs.matching import refuse_incomparable
+from emofuse.train.comparison.inputs.missing_predictions import with_missing_as_wrong
+from emofuse.train.comparison.inputs.run_names import run_names
+from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read_predictions
+from emofuse.train.comparison.statistics.comparison_units import Unit, units_of
+from emofuse.train.comparison.statistics.fold_test import corrected_t_over_folds, ratio_of_sizes
+from emofuse.train.comparison.statistics.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
+from emofuse.train.comparison.statistics.paired_tests import (
     PERMUTATIONS,
     CorrectedT,
     McNemarTest,
@@ -29,8 +31,6 @@ from emofuse.train.comparison.paired_tests import (
     paired_intervals,
     permutation_test,
 )
-from emofuse.train.comparison.run_names import run_names
-from emofuse.train.comparison.run_predictions import RunPredictions, read_predictions
 from emofuse.train.runs.reporting.caveats import caveats
 
 

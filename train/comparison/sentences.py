@@ -5,7 +5,7 @@ from __future__ import annotations
 from emofuse.common.console import plural
 from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
-from emofuse.train.comparison.paired_tests import ALPHA
+from emofuse.train.comparison.statistics.paired_tests import ALPHA
 
 FEW_UNITS = 10
 """Over fewer units, bootstrap intervals are clearly too narrow (benchmarks/compare_error_rate.py)."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
 from emofuse.train.comparison.comparison import Comparison, compare_runs
-from emofuse.train.comparison.paired_scores import COMPARABLE
-from emofuse.train.comparison.paired_tests import ALPHA, holm
+from emofuse.train.comparison.statistics.paired_scores import COMPARABLE
+from emofuse.train.comparison.statistics.paired_tests import ALPHA, holm
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import MARK, ResultRow, ResultTable
 

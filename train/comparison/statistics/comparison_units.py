@@ -9,8 +9,8 @@ from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.resampling import ResamplingUnits, named_units, resampling_units
-from emofuse.train.comparison.paired_tests import ALPHA
-from emofuse.train.comparison.run_predictions import Row, RunPredictions
+from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
+from emofuse.train.comparison.statistics.paired_tests import ALPHA
 
 Unit = Literal["auto", "speaker", "session", "dialogue", "utterance"]
 

@@ -13,14 +13,14 @@ from statsmodels.stats.multitest import multipletests
 
 from emofuse.manifests.metrics import scores
 from emofuse.manifests.resampling import named_units
-from emofuse.train.comparison.paired_scores import (
+from emofuse.train.comparison.statistics.paired_scores import (
     PairedPredictions,
     differences,
     scores_of_run,
     swapped_differences,
     unit_differences,
 )
-from emofuse.train.comparison.paired_tests import (
+from emofuse.train.comparison.statistics.paired_tests import (
     cohens_d,
     corrected_t,
     holm,

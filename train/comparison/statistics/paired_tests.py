@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from emofuse.manifests.metrics import LEVEL
-from emofuse.train.comparison.paired_scores import (
+from emofuse.train.comparison.statistics.paired_scores import (
     PairedPredictions,
     differences,
     swapped_differences,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from emofuse.manifests.metrics import NO_PREDICTION
-from emofuse.train.comparison.run_predictions import RunPredictions
+from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 
 Task = tuple[int, int]
 """The label and the fold of an utterance."""

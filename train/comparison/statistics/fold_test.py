@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emofuse.train.comparison.paired_scores import PairedPredictions, unit_differences
-from emofuse.train.comparison.paired_tests import CorrectedT, corrected_t
-from emofuse.train.comparison.run_predictions import RunPredictions
+from emofuse.train.comparison.inputs.run_predictions import RunPredictions
+from emofuse.train.comparison.statistics.paired_scores import PairedPredictions, unit_differences
+from emofuse.train.comparison.statistics.paired_tests import CorrectedT, corrected_t
 
 
 def corrected_t_over_folds(
