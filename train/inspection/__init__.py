@@ -1,0 +1,1 @@
+"""What the trained models of a run weigh, and maps of how they represent utterances."""
