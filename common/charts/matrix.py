@@ -22,6 +22,7 @@ def matrix(
     *,
     texts: NDArray[Any] | None = None,
     scale: tuple[float, float] = (0.0, 1.0),
+    signed: bool = False,
     axes_labels: tuple[str, str] = ("label", "prediction"),
 ) -> Drawing:
     """Cells whose opacity is their value.
@@ -32,6 +33,7 @@ def matrix(
         columns: C names.
         texts: What the cells say, [R, C] of str; by default nothing.
         scale: The values that are transparent and opaque.
+        signed: Cells below 0 are as opaque as those above it, in the colour of warnings; texts should have signs.
         axes_labels: Of the rows, and of the columns.
     """
 
@@ -42,8 +44,9 @@ def matrix(
         figure = new_figure(colours, max(width, NARROW), max(height, 2.2))
         axes = new_axes(figure, colours, 1, 1, 1, grid="")
         axes.spines[:].set_visible(False)
-        levels = np.clip((values - scale[0]) / max(scale[1] - scale[0], 1e-12), 0, 1)
-        _cells(axes, levels, colours)
+        sizes = np.abs(values) if signed else values
+        levels = np.clip((sizes - scale[0]) / max(scale[1] - scale[0], 1e-12), 0, 1)
+        _cells(axes, levels, colours, (values < 0) & signed)
         if texts is not None:
             _numbers(axes, levels, texts, colours, small=side < CELL)
         axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(c, 16) for c in columns], rotation=45, ha="right",
@@ -56,13 +59,16 @@ def matrix(
     return draw
 
 
-def _cells(axes: Any, levels: NDArray[Any], colours: Colours) -> None:
+def _cells(axes: Any, levels: NDArray[Any], colours: Colours, negative: NDArray[np.bool_]) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
 
     places = [(i, j) for i, j in np.ndindex(*levels.shape) if np.isfinite(levels[i, j])]
     squares = [[(j, i), (j + 1, i), (j + 1, i + 1), (j, i + 1)] for i, j in places]
-    fills = [to_rgba(colours.accent, 0.04 + 0.96 * float(levels[place])) for place in places]
+    fills = [
+        to_rgba(colours.warning if negative[place] else colours.accent, 0.04 + 0.96 * float(levels[place]))
+        for place in places
+    ]
     axes.add_collection(PolyCollection(squares, facecolors=fills, edgecolors=colours.paper, linewidths=1))
 
 
