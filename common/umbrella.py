@@ -27,6 +27,10 @@ COMMANDS = {
         "emofuse.train.commands.compare:compare",
         "Test whether finished runs differ beyond chance.",
     ),
+    "report": (
+        "emofuse.report.commands.report:report",
+        "Show a finished run, or a folder of runs, as a page for a browser.",
+    ),
     "models": ("emofuse.train.commands.models:models", "List the models that `fit` trains, with size and cost."),
     "verify": ("emofuse.train.commands.verify:verify", "Check finished runs: files, scores and weights."),
     "reproduce": (

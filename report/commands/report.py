@@ -1,0 +1,66 @@
+"""The command `emofuse report`: options -> one `ReportConfig` -> one library call -> exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.errors import DONE, command
+from emofuse.common.location import LocationType
+
+
+@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
+@click.argument("path", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(["html", "svg", "png", "pdf", "csv", "md", "latex"]),
+    default="html",
+    help="One page, or a file for each figure (svg, png, pdf) or each table (csv, md, latex).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file of the page, or the folder of the figures or tables.  [default: report.html in RUN or FOLDER; "
+    "NAME-FORMAT beside it]",
+)
+@click.option("--open", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--store",
+    multiple=True,
+    type=LocationType(),
+    help="Where a store of the run is now, if it has moved; can be repeated.",
+)
+@click.option(
+    "--weights",
+    metavar="WHAT",
+    help="The weights of the run's text encoder, for its tokenizer.  [default: those that the store has recorded]",
+)
+@click.option(
+    "--audio-root",
+    multiple=True,
+    metavar="[CORPUS=]DIR",
+    help="The folder of the corpus: the page gets players that load the recordings from there.",
+)
+@click.option("--embed-audio", is_flag=True, help="Put short recordings into the page itself, up to 2 MB.")
+@click.option("--no-text", is_flag=True, help="Leave out what is said in the utterances.")
+@click.option("--no-models", is_flag=True, help="Leave out what the trained models show: faster, and needs no store.")
+@click.option("--device", default="auto", help="Where the models compute: auto, cpu, cuda or cuda:N.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@command
+def report(**options: Any) -> None:
+    """Show a finished run, or a folder of runs, as a page for a browser.
+
+    The page is one file that needs no network: it can be mailed, printed and opened anywhere. Of a run it shows
+    scores, groups, mistakes, and what the models weigh; of a folder of runs a ranking for each protocol.
+
+    Example: emofuse report runs/iemocap4-smcn-1a2b3c4d --audio-root corpora/iemocap --open
+    """
+    from emofuse.report.api import report as write_report
+    from emofuse.report.config import ReportConfig
+
+    write_report(ReportConfig(**options), say=say)
+    sys.exit(DONE)

@@ -1,0 +1,122 @@
+"""The recordings of a run's utterances: links from the page to the files, or short clips inside the page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from emofuse.common.console import plural, printable
+from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
+from emofuse.manifests.schema import Utterance
+from emofuse.report.material.embedding import Embedding
+from emofuse.report.material.run_stores import CorpusUtterance
+
+
+class Recordings:
+    """Where the recordings of utterances are.
+
+    Args:
+        utterances: The run's id -> the utterance.
+        roots: Corpus -> the folder that its audio paths are relative to.
+        page_folder: The folder of the page.
+        embedding: What puts clips into the page; None makes links.
+    """
+
+    def __init__(
+        self,
+        utterances: Mapping[str, CorpusUtterance],
+        roots: Mapping[str, Path],
+        page_folder: Path,
+        embedding: Embedding | None = None,
+    ) -> None:
+        self._utterances, self._roots, self._embedding = utterances, roots, embedding
+        self._page_folder = page_folder
+        self._missing: dict[str, Path] = {}
+
+    def file(self, id: str) -> tuple[Path, Utterance] | None:
+        """The file that an utterance is in, and the utterance; None, and noted as missing, where there is no file."""
+        found = self._utterances.get(id)
+        if found is None or found.utterance.audio is None or found.corpus not in self._roots:
+            return None
+        path = self._roots[found.corpus] / PurePosixPath(found.utterance.audio)
+        if not path.is_file():
+            self._missing[found.utterance.audio] = self._roots[found.corpus]
+            return None
+        return path, found.utterance
+
+    def sound(self, id: str) -> str | None:
+        """What a player on the page loads: a relative link, or `data:audio/...`; None where there is no recording."""
+        found = self.file(id)
+        if found is None:
+            return None
+        path, utterance = found
+        clip = self._embedding.clip(path, utterance) if self._embedding is not None else None
+        return clip or link(path, self._page_folder, utterance.start, utterance.end)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was asked for and is not there, one sentence each."""
+        remarks = list(self._embedding.remarks) if self._embedding is not None else []
+        if self._missing:
+            first, root = next(iter(self._missing.items()))
+            count = plural(len(self._missing), "recording")
+            verb = "is" if len(self._missing) == 1 else "are"
+            remarks.append(f"{count} {verb} not below {root}, such as {printable(first)}")
+        return remarks
+
+
+def link(file: Path, page_folder: Path, start: float | None = None, end: float | None = None) -> str | None:
+    """The relative URL of a part of a recording, for a page in `page_folder`; None on another drive.
+
+    `.` and `..` are resolved as a browser does it, without following symbolic links.
+    """
+    try:
+        relative = os.path.relpath(os.path.abspath(file), os.path.abspath(page_folder))  # noqa: PTH100
+    except ValueError:
+        return None
+    parts = [quote(os.fsencode(part), safe="") for part in Path(relative).parts]
+    # A name such as `javascript:x.wav` is no scheme behind `./`.
+    url = "/".join(parts if parts[0] == ".." else [".", *parts])
+    if start is None and end is None:
+        return url
+    return f"{url}#t={start or 0:g}" + (f",{end:g}" if end is not None else "")
+
+
+def audio_roots(given: Sequence[str], corpora: Sequence[str]) -> dict[str, Path]:
+    """Corpus -> the folder of its recordings, from `FOLDER` and `CORPUS=FOLDER`.
+
+    Raises:
+        UsageError: A folder does not exist, or two folders are named for one corpus; lists each of them.
+    """
+    problems, roots = Problems(), dict[str, Path]()
+    for text in given:
+        prefix, equals, rest = text.partition("=")
+        named = bool(equals) and prefix in corpora
+        folder = Path(rest if named else text).expanduser()
+        if not folder.is_dir():
+            problems.add(
+                f"--audio-root {text}: {folder} is not a folder; pass the folder that `extract` read with --root"
+            )
+            continue
+        for corpus in [prefix] if named else corpora:
+            if corpus in roots:
+                problems.add(f"--audio-root names two folders for {corpus}: {roots[corpus]} and {folder}")
+            roots.setdefault(corpus, folder)
+    problems.raise_all()
+    return roots
+
+
+def refuse_embedding_without_decoders() -> None:
+    """Refuse to embed recordings where what decodes them is not installed.
+
+    Raises:
+        UsageError: Names the extra.
+    """
+    try:
+        import av  # noqa: F401
+        import soundfile  # noqa: F401
+    except ImportError:
+        raise UsageError("--embed-audio needs soundfile and av: pip install 'emofuse[extract]'") from None

@@ -1,0 +1,60 @@
+"""Which characters of a text each frame of a run's text feature is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emofuse.common.errors import EmofuseError, UsageError
+from emofuse.extract.encoders.base import ENCODERS, Spans
+from emofuse.extract.encoders.registry import FAMILIES
+from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.recorded_features import per_fold_names
+
+assert FAMILIES  # importing them fills ENCODERS
+
+
+def token_spans(run: Run, texts: Mapping[str, str], weights: str | None = None) -> tuple[dict[str, Spans], str]:
+    """The spans of some texts, one (start, end) per frame, and why there are none.
+
+    Args:
+        run: A run that reads text.
+        texts: Id -> text.
+        weights: As `--weights` of `extract`; None means those that the run has recorded.
+
+    Returns:
+        Id -> spans, and an empty sentence; or nothing, and the reason.
+    """
+    try:
+        encoder, recorded, fingerprint = _text_encoder(run)
+        finder = ENCODERS[encoder].token_spans if encoder in ENCODERS else None
+        if finder is None:
+            raise UsageError(f"encoder {encoder} does not say which characters its frames are of")
+        if fingerprint.get("over_frames"):
+            raise UsageError("the feature has one frame for the whole text")
+        spans = finder(weights or recorded, fingerprint)(list(texts.values()))
+    except EmofuseError as error:
+        return {}, f"words are not shown: {str(error).splitlines()[0]}"
+    return dict(zip(texts, spans, strict=True)), ""
+
+
+def _text_encoder(run: Run) -> tuple[str, str | None, Mapping[str, Any]]:
+    """The encoder of the run's text feature, its weights as recorded, and its fingerprint (of one of the folds)."""
+    features = run.config["run"].get("features", {})
+    if "text" not in features:
+        raise UsageError("the run does not read text")
+    record, provenance = features["text"], run.config.get("provenance", {}).get("text", {})
+    if names := per_fold_names(record):
+        weights = _recorded_weights(provenance.get(names[0], {}))
+        of_fold = Path(weights or "") / f"fold_{names[0].rpartition('@')[2]}"  # of a run of `finetune`
+        return record["encoder"], str(of_fold) if of_fold.is_dir() else weights, record["fingerprint"][names[0]]
+    if run.config["run"].get("protocol", {}).get("joint"):
+        provenance = next(iter(provenance.values()), {})
+    return record["encoder"], _recorded_weights(provenance), record["fingerprint"]
+
+
+def _recorded_weights(provenance: Mapping[str, Any]) -> str | None:
+    """The weights that `extract` was called with; None for the encoder's default ones."""
+    arguments: Sequence[Any] = provenance.get("encoder_options") or []
+    return dict(zip(arguments[::2], arguments[1::2], strict=False)).get("--weights")

@@ -1,0 +1,94 @@
+"""Where a page goes, and its files: the page itself, or each figure or table of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from emofuse.common.disk.digests import NAME as DIGESTS
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.disk.run_folder import read_json
+from emofuse.common.errors import DataError, UsageError
+from emofuse.common.page.export import write_parts
+from emofuse.common.page.render import render
+from emofuse.report.built import BuiltPage
+from emofuse.train.runs.finished_run import METRICS
+from emofuse.train.runs.run_digests import rewriting
+
+PAGE = "report.html"
+
+
+def page_path(folder: Path, out: Path | None) -> tuple[Path, str | None]:
+    """Where the page of a folder goes, and a remark if it is not the usual place.
+
+    Args:
+        folder: A run, or a folder of runs.
+        out: What the user chose.
+
+    Raises:
+        UsageError: `out` is a folder, or in a folder that does not exist.
+    """
+    if out is not None:
+        if out.is_dir():
+            raise UsageError(f"--out {out} is a folder: pass the file of the page, such as {out / PAGE}")
+        if not out.parent.is_dir():
+            raise UsageError(f"--out {out}: the folder {out.parent} does not exist; create it first")
+        return out, None
+    if os.access(folder, os.W_OK):
+        return folder / PAGE, None
+    elsewhere = Path(f"{folder.resolve().name}-{PAGE}")
+    return elsewhere, f"{folder} cannot be written to: the page is {elsewhere}, and the folder stays as it is"
+
+
+def write_page(built: BuiltPage, path: Path) -> int:
+    """Write the page; in a run folder its digest is recorded again, so that `verify` passes.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        UsageError: A package that renders pages is not installed.
+    """
+    content = render(built.page).encode()
+    if path == built.folder / PAGE:
+        with _recorded_again(built.folder):
+            write_atomically(path, content)
+    else:
+        write_atomically(path, content)
+    return len(content)
+
+
+@contextmanager
+def _recorded_again(folder: Path) -> Iterator[None]:
+    """Within it, the page of a folder is written; digests of the folder, and of a run that it is a seed of, follow."""
+    with ExitStack() as stack:
+        run = folder.resolve().parent
+        if _is_seed_of(folder.resolve(), run):
+            stack.enter_context(rewriting(run, [f"{folder.resolve().name}/{name}" for name in (PAGE, DIGESTS)]))
+        stack.enter_context(rewriting(folder, [PAGE]))
+        yield
+
+
+def _is_seed_of(folder: Path, run: Path) -> bool:
+    """Whether a folder is that of one seed in a run of several."""
+    if not folder.name.startswith("seed_") or not (run / METRICS).is_file():
+        return False
+    try:
+        return folder.name in {f"seed_{seed}" for seed in read_json(run / METRICS).get("seeds", [])}
+    except DataError:
+        return False
+
+
+def write_files(built: BuiltPage, format: str, out: Path | None) -> list[Path]:
+    """Write each figure or table into `out`, by default a folder beside the run; gives the files.
+
+    Raises:
+        UsageError: `out` is a file, the page has none of them, or a package is not installed.
+    """
+    named = built.folder if built.folder.name not in ("", "..") else built.folder.resolve()
+    folder = out or named.with_name(f"{named.name}-{format}")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, expected a folder for the {format} files: pass another --out")
+    return write_parts(built.page, folder, format, built.note)
