@@ -43,11 +43,11 @@ def new_figure(colours: Colours, width: float = NARROW, height: float = 2.6) -> 
     return figure
 
 
-def new_axes(figure: Any, colours: Colours, *place: int, grid: Literal["x", "y", "both", ""] = "y") -> Any:
+def new_axes(figure: Any, colours: Colours, *place: Any, grid: Literal["x", "y", "both", ""] = "y") -> Any:
     """Axes in the theme: two spines, small ticks, and a grid along one direction.
 
     Args:
-        place: As `Figure.add_subplot`, such as 2, 1, 1.
+        place: As `Figure.add_subplot`, such as 2, 1, 1, or a cell of a grid.
     """
     axes = figure.add_subplot(*place, facecolor="none")
     axes.spines[["top", "right"]].set_visible(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ def matrix(
     scale: tuple[float, float] = (0.0, 1.0),
     signed: bool = False,
     axes_labels: tuple[str, str] = ("label", "prediction"),
+    boxed: Collection[tuple[int, int]] = (),
+    title: str = "",
 ) -> Drawing:
     """Cells whose opacity is their value.
 
@@ -35,6 +37,7 @@ def matrix(
         scale: The values that are transparent and opaque.
         signed: Cells below 0 are as opaque as those above it, in the colour of warnings; texts should have signs.
         axes_labels: Of the rows, and of the columns.
+        boxed: (row, column) of cells with a border: the selected ones.
     """
 
     def draw(colours: Colours) -> Any:
@@ -49,8 +52,12 @@ def matrix(
         _cells(axes, levels, colours, (values < 0) & signed)
         if texts is not None:
             _numbers(axes, levels, texts, colours, small=side < CELL)
-        axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(c, 16) for c in columns], rotation=45, ha="right",
-                        rotation_mode="anchor")  # fmt: skip
+        for i, j in boxed:
+            axes.plot([j, j + 1, j + 1, j, j], [i, i, i + 1, i + 1, i], color=colours.warning, linewidth=2, zorder=3)
+        if title:
+            axes.set_title(plain(title, 60))
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, columns)) > 4 else {}
+        axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(c, 16) for c in columns], **turned)
         axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(r, 16) for r in rows])
         axes.tick_params(length=0, labelsize=7 if side < CELL else 8)
         axes.set(ylabel=axes_labels[0], xlabel=axes_labels[1], xlim=(0, len(columns)), ylim=(len(rows), 0))

@@ -1,11 +1,9 @@
-"""`emofuse store info`, `ls` and `show`: inspect a store."""
+"""`emofuse store info` and `ls`: inspect a store."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,10 +15,7 @@ from emofuse.common.location import Location, LocationType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emofuse.manifests.schema import Utterance
     from emofuse.store.inspect.listing import ListingRow
-    from emofuse.store.inspect.picture import ColourMode
-    from emofuse.store.inspect.show import UtteranceView
 
 FILE = click.argument("file", type=LocationType())
 VALUES = 12
@@ -160,97 +155,3 @@ def _utterance_table(rows: Sequence[ListingRow], features: Sequence[str]) -> str
         cells.append((printable(u.id), *attributes, "-" if u.seconds is None else f"{u.seconds:.2f}", *frames))
     header = ("id", "label", "session", "speaker", "split", "seconds", *map(printable, features))
     return format_table(header, cells)
-
-
-@click.command(short_help="Show one utterance in detail, with pictures.")
-@FILE
-@click.argument("utterance")
-@click.option("--feature", metavar="NAME", help="Only this feature [all].")
-@click.option("--layer", type=int, help="The layer to show, by its number [the last].")
-@click.option("--png", type=click.Path(path_type=Path), help="Also write the pictures to this file.")
-@command
-def show(file: Location, utterance: str, feature: str | None, layer: int | None, png: Path | None) -> None:
-    """Show everything FILE stores about UTTERANCE, with pictures of its features.
-
-    Exit code 3: a feature is damaged.
-    """
-    from emofuse.store.core.reader import FeatureStore
-    from emofuse.store.inspect.picture import colour_mode
-    from emofuse.store.inspect.show import find_utterance, utterance_views
-
-    with FeatureStore(file) as store:
-        u = find_utterance(store, utterance)
-        views = utterance_views(store, u, feature, layer)
-        corpus, damaged = store.corpus, list(store.damaged_features.values())
-    lines = [f"{printable(u.id)} of corpus {printable(corpus)}", *_field_lines(u)]
-    if views:
-        lines.append(_statistics_table(views))
-    lines += [f"damaged: {printable(str(error), 400)}" for error in damaged]
-    say("\n".join(lines))
-    colours = colour_mode(sys.stdout, os.environ)
-    for view in views:
-        say("\n".join(_picture_lines(view, colours)))
-    if png:
-        _write_png(png, u, views)
-    if damaged or any(view.mark == "damaged" for view in views):
-        sys.exit(DAMAGED)
-
-
-def _field_lines(u: Utterance) -> list[str]:
-    from emofuse.store.inspect.listing import utterance_fields
-
-    lines = []
-    for key, value in utterance_fields(u).items():
-        pairs = value.items() if isinstance(value, dict) else [("", value)]
-        lines += [f"  {key} {printable(k)}".rstrip() + f": {printable(str(v), 1000)}" for k, v in pairs if key != "id"]
-    return lines
-
-
-def _statistics_table(views: Sequence[UtteranceView]) -> str:
-    rows = []
-    for view in views:
-        statistics = view.statistics() or {}
-        values = (f"{statistics[k]:.4g}" if k in statistics else "-" for k in ("min", "mean", "max", "deviation"))
-        zeros = f"{100 * statistics['zeros']:.1f}%" if statistics else "-"
-        seconds = "-" if view.seconds is None else f"{view.seconds:.2f}"
-        rows.append((printable(_title(view)), view.frames, seconds, view.source, view.mark, *values, zeros))
-    header = ("feature", "frames", "seconds", "source", "mark", "min", "mean", "max", "deviation", "zeros")
-    return format_table(header, rows)
-
-
-def _title(view: UtteranceView) -> str:
-    return view.feature.name if view.layer is None else f"{view.feature.name}, layer {view.layer}"
-
-
-def _picture_lines(view: UtteranceView, colours: ColourMode) -> list[str]:
-    from emofuse.store.inspect.picture import draw
-
-    if view.values is None:
-        return [f"{printable(_title(view))}: no picture, its values are {view.mark}"]
-    lines, (low, high) = draw(view.values, colours)
-    end = f"{view.seconds:.2f} s" if view.seconds is not None else f"{view.frames} frames"
-    dimensions = f"dimensions 0 (bottom) to {view.feature.dimension - 1}"
-    scale = f"{low:.3g} (dark) to {high:.3g} (bright)"
-    if colours == "shades":  # a border distinguishes dark cells from no cells
-        lines = [f"|{line}|" for line in lines]
-    return [f"{printable(_title(view))}: 0 to {end}; {dimensions}; {scale}", *lines]
-
-
-def _write_png(path: Path, u: Utterance, views: Sequence[UtteranceView]) -> None:
-    from emofuse.store.inspect.output import write_file
-    from emofuse.store.inspect.picture import png
-
-    pictures = [
-        (
-            f"{printable(u.id)}: {_title(view)}",
-            view.values,
-            view.feature.frame_rate if view.seconds is not None else None,
-        )
-        for view in views
-        if view.values is not None
-    ]
-    if pictures:
-        write_file(path, png(pictures))
-        say(f"picture: {path}")
-    else:
-        say(f"no picture in {path}: nothing to draw")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from emofuse.common.console import HELP_OPTIONS
-from emofuse.store.commands import compare, edit, exchange, inspect
+from emofuse.store.commands import compare, edit, exchange, inspect, show
 
 
 @click.group(context_settings=HELP_OPTIONS)
@@ -14,7 +14,7 @@ def store() -> None:
 
 
 for subcommand in (
-    *(inspect.info, inspect.ls, inspect.show, compare.diff, compare.card),
+    *(inspect.info, inspect.ls, show.show, compare.diff, compare.card),
     *(edit.verify, edit.merge, edit.copy, edit.rm, edit.repack, edit.add),
     *(exchange.export, exchange.import_),
 ):

@@ -1,4 +1,4 @@
-"""A feature of one utterance as a picture: in the terminal, or as a PNG file.
+"""A feature of one utterance as a picture in the terminal.
 
 Time goes from left to right, dimensions from bottom to top. Colours span the 2nd to the 98th percentile, so that a few
 large values do not darken the rest.
@@ -6,21 +6,18 @@ large values do not darken the rest.
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import UsageError
+from emofuse.store.inspect.picture_scale import colour_range
 
 COLUMNS, ROWS = 72, 16
 """The largest picture in a terminal, in characters."""
 SHADES = " .:-=+*#%@"
 UPPER_HALF, LOWER_HALF = "▀", "▄"
-NO_MATPLOTLIB = "--png needs matplotlib: pip install 'emofuse[report]'"
 VIRIDIS = np.array(
     [
         (68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141),
@@ -68,26 +65,18 @@ def _cell_edges(count: int, most: int) -> NDArray[np.int64]:
     return np.arange(n + 1) * count // n
 
 
-def colour_range(values: NDArray[Any]) -> tuple[float, float]:
-    """The 2nd and the 98th percentile of the finite values; zeros where there are none."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return 0.0, 0.0
-    low, high = np.percentile(finite.astype(np.float64), (2, 98))
-    return float(low), float(high)
-
-
-def draw(values: NDArray[Any], colours: ColourMode) -> tuple[list[str], tuple[float, float]]:
-    """Draw a picture of text, at most 72 columns and 16 rows.
+def draw(values: NDArray[Any], colours: ColourMode, rows: int = ROWS) -> tuple[list[str], tuple[float, float]]:
+    """Draw a picture of text, at most 72 columns wide.
 
     Args:
         values: [T, D].
         colours: `shades` of text; or half blocks, two cells per character, in `256` or `24bit` colours.
+        rows: Lines of text, at most.
 
     Returns:
         The lines, and the values at both ends of the colour scale.
     """
-    grid = cell_means(values, COLUMNS, ROWS if colours == "shades" else 2 * ROWS)[::-1]
+    grid = cell_means(values, COLUMNS, rows if colours == "shades" else 2 * rows)[::-1]
     low, high = colour_range(grid)
     levels = np.clip((grid - low) / (high - low), 0, 1) if high > low else np.where(np.isnan(grid), np.nan, 0.5)
     if colours == "shades":
@@ -127,33 +116,3 @@ def _colour_codes(levels: NDArray[np.float64], colours: ColourMode) -> list[list
         return [[f"2;{r};{g};{b}" for r, g, b in row] for row in rgb.tolist()]
     steps = np.abs(rgb[..., None] - PALETTE_STEPS).argmin(-1)
     return [[f"5;{16 + 36 * r + 6 * g + b}" for r, g, b in row] for row in steps.tolist()]
-
-
-def png(pictures: Sequence[tuple[str, NDArray[Any], float | None]]) -> bytes:
-    """One PNG with a picture for each (title, [T, D] values, frame rate in Hz or None).
-
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(NO_MATPLOTLIB) from None
-    figure = Figure(figsize=(9, 3.2 * len(pictures)), layout="constrained")
-    for axes, (title, values, rate) in zip(
-        figure.subplots(len(pictures), 1, squeeze=False)[:, 0], pictures, strict=True
-    ):
-        low, high = colour_range(values)
-        end = len(values) / rate if rate else len(values)
-        image = axes.imshow(
-            values.T, origin="lower", aspect="auto", interpolation="nearest", cmap="viridis", vmin=low, vmax=high,
-            extent=(0, end, -0.5, values.shape[1] - 0.5),
-        )  # fmt: skip
-        axes.set(xlabel="seconds" if rate else "frame", ylabel="dimension")
-        axes.set_title(title, fontsize=9, parse_math=False)  # a `$` in a name is a dollar sign
-        figure.colorbar(image, ax=axes, extend="both")
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that the font does not have appear as boxes, that is enough
-        figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()

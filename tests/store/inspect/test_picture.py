@@ -1,4 +1,4 @@
-"""The pictures of `emofuse store show`: a ramp looks like a ramp, in shades, in colours and as a PNG."""
+"""The pictures of `emofuse store show`: a ramp looks like a ramp, in shades, in colours and as a file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from store_samples import manifest
 
 from emofuse.store import FeatureData, write_store
 from emofuse.store.inspect.picture import cell_means, colour_mode, draw
+from emofuse.store.inspect.picture_scale import DEVIATIONS
 
 M = manifest()
 
@@ -40,13 +41,13 @@ def picture_in(result: Result) -> list[str]:
 
 def test_a_ramp_looks_like_a_ramp(tmp_path: Path) -> None:
     path = ramp_store(tmp_path)
-    over_time = picture_in(run("show", path, "u000", "--feature", "time"))
+    over_time = picture_in(run("show", path, "u000", "--feature", "time", "--scale", "values"))
     assert (len(over_time), {len(line) for line in over_time}) == (16, {72})
     levels = [" .:-=+*#%@".index(c) for c in over_time[0]]
     assert levels == sorted(levels)
     assert set(levels) == set(range(10)), "all shades, although one value is far out"
     assert over_time[0] == over_time[7], "every dimension alike"
-    upwards = picture_in(run("show", path, "u000", "--feature", "dimension"))
+    upwards = picture_in(run("show", path, "u000", "--feature", "dimension", "--scale", "values"))
     levels = [" .:-=+*#%@".index(line[40]) for line in upwards]
     assert levels == sorted(levels, reverse=True), "high dimensions are at the top"
     result = run("show", path, "u000", "--feature", "time").stdout
@@ -135,6 +136,63 @@ def test_flat_tiny_odd_and_broken_values_are_drawn_all_the_same() -> None:
     assert draw(np.full((2, 2), np.nan), "256")[1] == (0.0, 0.0)
 
 
+def deltas_store(tmp_path: Path, **fingerprint: object) -> Path:
+    """Six bands around 20 with deltas of a hundredth and a ten-thousandth of their size; one frame of `text` alone."""
+    random = np.random.default_rng(0)
+    blocks = [20 + random.normal(size=(50, 6)), random.normal(size=(50, 6)) / 5, random.normal(size=(50, 6)) / 500]
+    values = {"logmel": np.concatenate(blocks, 1), "other": np.concatenate(blocks, 1)}
+    data = {
+        name: FeatureData(
+            modality="audio",
+            arrays={"u000": v.astype(np.float32)},
+            frame_rate=100.0,
+            dtype="float32",
+            fingerprint={"bands": 6, "deltas": {"order": 2}} | fingerprint if name == "logmel" else {},
+        )
+        for name, v in values.items()
+    }
+    one = np.ones((1, 4), np.float32)
+    data["text"] = FeatureData(modality="text", arrays={"u000": one})
+    write_store(tmp_path / "deltas.h5", replace(M, utterances=M.utterances[:1]), data)
+    return tmp_path / "deltas.h5"
+
+
+def test_bands_and_their_deltas_have_scales_of_their_own(tmp_path: Path) -> None:
+    path = deltas_store(tmp_path)
+    lines = run("show", path, "u000", "--feature", "logmel").stdout.splitlines()
+    about = [line for line in lines if ", dimensions " in line]
+    assert [line.split(",")[0] for line in about] == ["delta-deltas", "deltas", "bands"], "the first ones at the bottom"
+    assert [line.split("; ")[0].split(", ")[1] for line in about] == [
+        "dimensions 12 (bottom) to 17",
+        "dimensions 6 (bottom) to 11",
+        "dimensions 0 (bottom) to 5",
+    ]
+    drawn = [line[1:-1] for line in lines if line.startswith("|")]
+    assert len(drawn) == 15
+    for block in (drawn[:5], drawn[5:10], drawn[10:]):
+        assert set(" .:-=+*#%@") == set("".join(block)), "every shade in every block"
+    on_one_scale = picture_in(run("show", path, "u000", "--feature", "logmel", "--scale", "values"))
+    assert len({*"".join(on_one_scale[:8])}) == 1, "deltas on the scale of the bands have one shade"
+
+
+@pytest.mark.parametrize("fingerprint", [{"deltas": {"order": 9}}, {"bands": {"6": 6}}, {"deltas": [2]}, {"bands": 7}])
+def test_a_fingerprint_that_is_not_that_of_filter_banks_makes_no_blocks(
+    tmp_path: Path, fingerprint: dict[str, object]
+) -> None:
+    result = run("show", deltas_store(tmp_path, **fingerprint), "u000", "--feature", "logmel")
+    assert result.exit_code == 0, result.stderr
+    assert "dimensions 0 (bottom) to 17;" in result.stdout
+    assert DEVIATIONS in result.stdout
+
+
+def test_other_features_are_standardised_by_dimension_but_one_frame_is_not(tmp_path: Path) -> None:
+    path = deltas_store(tmp_path)
+    result = run("show", path, "u000", "--feature", "other").stdout
+    assert f"(bright) {DEVIATIONS}\n" in result
+    assert len({*"".join(picture_in(run("show", path, "u000", "--feature", "other"))[:6])}) == 10
+    assert DEVIATIONS not in run("show", path, "u000", "--feature", "text").stdout
+
+
 def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("matplotlib.image")
     picture = tmp_path / "p.png"
@@ -151,7 +209,27 @@ def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
     assert image.imread(picture).shape[0] > pixels.shape[0], "two features, two pictures"
 
 
-def test_png_never_replaces_a_store(path: Path) -> None:
+def test_svg_and_pdf_say_what_the_colours_mean(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    svg, pdf = tmp_path / "p.svg", tmp_path / "p.pdf"
+    result = run("show", deltas_store(tmp_path), "u000", "--svg", svg, "--pdf", pdf)
+    assert result.stdout.endswith(f"picture: {svg}\npicture: {pdf}\n")
+    for words in ("u000: logmel", "delta-deltas", "bands", "value", DEVIATIONS, "seconds"):
+        assert f">{words}<" in svg.read_text()
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_a_title_is_text_and_no_formula(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    name = "$\\frac{1}$ <b>&"
+    one = replace(M, utterances=(replace(M.utterances[0], id=name),))
+    write_store(tmp_path / "a.h5", one, {"x": FeatureData(modality="audio", arrays={name: np.eye(4, dtype="f4")})})
+    result = run("show", tmp_path / "a.h5", name, "--svg", tmp_path / "p.svg")
+    assert result.exit_code == 0, result.stderr
+    assert "&lt;b&gt;&amp;: x<" in (tmp_path / "p.svg").read_text()
+
+
+def test_a_picture_never_replaces_a_store(path: Path) -> None:
     pytest.importorskip("matplotlib")
     before = path.read_bytes()
     result = run("show", path, "u003", "--png", path)
@@ -165,6 +243,9 @@ def test_without_matplotlib_png_says_what_to_install(path: Path) -> None:
         "import sys; sys.modules['matplotlib'] = None; sys.modules['matplotlib.figure'] = None\n"
         "from emofuse.store.commands.store import store; store()"
     )
-    arguments = ["show", str(path), "u003", "--png", str(path.with_name("p.png"))]
+    picture = path.with_name("p.png")
+    arguments = ["show", str(path), "u003", "--png", str(picture)]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: --png needs matplotlib: pip install 'emofuse[report]'\n")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "need matplotlib and jinja2: pip install 'emofuse[report]'" in done.stderr
+    assert not picture.exists()
