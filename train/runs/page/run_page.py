@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from emofuse.common.page.blocks import Headline, Link, Page, Section, Warnings
-from emofuse.manifests.metrics import short_name
+from emofuse.common.page.blocks import Column, Link, Page, Section, Table
+from emofuse.train.runs.page.calibration import calibration_sections
+from emofuse.train.runs.page.classes import classes_section
+from emofuse.train.runs.page.groups import groups_sections
+from emofuse.train.runs.page.learning import learning_sections
+from emofuse.train.runs.page.protocol_words import protocol_section
+from emofuse.train.runs.page.provenance import made_section
 from emofuse.train.runs.page.record import RunRecord
-from emofuse.train.runs.reporting.caveats import caveats
-from emofuse.train.runs.reporting.score_text import score
+from emofuse.train.runs.page.result import result_section
+from emofuse.train.runs.page.score_tables import scores_section
+from emofuse.train.runs.page.utterances import utterances_section
 
 
 def _no_sound(id: str) -> None:
@@ -35,14 +40,23 @@ class PageExtras:
 
 def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
     """The page of a run or of an evaluation."""
-    metrics = record.metrics
-    sections = [_result(metrics), *extras.model_sections]
-    return Page(title=f"{metrics['model']} on {metrics['protocol']}", sections=sections)
-
-
-def _result(metrics: Mapping[str, Any]) -> Section:
-    name = metrics["metrics"][0]
-    blocks: list[Any] = [Headline(value=score(metrics["pooled"][name]), label=f"{short_name(name)}, pooled")]
-    if found := caveats(metrics):
-        blocks.append(Warnings(lines=found))
-    return Section(name="result", title="Result", blocks=blocks)
+    sections = [
+        result_section(record),
+        protocol_section(record),
+        scores_section(record),
+        classes_section(record),
+        *groups_sections(record),
+        *calibration_sections(record),
+        *learning_sections(record),
+        *extras.model_sections,
+        utterances_section(record, extras.texts, extras.sound),
+        made_section(record, extras.more_command),
+    ]
+    if extras.links:
+        pages = Table(
+            name="links", title="Other pages", columns=[Column(name="page")], rows=[[k] for k in extras.links]
+        )
+        sections.append(Section(name="other-pages", title="Other pages", blocks=[pages]))
+    return Page(
+        title=f"{record.metrics['model']} on {record.metrics['protocol']}", subtitle=record.name, sections=sections
+    )

@@ -1,0 +1,65 @@
+"""Whether the probabilities are what they say: the reliability diagram and the errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emofuse.common.charts.lines import Line, lines
+from emofuse.common.page.blocks import Chart, Column, Section, Table
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score
+
+PERFECT, OWN, SCALED = "#8c8c8c", "#0072b2", "#d55e00"
+"""Colours of the three lines."""
+_HELP = {
+    "ece": "Mean distance of confidence and accuracy (expected calibration error)",
+    "classwise_ece": "The same for the probability of each class, mean over classes",
+    "brier": "Mean squared distance from the label, 0 to 2",
+    "nll": "Mean of -log p of the label",
+}
+
+
+def calibration_sections(record: RunRecord) -> list[Section]:
+    """The diagram and the errors; none for a run of version 0.1.0."""
+    own = record.metrics.get("calibration")
+    if not own:
+        return []
+    kinds = {"the model's own": own} | ({"with temperature": own["calibrated"]} if "calibrated" in own else {})
+    lead = "Of the utterances that a calibrated model is 80 % sure of, 80 % are right: its points are on the diagonal."
+    return [
+        Section(name="calibration", title="Calibration", lead=lead, blocks=[_diagram(kinds), _errors(record, kinds)])
+    ]
+
+
+def _diagram(kinds: Mapping[str, Any]) -> Chart:
+    curves = [Line(name="calibrated exactly", x=[0, 1], y=[0, 1], style="--", colour=PERFECT)]
+    for (name, found), colour, marker in zip(kinds.items(), (OWN, SCALED), "os", strict=False):
+        bins = found["reliability"]
+        x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
+        curves.append(Line(name=name, x=x, y=y, marker=marker, colour=colour))
+    listed = "; ".join(f"{name}, ECE {score(found['ece'])}" for name, found in kinds.items())
+    return Chart(
+        name="reliability",
+        title="Accuracy by confidence",
+        alt=f"Reliability diagram: {listed}.",
+        caption="Each point is one of 15 bins of the largest probability; the table says how far off they are.",
+        drawing=lines(curves, "probability of the prediction", "share that is right", height=2.9),
+    )
+
+
+def _errors(record: RunRecord, kinds: Mapping[str, Any]) -> Table:
+    rows = [[name, *(score(found[key]) for key in CALIBRATION_ERRORS)] for name, found in kinds.items()]
+    columns = [
+        Column(name="probabilities"),
+        *(Column(name=label, help=_HELP[key]) for key, label in CALIBRATION_ERRORS.items()),
+    ]
+    found = [
+        float(value)
+        for metrics in record.seed_metrics.values()
+        for value in metrics.get("calibration", {}).get("temperature", {}).values()
+    ]
+    caption = f"The temperatures of the folds are {min(found):.2f} to {max(found):.2f}." if found else ""
+    return Table(
+        name="calibration-errors", title="Errors, 0 at best", columns=columns, rows=rows, caption=caption, width="wide"
+    )

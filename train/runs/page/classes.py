@@ -1,0 +1,119 @@
+"""Which classes are told apart: the confusion matrix, and precision, recall and F1 of each class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from emofuse.common.charts.drawing import Drawing
+from emofuse.common.charts.intervals import Bar, intervals
+from emofuse.common.charts.matrix import matrix
+from emofuse.common.charts.palette import class_colour
+from emofuse.common.page.blocks import Chart, Choice, ClassName, Column, Section, Table, Width
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.reporting.score_text import score
+
+FEW, MANY = 9, 14
+"""Up to so many classes a confusion matrix is a narrow block; with more than `MANY`, empty cells are not drawn."""
+
+
+def classes_section(record: RunRecord) -> Section:
+    """The confusion matrix with a switch, and the table and the chart of classes."""
+    metrics = record.metrics
+    blocks: list[Any] = [_confusion_choice(record)]
+    if metrics.get("per_class"):
+        blocks += [_f1_chart(record), _table(record)]
+    over = "the sum over seeds" if record.seeds > 1 else "all folds together"
+    return Section(
+        name="classes", title="Classes", lead=f"Rows are labels, columns predictions; {over}.", blocks=blocks
+    )
+
+
+def confusion_drawing(metrics: Any, *, shares: bool) -> Drawing:
+    """The confusion matrix: the share of each label's utterances, or their counts."""
+    counts, classes = np.array(metrics["confusion"]), metrics["classes"]
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    values = np.where(counts > 0, share, np.nan) if len(classes) > MANY else share
+    texts = np.array(
+        [
+            [f"{100 * s:.0f}" if shares else str(n) for s, n in zip(*of, strict=True)]
+            for of in zip(share, counts, strict=True)
+        ]
+    )
+    return matrix(values, classes, classes, texts=texts)
+
+
+def _confusion_choice(record: RunRecord) -> Choice:
+    metrics, classes = record.metrics, record.metrics["classes"]
+    width: Width = "narrow" if len(classes) <= FEW else "full" if len(classes) > 2 * FEW else "wide"
+    alt = f"Confusion matrix of {len(classes)} classes. {_alt(record)}"
+    options = [
+        (
+            label,
+            Chart(
+                name=f"confusion-{name}",
+                title=title,
+                alt=alt,
+                width=width,
+                drawing=confusion_drawing(metrics, shares=shares),
+            ),
+        )
+        for label, name, title, shares in (
+            ("Percent of the label", "shares", "Percent of each label's utterances", True),
+            ("Counts", "counts", "Utterances; the colour is their share of the label", False),
+        )
+    ]
+    return Choice(name="confusion", title="Confusion", width=width, options=options)
+
+
+def _alt(record: RunRecord) -> str:
+    """The most frequent confusion, in words."""
+    counts, classes = np.array(record.metrics["confusion"]), record.metrics["classes"]
+    wrong = counts - np.diag(np.diag(counts))
+    if not wrong.any():
+        return "Nothing is confused."
+    i, j = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    return f"Most often confused: {classes[i]} predicted as {classes[j]}, {wrong[i, j]} of {counts[i].sum()}."
+
+
+def _f1_chart(record: RunRecord) -> Chart:
+    found = record.metrics["per_class"]
+    values = {c: v["f1"] or 0.0 for c, v in found.items()}
+    ordered = sorted(values, key=lambda c: -values[c]) if len(values) > FEW else list(values)
+    rows = [Bar(name=c, value=values[c], colour=class_colour(c), note=f"n {found[c]['support']}") for c in ordered]
+    worst = min(values, key=lambda c: values[c])
+    return Chart(
+        name="class-f1",
+        title="F1 of each class",
+        alt=f"F1 of {len(values)} classes, from {score(values[worst])} ({worst}) to {score(max(values.values()))}.",
+        drawing=intervals(rows, "F1", limits=(-0.03, 1.03)),
+    )
+
+
+def _table(record: RunRecord) -> Table:
+    metrics = record.metrics
+    predicted = dict(zip(metrics["classes"], np.array(metrics["confusion"]).sum(0).tolist(), strict=True))
+    rows = [
+        [
+            ClassName(name=c),
+            v["support"],
+            *(score(v[key]) for key in ("precision", "recall", "f1")),
+            round(predicted[c] / record.seeds, 1),
+        ]
+        for c, v in metrics["per_class"].items()
+    ]
+    never = [c for c, n in predicted.items() if not n]
+    columns = [
+        Column(name="class"),
+        Column(name="n", help="Test utterances with this label"),
+        Column(name="precision", help="Of those predicted as this class, how many are"),
+        Column(name="recall", help="Of those that are this class, how many are predicted so"),
+        Column(name="F1", help="The harmonic mean of both"),
+        Column(name="predicted", help="How often it is predicted, mean over seeds", decimals=0),
+    ]
+    caption = f"Never predicted: {', '.join(never)}." if never else ""
+    width: Width = "wide" if len(rows) <= FEW else "full"
+    return Table(
+        name="per-class", title="Precision, recall and F1", columns=columns, rows=rows, caption=caption, width=width
+    )

@@ -1,0 +1,172 @@
+"""What the run cost and how it was made: commands, settings, features, versions, digests."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from emofuse.common.page.blocks import Column, Commands, Details, Facts, PagedTable, Section, Table
+from emofuse.train.resolve.extract_commands import default_feature_name
+from emofuse.train.runs.page.record import RunRecord
+
+OWN_SCRIPTS = ("fit", "extract")
+"""Commands that are installed under their own names; the others are of `emofuse`."""
+_RUN_KEYS = (
+    "model",
+    "ablation",
+    "class_weights",
+    "select",
+    "optimism",
+    "calibrate",
+    "limit",
+    "precision",
+    "seed",
+    "seeds",
+)
+"""Settings of the run besides its hyper-parameters."""
+
+
+def made_section(record: RunRecord, more_command: str | None) -> Section:
+    """Cost, commands, settings and provenance.
+
+    Args:
+        more_command: Adds to the page what is not drawn.
+    """
+    blocks: list[Any] = [Facts(title="Cost", facts=_cost(record))]
+    if commands := made_by(record):
+        blocks.append(Commands(name="commands", title="The commands that made this run", commands=commands))
+    if more_command:
+        blocks.append(Commands(name="more", title="This command adds more to this page", commands=[more_command]))
+    blocks.append(_settings(record))
+    blocks.append(Details(title="Provenance: features, stores, versions, digests", blocks=_provenance(record)))
+    return Section(name="made", title="How it was made", blocks=blocks)
+
+
+def _cost(record: RunRecord) -> list[tuple[str, str]]:
+    """What is recorded of time, memory and size."""
+    metrics, calls = record.metrics, record.config.get("calls", [])
+    facts = []
+    if metrics.get("wall_seconds") is not None:
+        kind = "Predicting" if record.is_evaluation else "Training"
+        facts.append((f"{kind}, all folds and seeds", _duration(metrics["wall_seconds"])))
+    if metrics.get("parameters"):
+        facts.append(("Parameters", f"{metrics['parameters']:,}"))
+    if metrics.get("audio_seconds"):
+        facts.append(("Audio", f"{metrics['audio_seconds'] / 3600:.2f} h"))
+    facts.append(("Utterances", f"{record.task.get('utterances', record.tested):,}"))
+    for key, name in (("device", "Device"), ("threads", "Threads"), ("machine", "Machine"), ("started", "Started")):
+        values = list(dict.fromkeys(str(call[key]) for call in calls if call.get(key)))
+        if values:
+            facts.append((name, ", ".join(values)))
+    return facts
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.1f} s"
+        if seconds < 120
+        else f"{seconds / 60:.1f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def made_by(record: RunRecord) -> list[str]:
+    """The commands of both stages, as far as they are recorded: those of the features, then each call of the run."""
+    commands = [_extract(record, modality) for modality in record.task["features"]]
+    commands += [_called(call["command"]) for call in record.config.get("calls", []) if call.get("command")]
+    return list(dict.fromkeys(filter(None, commands)))
+
+
+def _extract(record: RunRecord, modality: str) -> str:
+    """The command that made a feature, from the options that its provenance records; empty where it records none."""
+    recorded = record.config.get("provenance", {}).get(modality, {})
+    feature, stores = record.task["features"][modality], record.config.get("stores", {})
+    if len(stores) != 1 or not recorded.get("corpus_options"):
+        return ""
+    [(corpus, store)] = stores.items()
+    name = [] if feature["name"] == default_feature_name(feature["encoder"]) else ["--name", feature["name"]]
+    options = [
+        *recorded["corpus_options"],
+        "--encoder",
+        feature["encoder"],
+        *recorded.get("encoder_options", []),
+        *name,
+    ]
+    return shlex.join(["extract", "--dataset", corpus, *map(str, options), "--store", str(store)])
+
+
+def _called(command: Sequence[str] | Mapping[str, Any]) -> str:
+    """A call as it is typed: in a shell, or in Python."""
+    if isinstance(command, Mapping):
+        [(function, options)] = command.items()
+        return f"emofuse.train.{function}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    return shlex.join(command if command[0] in OWN_SCRIPTS else ["emofuse", *command])
+
+
+def _settings(record: RunRecord) -> Table:
+    task = record.task
+    found = {key: task[key] for key in _RUN_KEYS if task.get(key) not in (None, False)} | dict(task.get("settings", {}))
+    return Table(
+        name="settings",
+        title="Settings",
+        columns=[Column(name="setting"), Column(name="value")],
+        rows=[[key, _plain(value)] for key, value in found.items()],
+    )
+
+
+def _provenance(record: RunRecord) -> list[Any]:
+    config, task = record.config, record.task
+    features = [
+        [m, f["name"], f["encoder"], f["dimension"], config.get("dtypes", {}).get(m, "")]
+        for m, f in task["features"].items()
+    ]
+    names = ("modality", "feature", "encoder", "dimension", "stored as")
+    blocks: list[Any] = [_table("features", "Features", names, features)]
+    data = [["manifest digest", str(task.get("manifest", ""))]]
+    data += [[f"store of {corpus}", str(path)] for corpus, path in config.get("stores", {}).items()]
+    blocks.append(_table("data", "Data", ("what", "value"), data))
+    for modality, feature in task["features"].items():
+        known = {
+            "fingerprint": feature.get("fingerprint", {}),
+            "provenance": config.get("provenance", {}).get(modality, {}),
+        }
+        rows = [[key, value] for key, value in _flat(known)]
+        if rows:
+            blocks.append(_table(f"made-{modality}", f"How {feature['name']} was made", ("key", "value"), rows))
+    blocks.append(_table("protocol-fields", "Protocol", ("key", "value"), [[k, v] for k, v in _flat(record.protocol)]))
+    if calls := config.get("calls"):
+        blocks.append(_table("versions", "Versions and calls", ("call", "key", "value"), _call_rows(calls)))
+    if weights := record.metrics.get("weights"):
+        columns = [Column(name="file"), Column(name="digest (xxh3-128)")]
+        rows = [[file, digest] for file, digest in weights.items()]
+        blocks.append(PagedTable(name="weights", title="Digests of the weights", columns=columns, rows=rows))
+    return blocks
+
+
+def _call_rows(calls: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    return [
+        [str(number), key, value]
+        for number, call in enumerate(calls, 1)
+        for key, value in _flat({k: v for k, v in call.items() if k != "command"})
+    ]
+
+
+def _table(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    return Table(name=name, title=title, columns=[Column(name=c) for c in columns], rows=rows)
+
+
+def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as lines: `fbank.window_type` -> `povey`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{start}{key}.")
+        else:
+            yield f"{start}{key}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return "" if value is None or value == {} else str(value)

@@ -1,0 +1,137 @@
+"""Every test utterance with its prediction, and the most confident mistakes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emofuse.common.page.blocks import Cell, ClassName, Column, Example, Examples, PagedTable, Section, Sound
+from emofuse.train.runs.page.record import Rows, RunRecord
+from emofuse.train.runs.reporting.scored_predictions import PROBABILITY
+
+MISTAKES = 20
+"""How many of the most confident mistakes are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What was predicted for one utterance, over all seeds."""
+
+    id: str
+    fold: str
+    label: str
+    prediction: str
+    """With several seeds, the class with the highest mean probability, or else the most frequent one."""
+    of_prediction: float | None
+    """The probability of the prediction, mean over seeds; None where it is not recorded."""
+    of_label: float | None
+    right: int
+    """How many seeds predict the label."""
+    about: Mapping[str, str]
+    """Its row of utterances.csv."""
+
+
+def tested_utterances(record: RunRecord) -> list[Tested]:
+    """The test utterances in the order of predictions.csv."""
+    by_id: dict[str, list[Mapping[str, str]]] = {}
+    for row in record.predictions:
+        by_id.setdefault(row["id"], []).append(row)
+    about = {row["id"]: row for row in record.utterances}
+    classes = record.metrics["classes"]
+    return [_tested(id, rows, classes, about.get(id, {})) for id, rows in by_id.items()]
+
+
+def _tested(id: str, rows: Rows, classes: Sequence[str], about: Mapping[str, str]) -> Tested:
+    known = all(rows[0].get(f"{PROBABILITY}{c}") for c in classes)
+    means = {c: sum(float(row[f"{PROBABILITY}{c}"]) for row in rows) / len(rows) for c in classes} if known else {}
+    votes = Counter(row["prediction"] for row in rows)
+    several = len(rows) > 1
+    prediction = max(means, key=lambda c: means[c]) if several and means else votes.most_common(1)[0][0]
+    label = rows[0]["label"]
+    return Tested(
+        id=id,
+        fold=rows[0]["fold"],
+        label=label,
+        prediction=prediction,
+        of_prediction=means.get(prediction),
+        of_label=means.get(label),
+        right=votes[label],
+        about=about,
+    )
+
+
+def utterances_section(
+    record: RunRecord, texts: Mapping[str, str] | None, sound: Callable[[str], str | None]
+) -> Section:
+    """The mistakes as cards, and all test utterances as a table.
+
+    Args:
+        texts: Id -> what is said; None where withheld or unknown.
+        sound: Gives the link to a recording.
+    """
+    tested = tested_utterances(record)
+    wrong = [t for t in tested if t.prediction != t.label]
+    if all(t.of_prediction is not None for t in tested):
+        wrong.sort(key=lambda t: -(t.of_prediction or 0))
+    blocks: list[Any] = []
+    if wrong:
+        cards = [_card(t, texts or {}, sound) for t in wrong[:MISTAKES]]
+        shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
+        blocks.append(Examples(title=shown, caption=f"{len(cards)} of {len(wrong)} wrong predictions.", examples=cards))
+    blocks.append(_table(record, tested, texts or {}, sound))
+    return Section(name="utterances", title="Utterances", blocks=blocks)
+
+
+def _card(tested: Tested, texts: Mapping[str, str], sound: Callable[[str], str | None]) -> Example:
+    facts: list[tuple[str, Cell]] = [
+        ("label", ClassName(name=tested.label)),
+        ("prediction", ClassName(name=tested.prediction)),
+    ]
+    if tested.of_prediction is not None and tested.of_label is not None:
+        facts += [("its probability", f"{tested.of_prediction:.3f}"), ("of the label", f"{tested.of_label:.3f}")]
+    facts += [(name, tested.about[name]) for name in ("speaker", "session") if tested.about.get(name)]
+    text, href = texts.get(tested.id), sound(tested.id)
+    return Example(
+        id=tested.id,
+        facts=[*facts, ("fold", tested.fold)],
+        text=[(text, 0.0)] if text else (),
+        sound=Sound(href=href) if href else None,
+    )
+
+
+def _table(
+    record: RunRecord, tested: Sequence[Tested], texts: Mapping[str, str], sound: Callable[[str], str | None]
+) -> PagedTable:
+    """One row for each utterance; columns of which nothing is known are left out."""
+    several = record.seeds > 1
+    hrefs = {t.id: sound(t.id) for t in tested}
+    columns: list[tuple[Column, list[Cell]]] = [
+        (Column(name="id"), [t.id for t in tested]),
+        (Column(name="text"), [texts.get(t.id) for t in tested]),
+        (Column(name="label", filter=True), [ClassName(name=t.label) for t in tested]),
+        (Column(name="prediction", filter=True), [ClassName(name=t.prediction) for t in tested]),
+        (Column(name="p(prediction)", decimals=3), [_rounded(t.of_prediction) for t in tested]),
+        (Column(name="p(label)", decimals=3), [_rounded(t.of_label) for t in tested]),
+        (Column(name="right", filter=True), ["yes" if t.prediction == t.label else "no" for t in tested]),
+        (Column(name="seeds right", filter=True), [f"{t.right} of {record.seeds}" for t in tested] if several else []),
+        (Column(name="speaker", filter=True), [t.about.get("speaker") for t in tested]),
+        (Column(name="session", filter=True), [t.about.get("session") for t in tested]),
+        (Column(name="fold", filter=True), [t.fold for t in tested]),
+        (Column(name="recording"), [Sound(href=h) if (h := hrefs[t.id]) else None for t in tested]),
+    ]
+    known = [(column, cells) for column, cells in columns if any(cell not in (None, "") for cell in cells)]
+    return PagedTable(
+        name="utterances-table",
+        title="All test utterances",
+        columns=[column for column, _ in known],
+        rows=list(map(list, zip(*(cells for _, cells in known), strict=True))),
+        caption="Probabilities are means over seeds, and so is the prediction: the class with the highest mean."
+        if several
+        else "",
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
