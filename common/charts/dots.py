@@ -32,8 +32,8 @@ def dots(
         colours_of, shapes = group_colours(series), markers(series)
         figure = new_figure(colours, width, 0.75 + 0.24 * len(rows) + 0.16 * -(-len(series) // 2))
         axes = new_axes(figure, colours, 1, 1, 1, grid="x")
-        for y, values in enumerate(zip(*series.values(), strict=True)):
-            known = [value for value in values if value is not None]
+        for y, of_row in enumerate(zip(*series.values(), strict=True)):
+            known = [value for value in of_row if value is not None]
             if len(known) > 1:
                 axes.plot([min(known), max(known)], [y, y], color=colours.grid, linewidth=3, solid_capstyle="butt")
         for name, values in series.items():

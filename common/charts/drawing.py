@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, Literal
 
+from emofuse.common.charts.inline import page_svg
 from emofuse.common.charts.palette import PRINTED, THEMED, Colours
 from emofuse.common.errors import UsageError
 
@@ -94,22 +93,7 @@ def inline_svg(drawing: Drawing, name: str) -> str:
     Args:
         name: Unique in the page: it starts every id in the element.
     """
-    svg = _quick_svg(drawing(THEMED))
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r"font: ((?:\w+ )*)([\d.]+)px [^;\"]*", r"font-size: \2px", svg)
-    for field in fields(THEMED):
-        svg = svg.replace(getattr(THEMED, field.name), f"var(--{field.name})")
-    svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _pixels, svg, count=1)
-    return re.sub(r"\n\s*", "\n", svg).replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1).strip()
-
-
-def _pixels(size: re.Match[str]) -> str:
-    width, height = (float(points) * 96 / 72 for points in size.groups())
-    return f'width="{width:.0f}" height="{height:.0f}"'
+    return page_svg(_quick_svg(drawing(THEMED)), name)
 
 
 def _quick_svg(figure: Any) -> str:

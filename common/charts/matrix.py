@@ -67,16 +67,21 @@ def matrix(
 
 
 def _cells(axes: Any, levels: NDArray[Any], colours: Colours, negative: NDArray[np.bool_]) -> None:
-    from matplotlib.collections import PolyCollection
+    """Cells of one colour and opacity (two digits) are one shape: 40 x 40 cells would be 1,600 elements of a page."""
+    from matplotlib.collections import PathCollection
     from matplotlib.colors import to_rgba
+    from matplotlib.path import Path
 
-    places = [(i, j) for i, j in np.ndindex(*levels.shape) if np.isfinite(levels[i, j])]
-    squares = [[(j, i), (j + 1, i), (j + 1, i + 1), (j, i + 1)] for i, j in places]
-    fills = [
-        to_rgba(colours.warning if negative[place] else colours.accent, 0.04 + 0.96 * float(levels[place]))
-        for place in places
-    ]
-    axes.add_collection(PolyCollection(squares, facecolors=fills, edgecolors=colours.paper, linewidths=1))
+    cells: dict[Any, list[Path]] = {}
+    for (i, j), level in np.ndenumerate(levels):
+        if np.isfinite(level):
+            colour = colours.warning if negative[i, j] else colours.accent
+            square = [(j, i), (j + 1, i), (j + 1, i + 1), (j, i + 1), (j, i)]
+            cells.setdefault(to_rgba(colour, round(0.04 + 0.96 * float(level), 2)), []).append(
+                Path(square, closed=True)
+            )
+    shapes = [Path.make_compound_path(*same) for same in cells.values()]
+    axes.add_collection(PathCollection(shapes, facecolors=list(cells), edgecolors=colours.paper, linewidths=1))
 
 
 def _numbers(axes: Any, levels: NDArray[Any], texts: NDArray[Any], colours: Colours, *, small: bool) -> None:

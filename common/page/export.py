@@ -24,7 +24,7 @@ from emofuse.common.page.blocks import (
     Spark,
     Table,
 )
-from emofuse.common.page.render import charts_of, format_number, numeric_columns
+from emofuse.common.page.render import charts_of, format_number, is_empty, numeric_columns
 
 TableFormat = Literal["csv", "md", "latex"]
 PICTURES, TABLES = get_args(PictureFormat), get_args(TableFormat)
@@ -82,9 +82,9 @@ def table_text(table: Table | PagedTable, format: TableFormat, note: str = "") -
 
 def cell_text(cell: Cell, column: Column) -> str:
     """A cell as plain text."""
+    if cell is None or is_empty(cell):
+        return ""
     match cell:
-        case None:
-            return ""
         case Link():
             return cell.text
         case ClassName():

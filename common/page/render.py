@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ from emofuse.common.source_version import package_version
 FOLDER = Path(__file__).parent / "templates"
 PAGE_ROWS = 25
 """Rows of a paged table that are shown at a time, and that a browser without scripts shows."""
+LONG_TEXT = 28
+"""Characters of a text beyond which a cell's column is wide enough to read sentences."""
 _SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:)(?!//))")
 """What a link may begin with: no scheme but https, and no other host."""
 
@@ -56,6 +59,7 @@ def render(page: Page) -> str:
         sparklines={key: Markup(svg) for key, svg in page.sparklines.items()},
         paged_data=paged_data,
         first_rows=PAGE_ROWS,
+        long_text=LONG_TEXT,
         plain_column=Column(name=""),
         version=package_version(),
     )
@@ -116,9 +120,14 @@ def format_number(value: float | int, column: Column) -> str:
     return str(value) if column.decimals is None else f"{value:.{column.decimals}f}"
 
 
+def is_empty(cell: Cell) -> bool:
+    """Whether a cell has nothing to show: also a number that is none, which no JSON can hold."""
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
+
 def cell_kind(cell: Cell) -> str:
     """`number`, `empty`, `text`, or the name of the cell's class in lower case."""
-    if cell is None or cell == "":
+    if is_empty(cell):
         return "empty"
     if isinstance(cell, (int, float)):
         return "number"
@@ -128,7 +137,7 @@ def cell_kind(cell: Cell) -> str:
 def numeric_columns(table: Table | PagedTable) -> list[bool]:
     """Whether each column is right-aligned: it has a number, and nothing but numbers, `-` and empty cells."""
     rows = [*table.rows, *getattr(table, "totals", ())]
-    columns = [[row[i] for row in rows if row[i] not in (None, "", "-")] for i in range(len(table.columns))]
+    columns = [[row[i] for row in rows if not is_empty(row[i]) and row[i] != "-"] for i in range(len(table.columns))]
     return [bool(cells) and all(map(_looks_numeric, cells)) for cells in columns]
 
 
@@ -158,6 +167,8 @@ def paged_data(table: PagedTable) -> dict[str, Any]:
 
 
 def _value(cell: Cell) -> Any:
+    if is_empty(cell):
+        return None
     match cell:
         case Link():
             return [cell.text, safe_link(cell.href)]
@@ -169,6 +180,8 @@ def _value(cell: Cell) -> Any:
             return safe_link(cell.href)
         case Spark():
             return [cell.key, cell.alt]
+        case float() if math.isinf(cell):
+            return str(cell)
         case float():
             return round(cell, 6)
     return cell

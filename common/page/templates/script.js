@@ -7,16 +7,18 @@
     element.append(...children);
     return element;
   };
-  const PAGE_ROWS = 25;
+  const { PAGE_ROWS, LONG_TEXT } = JSON.parse(document.getElementById("limits").textContent);
   const MOST_CHOICES = 60;
-  const LONG = 28;
 
   const theme = document.querySelector("button.theme");
   const isDark = () => {
     const chosen = document.documentElement.dataset.theme;
     return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   };
-  const nameTheme = () => { theme.textContent = isDark() ? "Light" : "Dark"; };
+  const nameTheme = () => {
+    theme.textContent = isDark() ? "Light" : "Dark";
+    theme.setAttribute("aria-label", `${theme.textContent} theme`);
+  };
   theme.hidden = false;
   nameTheme();
   theme.addEventListener("click", () => {
@@ -38,6 +40,14 @@
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
   }
+
+  // The Tab key stops only at charts and tables that scroll.
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0; else target.removeAttribute("tabindex");
+    }
+  });
+  for (const box of document.querySelectorAll(".scroll")) sizes.observe(box);
 
   const textOf = (value, kind) => {
     if (value === null) return "";
@@ -78,13 +88,14 @@
       cell.append(svg);
     } else {
       cell.textContent = String(value);
-      if (cell.textContent.length > LONG) cell.classList.add("long");
+      if (cell.textContent.length > LONG_TEXT) cell.classList.add("long");
     }
   };
 
+  const order = new Intl.Collator(undefined, { numeric: true });
   const compare = (a, b) => {
     if (typeof a === "number" && typeof b === "number") return a - b;
-    return String(a).localeCompare(String(b), undefined, { numeric: true });
+    return order.compare(String(a), String(b));
   };
 
   const usePagedTable = (block) => {
@@ -100,7 +111,7 @@
     const count = make("span");
     const previous = make("button", { type: "button" }, "Previous");
     const next = make("button", { type: "button" }, "Next");
-    pager.replaceChildren(count, previous, next);
+    pager.replaceChildren(count, ...(rows.length > PAGE_ROWS ? [previous, next] : []));
 
     const draw = () => {
       const pages = Math.max(1, Math.ceil(shown.length / PAGE_ROWS));
@@ -154,7 +165,7 @@
       });
       controls.append(make("label", {}, column.name, choice));
     });
-    controls.hidden = false;
+    controls.hidden = rows.length < 2;
 
     [...table.tHead.rows[0].cells].forEach((header, j) => {
       if (columns[j].kind === "sound" || columns[j].kind === "spark") return;
