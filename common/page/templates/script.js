@@ -73,7 +73,8 @@
       button.addEventListener("click", () => {
         const player = make("audio", { controls: "", src: value });
         button.replaceWith(player);
-        player.play();
+        player.play().catch(() => {});  // a recording that is not there: the player shows it
+        player.focus();
       });
       cell.append(button);
     } else if (kind === "spark") {
