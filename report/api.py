@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -11,6 +10,7 @@ from typing import Any, Unpack, overload
 from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
+from emofuse.common.page.links import open_page
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig, ReportOptions
 from emofuse.report.output import page_path, write_files, write_page
@@ -67,7 +67,7 @@ def report(config: ReportConfig | None = None, /, *, say: Say = say, **options: 
     if size > LARGE:
         say(f"note: the page is larger than {format_size(LARGE)}: it may open slowly, and many mailboxes refuse it")
     if config.open:
-        _open(path, say)
+        open_page(path, say)
     return Report(files=(path,), remarks=remarks)
 
 
@@ -96,12 +96,3 @@ def _build(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
     if any((config.path / name).is_file() for name in FILES[1:]):
         return build_run_page(Run.open(config.path), config, page_folder, say)
     return BuiltPage(page=leaderboard_page(config.path, page_folder=page_folder), folder=config.path)
-
-
-def _open(path: Path, say: Say) -> None:
-    try:
-        opened = webbrowser.open(path.resolve().as_uri())
-    except webbrowser.Error:
-        opened = False
-    if not opened:
-        say(f"note: no browser was found here: open {printable(str(path), 400)} in one")

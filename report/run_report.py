@@ -9,11 +9,11 @@ from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig
 from emofuse.report.material.embedding import Embedding
 from emofuse.report.material.recordings import Recordings, audio_roots, refuse_embedding_without_decoders
-from emofuse.report.material.run_stores import find_stores
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.reporting.caveats import caveats
+from emofuse.train.runs.run_stores import find_stores
 
 
 def build_run_page(run: Run, config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
 from emofuse.common.console import plural, printable
 from emofuse.common.errors import UsageError
+from emofuse.common.page.links import relative_link
 from emofuse.common.problems import Problems
 from emofuse.manifests.schema import Utterance
 from emofuse.report.material.embedding import Embedding
-from emofuse.report.material.run_stores import CorpusUtterance
+from emofuse.train.runs.run_stores import CorpusUtterance
 
 
 class Recordings:
@@ -69,17 +68,10 @@ class Recordings:
 
 
 def link(file: Path, page_folder: Path, start: float | None = None, end: float | None = None) -> str | None:
-    """The relative URL of a part of a recording, for a page in `page_folder`; None on another drive.
-
-    `.` and `..` are resolved as a browser does it, without following symbolic links.
-    """
-    try:
-        relative = os.path.relpath(os.path.abspath(file), os.path.abspath(page_folder))  # noqa: PTH100
-    except ValueError:
+    """The relative URL of a part of a recording, for a page in `page_folder`; None on another drive."""
+    url = relative_link(file, page_folder)
+    if url is None:
         return None
-    parts = [quote(os.fsencode(part), safe="") for part in Path(relative).parts]
-    # A name such as `javascript:x.wav` is no scheme behind `./`.
-    url = "/".join(parts if parts[0] == ".." else [".", *parts])
     if start is None and end is None:
         return url
     return f"{url}#t={start or 0:g}" + (f",{end:g}" if end is not None else "")
