@@ -10,6 +10,7 @@ from emofuse.common.option_values import checked_config
 from emofuse.train.resolve.config import FitConfig, FitOptions
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit import fit_model
+from emofuse.train.tracking.track import check_trackers, track
 
 
 @overload
@@ -47,5 +48,8 @@ def fit(config: FitConfig | None = None, /, *, say: Say = say, **options: Any) -
         (40, True)
     """
     config = checked_config(FitConfig, config, options, say)
+    check_trackers(config.track)
     with python_call("fit", config):
-        return fit_model(config, say)
+        run = fit_model(config, say)
+    track(run, config.track, say)
+    return run

@@ -131,6 +131,12 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
 @click.option("--jobs", type=JobsType(), default="auto", help="Processes that train folds and seeds in parallel.")
 @scheduler_option
 @threads_option
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME",
+    help="Also write the finished run to tensorboard, mlflow or wandb; can be repeated, and added to a finished run.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
 @command
 def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **options: Any) -> None:

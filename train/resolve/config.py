@@ -36,6 +36,7 @@ _EXPECTED = {
     "metrics": EXPECTED_METRICS,
     "score_without": "'audio', 'text' or a sequence of them",
     "shuffle": "'labels', 'audio', 'text' or a sequence of them",
+    "track": "'tensorboard', 'mlflow', 'wandb' or a sequence of them",
     "jobs": "a whole number, 1 or more, or 'auto'",
 }
 _EXAMPLES = {"store": "store='cache/iemocap.h5'", "model": "model='smcn'"}
@@ -114,6 +115,8 @@ class FitConfig:
     calling script again, so a script needs `if __name__ == "__main__":` around its own work."""
     scheduler: str | None = None
     """Address of a Dask scheduler whose workers train the folds instead of processes on this machine."""
+    track: tuple[str, ...] = ()
+    """Trackers that the finished run is written to: `tensorboard`, `mlflow`, `wandb`."""
 
     if TYPE_CHECKING:
 
@@ -129,6 +132,7 @@ class FitConfig:
             "metrics": split_names(self.metrics),
             "score_without": as_tuple(self.score_without),
             "shuffle": _distinct(as_tuple(self.shuffle)),
+            "track": as_tuple(self.track),
             "out": as_path(self.out),
             "runs": as_path(self.runs),
             "jobs": None if jobs == "auto" else jobs,
@@ -183,6 +187,7 @@ class FitOptions(TypedDict, total=False):
     threads: int | None
     jobs: int | Literal["auto"] | None
     scheduler: str | None
+    track: str | Sequence[str]
 
 
 def _location(value: Any) -> Any:

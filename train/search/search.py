@@ -85,10 +85,10 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> Sear
         "--score-without": config.score_without,
         "--shuffle": config.shuffle,
     }
-    raise_problems(
-        [f"{option} has no effect: test is never scored" for option, value in without_effect.items() if value],
-        "--search",
-    )
+    problems = [f"{option} has no effect: test is never scored" for option, value in without_effect.items() if value]
+    if config.track:
+        problems.append("--track has no effect: trials are no runs; track the run of the best settings")
+    raise_problems(problems, "--search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with resolved(config) as plan:
         if any(not f.validation for f in plan.folds):

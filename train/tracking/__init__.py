@@ -1,0 +1,1 @@
+"""Finished runs in experiment trackers: TensorBoard, MLflow, Weights & Biases."""
