@@ -13,12 +13,13 @@ from torch import Tensor
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError, EmofuseError
 from emofuse.train.data.batches import Statistics
+from emofuse.train.fitting.file_names import STATISTICS
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.config import Config
 from emofuse.train.models.registry import MODELS
 
 FORMAT = "emofuse-model-1"
-PREFIX = "standardise."
+PREFIX = STATISTICS
 DEPTHS = ("layers", "rounds")
 """Endings of the names of settings that are a number of layers."""
 DEPTH_MARGIN = 16

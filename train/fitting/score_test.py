@@ -18,13 +18,13 @@ from emofuse.manifests.calibration import with_temperature
 from emofuse.manifests.metrics import confusion, recalls, scores
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
-from emofuse.train.fitting import model_file
+from emofuse.train.fitting import file_names, model_file
 from emofuse.train.fitting.loop import TrainingResult, predict
 from emofuse.train.fitting.model_file import ModelRecipe
 
-SELECTION, CALIBRATION, RESULT = "selection.json", "calibration.json", "result.json"
-PREDICTIONS, HISTORY = "predictions.csv", "history.csv"
-WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
+SELECTION, CALIBRATION, RESULT = file_names.SELECTION, file_names.CALIBRATION, file_names.RESULT
+PREDICTIONS, HISTORY = file_names.PREDICTIONS, file_names.HISTORY
+WEIGHTS, CHECKPOINTS = file_names.WEIGHTS, file_names.CHECKPOINTS
 SELECTION_SHAPE = {"step": int, "rule?": str, "validation": ({str: float}, None), "weights?": str}
 REMEDY = "delete this folder, and the same command trains the fold again"
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError, damage_error
 from emofuse.common.lazy import lazy_property
+from emofuse.train.fitting import file_names
 from emofuse.train.runs.reporting.utterance_table import COLUMNS
 from emofuse.train.runs.run_check import FILES, run_problems
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-CONFIG, METRICS, PREDICTIONS, UTTERANCES = *FILES, "utterances.csv"
+CONFIG, METRICS, PREDICTIONS, UTTERANCES = *FILES, file_names.UTTERANCES
 REMEDY = "restore the run folder from a copy, or delete it and run the same fit again"
 FINAL = "final"
 """The folder of the final model in a run folder."""

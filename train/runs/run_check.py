@@ -13,12 +13,11 @@ from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError
 from emofuse.common.shapes import misfits
 from emofuse.manifests.metrics import mean_and_deviation, recalls
+from emofuse.train.fitting import file_names
 from emofuse.train.fitting.fold_check import FOLD_SHAPE, fold_score_problems
 from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
-from emofuse.train.fitting.score_test import PREDICTIONS
 
-CONFIG, METRICS = "config.json", "metrics.json"
-FILES = (CONFIG, METRICS, PREDICTIONS)
+CONFIG, METRICS, PREDICTIONS = FILES = file_names.RUN_FILES
 """The files without which a folder is not a run."""
 _SCORES = {str: (float, None)}  # None: undefined for these predictions, such as AUROC without a class
 _CONFIG_SHAPE = {"run": {"folds?": [int]}, "calls?": [dict], "excluded?": {str: object}}

@@ -8,9 +8,8 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.common.errors import raise_problems
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
+from emofuse.train.runs.reporting.run_identity import FREE_KEYS
 
-FREE_KEYS = ("name", "source", "metrics", "expected")
-"""The fields of a protocol that may differ: they change neither a label nor a fold."""
 _SHOWN = 3
 
 

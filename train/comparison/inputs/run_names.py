@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from emofuse.train.runs.finished_run import Run
-
-_LEFT_OUT = (
-    "features",
-    "protocol",
-    "seeds",
-    "model",
-    "ablation",
-    "settings",
-    "standardised",
-    "manifest",
-    "corpus",
-    "utterances",
-)
+from emofuse.train.runs.reporting.run_identity import feature_names, option_texts
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
@@ -34,7 +21,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 def _names_of_group(title: str, runs: Sequence[Run]) -> list[str]:
     """Names of runs with the same title, by the first description that tells all of them apart."""
-    describe: list[Callable[[Run], dict[str, str]]] = [_features, lambda run: _features(run) | _settings(run)]
+    describe: list[Callable[[Run], dict[str, str]]] = [_features, _with_options]
     for attributes in ([of(run) for run in runs] for of in describe):
         keys = [
             k for k in dict.fromkeys(k for a in attributes for k in a) if len({a.get(k, "") for a in attributes}) > 1
@@ -47,23 +34,8 @@ def _names_of_group(title: str, runs: Sequence[Run]) -> list[str]:
 
 
 def _features(run: Run) -> dict[str, str]:
-    """Modality -> the name of the feature."""
-    features = run.config["run"].get("features", {})
-    return {modality: str(feature["name"]) for modality, feature in features.items()}
+    return feature_names(run.config["run"])
 
 
-def _settings(run: Run) -> dict[str, str]:
-    """Key -> `key=value` of the settings and of the other options that identify a run."""
-    identity = run.config["run"]
-    options = {k: v for k, v in identity.items() if k not in _LEFT_OUT and not isinstance(v, Mapping)}
-    return {k: f"{k}={_short(v)}" for k, v in {**identity.get("settings", {}), **options}.items()}
-
-
-def _short(value: Any) -> str:
-    return (
-        "+".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+def _with_options(run: Run) -> dict[str, str]:
+    return _features(run) | option_texts(run.config["run"])
