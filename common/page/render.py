@@ -158,7 +158,7 @@ def paged_data(table: PagedTable) -> dict[str, Any]:
             "filter": column.filter,
             "help": column.help,
             "numeric": numeric[number],
-            "kind": next((k for row in table.rows if (k := cell_kind(row[number])) != "empty"), "text"),
+            "kind": next((k for row in table.rows if (k := cell_kind(row[number])) not in ("empty", "text")), "text"),
         }
         for number, column in enumerate(table.columns)
     ]

@@ -49,7 +49,14 @@
   });
   for (const box of document.querySelectorAll(".scroll")) sizes.observe(box);
 
-  const textOf = (value, kind) => {
+  // The kind of a value: that of its column, but plain text where the others are numbers or links.
+  const kindOf = (value, kind) => {
+    if (["link", "marks", "spark"].includes(kind)) return Array.isArray(value) ? kind : "text";
+    return kind === "number" && typeof value !== "number" ? "text" : kind;
+  };
+
+  const textOf = (value, columnKind) => {
+    const kind = kindOf(value, columnKind);
     if (value === null) return "";
     if (kind === "link" || kind === "spark") return value[kind === "link" ? 0 : 1];
     return kind === "marks" ? value.join(" ") : String(value);
@@ -57,7 +64,7 @@
 
   const fill = (cell, value, column, colours) => {
     if (value === null || value === "") return;
-    const kind = Array.isArray(value) || column.kind !== "number" ? column.kind : typeof value === "number" ? "number" : "text";
+    const kind = kindOf(value, column.kind);
     if (kind === "number") {
       cell.textContent = column.decimals === null ? String(value) : value.toFixed(column.decimals);
     } else if (kind === "link") {
@@ -103,6 +110,7 @@
     const table = block.querySelector("table.paged");
     const { columns, rows, colours } = JSON.parse(block.querySelector("script.rows").textContent);
     const texts = rows.map((row) => row.map((value, i) => textOf(value, columns[i].kind)));
+    const choicesOf = (i, j) => (columns[j].kind === "marks" ? rows[i][j] ?? [] : [texts[i][j]]);
     const searched = texts.map((row) => row.join("\u0000").toLowerCase());
     const state = { words: "", filters: new Map(), sort: null, descending: false, page: 0 };
     const controls = block.querySelector(".controls");
@@ -140,7 +148,7 @@
     const select = () => {
       const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
       shown = rows.map((_, i) => i).filter((i) => words.every((word) => searched[i].includes(word))
-        && [...state.filters].every(([j, value]) => texts[i][j] === value));
+        && [...state.filters].every(([j, value]) => choicesOf(i, j).includes(value)));
       if (state.sort !== null) {
         const j = state.sort;
         const key = (i) => (typeof rows[i][j] === "number" ? rows[i][j] : texts[i][j]);
@@ -156,8 +164,8 @@
     controls.append(make("label", {}, "Search", search));
     columns.forEach((column, j) => {
       if (!column.filter) return;
-      const values = [...new Set(texts.map((row) => row[j]))].filter(Boolean).sort(compare);
-      if (values.length < 2 || values.length > MOST_CHOICES) return;
+      const values = [...new Set(rows.flatMap((_, i) => choicesOf(i, j)))].filter(Boolean).sort(compare);
+      if (values.length < (column.kind === "marks" ? 1 : 2) || values.length > MOST_CHOICES) return;
       const options = values.map((value) => make("option", { value }, value));
       const choice = make("select", {}, make("option", { value: "" }, "all"), ...options);
       choice.addEventListener("change", () => {
