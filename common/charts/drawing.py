@@ -93,10 +93,10 @@ def inline_svg(drawing: Drawing, name: str) -> str:
     Args:
         name: Unique in the page: it starts every id in the element.
     """
-    return page_svg(_quick_svg(drawing(THEMED)), name)
+    return page_svg(quick_svg(drawing(THEMED)), name)
 
 
-def _quick_svg(figure: Any) -> str:
+def quick_svg(figure: Any) -> str:
     """The figure as SVG, drawn once: `savefig` would draw it twice and measure it twice, in double the time."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -64,6 +64,21 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a file, from its header alone; needs no torch.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
 def add_prefix(prefix: str, state: Mapping[str, Tensor]) -> State:
     """The tensors of `state`, each renamed to `PREFIX/NAME`."""
     return {f"{prefix}/{name}": tensor for name, tensor in state.items()}

@@ -1,0 +1,125 @@
+"""The section of one group of runs: what it is, its best runs with intervals, models by features, and its table."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+
+from emofuse.common.charts.intervals import Bar, intervals
+from emofuse.common.charts.matrix import matrix
+from emofuse.common.console import plural, printable
+from emofuse.common.page.blocks import Chart, Commands, Facts, Section
+from emofuse.train.leaderboard.run_group import RunGroup, folds_text, held_out, metric_name
+from emofuse.train.leaderboard.run_record import RunRecord
+from emofuse.train.leaderboard.run_table import RunCells, group_table
+
+BEST_SHOWN = 15
+"""Runs in the chart of a group."""
+MOST_CELLS = 20
+"""Models, and features, in the matrix of a group."""
+CLASSES_SHOWN = 12
+
+
+def group_section(group: RunGroup, cells: RunCells, number: int, *, charts: bool) -> Section:
+    """The section of a group.
+
+    Args:
+        group: At least one run.
+        cells: Makes the cells of runs, and collects their sparklines.
+        number: Of the group, from 1; a part of names.
+        charts: Whether to draw; the charts of very many groups would make the page slow.
+    """
+    drawn = [*_best_chart(group, number), *_matrix_chart(group, number)] if charts else []
+    return Section(
+        name=section_name(number),
+        title=group.title,
+        blocks=[_facts(group), *drawn, *_compare_command(group, number), group_table(group, cells, f"runs-{number}")],
+    )
+
+
+def section_name(number: int) -> str:
+    """The name of a group's section, the target of links."""
+    return f"group-{number}"
+
+
+def _facts(group: RunGroup) -> Facts:
+    classes = [printable(name, 24) for name in group.classes[:CLASSES_SHOWN]]
+    shown = ", ".join([*classes, *(["..."] if len(group.classes) > CLASSES_SHOWN else [])])
+    run, chance = group.first, group.chance
+    facts = [
+        ("Runs", str(len(group.runs))),
+        ("Protocol", printable(group.protocol)),
+        ("Tested on", printable(group.corpus)),
+        ("Test utterances", str(run.tested)),
+        ("Held out by", printable(held_out(run))),
+        ("Folds", folds_text(run)),
+        ("Ranked by", metric_name(group.metric) + (f", chance {chance:.3f}" if chance is not None else "")),
+        (plural(len(group.classes), "class") if len(group.classes) == 1 else f"{len(group.classes)} classes", shown),
+    ]
+    return Facts(facts=facts)
+
+
+def _best_chart(group: RunGroup, number: int) -> list[Chart]:
+    best = group.ranked[:BEST_SHOWN]
+    if not best:
+        return []
+    name, chance = metric_name(group.metric), group.chance
+    bars, said = [], []
+    for rank, run in enumerate(best, 1):
+        low, high = run.interval(group.metric) or (None, None)
+        title, score = f"{rank}. {run.model}, {run.features}", run.score(group.metric) or 0.0
+        bars.append(Bar(name=title, value=score, low=low, high=high, note=f"{score:.3f}"))
+        said.append(f"{title} {score:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
+    chart = Chart(
+        name=f"best-{number}",
+        title=f"The best {plural(len(best), 'run')} by {name}" if len(best) > 1 else f"{name} of the only run",
+        alt=printable(f"{name} with 95 % intervals: {'; '.join(said)}", 1500),
+        caption="Points with 95 % intervals; numbers are ranks in the table"
+        + (f", and the dashed line is chance, {chance:.3f}." if chance is not None else "."),
+        drawing=intervals(bars, name, reference=chance),
+    )
+    return [chart]
+
+
+def _matrix_chart(group: RunGroup, number: int) -> list[Chart]:
+    """The best score of each model with each feature; none where there is only one of either."""
+    best: dict[tuple[str, str], float] = {}
+    for run in group.ranked:
+        best.setdefault((run.model, run.features), run.score(group.metric) or 0.0)
+    models = list(dict.fromkeys(model for model, _ in best))[:MOST_CELLS]
+    features = list(dict.fromkeys(feature for _, feature in best))[:MOST_CELLS]
+    if len(models) < 2 or len(features) < 2:
+        return []
+    values = np.array([[best.get((model, feature), np.nan) for feature in features] for model in models])
+    texts = np.array([["" if np.isnan(value) else f"{value:.3f}" for value in row] for row in values])
+    name = metric_name(group.metric)
+    said = "; ".join(f"{model} with {feature} {value:.3f}" for (model, feature), value in best.items())
+    low = min(group.chance or 0.0, float(np.nanmin(values)))
+    chart = Chart(
+        name=f"models-by-features-{number}",
+        title=f"The best {name} of each model with each feature",
+        alt=printable(f"{name}: {said}", 1500),
+        caption="The best of all runs of that model and feature, whatever else they differ in.",
+        drawing=matrix(
+            values, models, features, texts=texts, scale=(low, float(np.nanmax(values))),
+            axes_labels=("model", "features"),
+        ),
+    )  # fmt: skip
+    return [chart]
+
+
+def _compare_command(group: RunGroup, number: int) -> list[Commands]:
+    """How to test whether the two best runs differ; nothing where there are not two different ones."""
+    pair = _best_two(group.ranked)
+    if not pair:
+        return []
+    command = shlex.join(["emofuse", "compare", *(str(run.folder) for run in pair)])
+    return [Commands(name=f"compare-{number}", title="Do the two best differ beyond chance?", commands=[command])]
+
+
+def _best_two(ranked: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """The best run and the next one that is not a copy of it."""
+    other = next((run for run in ranked[1:] if run.identity != ranked[0].identity), None)
+    return [ranked[0], other] if other else []

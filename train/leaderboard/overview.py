@@ -1,0 +1,193 @@
+"""The sections around the groups: what the folder holds, runs that stand alone, what was not read, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emofuse.common.console import plural, printable
+from emofuse.common.page.blocks import Cell, Column, Facts, Link, PagedTable, Section, Table, Text, Warnings
+from emofuse.train.leaderboard.group_section import section_name
+from emofuse.train.leaderboard.run_folders import DEEPEST, Unread
+from emofuse.train.leaderboard.run_group import RunGroup, corpus_of, metric_name
+from emofuse.train.leaderboard.run_record import RunRecord
+from emofuse.train.leaderboard.run_table import (
+    RunCells,
+    date,
+    distinct_options,
+    interval_text,
+    marks_cell,
+    seed_deviation,
+)
+from emofuse.train.runs.reporting.caveat_marks import MEANINGS, caveat_marks
+from emofuse.train.runs.reporting.caveats import caveats
+
+NOT_A_TEST = (
+    "A ranking is not a test: runs with close scores may differ by chance alone. The command emofuse compare tests "
+    "whether two runs differ; each group has it for its best two."
+)
+BEST_OF_MANY = (
+    "The best of many runs was chosen by its test score, so it is partly luck: choose by validation scores, and "
+    "report how many runs were tried."
+)
+NOT_MIXED = (
+    "Runs are ranked only among runs of the same task, tested on the same utterances. Short runs, runs of some folds "
+    "and evaluations form groups of their own."
+)
+NOT_CHECKED = (
+    "To be quick, this page reads scores as the runs recorded them: it recomputes nothing and checks no digests. "
+    "The command emofuse verify checks a run."
+)
+
+
+def overview_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], unread: Sequence[Unread]) -> Section:
+    """How much there is, and the groups."""
+    runs = [run for group in (*groups, *alone) for run in group.runs]
+    facts = [
+        ("Runs", str(len(runs))),
+        ("Groups", str(len(groups))),
+        ("Runs that stand alone", str(len(alone))),
+        ("Models", str(len({run.model for run in runs}))),
+        ("Features", str(len({run.features for run in runs}))),
+        ("Corpora", str(len({corpus_of(run) for run in runs}))),
+        ("Not listed", str(len(unread))),
+    ]
+    blocks = [Warnings(lines=[NOT_A_TEST, BEST_OF_MANY, NOT_MIXED, NOT_CHECKED]), Facts(facts=facts)]
+    return Section(name="overview", title="Overview", blocks=[*blocks, *([_group_table(groups)] if groups else [])])
+
+
+def _group_table(groups: Sequence[RunGroup]) -> PagedTable:
+    rows: list[list[Cell]] = []
+    for number, group in enumerate(groups, 1):
+        best = group.ranked[0] if group.ranked else None
+        rows.append(
+            [
+                Link(text=group.title, href=f"#{section_name(number)}"),
+                printable(group.corpus),
+                printable(group.protocol),
+                len(group.runs),
+                group.first.tested,
+                len(group.classes),
+                printable(f"{best.model}, {best.features}") if best else "",
+                metric_name(group.metric),
+                best.score(group.metric) if best else None,
+                interval_text(best, group.metric) if best else "",
+            ]
+        )
+    columns = [
+        Column(name="Group"),
+        Column(name="Corpus", filter=True),
+        Column(name="Protocol", filter=True),
+        Column(name="Runs"),
+        Column(name="Test utterances"),
+        Column(name="Classes"),
+        Column(name="Best run"),
+        Column(name="Metric", filter=True),
+        Column(name="Score", decimals=3),
+        Column(name="95 % interval"),
+    ]
+    caption = "Scores of different groups cannot be compared."
+    return PagedTable(name="groups", title="Groups", columns=columns, rows=rows, caption=caption)
+
+
+def alone_section(alone: Sequence[RunGroup], cells: RunCells) -> Section:
+    """Runs that no other run of the folder can be compared with."""
+    rows: list[list[Cell]] = [
+        [
+            cells.run(group.first),
+            printable(group.first.model),
+            printable(group.first.features),
+            printable(group.corpus),
+            group.title,
+            metric_name(group.metric),
+            group.first.score(group.metric),
+            interval_text(group.first, group.metric),
+            seed_deviation(group.first, group.metric),
+            cells.folds(group.first, group.metric),
+            marks_cell(group.first),
+            date(group.first),
+        ]
+        for group in alone
+    ]
+    columns = [
+        Column(name="Run"),
+        Column(name="Model", filter=True),
+        Column(name="Features", filter=True),
+        Column(name="Corpus", filter=True),
+        Column(name="Task"),
+        Column(name="Metric", filter=True),
+        Column(name="Score", decimals=3),
+        Column(name="95 % interval"),
+        Column(name="± seeds", decimals=3),
+        Column(name="Folds"),
+        Column(name="Marks", filter=True),
+        Column(name="Date (UTC)"),
+    ]
+    return Section(
+        name="alone",
+        title="Runs that stand alone",
+        lead="No other run in this folder has the same task and test utterances, so these scores rank nothing.",
+        blocks=[PagedTable(name="alone-runs", title="In no order", columns=columns, rows=rows)],
+    )
+
+
+def find_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], cells: RunCells) -> Section:
+    """All runs without scores, to find one by its corpus, model or feature."""
+    rows: list[list[Cell]] = []
+    places = [(group, Link(text=group.title, href=f"#{section_name(n)}")) for n, group in enumerate(groups, 1)]
+    places += [(group, Link(text="stands alone", href="#alone")) for group in alone]
+    for group, place in places:
+        for run, options in zip(group.runs, distinct_options(group.runs), strict=True):
+            rows.append(
+                [
+                    cells.run(run), printable(run.model), printable(run.features), printable(corpus_of(run)),
+                    printable(group.protocol), place, options, marks_cell(run), date(run),
+                ]
+            )  # fmt: skip
+    columns = [
+        Column(name="Run"),
+        *(Column(name=name, filter=True) for name in ("Model", "Features", "Corpus", "Protocol")),
+        Column(name="Group"),
+        Column(name="Differs in"),
+        Column(name="Marks", filter=True),
+        Column(name="Date (UTC)"),
+    ]
+    return Section(
+        name="find",
+        title="Find a run",
+        blocks=[PagedTable(name="all-runs", title="All runs, without scores", columns=columns, rows=rows)],
+    )
+
+
+def unread_section(unread: Sequence[Unread], cells: RunCells) -> Section:
+    """What looks like a run and is in no group."""
+    rows = [[cells.name(one.folder), one.state, printable(one.reason, 300)] for one in unread]
+    columns = [Column(name="Folder"), Column(name="State", filter=True), Column(name="Reason")]
+    return Section(
+        name="not-listed",
+        title="Not listed",
+        blocks=[
+            PagedTable(name="unread", title="Folders that look like runs", columns=columns, rows=rows),
+            Text(lines=["The command emofuse verify names everything that is wrong with a finished run."]),
+        ],
+    )
+
+
+def notes_section(runs: Sequence[RunRecord], cells: RunCells) -> Section:
+    """What the marks mean, and every caveat of every run in full."""
+    occurring = {mark for run in runs for mark in caveat_marks(run.metrics)}
+    meanings: list[list[Cell]] = [[mark, meaning] for mark, meaning in MEANINGS.items() if mark in occurring]
+    rows: list[list[Cell]] = [
+        [cells.run(run), printable(caveat, 400)] for run in runs for caveat in caveats(run.metrics)
+    ]
+    found = [
+        Table(
+            name="marks", title="What the marks mean", columns=[Column(name="Mark"), Column(name="Meaning")],
+            rows=meanings,
+        ),
+        PagedTable(
+            name="caveats", title="The caveats of each run", columns=[Column(name="Run"), Column(name="Caveat")],
+            rows=rows,
+        ),
+    ]  # fmt: skip
+    searched = f"Runs are searched in the folder and up to {plural(DEEPEST, 'folder')} below it."
+    return Section(name="notes", title="Notes", blocks=[*(found if rows else []), Text(lines=[searched])])

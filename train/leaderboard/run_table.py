@@ -1,0 +1,162 @@
+"""The table of a group of runs, and the cells that tables of runs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emofuse.common.console import printable
+from emofuse.common.page.blocks import Cell, Column, Link, Marks, PagedTable, Spark
+from emofuse.common.page.links import relative_link
+from emofuse.train.leaderboard.run_group import RunGroup, metric_name
+from emofuse.train.leaderboard.run_record import PAGE, RunRecord
+from emofuse.train.runs.reporting.caveat_marks import caveat_marks
+from emofuse.train.runs.reporting.run_identity import option_texts
+
+MOST_METRICS = 4
+
+
+@dataclass(slots=True)
+class RunCells:
+    """Cells of runs on one page: their links, and their sparklines, which are collected."""
+
+    folder: Path
+    """The folder of runs: names are relative to it."""
+    page_folder: Path
+    """Where the page is: links are relative to it."""
+    sparklines: dict[str, list[float]] = field(default_factory=dict)
+    """Key of a sparkline -> its values."""
+
+    def name(self, folder: Path) -> str:
+        """What a run is called: its path below the folder."""
+        return printable(folder.relative_to(self.folder).as_posix())
+
+    def run(self, run: RunRecord) -> Cell:
+        """The run's name, with a link to its page if it has one."""
+        return self._linked(run, self.name(run.folder))
+
+    def model(self, run: RunRecord) -> Cell:
+        """The run's model, with the same link."""
+        return self._linked(run, printable(run.model))
+
+    def _linked(self, run: RunRecord, text: str) -> Cell:
+        href = relative_link(run.folder / PAGE, self.page_folder) if run.has_page else None
+        return text if href is None else Link(text=text, href=href)
+
+    def folds(self, run: RunRecord, metric: str) -> Cell:
+        """A sparkline of the scores of the folds."""
+        scores = {number: fold[metric] for number, fold in run.folds.items() if fold.get(metric) is not None}
+        if not scores:
+            return None
+        key = str(len(self.sparklines))
+        self.sparklines[key] = [float(value or 0) for value in scores.values()]
+        listed = ", ".join(f"{number} {value:.3f}" for number, value in scores.items())
+        return Spark(key=key, alt=f"{metric_name(metric)} by fold: {listed}")
+
+
+def group_table(group: RunGroup, cells: RunCells, name: str) -> PagedTable:
+    """All runs of a group, the best one first."""
+    metrics = group.metrics[:MOST_METRICS]
+    evaluated = "evaluation" in group.first.metrics
+    options = distinct_options(group.runs)
+    ranks = {id(run): rank for rank, run in enumerate(group.ranked, 1)}
+    rows: list[list[Cell]] = [
+        [
+            ranks.get(id(run)),
+            cells.model(run),
+            printable(run.features),
+            *([printable(run.metrics["evaluation"]["trained_on"])] if evaluated else []),
+            run.score(group.metric),
+            interval_text(run, group.metric),
+            seed_deviation(run, group.metric),
+            *(run.score(metric) for metric in metrics if metric != group.metric),
+            cells.folds(run, group.metric),
+            marks_cell(run),
+            cells.run(run),
+            options[i],
+            run.seeds,
+            len(run.identity["folds"]),
+            run.parameters,
+            minutes(run),
+            date(run),
+        ]
+        for i, run in enumerate(group.runs)
+    ]
+    return PagedTable(
+        name=name,
+        title="Runs, best first",
+        columns=_columns(group.metric, metrics, evaluated=evaluated),
+        rows=rows,
+        caption=f"Scores of all test predictions together (with several seeds the mean over seeds), ranked by "
+        f"{metric_name(group.metric)}. A bar of “Folds” is the {metric_name(group.metric)} of a fold, all bars of the "
+        "page on one scale that begins at 0.",
+    )
+
+
+def _columns(metric: str, metrics: Sequence[str], *, evaluated: bool) -> list[Column]:
+    name = metric_name(metric)
+    return [
+        Column(name="#", help="Rank; sanity runs have none"),
+        Column(name="Model", filter=True, help="Leads to the page of the run"),
+        Column(name="Features", filter=True),
+        *([Column(name="Trained on", filter=True)] if evaluated else []),
+        Column(name=name, decimals=3),
+        Column(name="95 % interval", help=f"Of {name}; a bootstrap over the units that the run names"),
+        Column(name="± seeds", decimals=3, help=f"Standard deviation of {name} over seeds"),
+        *(Column(name=metric_name(other), decimals=3) for other in metrics if other != metric),
+        Column(name="Folds", help=f"{name} of each fold, with several seeds the mean"),
+        Column(name="Marks", filter=True, help="What to know before believing a score; explained under Notes"),
+        Column(name="Run", help="Its folder"),
+        Column(name="Differs in", help="Options in which runs of one model and features differ"),
+        Column(name="Seeds"),
+        Column(name="Folds run"),
+        Column(name="Parameters", help="Of the model of one fold"),
+        Column(name="Minutes", decimals=1, help="Training time of all folds and seeds"),
+        Column(name="Date (UTC)"),
+    ]
+
+
+def interval_text(run: RunRecord, metric: str) -> str:
+    """`0.593–0.701`, empty where there is no interval."""
+    interval = run.interval(metric)
+    return f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
+
+
+def seed_deviation(run: RunRecord, metric: str) -> float | None:
+    """The deviation over seeds, with several seeds."""
+    value: float | None = run.metrics.get("pooled_std", {}).get(metric)
+    return value
+
+
+def marks_cell(run: RunRecord) -> Marks | None:
+    """The marks of a run."""
+    marks = caveat_marks(run.metrics)
+    return Marks(names=marks) if marks else None
+
+
+def minutes(run: RunRecord) -> float | None:
+    """The training time."""
+    seconds = run.metrics.get("wall_seconds")
+    return None if seconds is None else seconds / 60
+
+
+def date(run: RunRecord) -> str:
+    """When the last call began, to the minute."""
+    return printable(run.started[:16].replace("T", " "))
+
+
+def distinct_options(runs: Sequence[RunRecord]) -> list[str]:
+    """For each run, the options in which it differs from others of the same model and features."""
+    texts = [option_texts(run.identity) for run in runs]
+    same: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for run, options in zip(runs, texts, strict=True):
+        same.setdefault((run.model, run.features), []).append(options)
+    differing = {
+        kind: {key for key in set().union(*others) if len({options.get(key) for options in others}) > 1}
+        for kind, others in same.items()
+    }
+    return [
+        printable(", ".join(text for key, text in options.items() if key in differing[run.model, run.features]))
+        for run, options in zip(runs, texts, strict=True)
+    ]
