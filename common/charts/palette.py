@@ -47,6 +47,8 @@ _SYNONYMS = (
 )
 """The names of each emotion, in the order of the colours."""
 _OF_EMOTION = {name: colour for names, colour in zip(_SYNONYMS, _SAFE, strict=True) for name in names}
+OUTCOME_COLOURS = {"right": "#0072b2", "wrong": "#d55e00"}
+"""Whether a prediction is the label -> its colour."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 
 

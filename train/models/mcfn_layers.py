@@ -154,6 +154,11 @@ class DualAttention(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :], scale=1.0)
         return x + attended.squeeze(1)
 
+    def weights(self, x: Tensor, mask: Tensor) -> Tensor:
+        """w_ji of eq. 1, [B, n (j), n (i)]; zero on padded frames i, and each row sums to one."""
+        scores = self.T_2(x) @ self.T_1(x).transpose(1, 2)
+        return torch.softmax(scores.masked_fill(~mask.unsqueeze(1), -torch.inf), dim=2)
+
     def channel(self, x: Tensor) -> Tensor:
         """Eq. 2, [B, n, D]: x_j + sum_i w_ji x_i over channels i, where w_ji = softmax over i of x_i . x_j.
 

@@ -99,18 +99,26 @@ class KeySparseAttention(MultiHeadAttention):
         super().__init__(dimension, heads)
         self.share = share
 
+    def weights(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """The weights that are kept, [B, h, Tq, Tk], of the arguments of `forward`; rows sum to at most one."""
+        q, k, _ = self.project(query, memory)
+        return self._kept(q, k, mask)
+
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Attend from [B, Tq, d] to [B, Tk, d], result [B, Tq, d].
 
         `mask` [B, Tq, Tk] is true where neither the query nor the key is padding.
         """
         q, k, v = self.project(query, memory)
+        return self.join(self._kept(q, k, mask) @ v)
+
+    def _kept(self, q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
         scores = q @ k.transpose(2, 3) * q.shape[3] ** -0.5
         # All pairs of a padded query are masked: a finite score keeps its softmax finite, and the mask makes it zero.
         pairs = mask.unsqueeze(1)
         weights = torch.softmax(scores.masked_fill(~pairs, torch.finfo(scores.dtype).min), dim=3).masked_fill(~pairs, 0)
         kept = strongest_keys(weights.sum(2), mask.any(1), self.share)
-        return self.join((weights * kept.unsqueeze(2)) @ v)
+        return weights * kept.unsqueeze(2)
 
 
 class KeySparseLayer(TransformerLayer):

@@ -199,6 +199,15 @@ class MultiHeadAttention(nn.Module):
         joined: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return joined
 
+    def weights(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Attention weights [B, h, Tq, Tk] of the arguments of `forward`; zero where the mask is false, rows sum to one.
+
+        For inspection: `forward` computes them in one operation with the weighted sum.
+        """
+        q, k, _ = self.project(query, memory)
+        scores = q @ k.transpose(2, 3) * q.shape[3] ** -0.5
+        return torch.softmax(scores.masked_fill(~mask[:, None, None, :], -torch.inf), dim=3)
+
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Attend from [B, Tq, D] to [B, Tk, D], result [B, Tq, D].
 
