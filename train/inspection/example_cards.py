@@ -77,7 +77,7 @@ def _card(weighed: Weighed, probes: Sequence[Probe], request: InspectionRequest,
     facts += [("prediction", ClassName(name=tested.prediction)), ("probability", f"{tested.confidence:.2f}")]
     facts += [("speaker", tested.speaker)] if tested.speaker else []
     if weighed.shares is not None:
-        facts.append(("weight of audio, text", " / ".join(f"{share:.0%}" for share in weighed.shares)))
+        facts.append(("audio / text", " / ".join(f"{share:.0%}" for share in weighed.shares)))
     over_text = [p.name for p in probes if p.over == "text"]
     text = None if request.texts is None else request.texts.get(tested.id)
     said: Sequence[Piece] = [] if text is None else [(text, 0.0)]

@@ -20,7 +20,7 @@ from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.trained_models import trained_models
 
 PARTS = ("audio", "text")
-MOST_WORDS, LEAST_OCCURRENCES = 15, 3
+MOST_WORDS, LEAST_OCCURRENCES = 15, 5
 
 
 def overall_charts(fold: OpenFold, probes: Sequence[Probe], observed: Observed) -> list[Chart]:

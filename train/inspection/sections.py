@@ -18,6 +18,7 @@ from emofuse.train.inspection.probes import Observed, Probe
 from emofuse.train.inspection.projection import stratified_sample
 from emofuse.train.inspection.readers import READERS, WITHOUT, probes_of
 from emofuse.train.inspection.request import InspectionRequest, Spans
+from emofuse.train.inspection.words import FULL
 from emofuse.train.runs.finished_run import Run
 
 NOT_AN_EXPLANATION = (
@@ -100,7 +101,8 @@ def _weights(
     if any(p.over == "audio" for p in probes):
         caption += " Over time, 1 is the weight that every frame would have if all were equal."
     if spans:
-        caption += f" Words are darker the more weight they have ({over_text.name if over_text else ''})."
+        caption += f" Words are darker the more weight they have, fully from {FULL:.0f} times an equal share on "
+        caption += f"({over_text.name if over_text else ''})."
     blocks.append(Examples(title="Single utterances", caption=caption, examples=cards))
     lead = f"Read from the model of fold {side.fold} (seed {side.seed}) while it classified its test side."
     return Section(name="weights", title=title, blocks=blocks, lead=lead)

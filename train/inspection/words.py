@@ -10,6 +10,8 @@ from emofuse.train.inspection.request import Spans
 
 WITHOUT_SPACES = "\u2e80"
 """From this character on, scripts write words without spaces between them: each piece counts as a word."""
+FULL = 4.0
+"""How many times the weight of an equal share a word of the darkest colour has."""
 Piece = tuple[str, float]
 """Some characters of a text, and their weight."""
 
@@ -49,9 +51,12 @@ def word_weights(text: str, spans: Spans, weights: Sequence[float]) -> tuple[lis
 
 
 def heat(pieces: Sequence[Piece]) -> list[Piece]:
-    """The same with weights of at most one: the share of the largest."""
-    largest = max((weight for _, weight in pieces), default=0.0)
-    return [(text, weight / largest if largest else 0.0) for text, weight in pieces]
+    """How dark each piece is drawn, 0 to 1: fully from `FULL` times an equal share of the words on.
+
+    So equal weights look equally pale, and not as if each word mattered most.
+    """
+    words = sum(bool(text.strip()) for text, _ in pieces)
+    return [(text, min(1.0, weight * words / FULL)) for text, weight in pieces]
 
 
 def _words(text: str, spans: Spans) -> Spans:

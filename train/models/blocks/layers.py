@@ -200,7 +200,7 @@ class MultiHeadAttention(nn.Module):
         return joined
 
     def weights(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Attention weights [B, h, Tq, Tk] of the arguments of `forward`; zero where the mask is false, rows sum to one.
+        """The attention weights [B, h, Tq, Tk] of `forward`; zero where the mask is false, and rows sum to one.
 
         For inspection: `forward` computes them in one operation with the weighted sum.
         """
