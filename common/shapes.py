@@ -22,11 +22,30 @@ def misfits(value: Any, shape: Any, name: str) -> list[str]:
         shape: What it must be.
         name: What it is called in the messages.
     """
+    return [] if _fits(value, shape) else _misfits(value, shape, name)
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether there are no misfits: what nearly every value takes, several times as fast as naming each part."""
     if isinstance(shape, tuple):
-        found = [misfits(value, one, name) for one in shape]
-        return [] if [] in found else [f"{name} is {_shown(value)}, expected {' or '.join(map(_described, shape))}"]
+        return any(_fits(value, one) for one in shape)
     if isinstance(shape, list) and isinstance(value, list):
-        return [m for i, item in enumerate(value) for m in misfits(item, shape[0], f"{name}[{i}]")]
+        return all(_fits(item, shape[0]) for item in value)
+    if isinstance(shape, dict) and isinstance(value, dict):
+        if str in shape:
+            return all(_fits(item, shape[str]) for item in value.values())
+        names = {key: key.removesuffix("?") for key in shape}
+        return all(_fits(value[bare], shape[key]) if bare in value else bare != key for key, bare in names.items())
+    return _is(value, shape)
+
+
+def _misfits(value: Any, shape: Any, name: str) -> list[str]:
+    if isinstance(shape, tuple):
+        if _fits(value, shape):
+            return []
+        return [f"{name} is {_shown(value)}, expected {' or '.join(map(_described, shape))}"]
+    if isinstance(shape, list) and isinstance(value, list):
+        return [m for i, item in enumerate(value) for m in _misfits(item, shape[0], f"{name}[{i}]")]
     if isinstance(shape, dict) and isinstance(value, dict):
         return _misfits_of_object(value, shape, name)
     return [] if _is(value, shape) else [f"{name} is {_shown(value)}, expected {_described(shape)}"]
@@ -34,12 +53,12 @@ def misfits(value: Any, shape: Any, name: str) -> list[str]:
 
 def _misfits_of_object(value: dict[str, Any], shape: dict[Any, Any], name: str) -> list[str]:
     if str in shape:
-        return [m for key, item in value.items() for m in misfits(item, shape[str], f"{name}.{key[:_LONGEST]}")]
+        return [m for key, item in value.items() for m in _misfits(item, shape[str], f"{name}.{key[:_LONGEST]}")]
     found = []
     for key, expected in shape.items():
         bare = key.removesuffix("?")
         if bare in value:
-            found += misfits(value[bare], expected, f"{name}.{bare}")
+            found += _misfits(value[bare], expected, f"{name}.{bare}")
         elif bare == key:
             found.append(f"{name} has no {key}")
     return found

@@ -22,19 +22,21 @@ MOST_CELLS = 20
 CLASSES_SHOWN = 12
 
 
-def group_section(group: RunGroup, cells: RunCells, number: int, *, charts: bool) -> Section:
+def group_section(group: RunGroup, cells: RunCells, number: int, *, charts: bool, lead: str = "") -> Section:
     """The section of a group.
 
     Args:
         group: At least one run.
         cells: Makes the cells of runs, and collects their sparklines.
         number: Of the group, from 1; a part of names.
-        charts: Whether to draw; the charts of very many groups would make the page slow.
+        charts: Whether to draw.
+        lead: A sentence below the title.
     """
     drawn = [*_best_chart(group, number), *_matrix_chart(group, number)] if charts else []
     return Section(
         name=section_name(number),
         title=group.title,
+        lead=lead,
         blocks=[_facts(group), *drawn, *_compare_command(group, number), group_table(group, cells, f"runs-{number}")],
     )
 
@@ -116,7 +118,8 @@ def _compare_command(group: RunGroup, number: int) -> list[Commands]:
     if not pair:
         return []
     command = shlex.join(["emofuse", "compare", *(str(run.folder) for run in pair)])
-    return [Commands(name=f"compare-{number}", title="Do the two best differ beyond chance?", commands=[command])]
+    title = "Do the two best differ beyond chance?"
+    return [Commands(name=f"compare-{number}", title=title, commands=[command], width="narrow")]
 
 
 def _best_two(ranked: Sequence[RunRecord]) -> Sequence[RunRecord]:

@@ -16,8 +16,8 @@ from emofuse.train.leaderboard.run_reader import RunReader
 from emofuse.train.leaderboard.run_record import RunRecord
 from emofuse.train.leaderboard.run_table import RunCells
 
-GROUPS_WITH_CHARTS = 10
-"""The largest groups have charts; those of hundreds of groups would take minutes to draw."""
+GROUPS_WITH_CHARTS = 6
+"""The largest groups have charts; those of hundreds of groups would take a minute to draw."""
 
 
 def leaderboard_page(folder: Path, *, page_folder: Path | None = None) -> Page:
@@ -39,14 +39,16 @@ def leaderboard_page(folder: Path, *, page_folder: Path | None = None) -> Page:
     cells = RunCells(folder=folder, page_folder=page_folder or folder)
     sections = [overview.overview_section(several, alone, unread)]
     for number, group in enumerate(several, 1):
-        sections.append(group_section(group, cells, number, charts=number <= GROUPS_WITH_CHARTS))
+        drawn = number <= GROUPS_WITH_CHARTS
+        lead = "" if drawn else f"Charts are drawn for the {GROUPS_WITH_CHARTS} largest groups alone."
+        sections.append(group_section(group, cells, number, charts=drawn, lead=lead))
     sections += [overview.alone_section(alone, cells)] if alone else []
     sections += [overview.find_section(several, alone, cells)] if runs else []
     sections += [overview.unread_section(unread, cells)] if unread else []
     ordered = [run for group in (*several, *alone) for run in group.runs]
     sections.append(overview.notes_section(ordered, cells))
     return Page(
-        title=f"Runs in {printable(folder.resolve().name) or '/'}",
+        title=f"Leaderboard: {printable(folder.resolve().name) or '/'}",
         subtitle=f"{plural(len(runs), 'run')}, {plural(len(groups), 'task')}",
         sections=sections,
         sparklines=sparklines(cells.sparklines),

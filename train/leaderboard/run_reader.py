@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from emofuse.common.disk import tensor_file
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError
 from emofuse.common.shapes import misfits
-from emofuse.manifests.metrics import mean_and_deviation
 from emofuse.train.fitting.file_names import CONFIG, METRICS, PREDICTIONS, STATISTICS, UTTERANCES, WEIGHTS
 from emofuse.train.leaderboard.record_shape import FOLDS_SHAPE, record_problems
 from emofuse.train.leaderboard.run_record import PAGE, RunRecord
@@ -72,10 +71,14 @@ def _folds(folder: Path, metrics: Mapping[str, Any]) -> dict[int, dict[str, floa
         if any(misfits(run, FOLDS_SHAPE, METRICS) for run in runs):
             return {}
     of_seeds = [{fold["fold"]: fold["test"] for fold in run["folds"]} for run in runs]
-    if len(of_seeds) == 1:
-        return of_seeds[0]
     common = [n for n in of_seeds[0] if all(n in of for of in of_seeds)]
-    return {n: mean_and_deviation([of[n] for of in of_seeds])[0] for n in common}
+    return {n: {name: _mean([of[n].get(name) for of in of_seeds]) for name in of_seeds[0][n]} for n in common}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where a seed has no value."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _parameters(folder: Path, metrics: Mapping[str, Any]) -> int | None:
