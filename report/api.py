@@ -13,7 +13,7 @@ from emofuse.common.option_values import checked_config
 from emofuse.common.page.links import open_page
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig, ReportOptions
-from emofuse.report.output import page_path, write_files, write_page
+from emofuse.report.output import PAGE, page_path, write_files, write_page
 from emofuse.report.run_report import build_run_page
 from emofuse.train.leaderboard.leaderboard_page import leaderboard_page
 from emofuse.train.runs.finished_run import Run
@@ -94,5 +94,5 @@ def _refuse_other_paths(path: Path) -> None:
 
 def _build(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
     if any((config.path / name).is_file() for name in FILES[1:]):
-        return build_run_page(Run.open(config.path), config, page_folder, say)
+        return build_run_page(Run.open(config.path, rewritten=PAGE), config, page_folder, say)
     return BuiltPage(page=leaderboard_page(config.path, page_folder=page_folder), folder=config.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +37,10 @@ def log_mel_feature(store: FeatureStore) -> Feature | None:
 
 
 def energy_of_log_mel(frames: NDArray[np.floating], bands: int) -> NDArray[np.float32]:
-    """The mean energy [T] over the bands of log-Mel frames [T, D], in decibels; deltas follow the bands."""
-    energy: NDArray[np.float32] = (frames[:, :bands].astype(np.float32).mean(1) * _DECIBELS_PER_NEPER).astype(
-        np.float32
-    )
-    return energy
+    """The energy [T] of log-Mel frames [T, D], in decibels: the sum over the bands; deltas, which follow, are ignored.
 
-
-def readable(feature: Feature, ids: Sequence[str]) -> list[str]:
-    """Those ids whose values are in the feature and are those of the present audio."""
-    stale = set(feature.stale)
-    return [id for id in ids if id in feature and id not in stale]
+    Its zero depends on the scale of the samples, so only differences have a meaning.
+    """
+    power = np.logaddexp.reduce(frames[:, :bands].astype(np.float64), axis=1)
+    decibels: NDArray[np.float32] = (power * _DECIBELS_PER_NEPER).astype(np.float32)
+    return decibels

@@ -53,7 +53,7 @@ class Recordings:
             return None
         path, utterance = found
         clip = self._embedding.clip(path, utterance) if self._embedding is not None else None
-        return clip or link(path, self._page_folder, utterance.start, utterance.end)
+        return clip or _link(path, self._page_folder, utterance)
 
     @property
     def remarks(self) -> list[str]:
@@ -67,12 +67,10 @@ class Recordings:
         return remarks
 
 
-def link(file: Path, page_folder: Path, start: float | None = None, end: float | None = None) -> str | None:
-    """The relative URL of a part of a recording, for a page in `page_folder`; None on another drive."""
-    url = relative_link(file, page_folder)
-    if url is None:
-        return None
-    if start is None and end is None:
+def _link(file: Path, page_folder: Path, utterance: Utterance) -> str | None:
+    """The relative URL of the part of a recording that an utterance is."""
+    url, start, end = relative_link(file, page_folder), utterance.start, utterance.end
+    if url is None or (start is None and end is None):
         return url
     return f"{url}#t={start or 0:g}" + (f",{end:g}" if end is not None else "")
 

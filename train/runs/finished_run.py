@@ -35,8 +35,12 @@ class Run:
     """Ids of the task's utterances without an up-to-date feature."""
 
     @classmethod
-    def open(cls, folder: Path | str) -> Run:
+    def open(cls, folder: Path | str, rewritten: str = "") -> Run:
         """A run that was finished earlier, checked: all but the weights, which are checked when they are read.
+
+        Args:
+            folder: The run folder.
+            rewritten: A file that the caller writes again, so that it may be missing or altered.
 
         Raises:
             UsageError: The folder is not a finished run.
@@ -44,7 +48,9 @@ class Run:
         """
         folder = Path(folder)
         refuse_other_folders(folder)
-        problems = [f"{name} is missing" for name in FILES if not (folder / name).is_file()] or run_problems(folder)
+        problems = [f"{name} is missing" for name in FILES if not (folder / name).is_file()] or run_problems(
+            folder, rewritten=rewritten
+        )
         if problems:
             raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
         excluded = run_folder.read_json(folder / CONFIG).get("excluded", {})

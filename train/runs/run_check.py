@@ -45,15 +45,16 @@ _METRICS_SHAPE = {
 _LARGE = ".safetensors"
 
 
-def run_problems(folder: Path, *, all_files: bool = False) -> list[str]:
+def run_problems(folder: Path, *, all_files: bool = False, rewritten: str = "") -> list[str]:
     """Everything that is wrong with a finished run folder; empty if nothing is.
 
     Args:
         folder: The run folder, with all of `FILES`.
         all_files: Also compare the digests of weights, and name files that were added.
+        rewritten: A file that the caller writes again: it may be missing or altered.
     """
     try:
-        problems = _file_problems(folder, all_files)
+        problems = _file_problems(folder, all_files, rewritten)
     except DataError as error:
         problems = [str(error)]
     try:
@@ -79,11 +80,12 @@ def _seed_folder_problems(folder: Path, all_files: bool) -> list[str]:
     return missing or [f"{folder.name}: {problem}" for problem in run_problems(folder, all_files=all_files)]
 
 
-def _file_problems(folder: Path, all_files: bool) -> list[str]:
+def _file_problems(folder: Path, all_files: bool, rewritten: str) -> list[str]:
     """Files that were altered or are missing; a run of version 0.1.0 has no digests."""
     recorded = digests.read_digests(folder)
     if recorded is None:
         return []
+    recorded.pop(rewritten, None)
     missing = [f"{name} is missing" for name in recorded if not (folder / name).is_file()]
     present = [n for n in recorded if (folder / n).is_file() and (all_files or not n.endswith(_LARGE))]
     problems = missing + digests.altered_files(folder, recorded, present)

@@ -1,0 +1,190 @@
+"""`report` of one run: where the page goes, what it needs, and that the run stays right."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import report_samples as samples
+import train_samples
+from evaluation_samples import on_other, other_store
+
+from emofuse.common.errors import DataError, UsageError
+from emofuse.report import report
+from emofuse.store import FeatureStore
+from emofuse.train import Run, verify_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return samples.run(tmp_path_factory.mktemp("report"), folds="1,2")
+
+
+@pytest.fixture
+def copied(run: Run, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    return Path(shutil.copytree(run.folder, tmp_path / "run"))
+
+
+def test_the_page_replaces_that_of_fit_and_the_run_stays_right(copied: Path) -> None:
+    made, lines = samples.reported(copied)
+    assert made.files == (copied / "report.html",)
+    assert re.fullmatch(rf"page: {copied}/report\.html, [\d.]+ kB, [\d.]+ s", lines[-1])
+    assert verify_run(copied).problems == ()
+    first = (copied / "report.html").read_bytes()
+    samples.reported(copied)
+    assert (copied / "report.html").read_bytes() == first
+    assert verify_run(copied).problems == ()
+
+
+def test_the_page_elsewhere_leaves_the_run_alone(copied: Path, tmp_path: Path) -> None:
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    made, _ = samples.reported(copied, out=tmp_path / "page.html")
+    assert made.files == (tmp_path / "page.html",)
+    assert "<!doctype html>" in samples.page_of(made)
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+
+
+def test_a_page_that_was_lost_or_edited_is_written_again(copied: Path) -> None:
+    (copied / "report.html").unlink()
+    samples.reported(copied)
+    (copied / "report.html").write_text("edited")
+    samples.reported(copied)
+    assert verify_run(copied).problems == ()
+
+
+def test_a_damaged_run_is_refused(copied: Path) -> None:
+    (copied / "predictions.csv").write_text("id\n")
+    with pytest.raises(DataError, match=r"predictions.csv was altered"):
+        report(path=copied, say=samples.silent)
+
+
+def test_the_page_of_one_seed_keeps_the_whole_run_right(tmp_path: Path) -> None:
+    run = samples.run(tmp_path, folds="1", seeds=2)
+    for folder in (run.folder / "seed_1", run.folder):
+        samples.reported(folder)
+        assert verify_run(run.folder).problems == ()
+    assert (run.folder / "seed_1" / "report.html").is_file()
+
+
+def test_a_run_in_a_folder_that_cannot_be_written_to(copied: Path, tmp_path: Path) -> None:
+    """As another user where the tests run as root, whom permissions do not hold back."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o777)
+    elsewhere.chmod(0o777)
+    for folder in (copied, *copied.rglob("*")):
+        folder.chmod(0o555 if folder.is_dir() else 0o444)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
+    code = f"from emofuse.report import report; report(path={str(copied)!r}, store={str(tmp_path / 'none')!r} or ())"
+    code = f"from emofuse.report import report; report(path={str(copied)!r}, no_models=True)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, **user)
+    copied.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert f"note: {copied} cannot be written to: the page is run-report.html, and the folder stays" in done.stdout
+    assert (elsewhere / "run-report.html").is_file()
+
+
+def test_texts_are_shown_unless_they_are_withheld(run: Run, tmp_path: Path) -> None:
+    assert "words 3" in samples.page_of(samples.reported(run.folder, out=tmp_path / "a.html")[0])
+    made, lines = samples.reported(run.folder, out=tmp_path / "b.html", no_text=True)
+    assert "words 3" not in samples.page_of(made)
+    assert not [line for line in lines if "text" in line]
+
+
+def test_a_store_that_moved_is_named(copied: Path, run: Run, tmp_path: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    config["store"] = config["stores"]["tiny"] = str(tmp_path / "gone.h5")
+    (copied / "config.json").write_text(json.dumps(config))
+    (copied / "digests.json").unlink()
+    metrics = json.loads((copied / "metrics.json").read_text())
+    del metrics["weights"]  # as a run of version 0.1.0
+    (copied / "metrics.json").write_text(json.dumps(metrics))
+    made, lines = samples.reported(copied)
+    assert any(line.startswith("note: the store of tiny cannot be read") for line in lines)
+    assert any("name it with --store" in line for line in lines)
+    assert "words 3" not in samples.page_of(made)
+    moved = shutil.copy(run.folder.parent / "tiny.h5", tmp_path / "moved.h5")
+    made, lines = samples.reported(copied, store=moved)
+    assert "words 3" in samples.page_of(made)
+    assert not [line for line in lines if "cannot be read" in line]
+
+
+def test_another_store_is_refused(run: Run, tmp_path: Path) -> None:
+    other = train_samples.store(tmp_path / "other.h5", corpus="other")
+    with pytest.raises(UsageError, match=r"other.h5 is a store of other, expected one of tiny"):
+        report(path=run.folder, store=other, say=samples.silent)
+
+
+def test_a_store_that_changed_is_noted(run: Run, tmp_path: Path) -> None:
+    with FeatureStore(run.folder.parent / "tiny.h5") as store:
+        some = store.manifest.utterances[:-1]
+    changed = samples.store(tmp_path / "changed.h5", some)
+    _, lines = samples.reported(run.folder, store=changed, out=tmp_path / "a.html")
+    assert f"note: {changed} changed after the run: texts and recordings may differ" in lines
+
+
+def test_a_store_without_texts_has_none_to_show(tmp_path: Path) -> None:
+    of = tuple(train_samples.utterances(per_session=8))
+    with FeatureStore(samples.store(tmp_path / "with.h5", of)) as store:
+        withheld = store.manifest.without_text().utterances
+    run = samples.run(tmp_path, of=withheld, folds="1")
+    _, lines = samples.reported(run.folder)
+    assert "note: texts are not shown: the store has digests in place of them (--no-text)" in lines
+
+
+def test_an_evaluation_has_a_page_too(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder.parent, tmp_path / "all")
+    trained = Run.open(tmp_path / "all" / "run")
+    other_store(tmp_path / "all" / "other.h5")
+    evaluation = on_other(trained, "on-other")
+    made, lines = samples.reported(evaluation.folder)
+    assert made.remarks == ()
+    assert "trained on tiny, not retrained" in samples.page_of(made)
+    assert verify_run(evaluation.folder).problems == ()
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("format", ["svg", "png", "pdf", "csv", "md", "latex"])
+def test_figures_and_tables_are_files_of_their_own(format: str, copied: Path, run: Run) -> None:
+    metrics = json.loads((copied / "metrics.json").read_text()) | {"limit": 7}
+    del metrics["weights"]
+    (copied / "metrics.json").write_text(json.dumps(metrics))
+    (copied / "digests.json").unlink()
+    made, lines = samples.reported(copied, format=format, no_models=True)
+    assert made.files
+    assert [Path(line) for line in lines] == list(made.files)
+    ending = {"latex": "tex"}.get(format, format)
+    assert all(p.parent == copied.parent / f"run-{format}" and p.name.endswith(f".{ending}") for p in made.files)
+    if format in ("md", "latex"):
+        assert all("short run: 7 utterances" in p.read_text() for p in made.files)
+    assert all(p.stat().st_size for p in made.files)
+    assert not (copied / "digests.json").exists()
+
+
+def test_recordings_are_links_relative_to_the_page(tmp_path: Path) -> None:
+    run = samples.run(tmp_path, of=samples.hostile_utterances(), folds="1")
+    for name in samples.HOSTILE_FILES[:2]:
+        (tmp_path / "corpus" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "corpus" / name).write_bytes(b"RIFF")
+    made, lines = samples.reported(run.folder, audio_root=tmp_path / "corpus", no_models=True)
+    page = samples.page_of(made)
+    assert '"../corpus/javascript%3Ax.wav"' in page
+    assert '"../corpus/a%20b%23c%3F.wav"' in page
+    assert f"note: 1 recording is not below {tmp_path / 'corpus'}, such as {samples.HTML}.wav" in lines
+
+
+def test_names_and_texts_that_look_like_html_stay_text(tmp_path: Path) -> None:
+    run = samples.run(tmp_path, of=samples.hostile_utterances(), folds="1")
+    page = samples.page_of(samples.reported(run.folder)[0])
+    assert "<img" not in page
+    assert "<script>alert" not in page
+    assert page.count("</script>") == page.count("<script")
+    assert "onerror=alert(1)" in page, "it is shown"
