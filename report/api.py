@@ -53,7 +53,7 @@ def report(config: ReportConfig | None = None, /, *, say: Say = say, **options: 
     started = time.monotonic()
     _refuse_other_paths(config.path)
     path, remark = page_path(config.path, config.out) if config.format == "html" else (config.path, None)
-    built = _build(config, path.parent, say)
+    built = _build(config, path.parent)
     remarks = (*([remark] if remark else []), *built.remarks)
     for line in remarks:
         say(f"note: {printable(line, 400)}")
@@ -92,7 +92,7 @@ def _refuse_other_paths(path: Path) -> None:
         raise UsageError(f"{path} is a file: {expected}")
 
 
-def _build(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
+def _build(config: ReportConfig, page_folder: Path) -> BuiltPage:
     if any((config.path / name).is_file() for name in FILES[1:]):
-        return build_run_page(Run.open(config.path, rewritten=PAGE), config, page_folder, say)
+        return build_run_page(Run.open(config.path, rewritten=PAGE), config, page_folder)
     return BuiltPage(page=leaderboard_page(config.path, page_folder=page_folder), folder=config.path)

@@ -46,10 +46,6 @@ class ReportConfig:
     """Leave out what the trained models show."""
     open: bool = False
     """Open the page in the browser."""
-    device: str = "auto"
-    """Where the models compute."""
-    quiet: bool = False
-    """Show no progress."""
 
     if TYPE_CHECKING:
 
@@ -88,8 +84,6 @@ class ReportOptions(TypedDict, total=False):
     no_text: bool
     no_models: bool
     open: bool
-    device: str
-    quiet: bool
 
 
 def _locations(value: Any) -> Any:

@@ -2,53 +2,72 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.console import Say
+from emofuse.common.page.blocks import Section
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig
 from emofuse.report.material.embedding import Embedding
+from emofuse.report.material.energy import open_energy
 from emofuse.report.material.recordings import Recordings, audio_roots, refuse_embedding_without_decoders
+from emofuse.report.material.token_spans import span_finder
+from emofuse.train.inspection.request import InspectionRequest
+from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.reporting.caveats import caveats
-from emofuse.train.runs.run_stores import find_stores
+from emofuse.train.runs.run_stores import RunStores, find_stores, run_at_stores
 
 
-def build_run_page(run: Run, config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
+def build_run_page(run: Run, config: ReportConfig, page_folder: Path) -> BuiltPage:
     """The page of a run or an evaluation.
 
     Args:
         run: It is checked.
         config: The options of the call.
         page_folder: Where the page will be; links to recordings are relative to it.
-        say: Reports progress in lines.
 
     Raises:
         UsageError: A store or folder that the user names is not what it should be.
+        DataError: The weights of the run are damaged.
     """
     if config.embed_audio:
         refuse_embedding_without_decoders()
     stores = find_stores(run, config.store)
-    corpora = sorted({u.corpus for u in stores.utterances.values()})
-    recordings = Recordings(
-        stores.utterances,
-        audio_roots(config.audio_root, corpora),
-        page_folder,
-        Embedding() if config.embed_audio else None,
-    )
+    embedding = Embedding() if config.embed_audio else None
+    roots = audio_roots(config.audio_root, stores.corpora)
+    recordings = Recordings(stores.utterances, roots, page_folder, embedding)
     remarks = list(stores.remarks)
     texts = {} if config.no_text else stores.texts
     if not texts and stores.withholds_text and not config.no_text:
         remarks.append("texts are not shown: the store has digests in place of them (--no-text)")
-    page = run_page(
-        RunRecord.read(run),
-        PageExtras(texts=texts or None, sound=recordings.sound),
+    sections: Sequence[Section] = ()
+    if not config.no_models and "evaluation" not in run.metrics:
+        sections, reason = _model_sections(run, stores, texts, recordings, config.weights)
+        remarks += [reason] if reason else []
+    extras = PageExtras(
+        texts=texts or None,
+        sound=recordings.sound,
+        model_sections=sections,
+        more_command=f"emofuse report {shlex.quote(str(run.folder))}" if config.no_models else None,
     )
+    page = run_page(RunRecord.read(run), extras)
     return BuiltPage(
         page=page,
         folder=run.folder,
         note="; ".join(caveats(run.metrics)),
         remarks=(*remarks, *recordings.remarks),
     )
+
+
+def _model_sections(
+    run: Run, stores: RunStores, texts: dict[str, str], recordings: Recordings, weights: str | None
+) -> tuple[list[Section], str]:
+    """What the trained models show, and why words are not among it."""
+    pieces, reason = span_finder(run, weights) if texts and "text" in run.config["run"]["features"] else (None, "")
+    with open_energy(stores, recordings) as energy:
+        request = InspectionRequest(texts=texts or None, pieces=pieces, energy=energy, sound=recordings.sound)
+        return model_sections(run_at_stores(run, stores), request), reason

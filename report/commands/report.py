@@ -45,11 +45,9 @@ from emofuse.common.location import LocationType
     metavar="[CORPUS=]DIR",
     help="The folder of the corpus: the page gets players that load the recordings from there.",
 )
-@click.option("--embed-audio", is_flag=True, help="Put short recordings into the page itself, up to 2 MB.")
+@click.option("--embed-audio", is_flag=True, help="Put short recordings into the page itself, up to 1.5 MB.")
 @click.option("--no-text", is_flag=True, help="Leave out what is said in the utterances.")
 @click.option("--no-models", is_flag=True, help="Leave out what the trained models show: faster, and needs no store.")
-@click.option("--device", default="auto", help="Where the models compute: auto, cpu, cuda or cuda:N.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
 @command
 def report(**options: Any) -> None:
     """Show a finished run, or a folder of runs, as a page for a browser.

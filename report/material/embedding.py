@@ -13,8 +13,8 @@ from emofuse.manifests.schema import Utterance
 
 LONGEST = 15.0
 """Seconds of the longest clip that is embedded."""
-LIMIT = 2_000_000
-"""Characters that all clips of a page may take."""
+LIMIT = 1_500_000
+"""Characters that the clips of all players of a page may take."""
 SAMPLE_RATE = 16_000
 """Hz of the embedded clips; speech needs no more."""
 
@@ -25,36 +25,38 @@ class Embedding:
     def __init__(self, limit: int = LIMIT) -> None:
         self._left = self._limit = limit
         self._clips: dict[tuple[Path, float | None, float | None], str | None] = {}
+        self._linked: set[tuple[Path, float | None, float | None]] = set()
 
     def clip(self, path: Path, utterance: Utterance) -> str | None:
-        """The part of a recording that an utterance is, as MP3; None if it is too long, or too much by now."""
+        """The part of a recording that an utterance is, as MP3, for one player on the page.
+
+        None if it is too long, not readable, or if there is no room any more.
+        """
         key = (path, utterance.start, utterance.end)
         if key not in self._clips:
-            self._clips[key] = self._fitting(self._encode(path, utterance))
-        return self._clips[key]
+            self._clips[key] = self._encode(path, utterance) if self._left > 0 else None
+        url = self._clips[key]
+        self._left -= len(url or "")
+        if url is not None and self._left >= 0:
+            return url
+        self._linked.add(key)
+        return None
 
     @property
     def remarks(self) -> list[str]:
         """How many clips the page only links to."""
-        linked = sum(url is None for url in self._clips.values())
-        if not linked:
+        if not self._linked:
             return []
+        verb = "clip is a link" if len(self._linked) == 1 else "clips are links"
         return [
-            f"{linked} {'clip is a link' if linked == 1 else 'clips are links'}, not embedded: longer than "
-            f"{LONGEST:g} s, not readable, or beyond {format_size(self._limit)} in all"
+            f"{len(self._linked)} {verb}, not embedded: longer than {LONGEST:g} s, not readable, or beyond "
+            f"{format_size(self._limit)} in all"
         ]
-
-    def _fitting(self, url: str | None) -> str | None:
-        """The clip, if there is room for it; after the first one without, none is encoded any more."""
-        if url is None:
-            return None
-        self._left -= len(url)
-        return url if self._left >= 0 else None
 
     def _encode(self, path: Path, utterance: Utterance) -> str | None:
         import soundfile
 
-        if self._left <= 0 or (utterance.seconds or 0) > LONGEST:
+        if (utterance.seconds or 0) > LONGEST:
             return None
         try:
             waveform = load(path, SAMPLE_RATE, utterance.start, utterance.end)

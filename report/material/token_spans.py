@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import EmofuseError, UsageError
-from emofuse.extract.encoders.base import ENCODERS, Spans
+from emofuse.extract.encoders.base import ENCODERS, SpanFinder
 from emofuse.extract.encoders.registry import FAMILIES
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
@@ -15,16 +15,12 @@ from emofuse.train.runs.recorded_features import per_fold_names
 assert FAMILIES  # importing them fills ENCODERS
 
 
-def token_spans(run: Run, texts: Mapping[str, str], weights: str | None = None) -> tuple[dict[str, Spans], str]:
-    """The spans of some texts, one (start, end) per frame, and why there are none.
+def span_finder(run: Run, weights: str | None = None) -> tuple[SpanFinder | None, str]:
+    """What finds the spans of texts, one (start, end) per frame; or None, and the reason.
 
     Args:
-        run: A run that reads text.
-        texts: Id -> text.
+        run: It reads text.
         weights: As `--weights` of `extract`; None means those that the run has recorded.
-
-    Returns:
-        Id -> spans, and an empty sentence; or nothing, and the reason.
     """
     try:
         encoder, recorded, fingerprint = _text_encoder(run)
@@ -33,17 +29,14 @@ def token_spans(run: Run, texts: Mapping[str, str], weights: str | None = None) 
             raise UsageError(f"encoder {encoder} does not say which characters its frames are of")
         if fingerprint.get("over_frames"):
             raise UsageError("the feature has one frame for the whole text")
-        spans = finder(weights or recorded, fingerprint)(list(texts.values()))
+        return finder(weights or recorded, fingerprint), ""
     except EmofuseError as error:
-        return {}, f"words are not shown: {str(error).splitlines()[0]}"
-    return dict(zip(texts, spans, strict=True)), ""
+        return None, f"words are not shown: {str(error).splitlines()[0]}"
 
 
 def _text_encoder(run: Run) -> tuple[str, str | None, Mapping[str, Any]]:
     """The encoder of the run's text feature, its weights as recorded, and its fingerprint (of one of the folds)."""
-    features = run.config["run"].get("features", {})
-    if "text" not in features:
-        raise UsageError("the run does not read text")
+    features = run.config["run"]["features"]
     record, provenance = features["text"], run.config.get("provenance", {}).get("text", {})
     if names := per_fold_names(record):
         weights = _recorded_weights(provenance.get(names[0], {}))

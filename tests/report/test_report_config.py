@@ -51,7 +51,7 @@ def test_a_wrong_value_is_named(options: dict[str, Any], expected: str) -> None:
 
 def test_all_wrong_options_come_at_once() -> None:
     with pytest.raises(SeveralProblemsError) as raised:
-        report(path=3, format="gif", quiet="no", say=silent)  # type: ignore[arg-type]
+        report(path=3, format="gif", open="no", say=silent)  # type: ignore[arg-type]
     assert len(raised.value.problems) == 3
     with pytest.raises(UnknownNameError, match="Did you mean 'audio_root'"):
         report(path="a", audio_roots="b", say=silent)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""What is no run: one clear line each; and a folder of runs."""
+"""What is no run: one clear line each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def runs(tmp_path: Path) -> Path:
     [
         ("missing", "missing does not exist: pass the folder of a finished run, or a folder of runs"),
         ("file.txt", "file.txt is a file: pass the folder of a finished run, or a folder of runs"),
-        ("empty", "has no runs"),
         ("runs/one.part", "runs/one.part is an unfinished run: run the same fit again to finish it"),
         ("runs/one", "runs/one is not finished, its folder is runs/one.part: run the same fit again to finish it"),
     ],
@@ -71,18 +70,6 @@ def test_a_run_of_version_0_1_0_has_a_page(tmp_path: Path) -> None:
     made, _ = samples.reported(folder, store=tmp_path / "v1" / "tiny.h5")
     assert "concat" in samples.page_of(made)
     assert verify_run(folder).problems == ()
-
-
-def test_the_leaderboard_of_a_folder_is_in_it(tmp_path: Path) -> None:
-    run = samples.run(tmp_path, "runs/one", folds="1")
-    (tmp_path / "runs" / "two.part").mkdir()
-    shutil.copy(run.folder / "config.json", tmp_path / "runs" / "two.part")
-    made, lines = samples.reported(tmp_path / "runs")
-    assert made.files == (tmp_path / "runs" / "report.html",)
-    page = samples.page_of(made)
-    assert '"./one/report.html"' in page
-    assert "unfinished" in page
-    assert lines[-1].startswith(f"page: {tmp_path / 'runs' / 'report.html'}, ")
 
 
 def test_help_needs_neither_torch_nor_matplotlib() -> None:

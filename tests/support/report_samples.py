@@ -43,7 +43,7 @@ def store(path: Path, of: tuple[Utterance, ...]) -> Path:
 
 
 def run(folder: Path, name: str = "run", of: tuple[Utterance, ...] | None = None, **options: Any) -> Run:
-    """A short fit on a store `tiny.h5` in the folder, which is written unless it is there; the run is `folder / name`."""
+    """A short fit on the store `tiny.h5` in the folder, written unless it is there; the run is `folder / name`."""
     path = folder / "tiny.h5"
     if not path.exists():
         store(path, train_samples.utterances(per_session=8) if of is None else of)

@@ -34,6 +34,9 @@ class RunStores:
     remarks: Sequence[str] = ()
     """What is not at hand, and what has changed; one sentence each."""
 
+    corpora: tuple[str, ...] = ()
+    """Those of the run, also where their stores are not at hand."""
+
     @property
     def texts(self) -> dict[str, str]:
         """The run's id -> what is said in the utterance; only where the store has the text itself."""
@@ -72,7 +75,15 @@ def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
         changed = " and ".join(str(path) for path in wanted.values())
         remarks.append(f"{changed} changed after the run: texts and recordings may differ")
     paths = {corpus: wanted[corpus] for corpus in manifests}
-    return RunStores(paths=paths, utterances=_utterances(run, manifests), remarks=tuple(remarks))
+    return RunStores(paths=paths, utterances=_utterances(run, manifests), remarks=tuple(remarks), corpora=tuple(wanted))
+
+
+def run_at_stores(run: Run, stores: RunStores) -> Run:
+    """The run with a config that names its stores where they are now."""
+    moved = Run(folder=run.folder, metrics=run.metrics, excluded=run.excluded)
+    known = {corpus: str(path) for corpus, path in stores.paths.items()}
+    vars(moved)["config"] = run.config | {"stores": run.config.get("stores", {}) | known}
+    return moved
 
 
 def _is_joint(run: Run) -> bool:

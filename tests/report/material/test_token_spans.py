@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emofuse.report.material.token_spans import token_spans
+from emofuse.report.material.token_spans import span_finder
 from emofuse.train import Run
 
 
@@ -24,15 +24,15 @@ def text(encoder: str, fingerprint: dict[str, Any] | None = None, **about: Any) 
 
 
 def test_words_of_the_hashed_encoder() -> None:
-    spans, reason = token_spans(run(text=text("hashed")), {"a": "Oh no!", "b": ""})
-    assert spans == {"a": [(0, 2), (3, 5), (5, 6)], "b": [(0, 0)]}
+    finder, reason = span_finder(run(text=text("hashed")))
     assert reason == ""
+    assert finder is not None
+    assert finder(["Oh no!", ""]) == [[(0, 2), (3, 5), (5, 6)], [(0, 0)]]
 
 
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
-        ({"audio": text("logmel")}, "the run does not read text"),
         ({"text": text("somebodys-own")}, "encoder somebodys-own does not say which characters its frames are of"),
         ({"text": text("hashed", {"over_frames": ["mean"]})}, "the feature has one frame for the whole text"),
         (
@@ -42,7 +42,7 @@ def test_words_of_the_hashed_encoder() -> None:
     ],
 )
 def test_one_sentence_says_why_there_are_none(features: dict[str, Any], expected: str) -> None:
-    assert token_spans(run(**features), {"a": "Oh no!"}) == ({}, f"words are not shown: {expected}")
+    assert span_finder(run(**features)) == (None, f"words are not shown: {expected}")
 
 
 def test_the_weights_of_a_fold_and_of_the_first_corpus_are_looked_for(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_weights_of_a_fold_and_of_the_first_corpus_are_looked_for(tmp_path: 
         "fingerprint": {"bert@2": {}, "bert@3": {}},
         "provenance": {"bert@2": {"encoder_options": ["--weights", str(tmp_path)]}},
     }
-    _, reason = token_spans(run(text=per_fold), {"a": "Oh no!"})
+    _, reason = span_finder(run(text=per_fold))
     assert (
         reason
         == f"words are not shown: {tmp_path / 'fold_2'} has no tokenizer: expected one of tokenizer.json, "
@@ -61,4 +61,4 @@ def test_the_weights_of_a_fold_and_of_the_first_corpus_are_looked_for(tmp_path: 
     )
     joint = run(text=text("hf-text", provenance={"a": {"encoder_options": ["--weights", "gone/away"]}}))
     joint.config["run"]["protocol"]["joint"] = {"corpora": ["a"]}
-    assert "gone/away" in token_spans(joint, {"a": "Oh no!"})[1]
+    assert "gone/away" in span_finder(joint)[1]

@@ -1,0 +1,72 @@
+"""The stores of runs on one corpus and on several, as far as they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import joint_samples
+import pytest
+import report_samples as samples
+
+from emofuse.common.errors import SeveralProblemsError
+from emofuse.store import FeatureStore
+from emofuse.train import Run, fit
+from emofuse.train.runs.run_stores import find_stores, run_at_stores
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("joint")
+    for corpus in ("small", "big"):
+        joint_samples.store(folder, corpus)
+    joint_samples.protocol(folder)
+    config = joint_samples.config(folder, model="text", steps=4, settings=("lr=0.01", "hidden=4"), out=folder / "run")
+    return fit(config, say=samples.silent)
+
+
+def test_utterances_of_several_corpora_have_the_ids_of_the_run(joint: Run) -> None:
+    found = find_stores(joint, ())
+    assert found.corpora == ("big", "small")
+    assert found.remarks == ()
+    tested = {row["id"] for row in joint.utterances}
+    assert tested <= set(found.utterances)
+    member = found.utterances["small:s1_u000"]
+    assert (member.corpus, member.utterance.id) == ("small", "s1_u000")
+    assert found.texts["big:s1_u001"] == "words 1"
+
+
+def test_one_of_several_stores_is_missing(joint: Run, tmp_path: Path) -> None:
+    (joint.folder.parent / "small.h5").rename(tmp_path / "moved.h5")
+    try:
+        found = find_stores(joint, ())
+        assert {u.corpus for u in found.utterances.values()} == {"big"}
+        (remark,) = found.remarks
+        assert remark.startswith("the store of small cannot be read (")
+        assert remark.endswith("); name it with --store")
+        found = find_stores(joint, [tmp_path / "moved.h5"])
+        assert found.remarks == ()
+        moved = run_at_stores(joint, found).config["stores"]
+        assert moved == {"big": str(joint.folder.parent / "big.h5"), "small": str(tmp_path / "moved.h5")}
+        assert joint.config["stores"]["small"] != moved["small"], "the run itself is as it was"
+    finally:
+        (tmp_path / "moved.h5").rename(joint.folder.parent / "small.h5")
+
+
+def test_every_wrong_store_is_named(joint: Run, tmp_path: Path) -> None:
+    with FeatureStore(joint.folder.parent / "small.h5") as store:
+        members = store.manifest.utterances
+    twin = joint_samples.store(tmp_path, "small", members, name="twin")
+    (tmp_path / "text.h5").write_text("no store")
+    with pytest.raises(SeveralProblemsError) as raised:
+        find_stores(joint, [joint.folder.parent / "small.h5", twin, tmp_path / "text.h5"])
+    assert [("both stores of small" in p, "text.h5" in p) for p in raised.value.problems] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_a_run_that_has_not_recorded_its_store(joint: Run) -> None:
+    bare = Run(folder=joint.folder, metrics=joint.metrics)
+    vars(bare)["config"] = {k: v for k, v in joint.config.items() if k not in ("store", "stores")}
+    assert find_stores(bare, ()).remarks == ("the run has not recorded its store; name it with --store",)
+    assert find_stores(bare, [joint.folder.parent / "big.h5"]).corpora == ("big",)
