@@ -35,9 +35,9 @@ def page_svg(svg: str, name: str) -> str:
         element.tag = _NAMESPACE.sub("", element.tag)
         element.attrib = {_NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
         element.text, element.tail = (element.text if element.tag == "text" else None), None
+    _join_markers(root)
     for element in root.iter():
         _shorten(element)
-    _join_markers(root)
     _name_ids(root, name)
     _drop_empty(root)
     _share_styles(root, name)
