@@ -1,0 +1,31 @@
+"""`report` of a folder of runs: the leaderboard, with links to the pages of its runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import report_samples as samples
+
+from emofuse.common.errors import UsageError
+
+
+def test_the_leaderboard_of_a_folder_is_in_it(tmp_path: Path) -> None:
+    run = samples.run(tmp_path, "runs/one", folds="1")
+    (tmp_path / "runs" / "two.part").mkdir()
+    shutil.copy(run.folder / "config.json", tmp_path / "runs" / "two.part")
+    made, lines = samples.reported(tmp_path / "runs")
+    assert made.files == (tmp_path / "runs" / "report.html",)
+    page = samples.page_of(made)
+    assert '"./one/report.html"' in page
+    assert "unfinished" in page
+    assert lines[-1].startswith(f"page: {tmp_path / 'runs' / 'report.html'}, ")
+
+
+def test_a_folder_without_runs_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"empty.* no runs") as raised:
+        samples.reported(tmp_path / "empty")
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.rglob("*.html"))
