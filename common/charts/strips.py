@@ -30,7 +30,7 @@ def strips(
         curves: Name -> curve, at least one.
         below: A filled curve in the strip below.
         below_label: Of its axis.
-        reference: A dashed horizontal line.
+        reference: A thin horizontal line.
         ticks: Names of x = 0, 1, ..., such as words; by default numbers.
         width: In inches.
     """
@@ -50,7 +50,7 @@ def strips(
             style = {"color": colours_of[name], "linestyle": STYLES[number % len(STYLES)], "linewidth": 1.4}
             axes.plot(x, y, **style, marker="." if len(x) <= 40 else None, markersize=4, label=plain(name, 30))
         if reference is not None:
-            axes.axhline(reference, color=colours.muted, linestyle="--", linewidth=0.8)
+            axes.axhline(reference, color=colours.muted, linewidth=0.6)
         axes.set(ylabel=y_label, ylim=(0, None))
         lowest.set_xlabel(x_label)
         if ticks:

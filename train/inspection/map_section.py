@@ -37,9 +37,13 @@ def map_section(
     groupings = _groupings(side, tested)
     near = {name: same_group_neighbours(vectors, groups) for name, (groups, _) in groupings.items()}
     blocks: list[Any] = [Text(lines=[CAN_SHOW, _which(side, tested)])]
-    facts = [(f"neighbours of the same {name}", f"{s:.0%} (by chance {c:.0%})") for name, (s, c) in near.items()]
+    facts = [
+        (f"of the same {name}", f"{share:.0%} (by chance {chance:.0%})")
+        for name, (share, chance) in near.items()
+        if name in ("class", "speaker")
+    ]
     if len(tested) > 2:
-        blocks.append(Facts(title=f"Of the {min(NEIGHBOURS, len(tested) - 1)} nearest vectors", facts=facts[:2]))
+        blocks.append(Facts(title=f"Of the {min(NEIGHBOURS, len(tested) - 1)} nearest vectors", facts=facts))
     for method in available_methods() if methods is None else methods:
         blocks.append(_choice(method, project(vectors, method), groupings, near))
     lead = f"What the last classifier reads, {vectors.shape[1]} numbers per utterance, placed in a plane."
@@ -72,7 +76,7 @@ def _groupings(side: PredictedFold, tested: Sequence[Predicted]) -> dict[str, tu
     classes = class_colours(side.classes)
     found: dict[str, tuple[list[str], Mapping[str, str]]] = {"class": ([t.label for t in tested], classes)}
     speakers = [t.speaker for t in tested]
-    if all(speakers):
+    if all(speakers) and len(set(speakers)) > 1:
         found["speaker"] = speakers, group_colours(sorted(set(speakers)))
     found["outcome"] = ["right" if t.right else "wrong" for t in tested], OUTCOME_COLOURS
     found["prediction"] = [t.prediction for t in tested], classes

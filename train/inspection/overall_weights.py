@@ -81,8 +81,8 @@ def word_chart(
         name="word-weights",
         title="Words with the most weight",
         alt=f"{len(best)} words by {name}; most has {best[0]}, {means[best[0]]:.1f} times the share of a piece.",
-        caption=f"{name}: the mean over all occurrences, of words with at least {LEAST_OCCURRENCES}. Dashed: what a "
-        "word of one piece would have if all pieces were equal.",
+        caption=f"{name[0].upper()}{name[1:]}: the mean over all occurrences, of words with at least "
+        f"{LEAST_OCCURRENCES}. Dashed: what a word of one piece would have if all pieces were equal.",
         drawing=intervals(
             [Bar(name=w, value=means[w], note=f"n {len(found[w])}") for w in best], "times an equal share", reference=1
         ),

@@ -209,6 +209,7 @@ def test_a_fold_of_three_utterances(tmp_path):
     found = shown(tmp_path, "short", texts=TEXTS)
     assert "its test side, 3 utterances" in found["map"].blocks[0].lines[1]
     assert len(examples(found["weights"])) <= 3
+    assert "speaker" not in [name for name, _ in found["map"].blocks[-1].options]  # there is only one
     render(Page(title="x", sections=list(found.values())))
 
 
