@@ -46,11 +46,7 @@ def intervals(
     def draw(colours: Colours) -> Any:
         figure = new_figure(colours, width, 0.65 + 0.23 * len(rows))
         axes = new_axes(figure, colours, 1, 1, 1, grid="x")
-        for y, row in enumerate(rows):
-            colour = colours.warning if row.marked else row.colour or colours.accent
-            if row.low is not None and row.high is not None:
-                axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=0.6)
-            axes.plot([row.value], [y], "D" if row.marked else "o", color=colour, markersize=5)
+        _points(axes, rows, colours)
         if reference is not None:
             axes.axvline(reference, color=colours.muted, linestyle="--", linewidth=1)
         axes.set_yticks(range(len(rows)), [plain(row.name, 24) for row in rows])
@@ -67,3 +63,17 @@ def intervals(
         return figure
 
     return draw
+
+
+def _points(axes: Any, rows: Sequence[Bar], colours: Colours) -> None:
+    """Points and intervals: rows of one look are one line of the chart, as a line each takes several times as long."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for y, row in enumerate(rows):
+        look = (colours.warning, "D") if row.marked else (row.colour or colours.accent, "o")
+        alike.setdefault(look, []).append(y)
+    for (colour, marker), places in alike.items():
+        known = [(y, rows[y].low, rows[y].high) for y in places if None not in (rows[y].low, rows[y].high)]
+        x = [end for _, low, high in known for end in (low, high, float("nan"))]
+        y = [float(place) for place, _, _ in known for _ in range(3)]
+        axes.plot(x, y, color=colour, linewidth=2, solid_capstyle="butt", alpha=0.6)
+        axes.plot([rows[y].value for y in places], places, marker, color=colour, markersize=5)
