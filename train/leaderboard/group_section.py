@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ BEST_SHOWN = 15
 MOST_CELLS = 20
 """Models, and features, in the matrix of a group."""
 CLASSES_SHOWN = 12
+"""Names of classes in the sentence below a title."""
 
 
 def group_section(group: RunGroup, cells: RunCells, number: int, *, charts: bool, lead: str = "") -> Section:
@@ -30,13 +32,13 @@ def group_section(group: RunGroup, cells: RunCells, number: int, *, charts: bool
         cells: Makes the cells of runs, and collects their sparklines.
         number: Of the group, from 1; a part of names.
         charts: Whether to draw.
-        lead: A sentence below the title.
+        lead: A sentence below the title, after the classes.
     """
     drawn = [*_best_chart(group, number), *_matrix_chart(group, number)] if charts else []
     return Section(
         name=section_name(number),
         title=group.title,
-        lead=lead,
+        lead=" ".join(filter(None, [_classes(group), lead])),
         blocks=[_facts(group), *drawn, *_compare_command(group, number), group_table(group, cells, f"runs-{number}")],
     )
 
@@ -46,9 +48,13 @@ def section_name(number: int) -> str:
     return f"group-{number}"
 
 
+def _classes(group: RunGroup) -> str:
+    shown = [printable(name, 24) for name in group.classes[:CLASSES_SHOWN]]
+    others = len(group.classes) - len(shown)
+    return f"Classes: {', '.join(shown)}{f' and {others} others' if others else ''}."
+
+
 def _facts(group: RunGroup) -> Facts:
-    classes = [printable(name, 24) for name in group.classes[:CLASSES_SHOWN]]
-    shown = ", ".join([*classes, *(["..."] if len(group.classes) > CLASSES_SHOWN else [])])
     run, chance = group.first, group.chance
     facts = [
         ("Runs", str(len(group.runs))),
@@ -58,7 +64,7 @@ def _facts(group: RunGroup) -> Facts:
         ("Held out by", printable(held_out(run))),
         ("Folds", folds_text(run)),
         ("Ranked by", metric_name(group.metric) + (f", chance {chance:.3f}" if chance is not None else "")),
-        (plural(len(group.classes), "class") if len(group.classes) == 1 else f"{len(group.classes)} classes", shown),
+        ("Classes", str(len(group.classes))),
     ]
     return Facts(facts=facts)
 
@@ -76,7 +82,9 @@ def _best_chart(group: RunGroup, number: int) -> list[Chart]:
         said.append(f"{title} {score:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
     chart = Chart(
         name=f"best-{number}",
-        title=f"The best {plural(len(best), 'run')} by {name}" if len(best) > 1 else f"{name} of the only run",
+        title=f"The best {plural(len(best), 'run')} by {name}"
+        if len(best) > 1
+        else f"{name} of the only run with a score",
         alt=printable(f"{name} with 95 % intervals: {'; '.join(said)}", 1500),
         caption="Points with 95 % intervals; numbers are ranks in the table"
         + (f", and the dashed line is chance, {chance:.3f}." if chance is not None else "."),
@@ -117,9 +125,17 @@ def _compare_command(group: RunGroup, number: int) -> list[Commands]:
     pair = _best_two(group.ranked)
     if not pair:
         return []
-    command = shlex.join(["emofuse", "compare", *(str(run.folder) for run in pair)])
+    command = " ".join(["emofuse", "compare", *(_shell_word(str(run.folder)) for run in pair)])
     title = "Do the two best differ beyond chance?"
     return [Commands(name=f"compare-{number}", title=title, commands=[command], width="narrow")]
+
+
+def _shell_word(text: str) -> str:
+    """A word of a command; with letters that cannot be printed as `$'...'`, which bash, zsh and ksh read."""
+    if text.isprintable():
+        return shlex.quote(text)
+    letters = (chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(text))
+    return f"$'{''.join(letters)}'"
 
 
 def _best_two(ranked: Sequence[RunRecord]) -> Sequence[RunRecord]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,17 @@ def test_a_copy_of_the_best_run_is_not_its_rival(copied: Callable[..., Path]) ->
     assert len(shlex.split(next(blocks(leaderboard_page(folder), Commands)).commands[0])) == 4
 
 
+@pytest.mark.parametrize("name", [b"plain", b"a b", b"it's\n", b"bytes \xff\\"])
+def test_a_shell_reads_the_command_as_the_folder(copied: Callable[..., Path], name: bytes) -> None:
+    folder = copied("concat", os.fsdecode(name)).parent
+    copied("audio", "other")
+    page = leaderboard_page(folder)
+    folders = next(blocks(page, Commands)).commands[0].removeprefix("emofuse compare ")
+    shown = subprocess.run(["bash", "-c", f"printf '%s\\0' {folders}"], capture_output=True, check=True)
+    assert os.fsencode(folder) + b"/" + name in shown.stdout.split(b"\0")
+    render(page).encode()
+
+
 def test_charts_show_the_best_runs_and_models_by_features(page: Page) -> None:
     charts = {chart.name: chart for chart in blocks(page, Chart)}
     assert {*charts} == {"best-1", "models-by-features-1"}
@@ -116,7 +129,8 @@ def test_facts_say_what_a_group_is(page: Page) -> None:
     facts = dict([*blocks(page, Facts)][1].facts)
     assert facts["Test utterances"] == "64"
     assert facts["Held out by"] == "session"
-    assert facts["4 classes"] == "ang, hap, neu, sad"
+    assert facts["Classes"] == "4"
+    assert page.sections[1].lead == "Classes: ang, hap, neu, sad."
     assert facts["Ranked by"] == "UA, chance 0.250"
 
 
@@ -152,7 +166,8 @@ def test_forty_classes(copied: Callable[..., Path]) -> None:
     copied("text", "b", metrics=edited(forty))
     page = leaderboard_page(folder)
     facts = dict([*blocks(page, Facts)][1].facts)
-    assert facts["40 classes"].endswith("class 11, ...")
+    assert facts["Classes"] == "40"
+    assert page.sections[1].lead.endswith("class 11 and 28 others.")
     assert facts["Ranked by"] == "UA, chance 0.025"
 
 
