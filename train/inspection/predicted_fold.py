@@ -206,9 +206,7 @@ def _opened(corpus: str, paths: Mapping[str, str]) -> FeatureStore:
         raise UsageError(f"config.json names no store of {corpus}")
     location = parse_location(paths[corpus])
     if isinstance(location, Path) and not location.is_file():
-        raise UsageError(
-            f"the store {location} is not there: put it back, or call from the folder that the run was fitted in"
-        )
+        raise UsageError(f"the store {location} is not there: put it back, or say where it is now with --store")
     return FeatureStore(location)
 
 
