@@ -1,0 +1,48 @@
+"""The page that each command writes, in a real browser: of runs and stores in which every name looks like HTML."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_samples as samples
+
+from emofuse.report import report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of two seeds on a store with hostile ids, texts, speakers and file names."""
+    folder = tmp_path_factory.mktemp("pages #1 100%")
+    of = samples.hostile_utterances()
+    for name, steps in (("one", 4), ("other", 2)):
+        samples.run(folder, name, of, steps=steps, seeds=2, folds="1,2", calibrate="temperature")
+    return folder
+
+
+def full_run_page(folder: Path) -> Path:
+    """As `emofuse report` writes it, with what the models weigh."""
+    (path,) = report(path=folder / "one", out=folder / "full.html", say=samples.silent).files
+    return path
+
+
+def leaderboard(folder: Path) -> Path:
+    """Of the folder of both runs."""
+    (path,) = report(path=folder, say=samples.silent).files
+    return path
+
+
+PAGES = (full_run_page, leaderboard)
+
+
+@pytest.mark.parametrize("made", PAGES, ids=lambda made: made.__name__)
+def test_a_page_is_sound(browser: Any, folder: Path, made: Callable[[Path], Path], monkeypatch: Any) -> None:
+    from browser_checks import check_page
+
+    monkeypatch.setitem(sys.modules, "umap", None)  # an optional map that takes long to compile
+    path = made(folder)
+    assert samples.HTML.encode() not in path.read_bytes()
+    check_page(browser, path)
