@@ -201,7 +201,7 @@ def _official_fold(groups: Mapping[str, list[Utterance]], select: Select) -> Fol
 
 def _group_folds(protocol: Protocol, groups: Mapping[str, list[Utterance]], select: Select) -> list[Fold]:
     declared = ["+".join(g) for g in protocol.fold_groups]
-    names = [n for n in declared if n in groups] if declared else sorted(groups, key=_natural_key)
+    names = [n for n in declared if n in groups] if declared else sorted(groups, key=natural_key)
     minimum = 3 if select == "validation" else 2
     if len(names) < minimum:
         raise UsageError(
@@ -237,7 +237,7 @@ def _other_corpus_fold(protocol: Protocol, groups: Mapping[str, list[Utterance]]
     present = {protocol.fold_value(u) for u in validation}
     missing = [v for v in protocol.joint.validation if v not in present] if validates else []
     if missing:
-        have = sorted({str(protocol.fold_value(u)) for u in (*train, *validation)}, key=_natural_key)
+        have = sorted({str(protocol.fold_value(u)) for u in (*train, *validation)}, key=natural_key)
         raise UsageError(
             f"protocol {protocol.name} validates on {protocol.validated_on}, but these stores have no utterance of "
             f"{', '.join(missing)}; they have: {', '.join(have)}"
@@ -252,7 +252,7 @@ def _other_corpus_fold(protocol: Protocol, groups: Mapping[str, list[Utterance]]
     )
 
 
-def _natural_key(name: str) -> list[tuple[int, str]]:
+def natural_key(name: str) -> list[tuple[int, str]]:
     """Sorts `10` after `9`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 

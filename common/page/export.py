@@ -100,10 +100,14 @@ def cell_text(cell: Cell, column: Column) -> str:
     return cell
 
 
+def markdown_escaped(text: str) -> str:
+    """Text as one line of Markdown, also in a cell, without HTML."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
 def _markdown(title: str, names: Sequence[str], rows: Sequence[list[str]], numeric: Sequence[bool], note: str) -> str:
     def line(cells: Sequence[str]) -> str:
-        clean = (" ".join(c.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for c in cells)
-        return f"| {' | '.join(clean)} |"
+        return f"| {' | '.join(map(markdown_escaped, cells))} |"
 
     rule = f"| {' | '.join('---:' if right else '---' for right in numeric)} |"
     return "\n".join([f"**{title}**", "", line(names), rule, *map(line, rows), *(["", note] if note else []), ""])

@@ -38,6 +38,8 @@ LONG_TEXT = 28
 """Characters of a text beyond which a cell's column is wide enough to read sentences."""
 _SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:)(?!//))")
 """What a link may begin with: no scheme but https, and no other host."""
+_NUMERIC = re.compile(r"[-+−<]?[\d.,]+ ?%?( ?± ?[\d.]+)?|[-+−]?[\d.]+([-–]| to )[-+−]?[\d.]+")
+"""A number with its deviation, or an interval."""
 
 
 def render(page: Page) -> str:
@@ -93,6 +95,19 @@ def _environment() -> Any:
     return environment
 
 
+def refuse_without_packages() -> None:
+    """Refuse to make a page, before long work for it, where a package that it needs is not installed.
+
+    Raises:
+        UsageError: Names the extra.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError(MISSING) from None
+
+
 def charts_of(blocks: Any) -> Iterator[Chart]:
     """The charts among blocks, also those inside others."""
     for block in blocks:
@@ -142,9 +157,7 @@ def numeric_columns(table: Table | PagedTable) -> list[bool]:
 
 
 def _looks_numeric(cell: Cell) -> bool:
-    return isinstance(cell, (int, float)) or (
-        isinstance(cell, str) and bool(re.fullmatch(r"[-+−]?[\d.,]+ ?%?( ?± ?[\d.]+)?|[\d.]+[-–][\d.]+", cell))
-    )
+    return isinstance(cell, (int, float)) or (isinstance(cell, str) and bool(_NUMERIC.fullmatch(cell)))
 
 
 def paged_data(table: PagedTable) -> dict[str, Any]:

@@ -35,13 +35,28 @@ FOLDER = click.Path(path_type=Path)
     is_flag=True,
     help="Compare runs also where one lacks features: what it could not test counts as wrong.",
 )
-@click.option("--format", type=click.Choice(["table", "csv", "json", "latex"]), default="table", help="Of the output.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write this file instead of printing.")
+@click.option(
+    "--format",
+    type=click.Choice(["table", "csv", "json", "md", "latex", "svg", "png", "pdf"]),
+    default="table",
+    help="Of the output; svg, png and pdf write each chart of the page into the folder --out.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write this file instead of printing. With csv, md and latex, a folder that exists gets each table of the "
+    "page.",
+)
+@click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Also write a page for a browser.")
+@click.option("--no-text", is_flag=True, help="Leave out of the page what is said in the utterances.")
+@click.option("--open", is_flag=True, help="Open the page in the browser.")
 @command
 def compare(**options: Any) -> None:
     """Test whether finished runs differ beyond chance, on the test utterances that they share.
 
-    Example: emofuse compare runs/iemocap4-smcn-1a2b3c4d runs/iemocap4-concat-5e6f7a8b
+    With --html, a page shows the differences, where each run is better, and the utterances that only one gets right.
+
+    Example: emofuse compare runs/iemocap4-smcn-1a2b3c4d runs/iemocap4-concat-5e6f7a8b --html smcn-concat.html
     """
     from emofuse.train.comparison.compare import compare as run_compare
     from emofuse.train.comparison.compare_config import CompareConfig

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Unpack, overload
 
-from emofuse.common.console import Say, say
+from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.option_values import checked_config
+from emofuse.common.page.export import write_parts
+from emofuse.common.page.links import open_page
+from emofuse.common.page.render import refuse_without_packages, render
 from emofuse.train.comparison import comparison_output as output
-from emofuse.train.comparison.compare_config import CompareConfig, CompareOptions
-from emofuse.train.comparison.comparison import Comparison, compare_runs
+from emofuse.train.comparison.compare_config import PICTURES, CompareConfig, CompareOptions
+from emofuse.train.comparison.comparison import Comparison, compare_predictions, open_runs
+from emofuse.train.comparison.inputs.run_predictions import RunPredictions
+from emofuse.train.comparison.sentences import warnings
 
 FORMATS = {
     "table": output.screen,
     "csv": output.comma_separated,
     "json": output.as_json,
+    "md": output.markdown,
     "latex": output.latex,
 }
 
@@ -32,23 +39,50 @@ def compare(config: CompareConfig | None = None, /, *, say: Say = say, **options
         **options: Or the same options by name, as `CompareConfig` documents them.
 
     Raises:
-        UsageError: Wrong options, runs that are not finished, or not of the same task and test utterances; all are
-            named.
+        UsageError: Wrong options, a path that cannot be written, a missing package of the page, runs that are not
+            finished, or not of the same task and test utterances; all are named.
         DataError: A run is damaged.
     """
     config = checked_config(CompareConfig, config, options, say)
-    found = compare_runs(
-        config.folders(),
-        baseline=config.baseline,
-        metrics=config.metrics,
-        unit=config.unit,
-        missing_as_wrong=config.missing_as_wrong,
-    )
+    if config.html is not None or config.format in PICTURES:
+        refuse_without_packages()
+    runs = open_runs(config.folders(), missing_as_wrong=config.missing_as_wrong)
+    found = compare_predictions(runs, baseline=config.baseline, metrics=config.metrics, unit=config.unit)
+    if config.html is not None or config.writes_parts:
+        _write_page(config, found, runs, say)
+    if not config.writes_parts:
+        _write_text(config, found, say)
+    if config.html is not None and config.open:
+        open_page(config.html, say)
+    return found
+
+
+def _write_text(config: CompareConfig, found: Comparison, say: Say) -> None:
+    """Print the comparison, or write it into the file that the user named."""
     text = FORMATS[config.format](found).rstrip("\r\n")
     if config.out is None:
         say(text)
     else:
         config.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(config.out, f"{text}\n".encode())
-        say(f"comparison: {config.out}")
-    return found
+        say(f"comparison: {printable(str(config.out), 400)}")
+
+
+def _write_page(config: CompareConfig, found: Comparison, runs: Sequence[RunPredictions], say: Say) -> None:
+    """Write the page, its charts or tables, as far as the user asks for them."""
+    from emofuse.train.comparison.page.comparison_page import comparison_page
+    from emofuse.train.comparison.page.material import page_material
+    from emofuse.train.comparison.page.record import letters_line
+
+    folder = config.html.parent if config.html is not None else None
+    page = comparison_page(found, runs, page_material(config, runs, folder))
+    if config.html is not None:
+        content = render(page).encode()
+        config.html.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(config.html, content)
+        say(f"page: {printable(str(config.html), 400)}, {format_size(len(content))}")
+    if config.writes_parts:
+        assert config.out is not None
+        note = " ".join([letters_line([run.name for run in found.runs]), *warnings(found)])
+        for file in write_parts(page, config.out, config.format, note):
+            say(printable(str(file), 400))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
+from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
@@ -14,7 +15,12 @@ from emofuse.train.comparison.statistics.comparison_units import Unit
 from emofuse.train.comparison.statistics.paired_scores import COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
-Format = Literal["table", "csv", "json", "latex"]
+Format = Literal["table", "csv", "json", "md", "latex", "svg", "png", "pdf"]
+PICTURES = ("svg", "png", "pdf")
+"""Formats of the charts of the page, one file each."""
+TABLES = ("csv", "md", "latex")
+"""Formats in which each table of the page can be a file of its own."""
+_ENDINGS = {"table": "txt", "json": "json"}
 _EXPECTED = {
     "runs": "the folders of finished runs, or Run objects",
     "baseline": "the folder of a finished run, a Run or None",
@@ -38,9 +44,15 @@ class CompareConfig:
     missing_as_wrong: bool = False
     """Also compare runs of which one lacks features: what it could not test counts as wrong."""
     format: Format = "table"
-    """Of the output."""
+    """Of the output; svg, png and pdf write each chart of the page into the folder `out`."""
     out: Path | None = None
-    """The file to write; None prints."""
+    """The file to write; None prints. With csv, md and latex, a folder that exists gets each table of the page."""
+    html: Path | None = None
+    """Also write the page of the comparison into this file."""
+    no_text: bool = False
+    """Leave out what is said in the utterances."""
+    open: bool = False
+    """Open the page in the browser."""
 
     if TYPE_CHECKING:
 
@@ -53,6 +65,7 @@ class CompareConfig:
             "baseline": _folder(self.baseline),
             "metrics": split_names(self.metrics),
             "out": as_path(self.out),
+            "html": as_path(self.html),
         }
         for name, value in converted.items():
             object.__setattr__(self, name, value)
@@ -67,6 +80,40 @@ class CompareConfig:
                 f"{'one run' if self.folders() else 'no run'} to compare, expected two or more: "
                 "pass the folders that `fit` printed"
             )
+        if not wrong & {"format", "out"}:
+            self._check_out(problems)
+        if not wrong & {"html", "open"}:
+            self._check_page(problems)
+
+    @property
+    def writes_parts(self) -> bool:
+        """Whether each chart or table of the page becomes a file of its own."""
+        return self.format in PICTURES or (self.format in TABLES and self.out is not None and self.out.is_dir())
+
+    def _check_out(self, problems: Problems) -> None:
+        if self.format in PICTURES and self.out is None:
+            problems.add(f"format {self.format} writes a file for each chart: pass a folder with out (--out FOLDER)")
+        elif self.format in PICTURES and self.out is not None and self.out.exists() and not self.out.is_dir():
+            problems.add(f"{self.out} is a file, expected a folder for the {self.format} files: pass another --out")
+        elif self.format not in PICTURES and self.out is not None and self.out.is_dir() and not self.writes_parts:
+            problems.add(
+                f"--out {self.out} is a folder: pass a file, such as {self.out / f'comparison.{_ENDINGS[self.format]}'}"
+            )
+        if self.out is not None:
+            with problems.collecting():
+                refuse_unwritable(self.out)
+
+    def _check_page(self, problems: Problems) -> None:
+        if self.html is None:
+            if self.open:
+                problems.add("open has no effect without a page: pass its file with html (--html FILE)")
+            return
+        if self.html.is_dir():
+            problems.add(f"--html {self.html} is a folder: pass a file, such as {self.html / 'comparison.html'}")
+        elif self.out is not None and self.html.resolve() == self.out.resolve():
+            problems.add(f"html and out are the same file, {self.html}: pass two")
+        with problems.collecting():
+            refuse_unwritable(self.html)
 
     def folders(self) -> list[Path]:
         """The folders of all runs in order, the baseline last if it is not among them."""
@@ -87,6 +134,9 @@ class CompareOptions(TypedDict, total=False):
     missing_as_wrong: bool
     format: Format
     out: str | Path | None
+    html: str | Path | None
+    no_text: bool
+    open: bool
 
 
 def _folder(value: Any) -> Any:

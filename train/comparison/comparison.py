@@ -97,22 +97,49 @@ class Comparison:
 def compare_runs(
     folders: Sequence[Path],
     *,
-    baseline: Path | None = None,
     metrics: Sequence[str] = (),
-    unit: Unit = "auto",
-    missing_as_wrong: bool = False,
     permutations: int = PERMUTATIONS,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compare finished runs, every pair or each with the baseline, which is one of `folders`.
+    """Compare every pair of finished runs.
 
     Raises:
         UsageError: Runs that are not finished or not comparable; names what differs, of all of them.
         DataError: A run is damaged.
     """
-    runs = _opened(folders)
+    return compare_predictions(open_runs(folders), metrics=metrics, permutations=permutations, resamples=resamples)
+
+
+def open_runs(folders: Sequence[Path], *, missing_as_wrong: bool = False) -> list[RunPredictions]:
+    """Read the predictions of finished runs that can be compared.
+
+    Raises:
+        UsageError, DataError: As `compare_runs`.
+    """
+    problems, runs = Problems(), []
+    for folder in folders:
+        with problems.collecting():
+            runs.append(read_predictions(folder))
+    problems.raise_all()
     runs = with_missing_as_wrong(runs) if missing_as_wrong else runs
     refuse_incomparable(runs)
+    return runs
+
+
+def compare_predictions(
+    runs: Sequence[RunPredictions],
+    *,
+    baseline: Path | None = None,
+    metrics: Sequence[str] = (),
+    unit: Unit = "auto",
+    permutations: int = PERMUTATIONS,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compare the runs of `open_runs`, every pair or each with the baseline, which is the folder of one of them.
+
+    Raises:
+        UsageError: The unit is not known of every utterance.
+    """
     names = run_names([run.run for run in runs])
     units, notes = units_of(runs, unit)
     chosen = tuple(metrics or _metrics_of_protocol(runs[0].protocol))
@@ -133,15 +160,6 @@ def compare_runs(
         pairs=tuple(_corrected(pairs)),
         notes=tuple(notes),
     )
-
-
-def _opened(folders: Sequence[Path]) -> list[RunPredictions]:
-    problems, runs = Problems(), []
-    for folder in folders:
-        with problems.collecting():
-            runs.append(read_predictions(folder))
-    problems.raise_all()
-    return runs
 
 
 def _metrics_of_protocol(protocol: Mapping[str, Any]) -> list[str]:

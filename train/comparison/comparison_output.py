@@ -1,4 +1,4 @@
-"""A comparison as a table for the screen, CSV, JSON and LaTeX (booktabs), each with all warnings."""
+"""A comparison as tables for the screen, CSV, JSON, Markdown and LaTeX (booktabs), each with all warnings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from emofuse.common.console import format_table, printable
 from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.latex import latex_escaped, latex_first_cell
+from emofuse.common.page.export import markdown_escaped, table_text
 from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.comparison import Comparison, Difference, PairComparison
+from emofuse.train.comparison.comparison_tables import PAIR_HELP, mcnemar_table, pairs_table, runs_table
 from emofuse.train.comparison.sentences import footnotes, sentence, warnings
-
-HEAD = ("difference", "95 %", "p", "Holm p", "d", "t p")
 
 
 def screen(comparison: Comparison) -> str:
@@ -23,21 +23,36 @@ def screen(comparison: Comparison) -> str:
         [run.name, *(f"{run.scores[m]:.3f}" for m in comparison.metrics), len(run.seeds), run.folder]
         for run in comparison.runs
     ]
-    pairs = [[_title(pair), short_name(m), *_cells(d)] for pair, m, d in _rows(comparison)]
     lines = [
         caption(comparison),
         "",
         format_table(["run", *names, "seeds", ""], runs),
         "",
-        format_table(["pair", "", *HEAD], pairs),
+        format_table(["pair", "", *PAIR_HELP], pairs_table(comparison).rows),
         "",
-        format_table(["McNemar", "first only", "second only", "odds ratio", "p"], [*map(_mcnemar, comparison.pairs)]),
+        format_table(["McNemar", "first only", "second only", "odds ratio", "p"], mcnemar_table(comparison).rows),
         "",
         *(f"{sentence(pair, comparison)}." for pair in comparison.pairs),
         "",
         *footnotes(comparison),
     ]
     return "\n".join(printable(line, 400) if "\n" not in line else line for line in lines)
+
+
+def markdown(comparison: Comparison) -> str:
+    """The tables, a sentence for each pair, and what the figures are."""
+    tables = [runs_table(comparison), pairs_table(comparison), mcnemar_table(comparison)]
+    sentences = [f"- {markdown_escaped(sentence(pair, comparison))}." for pair in comparison.pairs]
+    return "\n".join(
+        [
+            f"{markdown_escaped(caption(comparison))}.",
+            "",
+            *(table_text(table, "md") for table in tables),
+            *sentences,
+            "",
+            *(f"- {markdown_escaped(line)}" for line in footnotes(comparison)),
+        ]
+    )
 
 
 def caption(comparison: Comparison) -> str:
@@ -99,8 +114,8 @@ def as_json(comparison: Comparison) -> str:
 def latex(comparison: Comparison) -> str:
     """A table environment; the document must load booktabs."""
     body = [
-        " & ".join([latex_first_cell(_title(pair)), *map(latex_escaped, [short_name(m), *_cells(d)])]) + r" \\"
-        for pair, m, d in _rows(comparison)
+        " & ".join([latex_first_cell(str(title)), *(latex_escaped(str(cell)) for cell in cells)]) + r" \\"
+        for title, *cells in pairs_table(comparison).rows
     ]
     text = " ".join([f"{caption(comparison)}.", *(f"{sentence(pair, comparison)}." for pair in comparison.pairs)])
     return "\n".join(
@@ -109,7 +124,7 @@ def latex(comparison: Comparison) -> str:
             rf"\caption{{{latex_escaped(text)}}}",
             r"\begin{tabular}{llrrrrrr}",
             r"\toprule",
-            rf"pair & & {' & '.join(map(latex_escaped, HEAD))} \\",
+            rf"pair & & {' & '.join(map(latex_escaped, PAIR_HELP))} \\",
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -124,27 +139,6 @@ def _rows(comparison: Comparison) -> Iterator[tuple[PairComparison, str, Differe
     for pair in comparison.pairs:
         for metric in comparison.metrics:
             yield pair, metric, pair.differences[metric]
-
-
-def _title(pair: PairComparison) -> str:
-    return f"{pair.first} - {pair.second}"
-
-
-def _cells(found: Difference) -> list[str]:
-    low, high = (f"{100 * bound:+.1f}" for bound in found.interval)
-    effect = "-" if found.effect is None else f"{found.effect:+.2f}"
-    t = "-" if found.t is None else _p(found.t.p)
-    return [f"{100 * found.value:+.1f}", f"{low} to {high}", _p(found.p), _p(found.corrected_p), effect, t]
-
-
-def _p(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _mcnemar(pair: PairComparison) -> list[object]:
-    test = pair.mcnemar
-    ratio = "-" if test.odds_ratio is None else f"{test.odds_ratio:.2f}"
-    return [_title(pair), test.only_first, test.only_second, ratio, _p(test.p)]
 
 
 def _figures(comparison: Comparison, pair: PairComparison, metric: str) -> dict[str, Any]:

@@ -40,6 +40,11 @@ def _limit(comparison: Comparison) -> str:
 
 
 def footnotes(comparison: Comparison) -> list[str]:
+    """What the figures are, what each test assumes, and the warnings."""
+    return [*definitions(comparison), *warnings(comparison)]
+
+
+def definitions(comparison: Comparison) -> list[str]:
     """What the figures are, and what each test assumes."""
     pairs, unit = len(comparison.pairs), comparison.units.kind
     holm = f", after Holm's correction over the {pairs} pairs (each metric apart)" if pairs > 1 else ""
@@ -63,7 +68,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     lines.append(f"McNemar: utterances that one run alone has right; takes utterances as independent{assumed}.")
     if any(len(run.seeds) > 1 for run in comparison.runs):
         lines.append("McNemar over several seeds: the pair of seeds with the largest p.")
-    return [*lines, *warnings(comparison)]
+    return lines
 
 
 def warnings(comparison: Comparison) -> list[str]:

@@ -139,7 +139,7 @@ def test_speakers_that_share_sessions_are_noted(folder: Path) -> None:
     assert compare(runs=of(folder, "concat", "audio"), unit="utterance", **QUIET).units.count == 64
 
 
-@pytest.mark.parametrize("format", ["table", "csv", "json", "latex"])
+@pytest.mark.parametrize("format", ["table", "csv", "json", "md", "latex"])
 def test_every_format_has_the_figures_and_the_sentence(folder: Path, format: str, tmp_path: Path) -> None:
     chosen = [str(path) for path in of(folder, "concat", "linear-logmel", "linear-rough")]
     done = run("compare", [*chosen, "--format", format, "--out", str(tmp_path / "new" / "file")])
@@ -172,7 +172,7 @@ def test_caveats_of_every_run_are_shown(folder: Path, tmp_path: Path) -> None:
         quietly(config(folder, name, "text", limit=32, steps=2 if name == "a" else 3, out=tmp_path / name))
     found = compare(runs=of(tmp_path, "a", "b"), **QUIET)
     assert "short run: 32 utterances (--limit)" in found.runs[0].caveats
-    for format in ("table", "csv", "json", "latex"):
+    for format in ("table", "csv", "json", "md", "latex"):
         text = run("compare", [str(tmp_path / "a"), str(tmp_path / "b"), "--format", format]).stdout
         assert "short run: 32 utterances (--limit)" in text
 

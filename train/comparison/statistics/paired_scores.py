@@ -91,9 +91,22 @@ def unit_differences(pair: PairedPredictions, units: NDArray[np.int64]) -> Score
 
 def scores_of_run(predictions: Labels, labels: Labels, classes: int) -> dict[str, float]:
     """Pooled scores of one run, each the mean over its seeds; predictions are [S, n]."""
-    whole = np.zeros(len(labels), np.int64)
-    found = [_scores(unit_cells(labels, seed, classes, whole, 1).toarray(), classes) for seed in predictions]
-    return {name: float(value[0]) for name, value in _mean_over_seeds(found).items()}
+    whole = unit_scores(predictions, labels, classes, np.zeros(len(labels), np.int64))
+    return {name: float(value[0]) for name, value in whole.items()}
+
+
+def unit_scores(predictions: Labels, labels: Labels, classes: int, units: NDArray[np.int64]) -> Scores:
+    """Scores of one run inside each unit [G], each the mean over its seeds.
+
+    Args:
+        predictions: [S, n].
+        labels: [n].
+        classes: C.
+        units: The unit of each utterance [n], numbers from 0 to G - 1.
+    """
+    count = int(units.max()) + 1
+    cells = (unit_cells(labels, seed, classes, units, count).toarray() for seed in predictions)
+    return _mean_over_seeds([_scores(of_seed, classes) for of_seed in cells])
 
 
 def _unit_cells(pair: PairedPredictions, run: Labels, units: NDArray[np.int64], count: int) -> Any:

@@ -18,7 +18,7 @@ MOST_EXCLUDED = 200
 def protocol_section(record: RunRecord) -> Section:
     """How the score was made, in sentences."""
     metrics, protocol = record.metrics, record.protocol
-    lines = [f"{protocol['name']}: {protocol['source']}.", *_held_out(protocol), *_selection(record)]
+    lines = [f"{protocol['name']}: {protocol['source']}.", *held_out(protocol), *_selection(record)]
     lines += _inputs(record.task)
     lines += _texts(metrics)
     lines += [f"{line[0].upper()}{line[1:]}." for line in [*near_duplicate_lines(metrics), *uneven_classes(metrics)]]
@@ -30,7 +30,7 @@ def protocol_section(record: RunRecord) -> Section:
     return Section(name="protocol", title="Protocol", blocks=blocks)
 
 
-def _held_out(protocol: Mapping[str, Any]) -> list[str]:
+def held_out(protocol: Mapping[str, Any]) -> list[str]:
     """What trains, validates and tests."""
     by, joint = protocol["fold_by"], protocol.get("joint")
     apart = protocol["disjoint"]

@@ -1,0 +1,101 @@
+"""The tables of a comparison, for pages and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emofuse.common.page.blocks import Cell, Column, Table
+from emofuse.manifests.metrics import short_name
+from emofuse.train.comparison.comparison import Comparison, PairComparison
+
+PAIR_HELP = {
+    "difference": "In points, the first run minus the second.",
+    "95 %": "Percentile bootstrap of the difference.",
+    "p": "Paired permutation test of whole units.",
+    "Holm p": "The same, corrected over the pairs; this one decides.",
+    "d": "Cohen's d of paired samples, over units.",
+    "t p": "Corrected resampled t test over folds and seeds.",
+}
+"""Columns of the table of pairs -> what they are."""
+
+
+def small_p(p: float) -> str:
+    """`0.031`, or `<0.001`."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def points(value: float) -> str:
+    """A difference in 0..1 as signed points: `+2.1`."""
+    return f"{100 * value:+.1f}"
+
+
+def points_interval(interval: tuple[float, float]) -> str:
+    """Such as `-1.2 to +2.3`."""
+    return " to ".join(map(points, interval))
+
+
+def pair_title(pair: PairComparison) -> str:
+    """Such as `smcn - concat`."""
+    return f"{pair.first} - {pair.second}"
+
+
+def runs_table(comparison: Comparison) -> Table:
+    """The score of each run in each metric."""
+    return Table(
+        name="runs",
+        title="Scores",
+        columns=[
+            Column(name="run"),
+            *(Column(name=short_name(m), decimals=3) for m in comparison.metrics),
+            Column(name="seeds"),
+        ],
+        rows=[[run.name, *(run.scores[m] for m in comparison.metrics), len(run.seeds)] for run in comparison.runs],
+    )
+
+
+def pairs_table(comparison: Comparison, title: Callable[[PairComparison], str] = pair_title) -> Table:
+    """Every test of each pair in each metric."""
+    rows: list[list[Cell]] = []
+    for pair in comparison.pairs:
+        for metric in comparison.metrics:
+            rows.append([title(pair), short_name(metric), *_pair_cells(pair, metric)])
+    return Table(
+        name="pairs",
+        title="Differences, first minus second",
+        columns=[
+            Column(name="pair"),
+            Column(name="metric"),
+            *(Column(name=name, help=text) for name, text in PAIR_HELP.items()),
+        ],
+        rows=rows,
+    )
+
+
+def mcnemar_table(comparison: Comparison, title: Callable[[PairComparison], str] = pair_title) -> Table:
+    """McNemar's test of each pair."""
+    return Table(
+        name="mcnemar",
+        title="McNemar's test: utterances that only one run has right",
+        columns=[Column(name=name) for name in ("pair", "first only", "second only", "odds ratio", "p")],
+        rows=[[title(pair), *_mcnemar_cells(pair)] for pair in comparison.pairs],
+    )
+
+
+def _pair_cells(pair: PairComparison, metric: str) -> list[Cell]:
+    found = pair.differences[metric]
+    effect = "-" if found.effect is None else f"{found.effect:+.2f}"
+    t = "-" if found.t is None else small_p(found.t.p)
+    return [
+        points(found.value),
+        points_interval(found.interval),
+        small_p(found.p),
+        small_p(found.corrected_p),
+        effect,
+        t,
+    ]
+
+
+def _mcnemar_cells(pair: PairComparison) -> list[Cell]:
+    test = pair.mcnemar
+    ratio = "-" if test.odds_ratio is None else f"{test.odds_ratio:.2f}"
+    return [test.only_first, test.only_second, ratio, small_p(test.p)]

@@ -1,0 +1,44 @@
+"""The page of a comparison, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emofuse.common.console import plural
+from emofuse.common.page.blocks import Page
+from emofuse.train.comparison.comparison import Comparison
+from emofuse.train.comparison.inputs.run_predictions import RunPredictions
+from emofuse.train.comparison.page.agreement import agreement_section
+from emofuse.train.comparison.page.classes import classes_section
+from emofuse.train.comparison.page.groups import groups_section
+from emofuse.train.comparison.page.provenance import made_section, statistics_section
+from emofuse.train.comparison.page.record import ComparisonRecord, PageMaterial
+from emofuse.train.comparison.page.result import result_section
+from emofuse.train.comparison.page.utterances import utterances_section
+
+
+def comparison_page(comparison: Comparison, runs: Sequence[RunPredictions], material: PageMaterial) -> Page:
+    """The page of a comparison.
+
+    Args:
+        comparison: What was found.
+        runs: The compared runs, in the order of `comparison.runs`.
+        material: What else is at hand.
+    """
+    record = ComparisonRecord.of(comparison, runs, material)
+    groups = groups_section(record)
+    names = [run.name for run in comparison.runs]
+    title = " and ".join(names) if len(names) == 2 else plural(len(names), "run")
+    return Page(
+        title=f"{title} on {comparison.protocol}",
+        subtitle="A comparison of finished runs" if len(names) == 2 else f"A comparison of {', '.join(names)}",
+        sections=[
+            result_section(record),
+            classes_section(record),
+            *([groups] if groups else []),
+            agreement_section(record),
+            utterances_section(record),
+            statistics_section(record),
+            made_section(record),
+        ],
+    )

@@ -1,0 +1,123 @@
+"""What a comparison page is made of, and the short names of the runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emofuse.common.page.links import relative_link
+from emofuse.manifests.metrics import RESAMPLES, Labels
+from emofuse.train.comparison.comparison import Comparison, PairComparison
+from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
+from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
+from emofuse.train.comparison.statistics.resampled_scores import ResampledScores, resampled_scores
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.page.utterances import Tested, tested_utterances
+
+MOST_CHOICES, MOST_ROWS_SHOWN = 8, 40
+"""How many pairs have a chart of their own to choose; rows of a table that are all shown, more are paged."""
+_LONGEST = 24
+"""Characters of a name that fits into the legend of a narrow chart, beside its letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageMaterial:
+    """What a page shows besides the predictions of the runs."""
+
+    folder: Path | None = None
+    """Of the page, which links are relative to; None for figures and tables without a page."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Id -> what is said in the utterance, where known and not withheld."""
+    remarks: Sequence[str] = ()
+    """What is not shown, and why; one sentence each."""
+    command: str = ""
+    """What makes the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRecord:
+    """The compared runs, what was found, and what else is at hand; n utterances, S seeds, C classes."""
+
+    comparison: Comparison
+    runs: tuple[RunPredictions, ...]
+    """In the order of `comparison.runs`."""
+    scores: tuple[ResampledScores, ...]
+    """Of each run, with intervals."""
+    tested: tuple[Mapping[str, Tested], ...]
+    """Of each run, utterance -> what it predicted over all seeds."""
+    material: PageMaterial
+
+    @classmethod
+    def of(cls, comparison: Comparison, runs: Sequence[RunPredictions], material: PageMaterial) -> ComparisonRecord:
+        """The record of runs that were compared; computes their intervals."""
+        first = runs[0]
+        predictions = [run.predictions for run in runs]
+        scores = resampled_scores(predictions, first.labels, len(first.classes), comparison.units, RESAMPLES)
+        return cls(
+            comparison=comparison,
+            runs=tuple(runs),
+            scores=tuple(scores),
+            tested=tuple({t.id: t for t in tested_utterances(RunRecord.read(run.run))} for run in runs),
+            material=material,
+        )
+
+    @property
+    def labels(self) -> Labels:
+        """True class numbers [n]."""
+        return self.runs[0].labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names."""
+        return self.runs[0].classes
+
+    @property
+    def letters(self) -> list[str]:
+        """A letter for each run: its name in charts and columns."""
+        return letters(len(self.runs))
+
+    @property
+    def legend(self) -> list[str]:
+        """Letter and name of each run; the letter alone where a name is long."""
+        names = [run.name for run in self.comparison.runs]
+        return [
+            f"{letter}  {name}" if len(name) <= _LONGEST else letter
+            for letter, name in zip(self.letters, names, strict=True)
+        ]
+
+    def numbers(self, pair: PairComparison) -> tuple[int, int]:
+        """The places of a pair's runs."""
+        names = [run.name for run in self.comparison.runs]
+        return names.index(pair.first), names.index(pair.second)
+
+    def short(self, pair: PairComparison) -> str:
+        """Such as `A - B`."""
+        return " - ".join(self.letters[i] for i in self.numbers(pair))
+
+    def predictions(self, pair: PairComparison) -> PairedPredictions:
+        """The predictions of a pair."""
+        first, second = (self.runs[i].predictions for i in self.numbers(pair))
+        return PairedPredictions(labels=self.labels, first=first, second=second, classes=len(self.classes))
+
+    def utterance_rows(self) -> list[Row] | None:
+        """The rows of utterances.csv [n]; None where no run has one for every utterance."""
+        by_id = {id: row for run in reversed(self.runs) for id, row in run.utterance_rows().items()}
+        ids = self.runs[0].ids
+        return [by_id[id] for id in ids] if all(id in by_id for id in ids) else None
+
+    def report(self, number: int) -> str | None:
+        """The link to the page of a run; None where it has none, or nothing is linked."""
+        path = self.runs[number].run.folder / "report.html"
+        folder = self.material.folder
+        return relative_link(path, folder) if folder is not None and path.is_file() else None
+
+
+def letters(count: int) -> list[str]:
+    """A letter for each run, in order."""
+    return [chr(ord("A") + i) if i < 26 else f"R{i + 1}" for i in range(count)]
+
+
+def letters_line(names: Sequence[str]) -> str:
+    """What the letters stand for: `A is smcn; B is concat.`"""
+    return "; ".join(f"{letter} is {name}" for letter, name in zip(letters(len(names)), names, strict=True)) + "."
