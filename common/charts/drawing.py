@@ -106,7 +106,10 @@ def quick_svg(figure: Any) -> str:
     with rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if len(figure.axes) == 1:
+            fitted = _tick_labels(figure.axes[0])
             _fill(figure, figure.axes[0])
+            if _tick_labels(figure.axes[0]) != fitted:  # the new size has other ticks, whose labels may be wider
+                _fill(figure, figure.axes[0])
         else:
             figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")
@@ -122,6 +125,10 @@ def _fill(figure: Any, axes: Any) -> None:
     below, above = inner.y0 - outer.y0 + _EDGE, outer.y1 - inner.y1 + _EDGE
     size = (max(width - left - right, 1) / width, max(height - below - above, 1) / height)
     axes.set_position((left / width, below / height, *size))
+
+
+def _tick_labels(axes: Any) -> list[str]:
+    return [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
 
 
 def _saved(figure: Any, format: PictureFormat) -> bytes:

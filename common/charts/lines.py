@@ -9,8 +9,8 @@ from typing import Any
 from emofuse.common.charts.drawing import NARROW, Drawing, legend, new_axes, new_figure, plain
 from emofuse.common.charts.palette import Colours
 
-MOST_NAMES = 12
-"""A chart with more named lines has no legend: nobody could tell the lines apart."""
+MOST_NAMES, INSIDE = 12, 3
+"""A chart with more named lines has no legend, as nobody could tell them apart; up to `INSIDE` it is inside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,10 @@ def lines(
         if reference is not None:
             axes.axhline(reference, color=colours.muted, linestyle="--", linewidth=1)
         axes.set(xlabel=x_label, ylabel=y_label)
-        if 0 < len(axes.get_legend_handles_labels()[0]) <= MOST_NAMES:
-            legend(axes, colours)
+        named = len(axes.get_legend_handles_labels()[0])
+        above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 4, "columnspacing": 1}
+        if 0 < named <= MOST_NAMES:
+            legend(axes, colours, **(above if named > INSIDE else {}))
         return figure
 
     return draw

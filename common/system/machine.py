@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 from pathlib import Path
 
 from emofuse.common.errors import UsageError
@@ -25,6 +26,16 @@ def check_threads(threads: int) -> int:
     if threads > cores:
         raise UsageError(f"--threads {threads}: this process may use {cores} cores; give at most {cores}")
     return threads
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had in memory so far; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def free_memory() -> float:

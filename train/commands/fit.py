@@ -138,6 +138,11 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     help="Also write the finished run to tensorboard, mlflow or wandb; can be repeated, and added to a finished run.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/PROTOCOL-MODEL-DIGEST]")
+@click.option(
+    "--report/--no-report",
+    default=True,
+    help="Write report.html and confusion.png; `emofuse report` writes the page later, too.",
+)
 @command
 def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **options: Any) -> None:
     """Train and cross-validate a fusion model on the features of a store; the results are in a run folder.

@@ -196,12 +196,11 @@ def _evaluate(evaluation: _Evaluation, config: EvaluateConfig, say: Say) -> Run:
         metrics = finished.metrics
         say(f"{ALREADY_DONE}: {folder} holds this evaluation")
     else:
-        lines = header(plan, evaluation.about, evaluation.remarks)
-        for line in lines:
+        for line in header(plan, evaluation.about, evaluation.remarks):
             say(line)
         record = plan.record(identity) | {"evaluated_run": str(evaluation.run.folder)}
         with run_folder.run_lock(folder):
-            write_results(folder, plan, evaluation.models, record, evaluation.about, lines, say)
+            write_results(folder, plan, evaluation.models, record, evaluation.about, evaluation.remarks, say)
         metrics = run_folder.read_json(folder / METRICS)
     return _report(folder, metrics, plan, say)
 

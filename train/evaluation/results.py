@@ -63,7 +63,7 @@ def write_results(
     models: Sequence[TrainedModel],
     record: Mapping[str, Any],
     about: Mapping[str, Any],
-    lines: Sequence[str],
+    remarks: Sequence[str],
     say: Say,
 ) -> None:
     """Predict every utterance with the models of each seed, and write the folder.
@@ -74,12 +74,13 @@ def write_results(
         models: Of every seed; on the corpus of the run, a fold's models predict what that fold tests.
         record: What config.json records.
         about: What metrics.json records as `evaluation`.
-        lines: The header of the report.
+        remarks: Notes for the user.
         say: Reports what could not be written.
     """
 
-    def write(into: Path, metrics: Mapping[str, Any], predictions: Sequence[CsvRow]) -> None:
-        write_run_files(into, plan, {**metrics, "evaluation": dict(about)}, predictions, lines, say)
+    def write(into: Path, metrics: Mapping[str, Any], predictions: Sequence[CsvRow], say: Say = say) -> None:
+        whole = {**metrics, "remarks": list(remarks), "evaluation": dict(about)}
+        write_run_files(into, plan, whole, predictions, say)
 
     partial = run_folder.claim_run(folder, record, plan.call())
     for left in partial.glob("seed_*"):  # of a call that was interrupted
@@ -98,7 +99,7 @@ def write_results(
         if several:
             seed_record = {**record, "run": record["run"] | {"seed": seed, "seeds": 1}}
             seed_folder = partial / f"seed_{seed}"
-            write(run_folder.claim_run(seed_folder, seed_record, plan.call()), metrics[seed], found[seed][1])
+            write(run_folder.claim_run(seed_folder, seed_record, plan.call()), metrics[seed], found[seed][1], _silent)
             run_folder.finish_run(seed_folder.with_name(f"{seed_folder.name}.part"), seed_folder)
     if several:
         rows = {seed: found[seed][1] for seed in seeds}
@@ -107,6 +108,10 @@ def write_results(
     else:
         write(partial, metrics[seeds[0]], found[seeds[0]][1])
     run_folder.finish_run(partial, folder)
+
+
+def _silent(line: str) -> None:
+    """What could not be written for a seed is said once, for the whole evaluation."""
 
 
 def _score_seed(

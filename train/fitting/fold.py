@@ -14,6 +14,7 @@ from torch import Tensor
 from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.files import make_folder
+from emofuse.common.system.machine import peak_memory
 from emofuse.manifests.folds import Fold
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
@@ -35,7 +36,9 @@ class FitContext:
     recipe: ModelRecipe
     loader: Loader
     header: Sequence[str]
-    """The first lines of the report: what is fitted, on what, and how."""
+    """The first lines on the console: what is fitted, on what, and how."""
+    parameters: int
+    """Of the model."""
     say: Say
 
 
@@ -173,6 +176,7 @@ def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, s
         "seconds": round(seconds, 3),
         "call": unit.call,
         "threads": torch.get_num_threads(),
+        "peak_memory": torch.cuda.max_memory_allocated(plan.device) if plan.device.type == "cuda" else peak_memory(),
     }
     score_test.score_test(unit.folder, side, about)
 

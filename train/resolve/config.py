@@ -117,6 +117,8 @@ class FitConfig:
     """Address of a Dask scheduler whose workers train the folds instead of processes on this machine."""
     track: tuple[str, ...] = ()
     """Trackers that the finished run is written to: `tensorboard`, `mlflow`, `wandb`."""
+    report: bool = True
+    """Write report.html and confusion.png, where the extra `report` is installed."""
 
     if TYPE_CHECKING:
 
@@ -188,6 +190,7 @@ class FitOptions(TypedDict, total=False):
     jobs: int | Literal["auto"] | None
     scheduler: str | None
     track: str | Sequence[str]
+    report: bool
 
 
 def _location(value: Any) -> Any:

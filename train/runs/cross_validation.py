@@ -102,7 +102,7 @@ class CrossValidation:
             _write_seed(self.context, self.folder, self._started)
             return
         for seed, folder in self._open_folders.items():
-            _write_seed(replace(self.context, plan=self._plans[seed]), folder, self._started)
+            _write_seed(replace(self.context, plan=self._plans[seed], say=_silent), folder, self._started)
             run_folder.finish_run(folder, self._finished_folders[seed])
         runs, predictions, history = {}, {}, []
         for seed, folder in self._finished_folders.items():
@@ -110,8 +110,13 @@ class CrossValidation:
             predictions[seed] = run_folder.read_csv(folder / PREDICTIONS)
             history += [{"seed": str(seed)} | row for row in run_folder.read_csv(folder / score_test.HISTORY)]
         metrics = run_metrics.over_seeds(runs) | run_metrics.pooled_over_seeds(self.context.plan, predictions)
+        metrics["peak_memory"] = max(run.get("peak_memory", 0) for run in runs.values())
         rows = [{"seed": str(seed)} | row for seed, rows in predictions.items() for row in rows]
         _write(self.context, self.folder, metrics, rows, history)
+
+
+def _silent(line: str) -> None:
+    """What could not be written for a seed is said once, for the whole run."""
 
 
 def _write_seed(context: FitContext, folder: Path, started: float) -> None:
@@ -128,6 +133,7 @@ def _write_seed(context: FitContext, folder: Path, started: float) -> None:
     metrics = run_metrics.over_folds(plan, results, predictions)
     metrics["wall_seconds"] = round(sum(r["seconds"] for r in results), 1)
     metrics["this_call_seconds"] = round(time.monotonic() - started, 1)
+    metrics["peak_memory"] = max(r.get("peak_memory", 0) for r in results)
     _write(context, folder, metrics, predictions, history)
 
 
@@ -138,5 +144,9 @@ def _write(
     predictions: Sequence[CsvRow],
     history: Sequence[Any],
 ) -> None:
+    plan = context.plan
+    metrics["parameters"] = context.parameters
+    metrics["audio_seconds"] = round(sum(u.seconds or 0 for u in plan.utterances), 1)
+    metrics["remarks"] = list(plan.remarks)
     metrics["weights"] = run_digests.weights_digests(folder)
-    write_run_files(folder, context.plan, metrics, predictions, context.header, context.say, history=history)
+    write_run_files(folder, plan, metrics, predictions, context.say, history=history)

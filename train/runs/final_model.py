@@ -17,9 +17,10 @@ from emofuse.train.fitting.loop import DivergedError, TrainingJob, TrainingResul
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
-from emofuse.train.runs.finished_run import CONFIG, FINAL, METRICS, Run
+from emofuse.train.runs.finished_run import FINAL, METRICS, Run
 from emofuse.train.runs.fit_context import fit_context
-from emofuse.train.runs.reporting.report import REPORT_FILES, write_report
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.run_files import REPORT_FILES, write_report
 
 RECORD = "final.json"
 """Describes the final model, in its folder."""
@@ -126,9 +127,9 @@ def _with_final_metrics(context: FitContext, run: Run) -> Run:
     if "weights" in metrics:
         own = run_digests.weights_digests(run.folder / FINAL)
         metrics["weights"] = metrics["weights"] | {f"{FINAL}/{name}": digest for name, digest in own.items()}
-    history = run_folder.read_csv(run.folder / score_test.HISTORY)
     files = [METRICS, *REPORT_FILES, *(f"{FINAL}/{name}" for name in (score_test.WEIGHTS, RECORD, score_test.HISTORY))]
     with run_digests.rewriting(run.folder, files):
         run_folder.write_json(run.folder / METRICS, metrics)
-        write_report(run.folder, context.header, metrics, run_folder.read_json(run.folder / CONFIG), history)
+        if context.plan.config.report:
+            write_report(run.folder, RunRecord.read(replace(run, metrics=metrics)), context.plan.utterances)
     return replace(run, metrics=metrics)

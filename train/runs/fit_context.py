@@ -43,7 +43,8 @@ def fit_context(plan: FitPlan, loader: Loader, say: Say = lambda line: None) -> 
         # cuBLAS reads this when it starts; without it equal seeds may give unequal sums.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    return FitContext(plan=plan, recipe=recipe, loader=loader, header=console_report.header(plan, parameters), say=say)
+    header = console_report.header(plan, parameters)
+    return FitContext(plan=plan, recipe=recipe, loader=loader, header=header, parameters=parameters, say=say)
 
 
 def model_recipe(plan: FitPlan) -> ModelRecipe:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emofuse.common.charts.drawing import MISSING, picture
 from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.errors import UsageError
+from emofuse.common.page.render import render
+from emofuse.manifests.schema import Utterance
 from emofuse.train.fitting.score_test import HISTORY
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES
-from emofuse.train.runs.reporting.report import HINT, write_report
+from emofuse.train.runs.page.classes import confusion_drawing
+from emofuse.train.runs.page.record import RunRecord, read_seed_metrics
+from emofuse.train.runs.page.run_page import PageExtras, run_page
+from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import utterance_rows
+
+REPORT_FILES = ("report.html", "confusion.png")
+HINT = "report.html and confusion.png were not written: install what they need with pip install 'emofuse[report]'"
 
 
 def write_run_files(
@@ -22,19 +34,17 @@ def write_run_files(
     plan: FitPlan,
     metrics: Mapping[str, Any],
     predictions: Sequence[CsvRow],
-    header: Sequence[str],
     say: Say,
     *,
     history: Sequence[Any] = (),
 ) -> None:
-    """Write predictions, utterances, history (if there is one), metrics, report and digests.
+    """Write predictions, utterances, history (if there is one), metrics, report (if it is wanted) and digests.
 
     Args:
-        folder: It has its config.json.
+        folder: It has its config.json, and of several seeds the folder of each.
         plan: Its utterances are those of `predictions` and any others.
         metrics: The content of metrics.json.
         predictions: The rows of predictions.csv.
-        header: The lines above the scores, for the report.
         say: Reports what could not be written.
         history: The rows of history.csv.
     """
@@ -45,6 +55,43 @@ def write_run_files(
     if history:
         run_folder.write_csv(folder / HISTORY, history)
     run_folder.write_json(folder / METRICS, metrics)
-    if not write_report(folder, header, metrics, run_folder.read_json(folder / CONFIG), history):
-        say(HINT)
+    if plan.config.report:
+        record = RunRecord(
+            name=_final(folder).name,
+            metrics=metrics,
+            config=run_folder.read_json(folder / CONFIG),
+            predictions=predictions,
+            utterances=utterances,
+            history=history,
+            seed_metrics=read_seed_metrics(folder, metrics),
+        )
+        if not write_report(folder, record, plan.utterances):
+            say(HINT)
     run_digests.write_digests(folder)
+
+
+def write_report(folder: Path, record: RunRecord, utterances: Iterable[Utterance]) -> bool:
+    """Write report.html and confusion.png; False, and nothing written, if a package is missing (see `HINT`).
+
+    Args:
+        folder: The run folder; while it is written, its name ends with `.part`.
+        record: What its files hold.
+        utterances: Those of the run and any others, for their texts.
+    """
+    texts = {u.id: u.text for u in utterances if u.text}
+    extras = PageExtras(texts=texts or None, more_command=shlex.join(["emofuse", "report", str(_final(folder))]))
+    try:
+        page = render(run_page(record, extras))
+        confusion = picture(confusion_drawing(record.metrics, shares=False), "png", "; ".join(caveats(record.metrics)))
+    except UsageError as error:
+        if str(error) != MISSING:
+            raise
+        return False
+    for name, content in zip(REPORT_FILES, (page.encode(), confusion), strict=True):
+        write_atomically(folder / name, content)
+    return True
+
+
+def _final(folder: Path) -> Path:
+    """The folder under the name that it has when the run is finished."""
+    return Path(*(part.removesuffix(".part") for part in folder.parts))

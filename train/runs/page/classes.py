@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from emofuse.common.charts.dots import dots
 from emofuse.common.charts.drawing import Drawing
-from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.matrix import matrix
-from emofuse.common.charts.palette import class_colour
 from emofuse.common.page.blocks import Chart, Choice, ClassName, Column, Section, Table, Width
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.score_text import score
@@ -17,13 +17,15 @@ from emofuse.train.runs.reporting.score_text import score
 FEW, MANY = 9, 14
 """Up to so many classes a confusion matrix is a narrow block; with more than `MANY`, empty cells are not drawn."""
 
+SERIES = {"precision": "precision", "recall": "recall", "f1": "F1"}
+
 
 def classes_section(record: RunRecord) -> Section:
     """The confusion matrix with a switch, and the table and the chart of classes."""
     metrics = record.metrics
     blocks: list[Any] = [_confusion_choice(record)]
     if metrics.get("per_class"):
-        blocks += [_f1_chart(record), _table(record)]
+        blocks += [_table(record), _chart(record)]
     over = "the sum over seeds" if record.seeds > 1 else "all folds together"
     return Section(
         name="classes", title="Classes", lead=f"Rows are labels, columns predictions; {over}.", blocks=blocks
@@ -77,18 +79,24 @@ def _alt(record: RunRecord) -> str:
     return f"Most often confused: {classes[i]} predicted as {classes[j]}, {wrong[i, j]} of {counts[i].sum()}."
 
 
-def _f1_chart(record: RunRecord) -> Chart:
+def _chart(record: RunRecord) -> Chart:
     found = record.metrics["per_class"]
-    values = {c: v["f1"] or 0.0 for c, v in found.items()}
-    ordered = sorted(values, key=lambda c: -values[c]) if len(values) > FEW else list(values)
-    rows = [Bar(name=c, value=values[c], colour=class_colour(c), note=f"n {found[c]['support']}") for c in ordered]
-    worst = min(values, key=lambda c: values[c])
+    f1 = {c: v["f1"] or 0.0 for c, v in found.items()}
+    ordered = sorted(f1, key=lambda c: -f1[c])
+    series = {name: [found[c][key] for c in ordered] for key, name in SERIES.items()}
     return Chart(
-        name="class-f1",
-        title="F1 of each class",
-        alt=f"F1 of {len(values)} classes, from {score(values[worst])} ({worst}) to {score(max(values.values()))}.",
-        drawing=intervals(rows, "F1", limits=(-0.03, 1.03)),
+        name="class-scores",
+        title="Classes by F1",
+        alt=f"Precision, recall and F1 of {len(f1)} classes; F1 from {_worst(f1)} to {score(f1[ordered[0]])}.",
+        drawing=dots(
+            ordered, series, "score", notes=[f"n {found[c]['support']}" for c in ordered], limits=(-0.03, 1.03)
+        ),
     )
+
+
+def _worst(f1: Mapping[str, float]) -> str:
+    name = min(f1, key=lambda c: f1[c])
+    return f"{score(f1[name])} ({name})"
 
 
 def _table(record: RunRecord) -> Table:

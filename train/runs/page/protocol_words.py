@@ -22,8 +22,11 @@ def protocol_section(record: RunRecord) -> Section:
     lines += _inputs(record.task)
     lines += _texts(metrics)
     lines += [f"{line[0].upper()}{line[1:]}." for line in [*near_duplicate_lines(metrics), *uneven_classes(metrics)]]
+    lines += [f"{line[0].upper()}{line[1:]}." for line in metrics.get("remarks", ())]
     if differences := record.config.get("differences"):
         lines.append(f"The task differs from the protocol's counts: {'; '.join(differences)}.")
+    if "groups" not in metrics:
+        lines.append("An early version of emofuse made this run: speakers, classes and calibration are not recorded.")
     blocks: list[Any] = [Text(lines=lines)]
     if excluded := record.config.get("excluded"):
         blocks.append(_excluded(excluded))

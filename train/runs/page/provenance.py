@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from emofuse.common.console import format_size
 from emofuse.common.page.blocks import Column, Commands, Details, Facts, PagedTable, Section, Table
 from emofuse.train.resolve.extract_commands import default_feature_name
 from emofuse.train.runs.page.record import RunRecord
@@ -54,6 +55,8 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
         facts.append(("Parameters", f"{metrics['parameters']:,}"))
     if metrics.get("audio_seconds"):
         facts.append(("Audio", f"{metrics['audio_seconds'] / 3600:.2f} h"))
+    if metrics.get("peak_memory"):
+        facts.append(("Peak memory of a process", format_size(metrics["peak_memory"])))
     facts.append(("Utterances", f"{record.task.get('utterances', record.tested):,}"))
     for key, name in (("device", "Device"), ("threads", "Threads"), ("machine", "Machine"), ("started", "Started")):
         values = list(dict.fromkeys(str(call[key]) for call in calls if call.get(key)))
@@ -107,7 +110,9 @@ def _called(command: Sequence[str] | Mapping[str, Any]) -> str:
 
 def _settings(record: RunRecord) -> Table:
     task = record.task
+    unused = "steps" if task.get("settings", {}).get("epochs") else "epochs"
     found = {key: task[key] for key in _RUN_KEYS if task.get(key) not in (None, False)} | dict(task.get("settings", {}))
+    found.pop(unused, None)
     return Table(
         name="settings",
         title="Settings",

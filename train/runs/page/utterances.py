@@ -75,12 +75,11 @@ def utterances_section(
     wrong = [t for t in tested if t.prediction != t.label]
     if all(t.of_prediction is not None for t in tested):
         wrong.sort(key=lambda t: -(t.of_prediction or 0))
-    blocks: list[Any] = []
+    blocks: list[Any] = [_table(record, tested, texts or {}, sound)]
     if wrong:
         cards = [_card(t, texts or {}, sound) for t in wrong[:MISTAKES]]
         shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
         blocks.append(Examples(title=shown, caption=f"{len(cards)} of {len(wrong)} wrong predictions.", examples=cards))
-    blocks.append(_table(record, tested, texts or {}, sound))
     return Section(name="utterances", title="Utterances", blocks=blocks)
 
 
@@ -90,12 +89,12 @@ def _card(tested: Tested, texts: Mapping[str, str], sound: Callable[[str], str |
         ("prediction", ClassName(name=tested.prediction)),
     ]
     if tested.of_prediction is not None and tested.of_label is not None:
-        facts += [("its probability", f"{tested.of_prediction:.3f}"), ("of the label", f"{tested.of_label:.3f}")]
-    facts += [(name, tested.about[name]) for name in ("speaker", "session") if tested.about.get(name)]
+        facts.append(("probability", f"{tested.of_prediction:.3f}, of the label {tested.of_label:.3f}"))
+    who = [f"{name} {tested.about[name]}" for name in ("speaker", "session") if tested.about.get(name)]
     text, href = texts.get(tested.id), sound(tested.id)
     return Example(
         id=tested.id,
-        facts=[*facts, ("fold", tested.fold)],
+        facts=[*facts, ("where", ", ".join([*who, f"fold {tested.fold}"]))],
         text=[(text, 0.0)] if text else (),
         sound=Sound(href=href) if href else None,
     )
@@ -109,17 +108,20 @@ def _table(
     hrefs = {t.id: sound(t.id) for t in tested}
     columns: list[tuple[Column, list[Cell]]] = [
         (Column(name="id"), [t.id for t in tested]),
+        (Column(name="recording"), [Sound(href=h) if (h := hrefs[t.id]) else None for t in tested]),
         (Column(name="text"), [texts.get(t.id) for t in tested]),
         (Column(name="label", filter=True), [ClassName(name=t.label) for t in tested]),
         (Column(name="prediction", filter=True), [ClassName(name=t.prediction) for t in tested]),
-        (Column(name="p(prediction)", decimals=3), [_rounded(t.of_prediction) for t in tested]),
-        (Column(name="p(label)", decimals=3), [_rounded(t.of_label) for t in tested]),
+        (
+            Column(name="p", decimals=3, help="Probability of the prediction"),
+            [_rounded(t.of_prediction) for t in tested],
+        ),
+        (Column(name="p(label)", decimals=3, help="Probability of the label"), [_rounded(t.of_label) for t in tested]),
         (Column(name="right", filter=True), ["yes" if t.prediction == t.label else "no" for t in tested]),
         (Column(name="seeds right", filter=True), [f"{t.right} of {record.seeds}" for t in tested] if several else []),
         (Column(name="speaker", filter=True), [t.about.get("speaker") for t in tested]),
         (Column(name="session", filter=True), [t.about.get("session") for t in tested]),
         (Column(name="fold", filter=True), [t.fold for t in tested]),
-        (Column(name="recording"), [Sound(href=h) if (h := hrefs[t.id]) else None for t in tested]),
     ]
     known = [(column, cells) for column, cells in columns if any(cell not in (None, "") for cell in cells)]
     return PagedTable(
