@@ -31,10 +31,9 @@ RUN_FILES = {
     "predictions.csv",
     "utterances.csv",
     "history.csv",
-    "confusion.png",
-    "report.html",
     "digests.json",
 }
+REPORT_FILES = {"report.html", "confusion.png"}
 TOML = """\
 corpus = "tiny"
 source = "made for the tests"
@@ -122,7 +121,7 @@ def protocol_file(folder: Path, text: str = TOML) -> str:
 
 
 def config(folder: Path, name: str, model: str = "concat", **options: Any) -> FitConfig:
-    """A short fit on the store and protocol in `folder`; the run folder is `folder / name`."""
+    """A short fit on the store and protocol in `folder`, without report; the run folder is `folder / name`."""
     defaults: dict[str, Any] = {
         "store": folder / "tiny.h5",
         "protocol": str(folder / "tiny4.toml"),
@@ -130,6 +129,7 @@ def config(folder: Path, name: str, model: str = "concat", **options: Any) -> Fi
         "settings": QUICK if model not in ("linear", "weighted-layers") else ("lr=0.03", "batch=16"),
         "device": "cpu",
         "out": folder / name,
+        "report": False,  # takes as long as the fit
     }
     if model in ("smcn", "concat", "audio"):
         defaults["audio"] = "logmel"

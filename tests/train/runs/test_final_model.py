@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asked(folder: Path) -> FitConfig:
-    return config(folder, "base", "audio", seeds=2, folds="1,2", steps=20, seed=3)
+    return config(folder, "base", "audio", seeds=2, folds="1,2", steps=20, seed=3, report=True)
 
 
 def test_the_final_model_trains_on_all_data_for_the_mean_of_the_selected_steps(asked: FitConfig) -> None:
@@ -96,7 +96,7 @@ def test_its_files_are_among_the_digests_of_the_run(asked: FitConfig) -> None:
 def test_a_call_that_is_stopped_while_it_writes_the_report_is_completed_by_the_next(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = config(folder, "report", "text", steps=2, folds="1")
+    asked = config(folder, "report", "text", steps=2, folds="1", report=True)
     quietly(asked)
 
     def stop(*_: object) -> None:

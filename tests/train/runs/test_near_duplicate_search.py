@@ -37,7 +37,7 @@ def asked(tmp_path: Path) -> FitConfig:
     members = tuple(replace(u, audio_digest=u.id) for u in UTTERANCES)
     samples.store(tmp_path / "tiny.h5", members, features={"logmel": data})
     samples.protocol_file(tmp_path)
-    return samples.config(tmp_path, "run", "audio", steps=2, folds="1")
+    return samples.config(tmp_path, "run", "audio", steps=2, folds="1", report=True)
 
 
 def test_a_run_names_near_duplicates_before_training_and_in_every_output(asked: FitConfig) -> None:
@@ -81,7 +81,7 @@ def test_outputs_say_why_nothing_was_looked_for(tmp_path: Path) -> None:
     samples.store(tmp_path / "tiny.h5")
     samples.protocol_file(tmp_path)
     lines: list[str] = []
-    run = fit(samples.config(tmp_path, "run", "audio", steps=2, folds="1"), say=lines.append)
+    run = fit(samples.config(tmp_path, "run", "audio", steps=2, folds="1", report=True), say=lines.append)
     assert "too few to compare" in run.metrics["near_duplicates_unsearched"]
     assert len([line for line in lines if "were not looked for" in line]) == 2
 

@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("digests")
     samples.store(made / "tiny.h5")
     samples.protocol_file(made)
-    return quietly(config(made, "run", "text", seeds=2, folds="1,2", steps=4))
+    return quietly(config(made, "run", "text", seeds=2, folds="1,2", steps=4, report=True))
 
 
 def test_a_run_carries_the_digests_of_all_its_files(folder: Path) -> None:

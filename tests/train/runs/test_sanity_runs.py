@@ -51,7 +51,7 @@ def test_a_dealt_modality_leaves_what_the_other_one_says(folder: Path) -> None:
 
 def test_every_output_says_that_it_is_a_sanity_run(folder: Path) -> None:
     lines: list[str] = []
-    asked = config(folder, "marked", "text", steps=2, folds="1,2", shuffle="labels", seeds=2)
+    asked = config(folder, "marked", "text", steps=2, folds="1,2", shuffle="labels", seeds=2, report=True)
     run = fit(asked, say=lines.append)
     mark = "anity run, not a result: labels of training and validation permuted"
     assert run.metrics["shuffled"] == ["labels"]

@@ -114,6 +114,7 @@ def test_the_same_weights_are_scored_with_a_modality_absent(
 ) -> None:
     asked = samples.config(
         folder, f"without{seeds}", "msmser", steps=120, folds="1,2", seeds=seeds, score_without=("audio", "text"),
+        report=True,
         settings=("width=16", "heads=2", "feedforward=32", "tokens=3", "batch=16", "lr=0.005"),
     )  # fmt: skip
     finished = fit(asked)

@@ -29,7 +29,7 @@ def result_section(record: RunRecord) -> Section:
         )
     ]
     if found := caveats(metrics):
-        blocks.append(Warnings(lines=[f"{line[0].upper()}{line[1:]}." for line in found]))
+        blocks.append(Warnings(lines=[f"{line}." for line in found]))
     over = "seeds" if record.seeds > 1 else "folds"
     facts = [("Test utterances", f"{record.tested:,}"), ("Classes", str(len(metrics["classes"])))]
     facts += [("Folds", str(len(record.folds))), ("Seeds", str(record.seeds))]

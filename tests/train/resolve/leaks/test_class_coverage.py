@@ -47,7 +47,7 @@ def test_a_run_says_what_missing_classes_do_to_its_mean(tmp_path: Path, seeds: i
     samples.store(tmp_path / "tiny.h5", members, features={"bert": data})
     samples.protocol_file(tmp_path)
     lines: list[str] = []
-    done = fit(samples.config(tmp_path, "run", "text", steps=2, seeds=seeds), say=lines.append)
+    done = fit(samples.config(tmp_path, "run", "text", steps=2, seeds=seeds, report=True), say=lines.append)
     assert done.metrics["class_gaps"] == [
         {"fold": 1, "untrained": [], "untested": ["neu", "sad"]},
         {"fold": 2, "untrained": ["neu"], "untested": []},

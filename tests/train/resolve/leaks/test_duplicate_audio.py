@@ -79,7 +79,7 @@ def test_clips_of_one_side_are_told_and_different_or_unscanned_clips_are_not() -
 def test_accepted_duplicates_are_marked_in_every_output(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, s2_u000="s1_u005")
     lines: list[str] = []
-    asked = samples.config(folder, "run", "text", allow_duplicates=True, steps=2, folds="1,3", seeds=2)
+    asked = samples.config(folder, "run", "text", allow_duplicates=True, steps=2, folds="1,3", seeds=2, report=True)
     done = fit(asked, say=lines.append)
     mark = "1 test utterance with audio that is also in training or validation (--allow-duplicates)"
     assert any(line.startswith("text on tiny4, ") and mark in line for line in lines)

@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_audio_run_reports_counts_and_scores_on_both_kinds(folder: Path) -> None:
     lines: list[str] = []
-    done = fit(samples.config(folder, "run", "audio", steps=30), say=lines.append)
+    done = fit(samples.config(folder, "run", "audio", steps=30, report=True), say=lines.append)
     texts = done.metrics["repeated_texts"]
     assert (texts["test_texts"], texts["repeated"]) == (56, 24)
     assert texts["folds"] == [{"fold": n, "test_texts": 14, "repeated": 6} for n in (1, 2, 3, 4)]
@@ -81,8 +81,8 @@ def test_an_audio_run_reports_counts_and_scores_on_both_kinds(folder: Path) -> N
     (row,) = [line for text in lines for line in text.splitlines() if line.startswith("texts also in training")]
     assert row.split()[4:6] == ["24", f"{texts['scores']['repeated']['ua']:.3f}"]
     page = (done.folder / "report.html").read_text()
-    assert "texts also in training: 24" in page
-    assert "texts not in training: 32" in page
+    assert "texts also in training" in page
+    assert "texts not in training" in page
 
 
 def test_several_seeds_report_the_mean_of_their_scores(folder: Path) -> None:

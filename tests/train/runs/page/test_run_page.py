@@ -1,0 +1,197 @@
+"""The page of a run: what it says at the top, in its tables, and of runs that lack something."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import record_samples as samples
+from paths import ROOT
+
+from emofuse.common.page.blocks import (
+    Chart,
+    Choice,
+    ClassName,
+    Commands,
+    Details,
+    Examples,
+    Headline,
+    Link,
+    Page,
+    PagedTable,
+    Section,
+    Sound,
+    Table,
+    Text,
+    Warnings,
+)
+from emofuse.common.page.render import render
+from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.page.run_page import PageExtras, run_page
+
+ARCHIVED = ROOT / "tests" / "archives" / "run-v0.1.0" / "runs" / "tiny4-concat-66db0bd5"
+ATTACK = "<img src=x onerror=alert(1)>"
+
+
+def blocks(page: Page) -> Iterator[Any]:
+    """All blocks, also those inside others."""
+    found = [block for section in page.sections for block in section.blocks]
+    for block in found:
+        if isinstance(block, Details):
+            found += block.blocks
+        elif isinstance(block, Choice):
+            found += [option for _, option in block.options]
+    return iter(found)
+
+
+def one(page: Page, kind: type, name: str = "") -> Any:
+    """The one block of a kind, or of a name."""
+    (found,) = [b for b in blocks(page) if isinstance(b, kind) and (not name or b.name == name)]
+    return found
+
+
+def names(page: Page) -> list[str]:
+    return [section.name for section in page.sections]
+
+
+def test_the_headline_is_the_first_metric_of_the_protocol_with_chance_and_interval() -> None:
+    record = samples.with_metrics(samples.record(), metrics=["wa", "ua"])
+    headline = one(run_page(record), Headline)
+    assert headline.value == f"{record.metrics['pooled']['ua']:.3f}"
+    assert headline.label == "UA on 60 test utterances, pooled over 2 folds"
+    assert headline.interval == "95 % interval 0.300 to 0.700"
+    assert "most frequent class would score 0.250. The interval resamples the 6 speakers" in headline.meaning
+
+
+def test_caveats_are_on_top_once() -> None:
+    record = samples.with_metrics(samples.record(), limit=60)
+    page = run_page(record)
+    assert page.sections[0].blocks[1] == Warnings(lines=["short run: 60 utterances (--limit)."])
+    assert render(page).count("hort run: 60 utterances (--limit)") == 1
+
+
+def test_the_protocol_is_in_words() -> None:
+    text = " ".join(one(run_page(samples.record()), Text).lines)
+    assert "Each fold tests one speaker of made, validates on the next one, and trains on the others." in text
+    assert "The checkpoint with the best UA on validation is chosen; the test side is scored once" in text
+    assert "Audio features are standardised" in text
+
+
+def test_total_rows_are_as_wide_as_fold_rows() -> None:
+    table = one(run_page(samples.record()), Table, "folds")
+    assert {len(row) for row in [*table.rows, *table.totals]} == {len(table.columns)}
+    assert [row[0] for row in table.rows] == ["1 (part 1)", "2 (part 2)"]
+    assert [row[0] for row in table.totals] == ["mean ± std over folds", "pooled", "95 % interval, pooled"]
+
+
+def test_several_seeds_have_a_table_of_seeds_and_one_of_folds() -> None:
+    record = samples.record(seeds=3)
+    page = run_page(record)
+    assert [row[0] for row in one(page, Table, "seeds").rows] == ["seed 0", "seed 1", "seed 2"]
+    by_seed = one(page, Table, "folds-by-seed")
+    fold = record.seed_metrics[1]["folds"][0]
+    assert by_seed.rows[0][3] == f"{fold['test']['ua']:.3f}"
+    assert len(one(page, Table, "folds").rows) == 6
+    table = one(page, PagedTable, "utterances-table")
+    at = [column.name for column in table.columns].index("seeds right")
+    right = sum(row["label"] == row["prediction"] for row in record.predictions if row["id"] == "u00001")
+    assert table.rows[1][at] == f"{right} of 3"
+
+
+def test_every_utterance_has_a_row_and_the_most_confident_mistakes_are_cards() -> None:
+    record = samples.record()
+    texts = {row["id"]: f"text of {row['id']}" for row in record.predictions}
+    page = run_page(record, PageExtras(texts=texts, sound=lambda id: f"wav/{id}.wav" if id == "u00000" else None))
+    table = one(page, PagedTable, "utterances-table")
+    row, predicted = table.rows[0], record.predictions[0]
+    assert row[:5] == ["u00000", Sound(href="wav/u00000.wav"), "text of u00000", ClassName(name=predicted["label"]),
+                       ClassName(name=predicted["prediction"])]  # fmt: skip
+    assert len(table.rows) == 60
+    wrong = [r for r in record.predictions if r["label"] != r["prediction"]]
+    most = max(wrong, key=lambda r: float(r[f"p_{r['prediction']}"]))
+    cards = one(page, Examples).examples
+    assert cards[0].id == most["id"]
+    assert cards[0].text == [(f"text of {most['id']}", 0.0)]
+    assert len(cards) == min(20, len(wrong))
+
+
+def test_the_worst_group_is_marked_and_named() -> None:
+    record = samples.record()
+    worst = record.metrics["worst_groups"]["speaker"]
+    chart = one(run_page(record), Chart, "by-speaker")
+    assert f"The worst is {worst['name']} with {worst['ua']:.3f}." in chart.alt
+
+
+def test_a_class_that_is_never_predicted_is_named() -> None:
+    assert one(run_page(samples.record()), Table, "per-class").caption == "Never predicted: class 0."
+
+
+def test_the_commands_can_be_pasted_into_a_shell() -> None:
+    commands = one(run_page(samples.record()), Commands).commands
+    assert [shlex.split(command)[0] for command in commands] == ["extract", "fit"]
+    assert shlex.split(commands[0])[1:5] == ["--dataset", "made", "--root", "a folder"]
+    assert shlex.split(commands[1]) == ["fit", "--store", "a store.h5", "--model", "none"]
+
+
+def test_what_else_is_at_hand_is_added() -> None:
+    section = Section(name="model", title="Model", blocks=[Text(lines=["weights"])])
+    link = Link(text="all runs", href="../index.html")
+    extras = PageExtras(model_sections=[section], more_command="emofuse report run", links=[link])
+    page = run_page(samples.record(), extras)
+    assert names(page)[names(page).index("learning") + 1] == "model"
+    assert one(page, Commands, "more").commands == ["emofuse report run"]
+    assert "../index.html" in render(page)
+
+
+def test_the_modalities_are_compared_where_the_run_has_them() -> None:
+    record = samples.record()
+    record.config["run"]["features"]["text"] = record.config["run"]["features"]["audio"]
+    scores = {"mean": {"ua": 0.4, "wa": 0.4}, "std": {"ua": 0.1, "wa": 0.1}}
+    page = run_page(samples.with_metrics(record, without={"audio": scores}))
+    assert "text alone 0.400 ± 0.100" in one(page, Chart, "modalities").alt
+    assert "modalities" not in names(run_page(samples.record()))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        samples.record(probabilities=False),
+        samples.record(folds=1),
+        samples.record(classes=40, utterances=400, folds=1),
+        samples.record(folds=13, seeds=2, utterances=130),
+    ],
+    ids=["no probabilities", "one fold", "40 classes", "many folds"],
+)
+def test_it_renders_whatever_the_run_has(record: RunRecord) -> None:
+    html = render(run_page(record))
+    assert 'id="table-utterances-table"' in html
+    assert len(html.encode()) < 1_500_000
+
+
+def test_a_run_of_version_0_1_0_renders_and_says_what_is_not_recorded() -> None:
+    page = run_page(RunRecord.read(Run.open(ARCHIVED)))
+    assert {"groups", "calibration"}.isdisjoint(names(page))
+    assert "early version" in " ".join(one(page, Text).lines)
+    assert "0.250" in render(page)
+
+
+def test_ids_labels_and_texts_that_look_like_html_stay_text() -> None:
+    record = samples.record(classes=2, utterances=12)
+    rows = [{**row, "id": ATTACK + row["id"]} for row in record.predictions]
+    about = [{**row, "id": ATTACK + row["id"], "speaker": ATTACK} for row in record.utterances]
+    attacked = RunRecord(
+        name=ATTACK, metrics=record.metrics, config=record.config, predictions=rows, utterances=about,
+        history=record.history, seed_metrics=record.seed_metrics,
+    )  # fmt: skip
+    html = render(run_page(attacked, PageExtras(texts={row["id"]: ATTACK for row in rows})))
+    assert "<img" not in html
+
+
+@pytest.mark.slow
+def test_ten_thousand_utterances_stay_below_three_megabytes() -> None:
+    record = samples.record(classes=28, utterances=10_000, folds=1)
+    texts = {row["id"]: "some sixty characters of what somebody wrote on a forum, once" for row in record.predictions}
+    assert len(render(run_page(record, PageExtras(texts=texts))).encode()) < 3_000_000
