@@ -13,11 +13,9 @@ from emofuse.common.option_values import checked_config
 from emofuse.common.page.links import open_page
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig, ReportOptions
-from emofuse.report.output import PAGE, page_path, write_files, write_page
-from emofuse.report.run_report import build_run_page
+from emofuse.report.output import page_path, write_files, write_page
+from emofuse.train.fitting.file_names import RUN_FILES
 from emofuse.train.leaderboard.leaderboard_page import leaderboard_page
-from emofuse.train.runs.finished_run import Run
-from emofuse.train.runs.run_check import FILES
 
 LARGE = 3_000_000
 """Bytes from which on a page is slow to open and too large for many mailboxes."""
@@ -53,7 +51,7 @@ def report(config: ReportConfig | None = None, /, *, say: Say = say, **options: 
     started = time.monotonic()
     _refuse_other_paths(config.path)
     path, remark = page_path(config.path, config.out) if config.format == "html" else (config.path, None)
-    built = _build(config, path.parent)
+    built = _build(config, path.parent, say)
     remarks = (*([remark] if remark else []), *built.remarks)
     for line in remarks:
         say(f"note: {printable(line, 400)}")
@@ -92,7 +90,9 @@ def _refuse_other_paths(path: Path) -> None:
         raise UsageError(f"{path} is a file: {expected}")
 
 
-def _build(config: ReportConfig, page_folder: Path) -> BuiltPage:
-    if any((config.path / name).is_file() for name in FILES[1:]):
-        return build_run_page(Run.open(config.path, rewritten=PAGE), config, page_folder)
+def _build(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
+    if any((config.path / name).is_file() for name in RUN_FILES[1:]):
+        from emofuse.report.run_report import build_run_page  # imports torch, which a folder of runs does not need
+
+        return build_run_page(config, page_folder, say)
     return BuiltPage(page=leaderboard_page(config.path, page_folder=page_folder), folder=config.path)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from emofuse.common.page.blocks import Page
 
+PAGE = "report.html"
+"""The name of the page in its folder."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltPage:

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypedDict, Unpack
 
 from emofuse.common.location import Location, parse_location
-from emofuse.common.option_values import as_path, as_tuple, check_values
+from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
-from emofuse.train.runs.finished_run import Run
 
 Format = Literal["html", "svg", "png", "pdf", "csv", "md", "latex"]
+Map = Literal["tsne", "umap"]
 _EXPECTED = {
     "path": "the folder of a run, a folder of runs, or a Run",
     "store": "paths or URLs of stores",
+    "maps": "tsne, umap or both",
     "audio_root": "folders, or texts such as 'savee=FOLDER'",
 }
 _EXAMPLES = {"path": "path='runs/iemocap4-smcn-1a2b3c4d'"}
+
+
+class RunFolder(Protocol):
+    """What `report` needs of a `Run`, whose class needs torch."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,8 @@ class ReportConfig:
     """Leave out what is said in the utterances."""
     no_models: bool = False
     """Leave out what the trained models show."""
+    maps: tuple[Map, ...] = ()
+    """How the representation of utterances is drawn: `tsne`, `umap`; empty means t-SNE, and UMAP where installed."""
     open: bool = False
     """Open the page in the browser."""
 
@@ -53,11 +64,12 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         converted: dict[str, Any] = {
-            "path": self.path.folder if isinstance(self.path, Run) else as_path(self.path),
+            "path": as_path(getattr(self.path, "folder", self.path)),  # of a Run
             "out": as_path(self.out),
             "store": _locations(self.store),
             "weights": str(self.weights) if isinstance(self.weights, Path) else self.weights,
             "audio_root": _texts(self.audio_root),
+            "maps": split_names(self.maps),
         }
         for name, value in converted.items():
             object.__setattr__(self, name, value)
@@ -74,7 +86,7 @@ class ReportConfig:
 class ReportOptions(TypedDict, total=False):
     """The keywords of `report`: the fields of `ReportConfig` in the forms that it converts."""
 
-    path: Required[str | Path | Run]
+    path: Required[str | Path | RunFolder]
     format: Format
     out: str | Path | None
     store: Location | Sequence[Location]
@@ -83,6 +95,7 @@ class ReportOptions(TypedDict, total=False):
     embed_audio: bool
     no_text: bool
     no_models: bool
+    maps: str | Sequence[str]
     open: bool
 
 

@@ -13,11 +13,8 @@ from emofuse.common.disk.run_folder import read_json
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.render import render
-from emofuse.report.built import BuiltPage
-from emofuse.train.runs.finished_run import METRICS
-from emofuse.train.runs.run_digests import rewriting
-
-PAGE = "report.html"
+from emofuse.report.built import PAGE, BuiltPage
+from emofuse.train.fitting.file_names import METRICS
 
 
 def page_path(folder: Path, out: Path | None) -> tuple[Path, str | None]:
@@ -52,7 +49,7 @@ def write_page(built: BuiltPage, path: Path) -> int:
         UsageError: A package that renders pages is not installed.
     """
     content = render(built.page).encode()
-    if path == built.folder / PAGE:
+    if path == built.folder / PAGE and (built.folder / METRICS).is_file():
         with _recorded_again(built.folder):
             write_atomically(path, content)
     else:
@@ -63,6 +60,8 @@ def write_page(built: BuiltPage, path: Path) -> int:
 @contextmanager
 def _recorded_again(folder: Path) -> Iterator[None]:
     """Within it, the page of a folder is written; digests of the folder, and of a run that it is a seed of, follow."""
+    from emofuse.train.runs.run_digests import rewriting  # imports torch, which a folder of runs does not need
+
     with ExitStack() as stack:
         run = folder.resolve().parent
         if _is_seed_of(folder.resolve(), run):

@@ -6,13 +6,15 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from emofuse.common.console import Say
 from emofuse.common.page.blocks import Section
-from emofuse.report.built import BuiltPage
+from emofuse.report.built import PAGE, BuiltPage
 from emofuse.report.config import ReportConfig
 from emofuse.report.material.embedding import Embedding
 from emofuse.report.material.energy import open_energy
 from emofuse.report.material.recordings import Recordings, audio_roots, refuse_embedding_without_decoders
 from emofuse.report.material.token_spans import span_finder
+from emofuse.train.inspection.projection import available_methods
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs.finished_run import Run
@@ -21,19 +23,22 @@ from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.run_stores import RunStores, find_stores, run_at_stores
 
+UMAP_STARTS = "drawing maps: UMAP compiles itself first, about half a minute (--maps tsne leaves it out)"
 
-def build_run_page(run: Run, config: ReportConfig, page_folder: Path) -> BuiltPage:
+
+def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
     """The page of a run or an evaluation.
 
     Args:
-        run: It is checked.
         config: The options of the call.
         page_folder: Where the page will be; links to recordings are relative to it.
+        say: Says what takes long.
 
     Raises:
         UsageError: A store or folder that the user names is not what it should be.
-        DataError: The weights of the run are damaged.
+        DataError: The run is damaged, but for its page.
     """
+    run = Run.open(config.path, rewritten=PAGE)
     if config.embed_audio:
         refuse_embedding_without_decoders()
     stores = find_stores(run, config.store)
@@ -46,7 +51,9 @@ def build_run_page(run: Run, config: ReportConfig, page_folder: Path) -> BuiltPa
         remarks.append("texts are not shown: the store has digests in place of them (--no-text)")
     sections: Sequence[Section] = ()
     if not config.no_models and "evaluation" not in run.metrics:
-        sections, reason = _model_sections(run, stores, texts, recordings, config.weights)
+        if "umap" in (config.maps or available_methods()):
+            say(UMAP_STARTS)
+        sections, reason = _model_sections(run, config, stores, texts, recordings)
         remarks += [reason] if reason else []
     extras = PageExtras(
         texts=texts or None,
@@ -64,10 +71,14 @@ def build_run_page(run: Run, config: ReportConfig, page_folder: Path) -> BuiltPa
 
 
 def _model_sections(
-    run: Run, stores: RunStores, texts: dict[str, str], recordings: Recordings, weights: str | None
+    run: Run, config: ReportConfig, stores: RunStores, texts: dict[str, str], recordings: Recordings
 ) -> tuple[list[Section], str]:
     """What the trained models show, and why words are not among it."""
-    pieces, reason = span_finder(run, weights) if texts and "text" in run.config["run"]["features"] else (None, "")
+    pieces, reason = (
+        span_finder(run, config.weights) if texts and "text" in run.config["run"]["features"] else (None, "")
+    )
     with open_energy(stores, recordings) as energy:
-        request = InspectionRequest(texts=texts or None, pieces=pieces, energy=energy, sound=recordings.sound)
+        request = InspectionRequest(
+            texts=texts or None, pieces=pieces, energy=energy, sound=recordings.sound, methods=config.maps or None
+        )
         return model_sections(run_at_stores(run, stores), request), reason

@@ -48,6 +48,13 @@ from emofuse.common.location import LocationType
 @click.option("--embed-audio", is_flag=True, help="Put short recordings into the page itself, up to 1.5 MB.")
 @click.option("--no-text", is_flag=True, help="Leave out what is said in the utterances.")
 @click.option("--no-models", is_flag=True, help="Leave out what the trained models show: faster, and needs no store.")
+@click.option(
+    "--maps",
+    multiple=True,
+    metavar="NAME,...",
+    help="How the representation of utterances is drawn: tsne, umap. UMAP takes half a minute to start.  "
+    "[default: tsne, and umap where it is installed]",
+)
 @command
 def report(**options: Any) -> None:
     """Show a finished run, or a folder of runs, as a page for a browser.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,11 @@ def test_a_folder_without_runs_is_one_line(tmp_path: Path) -> None:
         samples.reported(tmp_path / "empty")
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_folder_of_runs_needs_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "one.part").mkdir()
+    (tmp_path / "one.part" / "config.json").write_text("{}")
+    code = "import sys; from emofuse.report import report; report(path=sys.argv[1]); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import predict_samples
 import pytest
 import report_samples as samples
 import train_samples
@@ -33,14 +34,18 @@ def copied(run: Run, tmp_path: Path) -> Path:
 
 
 def test_the_page_replaces_that_of_fit_and_the_run_stays_right(copied: Path) -> None:
-    made, lines = samples.reported(copied)
+    made, lines = samples.reported(copied, no_models=False)
     assert made.files == (copied / "report.html",)
     assert re.fullmatch(rf"page: {copied}/report\.html, [\d.]+ kB, [\d.]+ s", lines[-1])
+    assert "What the model weighs" in samples.page_of(made)
     assert verify_run(copied).problems == ()
     first = (copied / "report.html").read_bytes()
-    samples.reported(copied)
+    samples.reported(copied, no_models=False)
     assert (copied / "report.html").read_bytes() == first
     assert verify_run(copied).problems == ()
+    samples.reported(copied)
+    assert "What the model weighs" not in samples.page_of(made)
+    assert f"emofuse report {copied}" in samples.page_of(made), "the command that adds it"
 
 
 def test_the_page_elsewhere_leaves_the_run_alone(copied: Path, tmp_path: Path) -> None:
@@ -105,6 +110,18 @@ def test_texts_are_shown_unless_they_are_withheld(run: Run, tmp_path: Path) -> N
     assert len(lines) == 1
 
 
+def test_words_and_loudness_stand_beside_what_the_model_weighs(tmp_path: Path) -> None:
+    folder = predict_samples.corpus(tmp_path)
+    run = predict_samples.run(folder, "run", "coattention", folds=[1])
+    made, lines = samples.reported(run.folder, no_models=False)
+    assert len(lines) == 1
+    page = samples.page_of(made)
+    assert page.count('class="heat"') > 10, "words have weights"
+    assert "the tokenizer is not at hand" not in page
+    made, _ = samples.reported(run.folder, no_models=False, no_text=True)
+    assert 'class="heat"' not in samples.page_of(made)
+
+
 def test_a_store_that_moved_is_named(copied: Path, run: Run, tmp_path: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     config["store"] = config["stores"]["tiny"] = str(tmp_path / "gone.h5")
@@ -164,7 +181,7 @@ def test_figures_and_tables_are_files_of_their_own(format: str, copied: Path, ru
     del metrics["weights"]
     (copied / "metrics.json").write_text(json.dumps(metrics))
     (copied / "digests.json").unlink()
-    made, lines = samples.reported(copied, format=format, no_models=True)
+    made, lines = samples.reported(copied, format=format)
     assert made.files
     assert [Path(line) for line in lines] == list(made.files)
     ending = {"latex": "tex"}.get(format, format)
@@ -180,7 +197,7 @@ def test_recordings_are_links_relative_to_the_page(tmp_path: Path) -> None:
     for name in samples.HOSTILE_FILES[:2]:
         (tmp_path / "corpus" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "corpus" / name).write_bytes(b"RIFF")
-    made, lines = samples.reported(run.folder, audio_root=tmp_path / "corpus", no_models=True)
+    made, lines = samples.reported(run.folder, audio_root=tmp_path / "corpus")
     page = samples.page_of(made)
     assert '"../corpus/javascript%3Ax.wav"' in page
     assert '"../corpus/a%20b%23c%3F.wav"' in page

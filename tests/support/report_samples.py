@@ -58,6 +58,6 @@ def page_of(made: Report) -> str:
 
 
 def reported(path: Path, **options: Any) -> tuple[Report, list[str]]:
-    """`report` of a path, with the lines that it prints."""
+    """`report` of a path without what its models show, with the lines that it prints."""
     lines: list[str] = []
-    return report(path=path, say=lines.append, **options), lines
+    return report(path=path, say=lines.append, **({"no_models": True, "maps": "tsne"} | options)), lines
