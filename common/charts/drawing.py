@@ -27,6 +27,16 @@ NARROW, WIDE = 3.5, 7.0
 """Widths in inches. A narrow chart fits a phone at the size it is drawn in, a wide one scrolls there."""
 
 
+def has_report_extra() -> bool:
+    """Whether matplotlib and jinja2 are installed."""
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def new_figure(colours: Colours, width: float = NARROW, height: float = 2.6) -> Any:
     """An empty figure in the theme; sizes in inches, 96 CSS pixels each.
 

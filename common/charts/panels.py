@@ -34,7 +34,7 @@ def panels(painters: Sequence[tuple[str, Painter]], *, columns: int = 2, width: 
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
         if handles:
-            figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=6, fontsize=7.5,
+            figure.legend([*handles.values()], [*handles], loc="outside upper center", ncols=6, fontsize=7.5,
                           frameon=False, labelcolor=colours.ink, markerscale=1.6, handletextpad=0.2)  # fmt: skip
         return figure
 

@@ -38,7 +38,7 @@ LONG_TEXT = 28
 """Characters of a text beyond which a cell's column is wide enough to read sentences."""
 _SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:)(?!//))")
 """What a link may begin with: no scheme but https, and no other host."""
-_NUMERIC = re.compile(r"[-+−<]?[\d.,]+ ?%?( ?± ?[\d.]+)?|[-+−]?[\d.]+([-–]| to )[-+−]?[\d.]+")
+_NUMERIC = re.compile(r"[-+−<]?[\d.,]+ ?%?( ?± ?[\d.]+)?\*?|[-+−]?[\d.]+([-–]| to )[-+−]?[\d.]+")
 """A number with its deviation, or an interval."""
 
 

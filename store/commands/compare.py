@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -92,8 +92,9 @@ def _feature_lines(f: FeatureDiff) -> list[str]:
 @click.argument("file", type=LocationType())
 @click.option("--out", type=click.Path(path_type=Path), help="Write the card to this file [print it].")
 @click.option("--against", type=LocationType(), help="Compare with this card, or with the card of this store.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the card, or the comparison, as a page.")
 @command
-def card(file: Location, out: Path | None, against: Location | None) -> None:
+def card(file: Location, out: Path | None, against: Location | None, html: Path | None) -> None:
     """Make a card of FILE for another lab: ids, durations, counts and digests, but no audio, text or speakers.
 
     With --against, show whether another card is of the same data and features: exit code 0 if so, 1 if they differ.
@@ -105,16 +106,29 @@ def card(file: Location, out: Path | None, against: Location | None) -> None:
 
     with FeatureStore(file) as store:
         ours = make_card(store)
+    theirs = card_at(against) if against else None
+    result = compare(ours, theirs) if theirs else None
+    page = _card_page(ours, theirs, result) if html else b""
     if out:
         write_file(out, write_card(ours))
         names = ", ".join(map(printable, ours["features"])) or "no features"
         say(f"{out}: {plural(len(ours['utterances']), 'utterance')}; {names}; digest {ours['digest']}")
-    elif not against:
+    elif not against and not html:
         say(write_card(ours).decode().rstrip())
-    if against:
-        result = compare(ours, card_at(against))
+    if html:
+        write_file(html, page)
+        say(f"page: {html}")
+    if result:
         say("\n".join(_card_lines(result, f"{file} (here) and {against} (there)")))
         sys.exit(DONE if result.same else DIFFERENT)
+
+
+def _card_page(ours: dict[str, Any], theirs: dict[str, Any] | None, result: CardDiff | None) -> bytes:
+    from emofuse.common.page.render import render
+    from emofuse.store.compare.card_page import card_page, comparison_page
+
+    page = comparison_page(ours, theirs, result) if theirs and result else card_page(ours)
+    return render(page).encode()
 
 
 def _card_lines(c: CardDiff, stores: str) -> list[str]:

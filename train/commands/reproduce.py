@@ -46,6 +46,14 @@ from emofuse.train.commands.options import (
 @scheduler_option
 @threads_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), help="The folder of runs and tables.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["png", "svg", "pdf"]),
+    multiple=True,
+    default=["png"],
+    help="The format of the figure, for a table that draws one; can be repeated.",
+)
 @command
 def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path, **options: object) -> None:
     """Run a published table and print our figures beside the published ones.
@@ -65,12 +73,17 @@ def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path,
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list describes each)")
     from emofuse.train.papers import table_output
+    from emofuse.train.papers.reproduce import PAGE
     from emofuse.train.papers.reproduce import reproduce as run_table
     from emofuse.train.papers.table_request import TableRequest, parse_substitutes
 
     request = TableRequest(table=tables.load(name), substitute=parse_substitutes(substitute), runs=out, **options)  # type: ignore[arg-type]
     sheet, folder = run_table(request, say)
     say(f"\n{table_output.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
+    more = {"figure": [f"figure.{format}" for format in request.formats], "page": [PAGE]}
+    for what, files in more.items():
+        if (folder / files[0]).is_file():
+            say(f"{what}: {folder}/{', '.join(files)}")
     raise_problems([*sheet.diverged.values()], "these rows diverged and have no figures")
     sys.exit(EXCLUDED if sheet.excluded else DONE)
 

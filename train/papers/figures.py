@@ -4,49 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from emofuse.common.charts.drawing import PictureFormat, picture
+from emofuse.common.charts.lines import Line, lines
+from emofuse.common.charts.palette import group_colours, markers
 from emofuse.common.console import Say
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.page.blocks import Chart
+from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import RowJob
-from emofuse.train.papers.save_figure import NO_PICTURE, figure_type, save
+from emofuse.train.papers.table_output import warnings
 from emofuse.train.papers.tsne import draw_tsne
 from emofuse.train.papers.weight_grid import draw_grid
 
+FORMATS = get_args(PictureFormat)
 
-def draw(results: ResultTable, jobs: Sequence[RowJob], folder: Path, say: Say) -> list[str]:
-    """Draw the figure of a table into `folder`; returns the remarks to print under the table."""
+
+def draw(results: ResultTable, jobs: Sequence[RowJob], folder: Path, say: Say) -> PaperFigure | None:
+    """Draw the figure of a table, and write its numbers into `folder`; its remarks are added to the table's.
+
+    Returns:
+        The figure; None where a row diverged and the figure needs all.
+    """
     table = results.table
     assert table.figure is not None
     if results.diverged and table.figure.kind != "line":  # a line has a gap there
-        return [f"{table.where} is not drawn, as not all of its rows have figures."]
+        results.remarks.append(f"{table.where} is not drawn, as not all of its rows have figures.")
+        return None
     say(f"drawing {table.where}")
     if table.figure.kind == "line":
-        return draw_line(results, folder)
+        return draw_line(results)
     return {"grid": draw_grid, "tsne": draw_tsne}[table.figure.kind](results, jobs, folder)
 
 
-def draw_line(results: ResultTable, folder: Path) -> list[str]:
+def write_pictures(figure: PaperFigure, results: ResultTable, folder: Path, formats: Sequence[PictureFormat]) -> None:
+    """Write figure.png, figure.svg, figure.pdf: those in `formats`; each has the differences from the paper below it.
+
+    Raises:
+        UsageError: matplotlib is not installed; nothing is written.
+    """
+    drawn = {format: picture(figure.drawing, format, " ".join(warnings(results))) for format in formats}
+    for format, content in drawn.items():
+        write_atomically(folder / f"figure.{format}", content)
+
+
+def draw_line(results: ResultTable) -> PaperFigure:
     """Draw each column over the setting that the rows vary."""
     table = results.table
     assert table.figure is not None
     ((setting, values),) = table.figure.over.items()
-    new_figure = figure_type()
-    if new_figure is None:
-        return [NO_PICTURE]
-    figure = new_figure(figsize=(5, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for task in table.tasks:
-        rows = [r for r in results.rows_of(task) if not r.row.cited]
-        for column in task.metrics:
-            cells = [r.cells[column] for r in rows]
-            ours = [(v, c.mean, c.deviation or 0.0) for v, c in zip(values, cells, strict=True) if c.mean is not None]
-            if ours:
-                x, y, spread = zip(*ours, strict=True)
-                axes.errorbar(x, y, spread, marker="o", capsize=3, label=f"{column}, ours")
-            theirs = [(v, c.published) for v, c in zip(values, cells, strict=True) if c.published is not None]
-            if theirs:
-                axes.plot(*zip(*theirs, strict=True), "*", markersize=10, label=f"{column}, paper")
-    axes.set_xlabel(setting)
-    axes.set_ylabel(table.unit)
-    axes.legend(fontsize=7)
-    return save(figure, folder, results)
+    curves, seen = [], []
+    columns = [(task, column) for task in table.tasks for column in task.metrics]
+    keys = [f"{task.protocol} {column}" for task, column in columns]
+    colours, shapes = group_colours(keys), markers(keys)
+    for number, (key, (task, column)) in enumerate(zip(keys, columns, strict=True)):
+        cells = [r.cells[column] for r in results.rows_of(task) if not r.row.cited]
+        ours = [(v, c.mean, c.deviation or 0.0) for v, c in zip(values, cells, strict=True) if c.mean is not None]
+        if ours:
+            x, y, spread = zip(*ours, strict=True)
+            style = ("-", "--", "-.", ":")[number % 4]
+            curves.append(
+                Line(
+                    name=f"{column}, ours",
+                    x=x,
+                    y=y,
+                    spread=spread,
+                    colour=colours[key],
+                    marker=shapes[key],
+                    style=style,
+                )
+            )
+            seen.append(f"{column}: " + ", ".join(f"{mean:.1f} at {v:g}" for v, mean, _ in ours))
+        theirs = [(v, c.published) for v, c in zip(values, cells, strict=True) if c.published is not None]
+        if theirs:
+            x, y = zip(*theirs, strict=True)
+            curves.append(Line(name=f"{column}, paper", x=x, y=y, colour=colours[key], style="", marker="*"))
+    drawing = lines(curves, setting, _unit(results), height=2.9)
+    alt = f"{table.about.capitalize()}. {'; '.join(seen)}."
+    chart = Chart(
+        name="figure", title=table.where, alt=alt, drawing=drawing,
+        caption="Bars: standard deviation over folds and seeds. Stars: the paper's figures.",
+    )  # fmt: skip
+    return PaperFigure(drawing=drawing, charts=(chart,))
+
+
+def _unit(results: ResultTable) -> str:
+    return "score in percent" if results.table.unit == "percent" else "score"

@@ -1,4 +1,4 @@
-"""`reproduce`: run a published table, and write our figures beside the paper's as CSV, Markdown and LaTeX."""
+"""`reproduce`: run a published table, and write our figures beside the paper's as tables and as a page."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from emofuse.common.charts.drawing import MISSING, has_report_extra
 from emofuse.common.console import Say
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.errors import UsageError
+from emofuse.common.page.render import render
 from emofuse.train.data.loader import MAPPED
 from emofuse.train.papers import figures, table_output
+from emofuse.train.papers.paper_figure import PaperFigure
+from emofuse.train.papers.published_table import load, names
 from emofuse.train.papers.results import ResultTable, result_row
 from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
 from emofuse.train.papers.row_marks import mark_differences
+from emofuse.train.papers.table_page import table_page
 from emofuse.train.papers.table_request import TableRequest
 from emofuse.train.runs.cross_validation import DONE, RESUMES
 from emofuse.train.runs.finished_run import Diverged, FitOutcome
@@ -20,9 +27,13 @@ from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER, fit_models
 from emofuse.train.runs.processes.process_pool import IN_A_PROCESS
 from emofuse.train.runs.reporting.console_report import EXCLUDED, NOTE, REDUCED
 
+PAGE = "table.html"
+"""The page in a table's folder."""
 REPORTED_STARTS = (f"{NOTE} ", f"{REDUCED} ", f"{EXCLUDED} ", f"{ALREADY_DONE}: ", f"{RUN_FOLDER}: ")
 REPORTED_PHRASES = (DONE, RESUMES, MAPPED, IN_A_PROCESS)
 """The lines of `fit` that are reported: those that start with one text or contain the other."""
+SAID_ONCE = (f"{NOTE} ", f"{REDUCED} ", f"{EXCLUDED} ")
+"""The starts of lines that are reported once, however many rows have them."""
 
 
 def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Path]:
@@ -38,6 +49,7 @@ def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Pat
     Raises:
         UsageError: All problems of the request, before anything is trained.
     """
+    _check_formats(request)
     plan = plan_fits_of_table(request)
     folder = folder_of(request)
     results = ResultTable(
@@ -58,15 +70,42 @@ def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Pat
         else:
             results.finished[key] = result_row(results, job.row, job.task, outcome, job.notes)
             results.excluded |= set(outcome.excluded)
-        table_output.write(results, folder)
+        _write(results, request, folder)
 
     fit_models([job.config for job in plan.jobs], reports, record)
     results.remarks += mark_differences(results)
-    table_output.write(results, folder)
-    if request.table.figure is not None:
-        results.remarks += figures.draw(results, plan.jobs, folder, say)
-        table_output.write(results, folder)
+    _write(results, request, folder)
+    figure = figures.draw(results, plan.jobs, folder, say) if request.table.figure is not None else None
+    if not has_report_extra():
+        results.remarks.append(f"No page{' and no picture' if figure else ''}: {MISSING}")
+    elif figure:
+        figures.write_pictures(figure, results, folder, request.formats)
+    _write(results, request, folder, figure)
     return results, folder
+
+
+def _check_formats(request: TableRequest) -> None:
+    """Refuse pictures that cannot be made, before anything is trained.
+
+    Raises:
+        UsageError: The table draws no figure, or an extra is missing.
+    """
+    more = [format for format in request.formats if format != "png"]
+    if more and request.table.figure is None:
+        drawn = [name for name in names() if load(name).figure]
+        raise UsageError(
+            f"{request.table.name} draws no figure, so --format has no effect; {', '.join(drawn)} draw one"
+        )
+    if more and not has_report_extra():
+        raise UsageError(MISSING)
+
+
+def _write(results: ResultTable, request: TableRequest, folder: Path, figure: PaperFigure | None = None) -> None:
+    """Write the tables, and the page where the extra `report` is installed."""
+    table_output.write(results, folder)
+    if has_report_extra():
+        page = table_page(results, folder, request.command(), figure)
+        write_atomically(folder / PAGE, render(page).encode())
 
 
 def folder_of(request: TableRequest) -> Path:
@@ -100,12 +139,16 @@ def _conditions(request: TableRequest, jobs: Sequence[RowJob]) -> dict[str, str]
 
 
 def _row_reports(jobs: Sequence[RowJob], say: Say) -> list[Say]:
-    """For each row, a callback that reports the relevant lines of its fit under the row's name."""
-    last_title = ""
+    """For each row, a callback that reports the relevant lines of its fit under the row's name, each remark once."""
+    last_title, said = "", set[str]()
 
     def report_under(title: str) -> Say:
         def report(line: str) -> None:
             nonlocal last_title
+            if line in said:
+                return
+            if line.startswith(SAID_ONCE):
+                said.add(line)
             if title != last_title:
                 say(title)
                 last_title = title

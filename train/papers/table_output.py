@@ -12,6 +12,7 @@ from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import MARK, ResultCell, ResultRow, ResultTable
+from emofuse.train.papers.row_notes import PLAIN_STATES, TableNotes, table_notes
 
 COLUMNS = (
     *("table", "task", "row", "column", "measure", "unit", "ours", "std", "folds_x_seeds", "paper", "difference"),
@@ -39,6 +40,12 @@ def warnings(results: ResultTable) -> list[str]:
     return [f"NOT the paper's own conditions: {'; '.join(results.marks)}."] if results.marks else []
 
 
+def shared_notes(notes: TableNotes, task: TableTask) -> list[str]:
+    """What holds for every row of ours on a task, as one line; empty if nothing does."""
+    found = notes.shared[task.protocol]
+    return [f"Every row of ours: {'; '.join(found)}."] if found else []
+
+
 def footnotes(results: ResultTable) -> list[str]:
     """The lines under the table: definitions of the measures, skipped tasks, the table's notes, remarks."""
     measures = {m for t in results.run_tasks for m in t.metrics.values()}
@@ -51,45 +58,48 @@ def footnotes(results: ResultTable) -> list[str]:
 
 def screen(results: ResultTable) -> str:
     """Plain text in aligned columns."""
+    notes = table_notes(results)
     lines = [caption(results), *warnings(results)]
     for task in results.run_tasks:
         columns = [f"{c} {h}" for c in task.metrics for h in ("ours", "paper", "diff")]
-        rows = [[r.row.name, *_cells(results, task, r), _remark(r)] for r in results.rows_of(task)]
-        lines += ["", _headline(results, task), format_table(["", *columns, ""], rows)]
+        rows = [[r.row.name, *cells(results, task, r), remark(notes, r)] for r in results.rows_of(task)]
+        lines += ["", headline(results, task), *shared_notes(notes, task), format_table(["", *columns, ""], rows)]
     printed = [printable(line, 400) if "\n" not in line else line for line in lines]
-    return "\n".join([*printed, "", *footnotes(results)])
+    below = [printable(line, 400) for line in notes.explained()]
+    return "\n".join([*printed, "", *below, *footnotes(results)])
 
 
 def markdown(results: ResultTable) -> str:
     """GitHub tables."""
+    notes = table_notes(results)
     lines = [f"# {caption(results)}", "", *(f"**{w}**\n" for w in warnings(results))]
     for task in results.run_tasks:
         columns = [f"{c} {h}" for c in task.metrics for h in HEAD]
-        lines += [f"## {_headline(results, task)}", "", _piped(["", *columns, "note"])]
-        lines.append(_piped(["---", *["---:" for _ in columns], "---"]))
-        lines += [_piped([r.row.name, *_cells(results, task, r), _remark(r)]) for r in results.rows_of(task)]
+        lines += [f"## {headline(results, task)}", "", *(f"**{w}**\n" for w in shared_notes(notes, task))]
+        lines += [_piped(["", *columns, "note"]), _piped(["---", *["---:" for _ in columns], "---"])]
+        lines += [_piped([r.row.name, *cells(results, task, r), remark(notes, r)]) for r in results.rows_of(task)]
         lines.append("")
-    return "\n".join([*lines, *(f"- {line}" for line in footnotes(results))]) + "\n"
+    return "\n".join([*lines, *(f"- {line}" for line in [*notes.explained(), *footnotes(results)])]) + "\n"
 
 
 def latex(results: ResultTable) -> str:
     """One table environment per task; the document must load booktabs."""
-    return "\n\n".join(_latex_table(results, task) for task in results.run_tasks) + "\n"
+    notes = table_notes(results)
+    return "\n\n".join(_latex_table(results, task, notes) for task in results.run_tasks) + "\n"
 
 
-def _latex_table(results: ResultTable, task: TableTask) -> str:
+def _latex_table(results: ResultTable, task: TableTask, notes: TableNotes) -> str:
+    rows = results.rows_of(task)
     groups = "".join(rf" & \multicolumn{{3}}{{c}}{{{latex_escaped(c)}}}" for c in task.metrics)
     heads = "".join(f" & {h}" for _ in task.metrics for h in ("ours", "paper", "diff."))
-    body = [
-        " & ".join([latex_first_cell(r.row.name), *(latex_escaped(c) for c in _cells(results, task, r))]) + r" \\"
-        for r in results.rows_of(task)
-    ]
-    remarks = [f"{r.row.name}: {remark}." for r in results.rows_of(task) if (remark := _remark(r))]
-    text = " ".join([f"{caption(results)}. {_headline(results, task)}.", *warnings(results), *remarks])
+    body = [" & ".join([_latex_name(r, notes), *map(latex_escaped, cells(results, task, r))]) + r" \\" for r in rows]
+    text = [f"{caption(results)}. {headline(results, task)}.", *warnings(results), *shared_notes(notes, task)]
+    here = {letter for row in rows for letter in notes.letters_of(row)}
+    below = [line for line in notes.explained() if line.partition(":")[0] in here] + footnotes(results)
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{latex_escaped(text)}}}",
+            rf"\caption{{{latex_escaped(' '.join(text))}}}",
             rf"\begin{{tabular}}{{l{'rrr' * len(task.metrics)}}}",
             r"\toprule",
             rf"{groups} \\",
@@ -98,10 +108,15 @@ def _latex_table(results: ResultTable, task: TableTask) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\par\footnotesize {latex_escaped(' '.join(footnotes(results)))}",
+            rf"\par\footnotesize {latex_escaped(' '.join(below))}",
             r"\end{table}",
         ]
     )
+
+
+def _latex_name(row: ResultRow, notes: TableNotes) -> str:
+    letters = notes.letters_of(row)
+    return latex_first_cell(row.row.name) + (rf"\textsuperscript{{{','.join(letters)}}}" if letters else "")
 
 
 def comma_separated(results: ResultTable) -> str:
@@ -110,7 +125,9 @@ def comma_separated(results: ResultTable) -> str:
     for task in results.table.tasks:
         conditions = results.conditions.get(task.protocol, "")
         for r in results.rows_of(task):
-            notes = "; ".join([*_notes(r), *(results.remarks if r.state == "run" else [])])
+            notes = "; ".join(
+                [*(r.notes or filter(None, [r.row.note])), *(results.remarks if r.state == "run" else [])]
+            )
             for column, cell in r.cells.items():
                 figures = [cell.mean, cell.deviation, cell.count, cell.published, cell.difference]
                 values = [
@@ -124,13 +141,22 @@ def comma_separated(results: ResultTable) -> str:
     return csv_text(rows, COLUMNS)
 
 
-def _headline(results: ResultTable, task: TableTask) -> str:
+def headline(results: ResultTable, task: TableTask) -> str:
+    """A task's protocol, features, selection and seeds."""
     conditions = results.conditions.get(task.protocol)
     return f"{task.protocol}: {conditions}" if conditions else task.protocol
 
 
-def _cells(results: ResultTable, task: TableTask, row: ResultRow) -> list[str]:
+def cells(results: ResultTable, task: TableTask, row: ResultRow) -> list[str]:
+    """Ours, the paper's and the difference for each column, as text."""
     return [text for column in task.metrics for text in _texts(row.cells[column], results.scale[1])]
+
+
+def remark(notes: TableNotes, row: ResultRow) -> str:
+    """The letters of a row's notes, behind `cited` or `not run`."""
+    return "; ".join(
+        [*([row.state] if row.state in PLAIN_STATES else []), *filter(None, [", ".join(notes.letters_of(row))])]
+    )
 
 
 def _texts(cell: ResultCell, decimals: int) -> Sequence[str]:
@@ -147,15 +173,6 @@ def _texts(cell: ResultCell, decimals: int) -> Sequence[str]:
 def _measure(task: TableTask, column: str, row: ResultRow) -> str:
     measure = task.metrics[column]
     return f"{measure} without {row.row.without}" if row.row.without else measure
-
-
-def _notes(row: ResultRow) -> list[str]:
-    return list(row.notes) if row.state == "run" else [n for n in (row.row.note,) if n]
-
-
-def _remark(row: ResultRow) -> str:
-    """Why a row has no results of our own, and its notes."""
-    return "; ".join([*([] if row.state == "run" else [row.state]), *_notes(row)])
 
 
 def _piped(cells: Sequence[str]) -> str:

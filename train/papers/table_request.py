@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emofuse.common.charts.drawing import PictureFormat
 from emofuse.common.errors import UnknownNameError, UsageError, raise_problems
 from emofuse.common.location import Location
 from emofuse.train.models.registry import variant
@@ -34,6 +36,8 @@ class TableRequest:
     jobs: int | None = 1
     scheduler: str | None = None
     runs: Path = Path("runs")
+    formats: tuple[PictureFormat, ...] = ("png",)
+    """Of the figure, for a table that draws one."""
 
     def substituted(self, name: str) -> str:
         """The feature or protocol to use for one of the table."""
@@ -48,6 +52,26 @@ class TableRequest:
         marks = [f"short run ({option} {value:g})" for option, value in limits.items() if value is not None]
         marks += [] if self.folds == "all" else [f"folds {self.folds} alone"]
         return marks + [f"{new} stands in for {old}" for old, new in sorted(self.substitute.items())]
+
+    def command(self) -> str:
+        """The command with the options that change the table."""
+        options: list[tuple[str, object]] = [("--store", store) for store in self.stores]
+        options += [("--only", name) for name in self.only]
+        single = {
+            "--substitute": ",".join(f"{old}={new}" for old, new in self.substitute.items()) or None,
+            "--folds": None if self.folds == "all" else self.folds,
+            "--seeds": None if self.seeds == 1 else self.seeds,
+            "--steps": self.steps,
+            "--epochs": None if self.epochs is None else f"{self.epochs:g}",
+            "--limit": self.limit,
+            "--allow-missing": self.allow_missing or None,
+            "--device": None if self.device == "auto" else self.device,
+            "--out": None if self.runs == Path("runs") else self.runs,
+        }
+        options += [(name, value) for name, value in single.items() if value is not None]
+        words = [str(word) for option in options for word in option]
+        flags = ["--allow-duplicates"] if self.allow_duplicates else []
+        return shlex.join(["emofuse", "reproduce", self.table.name, *words, *flags])
 
     def rows(self) -> list[TableRow]:
         """The rows to run, in the table's order.

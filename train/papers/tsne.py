@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.common.charts.palette import Colours, class_colours
+from emofuse.common.charts.panels import panels
+from emofuse.common.charts.scatter import paint_points, scatter
 from emofuse.common.disk.run_folder import write_csv
+from emofuse.common.page.blocks import Chart
+from emofuse.train.inspection.projection import project
 from emofuse.train.papers.finished_folds import finished_folds
+from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import RowJob
-from emofuse.train.papers.save_figure import NO_PICTURE, figure_type, save
-
-PANELS_PER_ROW = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,38 +34,30 @@ class Panel:
     ids: list[str]
     labels: list[str]
     classes: tuple[str, ...]
-    points: NDArray[np.float32]
+    points: NDArray[np.float64]
     """[utterances, 2]."""
 
 
-def draw_tsne(results: ResultTable, jobs: Sequence[RowJob], folder: Path) -> list[str]:
+def draw_tsne(results: ResultTable, jobs: Sequence[RowJob], folder: Path) -> PaperFigure:
     """Draw the test side of the first fold, one panel per row of the table; the points are in tsne.csv."""
-    panels = [_panel(job) for job in jobs]
-    write_csv(folder / "tsne.csv", [row for panel in panels for row in _csv_rows(panel, "; ".join(results.marks))])
-    last = panels[-1]
-    remarks = [f"t-SNE of the last classifier's input: test side of fold {last.fold}, seed {last.seed}."]
-    new_figure = figure_type()
-    if new_figure is None:
-        return [*remarks, NO_PICTURE]
-    lines = -(-len(panels) // PANELS_PER_ROW)
-    figure = new_figure(figsize=(8, 4 * lines), layout="constrained")
-    for number, panel in enumerate(panels):
-        _draw(panel, "abcdefgh"[number], figure.add_subplot(lines, PANELS_PER_ROW, number + 1))
-    return remarks + save(figure, folder, results)
+    found = [_panel(job) for job in jobs]
+    write_csv(folder / "tsne.csv", [row for panel in found for row in _csv_rows(panel, "; ".join(results.marks))])
+    last = found[-1]
+    results.remarks.append(f"t-SNE of the last classifier's input: test side of fold {last.fold}, seed {last.seed}.")
+    return PaperFigure(
+        drawing=panels([(panel.title, partial(_paint, panel)) for panel in found]),
+        charts=tuple(_chart(panel, number) for number, panel in enumerate(found)),
+    )
 
 
 def _panel(job: RowJob) -> Panel:
     """The last classifier's input on the test side of a job's first fold, in two dimensions."""
-    from sklearn.manifold import TSNE
-
     with finished_folds(job) as folds:
         first = folds[0]
         fused = first.outputs(first.test, lambda o: o.aux["fused"])
         classes = first.plan.protocol.classes
         labels = [classes[k] for k in first.labels[first.test].tolist()]
         ids = [u.id for u in first.fold.test]
-    perplexity = min(30.0, (len(fused) - 1) / 3)
-    points = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(fused)
     return Panel(
         title=job.row.name,
         fold=first.fold.number,
@@ -68,7 +65,7 @@ def _panel(job: RowJob) -> Panel:
         ids=ids,
         labels=labels,
         classes=classes,
-        points=points,
+        points=project(fused),
     )
 
 
@@ -79,12 +76,16 @@ def _csv_rows(panel: Panel, marks: str) -> list[dict[str, str]]:
     ]
 
 
-def _draw(panel: Panel, letter: str, axes: Any) -> None:
-    labels = np.array(panel.labels)
-    for name in panel.classes:
-        points = panel.points[labels == name]
-        axes.scatter(points[:, 0], points[:, 1], s=6, label=name)
-    axes.set_title(f"({letter}) {panel.title}", fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.legend(fontsize=6)
+def _paint(panel: Panel, axes: Any, colours: Colours) -> None:
+    paint_points(axes, colours, panel.points, panel.labels, class_colours(panel.classes), size=14, counted=False)
+
+
+def _chart(panel: Panel, number: int) -> Chart:
+    counts = Counter(panel.labels)
+    return Chart(
+        name=f"panel-{number + 1}",
+        title=f"({chr(ord('a') + number)}) {panel.title}",
+        alt=f"t-SNE of {len(panel.ids)} test utterances by class: "
+        f"{', '.join(f'{name} {counts[name]}' for name in panel.classes)}.",
+        drawing=scatter(panel.points, panel.labels, class_colours(panel.classes)),
+    )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from emofuse.common.charts.matrix import matrix
+from emofuse.common.console import plural
 from emofuse.common.disk.run_folder import write_csv, write_json
-from emofuse.manifests.metrics import LABEL_METRICS, scores
+from emofuse.common.page.blocks import Chart
+from emofuse.manifests.metrics import LABEL_METRICS, scores, short_name
 from emofuse.train.data.ragged import Indices
 from emofuse.train.papers.finished_folds import FinishedFold, finished_folds
+from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import RowJob
-from emofuse.train.papers.save_figure import NO_PICTURE, figure_type, save
 
 Point = tuple[float, float]
 """(alpha, beta); gamma = 1 - alpha - beta."""
@@ -22,7 +26,7 @@ Scores = Mapping[str, float]
 """Metric -> fraction."""
 
 
-def draw_grid(results: ResultTable, jobs: Sequence[RowJob], folder: Path) -> list[str]:
+def draw_grid(results: ResultTable, jobs: Sequence[RowJob], folder: Path) -> PaperFigure:
     """Score all points of the grid from one training: alpha and beta act only on the outputs of the classifiers.
 
     Each fold's point is selected on its own validation side and written down (grid-selection.json) before its test side
@@ -50,11 +54,11 @@ def draw_grid(results: ResultTable, jobs: Sequence[RowJob], folder: Path) -> lis
     )
     honest = [fold_scores[k] for fold_scores, k in zip(tested, selected, strict=True)]
     best = {m: max(range(len(points)), key=lambda i: optimistic[i][m]) for m in job.task.metrics.values()}
-    remarks = [
+    results.remarks += [
         _remark(results, column, [s[m] for s in honest], optimistic[best[m]][m], points[best[m]])
         for column, m in job.task.metrics.items()
     ]
-    return remarks + _draw_heat_map(results, points, [v[metric] for v in validation], f"validation {metric}", folder)
+    return _figure(results, points, [v[metric] for v in validation], metric, [points[k] for k in selected])
 
 
 def _write_selection(
@@ -93,22 +97,47 @@ def _means(fold_scores: Sequence[Sequence[Scores]]) -> list[dict[str, float]]:
     ]
 
 
-def _draw_heat_map(
-    results: ResultTable, points: Sequence[Point], values: Sequence[float], label: str, folder: Path
-) -> list[str]:
-    new_figure = figure_type()
-    if new_figure is None:
-        return [NO_PICTURE]
-    alphas, betas = (sorted({p[i] for p in points}) for i in (0, 1))
-    image = np.full((len(alphas), len(betas)), np.nan)
+def _figure(
+    results: ResultTable, points: Sequence[Point], values: Sequence[float], metric: str, selected: Sequence[Point]
+) -> PaperFigure:
+    """The mean validation score of each point; a border marks those that a fold selects.
+
+    Args:
+        results: The table.
+        points: Of the grid.
+        values: The score of each point, in 0..1.
+        metric: Its name.
+        selected: The point of each fold and seed.
+    """
+    alphas, betas = sorted({a for a, _ in points}, reverse=True), sorted({b for _, b in points})
+    factor, decimals = results.scale
+    grid, texts = np.full((len(alphas), len(betas)), np.nan), np.full((len(alphas), len(betas)), "", object)
+    times, boxed = Counter(selected), []
     for (a, b), value in zip(points, values, strict=True):
-        image[alphas.index(a), betas.index(b)] = value
-    figure = new_figure(figsize=(4.5, 4), layout="constrained")
-    axes = figure.subplots()
-    heat_map = axes.imshow(image, cmap="viridis", origin="lower")
-    axes.set_xticks(range(len(betas)), [f"{b:g}" for b in betas])
-    axes.set_yticks(range(len(alphas)), [f"{a:g}" for a in alphas])
-    axes.set_xlabel("beta (text)")
-    axes.set_ylabel("alpha (speech)")
-    figure.colorbar(heat_map, label=label)
-    return save(figure, folder, results)
+        cell = alphas.index(a), betas.index(b)
+        grid[cell] = factor * value
+        texts[cell] = f"{factor * value:.{decimals}f}"
+        if (a, b) in times:
+            boxed.append(cell)
+            texts[cell] += f"\n×{times[a, b]}" if len(selected) > 1 else ""
+    score = f"validation {short_name(metric)}{' in percent' if factor == 100 else ''}"
+    folds = plural(len(selected), "training")
+    rule = "boxed: selected on validation" + (f"\n×n: by n of {folds}" if len(selected) > 1 else "")
+    drawing = matrix(
+        grid,
+        [f"{a:g}" for a in alphas],
+        [f"{b:g}" for b in betas],
+        texts=texts,
+        scale=(float(np.min(grid)), float(np.max(grid))),
+        axes_labels=("alpha (speech)", f"beta (text)\n{rule}"),
+        boxed=boxed,
+        title=f"mean {score}",
+    )
+    best = max(range(len(points)), key=values.__getitem__)
+    chosen = ", ".join(f"alpha {a:g} beta {b:g} ({n} of {folds})" for (a, b), n in times.most_common())
+    alt = (
+        f"Mean {score} from {np.min(grid):.{decimals}f} to {np.max(grid):.{decimals}f}, highest at alpha "
+        f"{points[best][0]:g}, beta {points[best][1]:g}. Selected: {chosen}."
+    )
+    chart = Chart(name="figure", title=results.table.where, alt=alt, drawing=drawing)
+    return PaperFigure(drawing=drawing, charts=(chart,))

@@ -67,9 +67,12 @@ def test_a_card_has_nothing_that_a_licence_protects(tmp_path: Path) -> None:
     )
     withdrawn = (Excluded(id="left42", reason="withdrawn"),)
     path = store(tmp_path / "a.h5", replace(M, utterances=secret, excluded=withdrawn), provenance={"machine": "mine"})
-    printed = run(path).stdout
+    printed, page = run(path).stdout, tmp_path / "card.html"
+    assert run(path, "--html", page).stdout == f"page: {page}\n"
     for word in ("hush", "Jane", "Doe", "talk", "wav/", "left42", "withdrawn", "mine"):
         assert word not in printed
+        assert word not in page.read_text()
+    assert str(tmp_path) not in page.read_text()
     for u in secret:
         assert u.text is not None
         assert xxhash.xxh3_128_hexdigest(u.text.encode()) not in printed

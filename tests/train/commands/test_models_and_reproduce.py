@@ -58,7 +58,7 @@ def test_reproduce_runs_a_table_and_prints_its_folder(tmp_path: Path) -> None:
     output = emofuse(*arguments, "--device", "cpu", folder=tmp_path)
     assert "NOT the paper's own conditions: short run (--steps 2)" in output
     (tables,) = (tmp_path / "runs" / "tables").iterdir()
-    assert {p.name for p in tables.iterdir()} == {"table.csv", "table.md", "table.tex"}
+    assert {p.name for p in tables.iterdir()} == {"table.csv", "table.html", "table.md", "table.tex"}
     assert "GBAN [13]" in output
     assert "already done" in emofuse(*arguments, "--device", "cpu", folder=tmp_path)
 

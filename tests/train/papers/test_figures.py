@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import train_samples as samples
 
+from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.train.papers.finished_folds import finished_folds
 from emofuse.train.papers.published_table import parse
@@ -62,6 +66,31 @@ def test_the_grid_point_is_selected_on_validation_and_mixes_the_three_classifier
     assert [(float(r["alpha"]), float(r["beta"])) for r in rows] == points
     assert (where / "figure.png").read_bytes().startswith(PNG)
     assert message in (where / "table.md").read_text()
+    html = (where / "table.html").read_text()
+    alt = re.search(r'aria-label="(Mean validation UA[^"]*)"', html)
+    assert alt
+    assert all(f"alpha {a:g} beta {b:g}" in alt[1] for a, b in picked.values()), "the selected points are in words too"
+    values = [f"{100 * float(r['validation_ua']):.1f}" for r in rows]
+    assert all(value in html for value in values), "numbers stand in the cells"
+
+
+def test_a_figure_in_other_formats_says_what_differs_from_the_paper(folder: Path) -> None:
+    rows = [{"name": "MCFN", "set": SMALL}]
+    call = replace(request(folder, {"kind": "tsne"}, rows), formats=("svg", "pdf"), runs=folder / "formats")
+    _, where = reproduce(call, lambda line: None)
+    svg = (where / "figure.svg").read_text()
+    assert "NOT the paper" in svg
+    assert "short run (--steps 6)" in svg
+    assert (where / "figure.pdf").read_bytes().startswith(b"%PDF")
+    assert not (where / "figure.png").exists()
+
+
+def test_a_format_of_a_table_without_a_figure_is_refused_before_training(folder: Path) -> None:
+    call = request(folder, {"kind": "tsne"}, [{"name": "MCFN", "set": SMALL}])
+    call = replace(call, table=replace(call.table, figure=None), formats=("png", "svg"), runs=folder / "refused")
+    with pytest.raises(UsageError, match="tiny-figure9 draws no figure, so --format has no effect; mcfn-figure2"):
+        reproduce(call, lambda line: None)
+    assert not call.runs.exists()
 
 
 def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> None:
@@ -80,6 +109,8 @@ def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> Non
 def test_a_line_is_drawn_over_the_setting_that_the_rows_vary(folder: Path) -> None:
     rows = [{"name": f"phi_1 {n}", "set": ["hidden=8", f"batch={n}"]} for n in (8, 16)]
     call = request(folder, {"kind": "line", "over": {"batch": [8, 16]}}, rows, model="smcn")
-    results, where = reproduce(call, lambda line: None)
+    _, where = reproduce(call, lambda line: None)
     assert (where / "figure.png").read_bytes().startswith(PNG)
-    assert f"Picture: {where / 'figure.png'}" in results.remarks
+    html = (where / "table.html").read_text()
+    assert re.search(r'aria-label="A figure\. UA: [\d.]+ at 8, [\d.]+ at 16\."', html)
+    assert html.count("<figure>") == 1
