@@ -88,8 +88,8 @@ def _table(results: ResultTable, task: TableTask, notes: TableNotes, folder: Pat
         [r.row.name, *cells(results, task, r), remark(notes, r), _run_link(r, folder)] for r in results.rows_of(task)
     ]
     columns = [Column(name="row"), *heads, Column(name="note", help="Letters are explained below"), Column(name="run")]
-    if not any(row[-2] for row in rows):
-        rows, columns = [[*row[:-2], row[-1]] for row in rows], [*columns[:-2], columns[-1]]
+    used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    columns, rows = [columns[i] for i in used], [[row[i] for i in used] for row in rows]
     return Table(name=f"table-{number + 1}", title=headline(results, task), columns=columns, rows=rows)
 
 

@@ -87,5 +87,5 @@ def _chart(panel: Panel, number: int) -> Chart:
         title=f"({chr(ord('a') + number)}) {panel.title}",
         alt=f"t-SNE of {len(panel.ids)} test utterances by class: "
         f"{', '.join(f'{name} {counts[name]}' for name in panel.classes)}.",
-        drawing=scatter(panel.points, panel.labels, class_colours(panel.classes)),
+        drawing=scatter(panel.points, panel.labels, class_colours(panel.classes), size=14),
     )
