@@ -11,6 +11,7 @@ import pytest
 import report_samples as samples
 
 from emofuse.report import report
+from emofuse.train import compare
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, steps in (("one", 4), ("other", 2)):
         samples.run(folder, name, of, steps=steps, seeds=2, folds="1,2", calibrate="temperature")
     return folder
+
+
+def run_page(folder: Path) -> Path:
+    """As `fit` writes it."""
+    return folder / "one" / "report.html"
 
 
 def full_run_page(folder: Path) -> Path:
@@ -35,7 +41,13 @@ def leaderboard(folder: Path) -> Path:
     return path
 
 
-PAGES = (full_run_page, leaderboard)
+def comparison(folder: Path) -> Path:
+    """Of both runs."""
+    compare(runs=[folder / "one", folder / "other"], html=folder / "compared.html", say=samples.silent)
+    return folder / "compared.html"
+
+
+PAGES = (run_page, full_run_page, leaderboard, comparison)
 
 
 @pytest.mark.parametrize("made", PAGES, ids=lambda made: made.__name__)
