@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from emofuse.common.console import HELP_OPTIONS
 from emofuse.store.commands import compare, edit, exchange, inspect, show
 
+ELSEWHERE = {"explore": "emofuse.report.commands.explore:explore"}
+"""Subcommands of packages that this one must not import, imported when they are asked for."""
 
-@click.group(context_settings=HELP_OPTIONS)
+
+class StoreGroup(click.Group):
+    """A click group with the subcommands of `ELSEWHERE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The subcommands, by name."""
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A subcommand by its name."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = ELSEWHERE[cmd_name].split(":")
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+@click.group(cls=StoreGroup, context_settings=HELP_OPTIONS)
 def store() -> None:
-    """Inspect, compare, check, change and exchange stores."""
+    """Inspect, compare, check, change, explore and exchange stores."""
 
 
 for subcommand in (

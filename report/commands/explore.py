@@ -1,0 +1,68 @@
+"""The command `emofuse store explore`: options -> one `ExploreConfig` -> one library call -> exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.errors import DONE, command
+from emofuse.common.location import LocationType
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    context_settings={**HELP_OPTIONS, "show_default": True}, short_help="Draw what a store and its features hold."
+)
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=LocationType())
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="NAME",
+    help="Pool this feature; may be repeated.  [default: every feature that all stores have]",
+)
+@click.option("--layer", type=int, help="Of a feature with several layers.  [default: the mean of all]")
+@click.option("--run", metavar="RUN", type=PATH, help="Explain the errors of this finished run.")
+@click.option(
+    "--audio-root",
+    "audio_roots",
+    multiple=True,
+    metavar="DIR",
+    type=PATH,
+    help="Measure the audio under this folder and play it; of several stores, one for each in their order.",
+)
+@click.option("--protocol", metavar="NAME", help="Explore the classes and utterances of this task.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=10),
+    default=2000,
+    metavar="N",
+    help="Pool, project and probe at most this many utterances, a stratified sample.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["html", "svg", "png", "pdf", "csv", "md", "latex"]),
+    default="html",
+    help="One page, or its charts (svg, png, pdf) or tables (csv, md, latex) as files.",
+)
+@click.option("--out", metavar="PATH", type=PATH, help="The page, or the folder of the files.  [default: beside STORE]")
+@click.option("--open", is_flag=True, help="Show the page in a browser.")
+@click.option("--no-text", is_flag=True, help="Leave the texts of the utterances out.")
+@command
+def explore(**options: Any) -> None:
+    """Draw what STORE holds: classes, lengths, copies, and whether its features carry emotions or speakers.
+
+    Several stores must be of different corpora; the corpus is then a colour and a probe.
+
+    Example: emofuse store explore cache/emodb.h5 --feature whisper --audio-root emodb
+    """
+    from emofuse.report.exploration.explore import explore as run_exploration
+    from emofuse.report.exploration.explore_config import ExploreConfig
+
+    run_exploration(ExploreConfig(**options), say=say)
+    sys.exit(DONE)

@@ -1,0 +1,118 @@
+"""The options of one call of `explore`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
+
+from emofuse.common.location import Location, parse_location
+from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
+from emofuse.common.problems import Problems
+from emofuse.store import FeatureStore
+from emofuse.train.runs.finished_run import Run
+
+Format = Literal["html", "svg", "png", "pdf", "csv", "md", "latex"]
+LIMIT = 2000
+_EXPECTED = {
+    "stores": "the path or URL of a store, or several",
+    "features": "names of features, or () for all",
+    "run": "the folder of a finished run, a Run or None",
+    "audio_roots": "the folder of the corpus's audio, one for each store",
+}
+_EXAMPLES = {"stores": "stores='cache/emodb.h5'"}
+_MINIMUM = {"limit": 10}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExploreConfig:
+    """The options of one call of `explore`."""
+
+    stores: tuple[Location, ...]
+    """Paths or URLs, of one corpus each."""
+    features: tuple[str, ...] = ()
+    """The features to pool; empty means every feature that all stores have."""
+    layer: int | None = None
+    """Number of a layer of features that have several; None means the mean of all."""
+    run: Path | None = None
+    """A finished run on this corpus, whose errors are explained."""
+    audio_roots: tuple[Path, ...] = ()
+    """The folder that the audio paths of each store are relative to; empty measures no audio."""
+    protocol: str | None = None
+    """The task whose classes and utterances are explored; None means the corpus's own labels and all utterances."""
+    limit: int = LIMIT
+    """At most this many utterances are pooled, projected and probed: a stratified sample."""
+    format: Format = "html"
+    """One page, or its charts (svg, png, pdf) or tables (csv, md, latex) as files."""
+    out: Path | None = None
+    """The page, or the folder of the files; None means beside the first store."""
+    open: bool = False
+    """Show the page in a browser."""
+    no_text: bool = False
+    """Leave the texts of the utterances out."""
+    quiet: bool = False
+    """Show no progress."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: Unpack[ExploreOptions]) -> None: ...
+
+    def __post_init__(self) -> None:
+        stores = as_tuple(self.stores.path if isinstance(self.stores, FeatureStore) else self.stores)
+        converted: dict[str, Any] = {
+            "stores": tuple(map(_location, stores)) if isinstance(stores, tuple) else stores,
+            "features": split_names(self.features),
+            "run": self.run.folder if isinstance(self.run, Run) else as_path(self.run),
+            "audio_roots": _paths(self.audio_roots),
+            "out": as_path(self.out),
+        }
+        for name, value in converted.items():
+            object.__setattr__(self, name, value)
+
+    def check(self, problems: Problems) -> None:
+        """Note every value that the command line refuses by itself, and options that do not fit together."""
+        wrong = check_values(self, problems, expected=_EXPECTED, minimum=_MINIMUM, examples=_EXAMPLES)
+        if "stores" not in wrong and not self.stores:
+            problems.add("no store to explore, expected one or more")
+        if not wrong & {"stores", "audio_roots"}:
+            self._check_roots(problems)
+        if not wrong & {"format", "open"} and self.open and self.format != "html":
+            problems.add(f"open shows a page, but the format is {self.format!r}: leave one of them out")
+
+    def _check_roots(self, problems: Problems) -> None:
+        if self.audio_roots and len(self.audio_roots) != len(self.stores):
+            problems.add(
+                f"audio_roots has {len(self.audio_roots)}, expected {len(self.stores)}: one for each store, in order"
+            )
+        for root in self.audio_roots:
+            if not root.is_dir():
+                problems.add(f"audio root {root} is not a folder: pass the folder that `extract --root` was given")
+
+
+class ExploreOptions(TypedDict, total=False):
+    """The keywords of `explore`: the fields of `ExploreConfig` in the forms that it converts."""
+
+    stores: Required[Location | FeatureStore | Sequence[Location | FeatureStore]]
+    features: str | Sequence[str]
+    layer: int | None
+    run: str | Path | Run | None
+    audio_roots: str | Path | Sequence[str | Path]
+    protocol: str | None
+    limit: int
+    format: Format
+    out: str | Path | None
+    open: bool
+    no_text: bool
+    quiet: bool
+
+
+def _location(value: Any) -> Any:
+    if isinstance(value, FeatureStore):
+        return value.path
+    return parse_location(value) if isinstance(value, str | Path) else value
+
+
+def _paths(value: Any) -> Any:
+    items = () if value is None else as_tuple(value)
+    return tuple(as_path(item) for item in items) if isinstance(items, tuple) else items

@@ -1,0 +1,85 @@
+"""What is in the store more than once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emofuse.common.console import plural
+from emofuse.common.page.blocks import Column, PagedTable, Section, Table, Text
+from emofuse.report.exploration.sections.material import Material
+
+MOST_PAIRS = 200
+"""Rows of each table."""
+
+
+def copy_section(material: Material) -> Section:
+    """Equal audio, near duplicates across folds, and sentences with several labels."""
+    copies, entries = material.copies, material.collection.entries
+    lines = []
+    if copies.scanned:
+        count = plural(len(copies.equal_audio), "recording")
+        found = f"Equal audio, byte by byte: {count} more than once, among {copies.scanned} utterances."
+        none = f"No two of {copies.scanned} recordings are equal byte by byte."
+        lines.append(found if copies.equal_audio else none)
+    else:
+        lines.append("The store has no digests of audio, so equal recordings cannot be found.")
+    if copies.near_unsearched:
+        lines.append(f"Near duplicates across folds were not searched: {copies.near_unsearched}.")
+    elif not copies.near:
+        lines.append(f"No audio across the folds of {copies.protocol} looks like a copy.")
+    if copies.texts:
+        many = sum(len(t.entries) for t in copies.texts)
+        lines.append(
+            f"{plural(len(copies.texts), 'sentence')} of {plural(many, 'utterance')} stand under several labels, of "
+            f"{copies.with_text} utterances with text: in a corpus of prompted sentences that is its design, else a "
+            "text model cannot tell these apart."
+        )
+    elif copies.with_text:
+        lines.append(f"No sentence of {copies.with_text} utterances stands under two labels.")
+    blocks: list[Any] = [Text(lines=lines)]
+    if copies.equal_audio:
+        rows = [
+            (str(number), e.id, e.label, e.speaker, e.session)
+            for number, group in enumerate(copies.equal_audio, 1)
+            for e in group
+        ]
+        columns = [Column(name=n) for n in ("recording", "id", "label", "speaker", "session")]
+        blocks.append(_table("equal-audio", "Equal audio", columns, rows))
+    if copies.near:
+        speakers = {e.utterance.id: e.speaker for e in entries}
+        near = [
+            (p.test, speakers.get(p.test), p.other, speakers.get(p.other), p.fold, p.correlation) for p in copies.near
+        ]
+        columns = [
+            Column(name="tested"), Column(name="speaker"), Column(name="in training or validation"),
+            Column(name="its speaker"), Column(name="fold"), Column(name="correlation", decimals=3),
+        ]  # fmt: skip
+        blocks.append(
+            _table("near-duplicates", f"Audio across the folds of {copies.protocol} that may be a copy", columns, near)
+        )
+    if copies.texts:
+        blocks.append(_texts(material))
+    return Section(name="copies", title="Copies", blocks=blocks)
+
+
+def _texts(material: Material) -> PagedTable:
+    rows = [
+        (
+            t.text if material.with_text and t.text else f"(text left out) {t.entries[0].id}", len(t.entries),
+            len(t.labels), ", ".join(f"{label} {count}" for label, count in list(t.labels.items())[:8]),
+        )
+        for t in material.copies.texts[:MOST_PAIRS]
+    ]  # fmt: skip
+    columns = [Column(name="sentence"), Column(name="utterances"), Column(name="labels"), Column(name="which")]
+    hidden = len(material.copies.texts) - len(rows)
+    return PagedTable(
+        name="texts", title="Sentences with several labels", columns=columns, rows=rows,
+        caption=f"The {len(rows)} most frequent; {hidden} more." if hidden else "",
+    )  # fmt: skip
+
+
+def _table(name: str, title: str, columns: list[Column], rows: list[Any]) -> Table | PagedTable:
+    hidden = max(0, len(rows) - MOST_PAIRS)
+    caption = f"{hidden} more." if hidden else ""
+    kind = Table if len(rows) <= 12 else PagedTable
+    return kind(name=name, title=title, columns=columns, rows=rows[:MOST_PAIRS], caption=caption)

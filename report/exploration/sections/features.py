@@ -1,0 +1,167 @@
+"""What the features carry: the answer first, then probes and maps of each feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from emofuse.common.charts.intervals import Bar, intervals
+from emofuse.common.charts.palette import class_colours, group_colours
+from emofuse.common.charts.scatter import scatter
+from emofuse.common.console import plural
+from emofuse.common.page.blocks import Chart, Choice, Column, Headline, Section, Table, Text
+from emofuse.report.exploration.measure.collection import Entry, sample
+from emofuse.report.exploration.measure.probes import Probe, answer
+from emofuse.report.exploration.sections.contents import GROUPINGS
+from emofuse.report.exploration.sections.material import Material, ProbedFeature, slug
+from emofuse.train.inspection.projection import MOST_POINTS, TITLES, available_methods, project
+
+DRAWN_POINTS = 10_000
+"""Points of all maps of a page together: each takes about 100 bytes."""
+METHOD = (
+    "Each utterance is one vector: the mean of its frames over time. A probe is a logistic regression (L2, C = 1, "
+    "not tuned) on vectors that are standardised by the training side, classes weighted equally. UA is the mean of the "
+    "recalls."
+)
+UNLABELLED = "(no label)"
+
+
+def answer_section(material: Material) -> Section:
+    """Whether the features carry speakers rather than emotion, in words and numbers."""
+    features = material.features
+    blocks: list[Any] = []
+    if len(features) == 1:
+        blocks.append(_headline(features[0]))
+    elif features:
+        blocks.append(Text(lines=[answer(f.pooled.name, f.probes) for f in features]))
+    else:
+        blocks.append(Text(lines=["No feature was pooled: the store has none."]))
+    if features:
+        blocks += [_probe_table(features), *(_probe_chart(f, number) for number, f in enumerate(features, 1))]
+    return Section(name="answer", title="Emotions or speakers?", lead=METHOD if features else "", blocks=blocks)
+
+
+def _headline(feature: ProbedFeature) -> Headline:
+    scores = {p.target: p.score for p in feature.probes if p.score is not None}
+    value = " · ".join(f"{target} {scores[target]:.3f}" for target in ("emotion", "speaker") if target in scores)
+    return Headline(
+        value=value or "no score",
+        label=f"UA of linear probes on {feature.pooled.name}",
+        meaning=answer(feature.pooled.name, feature.probes),
+    )
+
+
+def _probe_table(features: Sequence[ProbedFeature]) -> Table:
+    rows = []
+    for feature in features:
+        for probe in feature.probes:
+            known = probe.score is not None
+            rows.append(
+                (
+                    feature.pooled.name, probe.target,
+                    f"{probe.score:.3f} ± {probe.deviation:.3f}" if known else "-",
+                    f"{probe.chance:.3f}" if known else "-",
+                    f"{100 * probe.skill:.0f} %" if known else "-",
+                    probe.classes or None, probe.utterances or None, probe.method or f"not measured: {probe.reason}",
+                )
+            )  # fmt: skip
+    columns = [
+        Column(name="feature"),
+        Column(name="probe"),
+        Column(name="UA", help="Over the test sides of all folds; ± is the deviation of the folds"),
+        Column(name="chance", help="1 / number of classes"),
+        Column(name="above chance", help="0 % is chance, 100 % is perfect"),
+        Column(name="classes"),
+        Column(name="utterances"),
+        Column(name="how"),
+    ]
+    return Table(
+        name="probes", title="Linear probes", columns=columns, rows=rows,
+        caption="New speakers: a fold is tested on speakers that it was not trained on. A speaker can only be told by "
+        "a probe that was trained on it, so its folds mix speakers, sessions and rooms: what a speaker's recordings "
+        "share counts as the speaker, an upper bound.",
+    )  # fmt: skip
+
+
+def _probe_chart(feature: ProbedFeature, number: int) -> Chart:
+    measured = [p for p in feature.probes if p.score is not None]
+    bars = [
+        Bar(name=p.target, value=p.skill, low=p.skill - p.skill_deviation, high=p.skill + p.skill_deviation,
+            note=f"UA {p.score:.2f}")
+        for p in measured
+    ] or [Bar(name="none", value=0.0)]  # fmt: skip
+    name = feature.pooled.name
+    return Chart(
+        name=f"probes-{number}-{slug(name)}",
+        title=f"What a linear probe reads from {name}",
+        alt="; ".join(f"{p.target} {100 * p.skill:.0f} % above chance" for p in measured) or "Nothing was measured.",
+        caption="0 is chance, 1 is perfect; lines: deviation of the folds.",
+        drawing=intervals(bars, "from chance to perfect", reference=0.0, limits=(_lowest(bars), 1.05)),
+    )
+
+
+def _lowest(bars: Sequence[Bar]) -> float:
+    return min(-0.05, *(bar.value if bar.low is None else bar.low for bar in bars)) if len(bars) else -0.05
+
+
+def map_section(material: Material) -> Section | None:
+    """Maps of the pooled features, coloured by what is known of the utterances."""
+    entries = material.collection.entries
+    colourings = [by for by, key in _keys().items() if len({key(e) for e in entries}) > 1] or ["emotion"]
+    methods = available_methods()
+    pictures = max(1, len(material.features) * len(colourings) * len(methods))
+    most = min(MOST_POINTS, DRAWN_POINTS // pictures)
+    blocks = [
+        block for number, f in enumerate(material.features, 1) if len(f.pooled.entries) > 1
+        for block in _maps(f, number, colourings, most)
+    ]  # fmt: skip
+    if not blocks:
+        return None
+    lead = "Neighbours in a map have similar pooled features; distances between far groups and the axes mean nothing."
+    return Section(name="maps", title="Maps of the features", lead=lead, blocks=blocks)
+
+
+def _keys() -> dict[str, Callable[[Entry], str | None]]:
+    return {"emotion": lambda e: e.label, **GROUPINGS}
+
+
+def _maps(feature: ProbedFeature, number: int, colourings: Sequence[str], most: int) -> Iterator[Choice]:
+    pooled = feature.pooled
+    place = {e.id: i for i, e in enumerate(pooled.entries)}
+    drawn = sample(pooled.entries, most)
+    values = pooled.values[[place[e.id] for e in drawn]].astype(float)
+    values = (values - values.mean(0)) / (values.std(0) + 1e-9)
+    shown = ""
+    if len(drawn) < len(pooled.entries):
+        shown = f"{len(drawn)} of {plural(len(pooled.entries), 'utterance')}, a stratified sample. "
+    for method in available_methods():
+        points = project(values, method)
+        charts = []
+        for by in colourings:
+            groups = [_keys()[by](e) or UNLABELLED for e in drawn]
+            names = sorted(set(groups))
+            colours = class_colours(names) if by == "emotion" else group_colours(names)
+            charts.append(
+                (
+                    by,
+                    Chart(
+                        name=f"map-{number}-{slug(pooled.name)}-{method}-{by}",
+                        title=f"{TITLES[method]} of {pooled.name}, coloured by {by}",
+                        alt=f"{TITLES[method]} map of {len(drawn)} utterances in {len(names)} groups by {by}. "
+                        + _probe_sentence(feature.probes, by),
+                        caption=shown + _probe_sentence(feature.probes, by),
+                        drawing=scatter(points, groups, colours),
+                    ),
+                )
+            )
+        yield Choice(
+            name=f"map-{number}-{slug(pooled.name)}-{method}", title=f"{pooled.name}, {TITLES[method]}", options=charts
+        )
+
+
+def _probe_sentence(probes: Sequence[Probe], by: str) -> str:
+    """The number that belongs to a map."""
+    found = [p for p in probes if p.target == by]
+    if not found or found[0].score is None:
+        return ""
+    return f"A linear probe finds the {by} with UA {found[0].score:.3f} (chance {found[0].chance:.3f})."

@@ -1,0 +1,106 @@
+"""Everything that the page of a store is made from, and names that its sections share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from emofuse.common.lazy import lazy_property
+from emofuse.common.page import blocks
+from emofuse.report.exploration.measure.collection import Collection, Entry
+from emofuse.report.exploration.measure.copies import Copies
+from emofuse.report.exploration.measure.pooled_features import Pooled
+from emofuse.report.exploration.measure.probes import Probe
+from emofuse.report.exploration.measure.run_errors import RunErrors
+from emofuse.report.exploration.measure.waveforms import MeasuredAudio
+
+MOST_GROUPS = 20
+"""Speakers, sessions or classes that a chart has rows for; the most frequent ones."""
+OTHERS = "others"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbedFeature:
+    """A pooled feature and its probes."""
+
+    pooled: Pooled
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What was measured, and what the page may show."""
+
+    collection: Collection
+    features: tuple[ProbedFeature, ...]
+    copies: Copies
+    audio: MeasuredAudio | None = None
+    """None without an audio root."""
+    audio_roots: Mapping[str, Path] = field(default_factory=dict)
+    """Corpus -> the folder of its audio."""
+    run: RunErrors | None = None
+    with_text: bool = True
+    page_folder: Path = Path()
+    """Where the page will be, which links to audio are relative to."""
+
+    @lazy_property
+    def run_errors(self) -> dict[str, float]:
+        """Id -> the share of the run's seeds that were wrong."""
+        return self.run.by_id if self.run else {}
+
+    @lazy_property
+    def has_text(self) -> bool:
+        """Whether any utterance has its text, not a digest of it."""
+        return any(e.utterance.text for e in self.collection.entries)
+
+    @lazy_property
+    def _page_folder(self) -> Path:
+        return self.page_folder.resolve()
+
+    def player(self, entry: Entry) -> blocks.Sound | None:
+        """What plays an utterance, if its audio was read."""
+        u = entry.utterance
+        if self.audio is None or u.audio is None or entry.id not in self.audio.by_id:
+            return None
+        path = (self.audio_roots[entry.corpus] / u.audio).resolve()
+        try:
+            relative = os.path.relpath(path, self._page_folder)
+        except ValueError:  # another drive
+            return None
+        part = "" if u.start is None and u.end is None else f"#t={u.start or 0:g}" + (f",{u.end:g}" if u.end else "")
+        return blocks.Sound(href="./" + quote(relative.replace(os.sep, "/")) + part)
+
+
+def slug(text: str) -> str:
+    """A text as part of the name of a block: letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() or "x"
+
+
+def frequent(names: Sequence[str | None], most: int = MOST_GROUPS) -> list[str]:
+    """The most frequent names, in the order of their names."""
+    counts = Counter(name for name in names if name is not None)
+    return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:most])
+
+
+def grouped(
+    entries: Sequence[Entry], key: Callable[[Entry], str | None], value: Callable[[Entry], float | None],
+    names: Sequence[str],
+) -> dict[str, list[float]]:  # fmt: skip
+    """Name -> the known values of its entries; names without any are left out."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for entry in entries:
+        name, measured = key(entry), value(entry)
+        if name in found and measured is not None:
+            found[name].append(measured)
+    return {name: values for name, values in found.items() if values}
+
+
+def more_than_shown(names: Sequence[str | None], what: str, most: int = MOST_GROUPS) -> str:
+    """A sentence on the names that a chart leaves out; empty if there are none."""
+    count = len({name for name in names if name is not None})
+    return f"The {most} most frequent of {count} {what}. " if count > most else ""

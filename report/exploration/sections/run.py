@@ -1,0 +1,105 @@
+"""The errors of a run on this store: what they go with, and each speaker's predictions combined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from emofuse.common.charts.intervals import Bar, intervals
+from emofuse.common.console import plural
+from emofuse.common.page.blocks import Chart, Column, Section, Table, Text, Warnings
+from emofuse.report.exploration.measure.run_errors import RunErrors, correlations, speaker_rows
+from emofuse.report.exploration.sections.material import MOST_GROUPS, Material
+from emofuse.train.runs.reporting.caveats import caveats
+
+LEVEL = 0.05
+
+
+def run_section(material: Material) -> Section | None:
+    """The section of a run; None without one."""
+    run = material.run
+    if run is None:
+        return None
+    metrics = run.predicted.run.metrics
+    seeds = plural(len(run.predicted.seeds), "seed")
+    lead = (
+        f"{run.predicted.run.folder.name} tested {len(run.entries)} of "
+        f"{plural(len(material.collection.entries), 'utterance')}, {seeds}; {100 * run.errors.mean():.1f} % were wrong."
+    )
+    found = caveats(metrics)
+    blocks: list[Any] = [Warnings(lines=found)] if found else []
+    blocks += [*_correlations(material, run), *_speakers(run)]
+    return Section(name="run", title="Errors of the run", lead=lead, blocks=blocks)
+
+
+def _correlations(material: Material, run: RunErrors) -> Iterator[Any]:
+    rows = correlations(run, material.audio.by_id if material.audio else {})
+    if not rows:
+        yield Text(lines=["Too few utterances, or none with an error, to correlate with."])
+        return
+    strongest = max(rows, key=lambda row: abs(row.rho))
+    significant = strongest.p < LEVEL
+    yield Text(
+        lines=[
+            f"Errors go most with {strongest.name}: Spearman's ρ {strongest.rho:+.2f}, p {_p(strongest.p)}."
+            if significant
+            else "No measure of the clips goes with the errors beyond chance."
+        ]
+    )
+    yield Table(
+        name="error-correlations",
+        title="What the errors go with",
+        columns=[
+            Column(name="measure"),
+            Column(name="ρ", decimals=3, help="Spearman's correlation with the share of seeds that were wrong"),
+            Column(name="p", help="Two-sided, adjusted by Holm for the rows of this table"),
+            Column(name="within classes", decimals=3, help="Ranks minus the mean of their class"),
+            Column(name="n"),
+        ],
+        rows=[(row.name, row.rho, _p(row.p), row.within, row.n) for row in rows],
+        caption="ρ > 0: larger values go with more errors. Utterances of one speaker are not independent, so p is too "
+        "small. Classes differ in level and length: read `within classes` too."
+        + ("" if material.audio else " With --audio-root also SNR, clipping, level and silence."),
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _speakers(run: RunErrors) -> Iterator[Any]:
+    rows = speaker_rows(run)
+    if not rows:
+        yield Text(lines=["No speaker of the tested utterances is known, so nothing is combined by speaker."])
+        return
+    worst = min(rows, key=lambda row: row["ua"])
+    shown = sorted(rows, key=lambda row: -row["n"])[:MOST_GROUPS]
+    yield Chart(
+        name="ua-by-speaker",
+        title="UA of each speaker",
+        alt=f"UA from {worst['ua']:.2f} (speaker {worst['speaker']}) to {max(r['ua'] for r in rows):.2f}.",
+        caption=f"The {MOST_GROUPS} speakers with most utterances of {len(rows)}." if len(rows) > len(shown) else "",
+        drawing=intervals(
+            [Bar(name=r["speaker"], value=r["ua"], marked=len(shown) > 1 and r is worst, note=f"n {r['n']}")
+             for r in sorted(shown, key=lambda row: row["speaker"])],
+            "UA", reference=1 / len(run.predicted.classes),
+        ),
+    )  # fmt: skip
+    if run.probabilities is None:
+        yield Text(lines=["The run wrote no probabilities, so they cannot be combined by speaker."])
+        return
+    right = {r["speaker"]: sum(label == said for label, said in r["combined"].items()) for r in rows}
+    classes = sum(len(r["combined"]) for r in rows)
+    yield Table(
+        name="combined",
+        title="Predictions combined by speaker and class",
+        columns=[Column(name="speaker"), Column(name="n"), Column(name="UA", decimals=3),
+                 Column(name="UA combined", decimals=3), Column(name="wrong when combined")],
+        rows=[
+            (r["speaker"], r["n"], r["ua"], right[r["speaker"]] / len(r["combined"]),
+             ", ".join(f"{label} as {said}" for label, said in r["combined"].items() if label != said))
+            for r in rows[:200]
+        ],
+        caption=f"The probabilities of all utterances of a speaker and class are averaged; {sum(right.values())} of "
+        f"{classes} such means are highest for the right class. It needs the labels: a bound, not a result.",
+    )  # fmt: skip
