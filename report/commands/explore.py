@@ -21,7 +21,6 @@ PATH = click.Path(path_type=Path)
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=LocationType())
 @click.option(
     "--feature",
-    "features",
     multiple=True,
     metavar="NAME",
     help="Pool this feature; may be repeated.  [default: every feature that all stores have]",
@@ -30,11 +29,9 @@ PATH = click.Path(path_type=Path)
 @click.option("--run", metavar="RUN", type=PATH, help="Explain the errors of this finished run.")
 @click.option(
     "--audio-root",
-    "audio_roots",
     multiple=True,
-    metavar="DIR",
-    type=PATH,
-    help="Measure the audio under this folder and play it; of several stores, one for each in their order.",
+    metavar="[CORPUS=]DIR",
+    help="The folder of the corpus: its recordings are measured, and the page gets players that load them.",
 )
 @click.option("--protocol", metavar="NAME", help="Explore the classes and utterances of this task.")
 @click.option(
@@ -51,8 +48,9 @@ PATH = click.Path(path_type=Path)
     help="One page, or its charts (svg, png, pdf) or tables (csv, md, latex) as files.",
 )
 @click.option("--out", metavar="PATH", type=PATH, help="The page, or the folder of the files.  [default: beside STORE]")
-@click.option("--open", is_flag=True, help="Show the page in a browser.")
-@click.option("--no-text", is_flag=True, help="Leave the texts of the utterances out.")
+@click.option("--open", is_flag=True, help="Open the page in the browser.")
+@click.option("--no-text", is_flag=True, help="Leave out what is said in the utterances.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @command
 def explore(**options: Any) -> None:
     """Draw what STORE holds: classes, lengths, copies, and whether its features carry emotions or speakers.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.blocks import Page, Section, Warnings
 from emofuse.common.page.export import write_parts
+from emofuse.common.page.links import open_page
 from emofuse.common.page.render import render
 from emofuse.common.problems import Problems
 from emofuse.report.exploration.explore_config import ExploreConfig, ExploreOptions
 from emofuse.report.exploration.measure.collection import Collection, collect, sample
 from emofuse.report.exploration.measure.copies import Copies, find_copies
 from emofuse.report.exploration.measure.pooled_features import pooled
-from emofuse.report.exploration.measure.probes import Probe, all_probes, answer
+from emofuse.report.exploration.measure.probes import LinearProbe, all_probes, answer
 from emofuse.report.exploration.measure.run_errors import read_run
-from emofuse.report.exploration.measure.waveforms import ClipMeasures, MeasuredAudio, measure_all
+from emofuse.report.exploration.measure.waveforms import ClipMeasures, measure_all
 from emofuse.report.exploration.sections.contents import contents_section
 from emofuse.report.exploration.sections.copies import copy_section
 from emofuse.report.exploration.sections.features import answer_section, map_section
@@ -33,6 +33,7 @@ from emofuse.report.exploration.sections.material import Material, ProbedFeature
 from emofuse.report.exploration.sections.run import run_section
 from emofuse.report.exploration.sections.sounds import sound_section
 from emofuse.report.exploration.sections.utterances import utterance_section
+from emofuse.report.material.recordings import audio_roots
 from emofuse.store import FeatureStore
 from emofuse.train.runs.reporting.caveats import caveats
 
@@ -43,7 +44,7 @@ class Exploration:
 
     files: tuple[Path, ...]
     """The page, or the files of its charts or tables."""
-    probes: Mapping[str, tuple[Probe, ...]]
+    probes: Mapping[str, tuple[LinearProbe, ...]]
     """Feature -> its probes."""
     clips: Mapping[str, ClipMeasures]
     """Id -> the measures of its audio; empty without an audio root."""
@@ -78,7 +79,7 @@ def explore(config: ExploreConfig | None = None, /, *, say: Say = say, **options
     say(f"exploration: {files[0]}, {format_size(files[0].stat().st_size)}" if config.format == "html"
         else f"exploration: {len(files)} files in {files[0].parent}")  # fmt: skip
     if config.open:
-        webbrowser.open(files[0].resolve().as_uri())
+        open_page(files[0], say)
     return Exploration(
         files=tuple(files),
         probes={f.pooled.name: f.probes for f in material.features},
@@ -107,7 +108,8 @@ def _opened(config: ExploreConfig, stack: ExitStack) -> list[FeatureStore]:
 
 
 def _material(config: ExploreConfig, collection: Collection) -> Material:
-    """Measure everything; the run and the names of features first, as they may be wrong."""
+    """Measure everything; what the user may have got wrong first."""
+    roots = audio_roots(config.audio_root, [store.corpus for store in collection.stores])
     run = None if config.run is None else read_run(collection, config.run)
     names = _feature_names(config, collection)
     chosen = sample(collection.entries, config.limit)
@@ -119,8 +121,8 @@ def _material(config: ExploreConfig, collection: Collection) -> Material:
         collection=collection,
         features=tuple(features),
         copies=find_copies(collection, _audio_features(collection)),
-        audio=_audio(config, collection),
-        audio_roots=_roots(config, collection),
+        audio=measure_all(collection.entries, roots, quiet=config.quiet) if roots else None,
+        audio_roots=roots,
         run=run,
         with_text=not config.no_text,
         page_folder=_target(config, collection).parent,
@@ -130,34 +132,23 @@ def _material(config: ExploreConfig, collection: Collection) -> Material:
 def _feature_names(config: ExploreConfig, collection: Collection) -> Sequence[str]:
     """The features to pool: those that were named, checked, or all that every store has."""
     problems = Problems()
-    for name in config.features:
+    for name in config.feature:
         for store in collection.stores:
             with problems.collecting():
                 store.feature(name)
     problems.raise_all()
-    return config.features or sorted(set.intersection(*(set(store.features) for store in collection.stores)))
+    return config.feature or sorted(set.intersection(*(set(store.features) for store in collection.stores)))
 
 
 def _has_layers(collection: Collection, name: str, config: ExploreConfig) -> bool:
     """Whether the chosen layer applies: always to a feature that was named, else to those with layers."""
-    return bool(config.features) or all(store.feature(name).layers for store in collection.stores)
+    return bool(config.feature) or all(store.feature(name).layers for store in collection.stores)
 
 
 def _audio_features(collection: Collection) -> list[Any]:
     """Complete features of audio, log-Mel first: the search for near duplicates was measured on it."""
     found = [f for f in collection.stores[0].features.values() if f.modality == "audio" and f.complete]
     return sorted(found, key=lambda f: (not f.encoder.startswith("logmel"), f.nbytes))
-
-
-def _roots(config: ExploreConfig, collection: Collection) -> dict[str, Path]:
-    """Corpus -> audio root."""
-    of_path = {str(store.path): store.corpus for store in collection.stores}
-    return {of_path[str(path)]: root for path, root in zip(config.stores, config.audio_roots, strict=False)}
-
-
-def _audio(config: ExploreConfig, collection: Collection) -> MeasuredAudio | None:
-    roots = _roots(config, collection)
-    return measure_all(collection.entries, roots, quiet=config.quiet) if roots else None
 
 
 def _page(material: Material, *, all_rows: bool) -> Page:

@@ -17,9 +17,9 @@ Format = Literal["html", "svg", "png", "pdf", "csv", "md", "latex"]
 LIMIT = 2000
 _EXPECTED = {
     "stores": "the path or URL of a store, or several",
-    "features": "names of features, or () for all",
+    "feature": "names of features, or () for all",
     "run": "the folder of a finished run, a Run or None",
-    "audio_roots": "the folder of the corpus's audio, one for each store",
+    "audio_root": "a folder of recordings, or several as CORPUS=FOLDER",
 }
 _EXAMPLES = {"stores": "stores='cache/emodb.h5'"}
 _MINIMUM = {"limit": 10}
@@ -31,14 +31,15 @@ class ExploreConfig:
 
     stores: tuple[Location, ...]
     """Paths or URLs, of one corpus each."""
-    features: tuple[str, ...] = ()
+    feature: tuple[str, ...] = ()
     """The features to pool; empty means every feature that all stores have."""
     layer: int | None = None
     """Number of a layer of features that have several; None means the mean of all."""
     run: Path | None = None
     """A finished run on this corpus, whose errors are explained."""
-    audio_roots: tuple[Path, ...] = ()
-    """The folder that the audio paths of each store are relative to; empty measures no audio."""
+    audio_root: tuple[str, ...] = ()
+    """The folder of the corpus that its recordings are in: `FOLDER`, or with several stores `CORPUS=FOLDER`; empty
+    measures no audio."""
     protocol: str | None = None
     """The task whose classes and utterances are explored; None means the corpus's own labels and all utterances."""
     limit: int = LIMIT
@@ -62,9 +63,9 @@ class ExploreConfig:
         stores = as_tuple(self.stores.path if isinstance(self.stores, FeatureStore) else self.stores)
         converted: dict[str, Any] = {
             "stores": tuple(map(_location, stores)) if isinstance(stores, tuple) else stores,
-            "features": split_names(self.features),
+            "feature": split_names(self.feature),
             "run": self.run.folder if isinstance(self.run, Run) else as_path(self.run),
-            "audio_roots": _paths(self.audio_roots),
+            "audio_root": _texts(self.audio_root),
             "out": as_path(self.out),
         }
         for name, value in converted.items():
@@ -75,29 +76,18 @@ class ExploreConfig:
         wrong = check_values(self, problems, expected=_EXPECTED, minimum=_MINIMUM, examples=_EXAMPLES)
         if "stores" not in wrong and not self.stores:
             problems.add("no store to explore, expected one or more")
-        if not wrong & {"stores", "audio_roots"}:
-            self._check_roots(problems)
         if not wrong & {"format", "open"} and self.open and self.format != "html":
-            problems.add(f"open shows a page, but the format is {self.format!r}: leave one of them out")
-
-    def _check_roots(self, problems: Problems) -> None:
-        if self.audio_roots and len(self.audio_roots) != len(self.stores):
-            problems.add(
-                f"audio_roots has {len(self.audio_roots)}, expected {len(self.stores)}: one for each store, in order"
-            )
-        for root in self.audio_roots:
-            if not root.is_dir():
-                problems.add(f"audio root {root} is not a folder: pass the folder that `extract --root` was given")
+            problems.add(f"open has no effect with format {self.format}: leave one of them out")
 
 
 class ExploreOptions(TypedDict, total=False):
     """The keywords of `explore`: the fields of `ExploreConfig` in the forms that it converts."""
 
     stores: Required[Location | FeatureStore | Sequence[Location | FeatureStore]]
-    features: str | Sequence[str]
+    feature: str | Sequence[str]
     layer: int | None
     run: str | Path | Run | None
-    audio_roots: str | Path | Sequence[str | Path]
+    audio_root: str | Path | Sequence[str | Path]
     protocol: str | None
     limit: int
     format: Format
@@ -113,6 +103,8 @@ def _location(value: Any) -> Any:
     return parse_location(value) if isinstance(value, str | Path) else value
 
 
-def _paths(value: Any) -> Any:
-    items = () if value is None else as_tuple(value)
-    return tuple(as_path(item) for item in items) if isinstance(items, tuple) else items
+def _texts(value: Any) -> Any:
+    several = as_tuple(value)
+    if not isinstance(several, tuple):
+        return value
+    return tuple(str(item) if isinstance(item, Path) else item for item in several)

@@ -34,7 +34,7 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class LinearProbe:
     """The result of one probe, or why there is none."""
 
     target: str
@@ -69,7 +69,7 @@ class Probe:
 
 def linear_probe(
     target: str, values: NDArray[np.float32], names: Sequence[str | None], speakers: Sequence[str | None] | None
-) -> Probe:
+) -> LinearProbe:
     """How well a linear classifier finds a name from pooled features.
 
     Args:
@@ -80,7 +80,7 @@ def linear_probe(
     """
     kept, reason = _probed(target, names)
     if reason:
-        return Probe(target=target, reason=reason)
+        return LinearProbe(target=target, reason=reason)
     chosen = [names[i] for i in kept]
     number = {name: i for i, name in enumerate(sorted({str(name) for name in chosen}))}
     labels = np.array([number[str(name)] for name in chosen], np.int64)
@@ -88,14 +88,14 @@ def linear_probe(
     try:
         splits, method = _splits(labels, groups)
     except ValueError as error:
-        return Probe(target=target, reason=str(error))
+        return LinearProbe(target=target, reason=str(error))
     predicted = np.full(len(labels), -1, np.int64)
     of_folds = []
     for train, test in splits:
         predicted[test] = _predicted(values[kept[train]], labels[train], values[kept[test]])
         of_folds.append(scores(labels[test], predicted[test])["ua"])
     tested = predicted >= 0
-    return Probe(
+    return LinearProbe(
         target=target, score=scores(labels[tested], predicted[tested])["ua"], deviation=float(np.std(of_folds)),
         classes=len(number), utterances=int(tested.sum()), folds=len(of_folds), method=method,
     )  # fmt: skip
@@ -159,7 +159,7 @@ def _predicted(train: NDArray[Any], labels: Numbers, test: NDArray[Any]) -> Numb
     return found
 
 
-def all_probes(values: NDArray[np.float32], entries: Sequence[Any]) -> list[Probe]:
+def all_probes(values: NDArray[np.float32], entries: Sequence[Any]) -> list[LinearProbe]:
     """The probes of pooled features: emotion, speaker, gender; the sentence where most utterances say one of a few
     prompted ones, and the corpus where there are several.
 
@@ -170,7 +170,7 @@ def all_probes(values: NDArray[np.float32], entries: Sequence[Any]) -> list[Prob
     return list(_probes(values, entries))
 
 
-def _probes(values: NDArray[np.float32], entries: Sequence[Any]) -> Iterator[Probe]:
+def _probes(values: NDArray[np.float32], entries: Sequence[Any]) -> Iterator[LinearProbe]:
     speakers = [e.speaker for e in entries]
     corpora = sorted({e.corpus for e in entries})
     shared = set.intersection(*({e.label for e in entries if e.corpus == corpus} for corpus in corpora))
@@ -178,7 +178,7 @@ def _probes(values: NDArray[np.float32], entries: Sequence[Any]) -> Iterator[Pro
     emotion = linear_probe("emotion", values, labels, speakers)
     if emotion.reason and len(corpora) > 1:
         reason = "the corpora share fewer than two labels; --protocol names a task over several corpora"
-        emotion = Probe(target="emotion", reason=reason)
+        emotion = LinearProbe(target="emotion", reason=reason)
     yield emotion
     yield linear_probe("speaker", values, speakers, None)
     yield linear_probe("gender", values, [e.gender for e in entries], speakers)
@@ -195,7 +195,7 @@ def prompted(entries: Sequence[Any]) -> bool:
     return len(common) > 1 and sum(common) >= len(entries) / 2
 
 
-def answer(name: str, probes: Sequence[Probe]) -> str:
+def answer(name: str, probes: Sequence[LinearProbe]) -> str:
     """Whether a feature carries speakers rather than emotion, in one sentence; a second one if it is the words."""
     by_target = {probe.target: probe for probe in probes}
     emotion, speaker = by_target["emotion"], by_target["speaker"]

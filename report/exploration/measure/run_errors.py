@@ -15,7 +15,7 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.measure.waveforms import ClipMeasures
-from emofuse.train.comparison.run_predictions import RunPredictions, read_predictions
+from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read_predictions
 from emofuse.train.runs.finished_run import PREDICTIONS
 
 FEWEST = 20

@@ -1,9 +1,10 @@
 """WADA-SNR: the signal-to-noise ratio of speech from the distribution of its amplitudes alone (Kim and Stern 2008).
 
 Kim and Stern, "Robust signal-to-noise ratio estimation based on waveform amplitude distribution analysis",
-Interspeech 2008. It takes amplitudes of clean speech for a Gamma distribution of shape 0.4 and noise for Gaussian; then the statistic
-log E|x| - E log|x| rises with the SNR, and is inverted here. It is an estimate: over about 40 dB it says little, music,
-babble, codecs and gating break its assumptions, and short clips or clips without pauses are off by several dB.
+Interspeech 2008. It takes amplitudes of clean speech for a Gamma distribution of shape 0.4 and noise for Gaussian; then
+the statistic log E|x| - E log|x| rises with the SNR, and is inverted here. It is an estimate: over about 40 dB it says
+little, music, babble, codecs and gating break its assumptions, and short clips or clips without pauses are off by
+several dB.
 """
 
 from __future__ import annotations

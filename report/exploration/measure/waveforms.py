@@ -108,7 +108,7 @@ def measure_all(entries: Sequence[Entry], roots: Mapping[str, Path], *, quiet: b
         roots: Corpus -> the folder that the paths in its store are relative to.
         quiet: Show no progress.
     """
-    with_audio = [e for e in entries if e.utterance.audio is not None]
+    with_audio = [e for e in entries if e.utterance.audio is not None and e.corpus in roots]
     by_id: dict[str, ClipMeasures] = {}
     unreadable: dict[str, str] = {}
     changed: list[str] = []
@@ -135,5 +135,8 @@ def measure_all(entries: Sequence[Entry], roots: Mapping[str, Path], *, quiet: b
                     changed.append(entry.id)
             progress.advance()
     return MeasuredAudio(
-        by_id=by_id, unreadable=unreadable, changed=tuple(changed), without_audio=len(entries) - len(with_audio)
+        by_id=by_id,
+        unreadable=unreadable,
+        changed=tuple(changed),
+        without_audio=sum(e.utterance.audio is None and e.corpus in roots for e in entries),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emofuse.common.charts.intervals import Bar, intervals
@@ -11,7 +11,7 @@ from emofuse.common.charts.scatter import scatter
 from emofuse.common.console import plural
 from emofuse.common.page.blocks import Chart, Choice, Column, Headline, Section, Table, Text
 from emofuse.report.exploration.measure.collection import Entry, sample
-from emofuse.report.exploration.measure.probes import Probe, answer
+from emofuse.report.exploration.measure.probes import LinearProbe, answer, prompted
 from emofuse.report.exploration.sections.contents import GROUPINGS
 from emofuse.report.exploration.sections.material import Material, ProbedFeature, slug
 from emofuse.train.inspection.projection import MOST_POINTS, TITLES, available_methods, project
@@ -108,12 +108,15 @@ def map_section(material: Material) -> Section | None:
     """Maps of the pooled features, coloured by what is known of the utterances."""
     entries = material.collection.entries
     colourings = [by for by, key in _keys().items() if len({key(e) for e in entries}) > 1] or ["emotion"]
+    if not prompted(entries):
+        colourings = [by for by in colourings if by != "sentence"]
+    numbers = {key: f"sentence {n}" for n, key in enumerate(sorted({e.sentence for e in entries if e.sentence}), 1)}
     methods = available_methods()
     pictures = max(1, len(material.features) * len(colourings) * len(methods))
     most = min(MOST_POINTS, DRAWN_POINTS // pictures)
     blocks = [
         block for number, f in enumerate(material.features, 1) if len(f.pooled.entries) > 1
-        for block in _maps(f, number, colourings, most)
+        for block in _maps(f, number, colourings, most, numbers)
     ]  # fmt: skip
     if not blocks:
         return None
@@ -122,10 +125,12 @@ def map_section(material: Material) -> Section | None:
 
 
 def _keys() -> dict[str, Callable[[Entry], str | None]]:
-    return {"emotion": lambda e: e.label, **GROUPINGS}
+    return {"emotion": lambda e: e.label, **GROUPINGS, "sentence": lambda e: e.sentence}
 
 
-def _maps(feature: ProbedFeature, number: int, colourings: Sequence[str], most: int) -> Iterator[Choice]:
+def _maps(
+    feature: ProbedFeature, number: int, colourings: Sequence[str], most: int, sentences: Mapping[str, str]
+) -> Iterator[Choice]:
     pooled = feature.pooled
     place = {e.id: i for i, e in enumerate(pooled.entries)}
     drawn = sample(pooled.entries, most)
@@ -139,6 +144,7 @@ def _maps(feature: ProbedFeature, number: int, colourings: Sequence[str], most: 
         charts = []
         for by in colourings:
             groups = [_keys()[by](e) or UNLABELLED for e in drawn]
+            groups = [sentences[g] if by == "sentence" and g in sentences else g for g in groups]
             names = sorted(set(groups))
             colours = class_colours(names) if by == "emotion" else group_colours(names)
             charts.append(
@@ -159,7 +165,7 @@ def _maps(feature: ProbedFeature, number: int, colourings: Sequence[str], most: 
         )
 
 
-def _probe_sentence(probes: Sequence[Probe], by: str) -> str:
+def _probe_sentence(probes: Sequence[LinearProbe], by: str) -> str:
     """The number that belongs to a map."""
     found = [p for p in probes if p.target == by]
     if not found or found[0].score is None:

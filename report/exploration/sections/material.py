@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 from emofuse.common.lazy import lazy_property
 from emofuse.common.page import blocks
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.measure.copies import Copies
 from emofuse.report.exploration.measure.pooled_features import Pooled
-from emofuse.report.exploration.measure.probes import Probe
+from emofuse.report.exploration.measure.probes import LinearProbe
 from emofuse.report.exploration.measure.run_errors import RunErrors
 from emofuse.report.exploration.measure.waveforms import MeasuredAudio
+from emofuse.report.material.recordings import link
 
 MOST_GROUPS = 20
 """Speakers, sessions or classes that a chart has rows for; the most frequent ones."""
@@ -29,7 +28,7 @@ class ProbedFeature:
     """A pooled feature and its probes."""
 
     pooled: Pooled
-    probes: tuple[Probe, ...]
+    probes: tuple[LinearProbe, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +52,13 @@ class Material:
         """Id -> the share of the run's seeds that were wrong."""
         return self.run.by_id if self.run else {}
 
-    @lazy_property
-    def has_text(self) -> bool:
-        """Whether any utterance has its text, not a digest of it."""
-        return any(e.utterance.text for e in self.collection.entries)
-
-    @lazy_property
-    def _page_folder(self) -> Path:
-        return self.page_folder.resolve()
-
     def player(self, entry: Entry) -> blocks.Sound | None:
         """What plays an utterance, if its audio was read."""
         u = entry.utterance
         if self.audio is None or u.audio is None or entry.id not in self.audio.by_id:
             return None
-        path = (self.audio_roots[entry.corpus] / u.audio).resolve()
-        try:
-            relative = os.path.relpath(path, self._page_folder)
-        except ValueError:  # another drive
-            return None
-        part = "" if u.start is None and u.end is None else f"#t={u.start or 0:g}" + (f",{u.end:g}" if u.end else "")
-        return blocks.Sound(href="./" + quote(relative.replace(os.sep, "/")) + part)
+        url = link(self.audio_roots[entry.corpus] / u.audio, self.page_folder, u.start, u.end)
+        return None if url is None else blocks.Sound(href=url)
 
 
 def slug(text: str) -> str:

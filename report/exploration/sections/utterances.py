@@ -17,6 +17,19 @@ MOST_PLAYERS, LONG_TEXT = 2000, 160
 """With more utterances than this there are no players; and letters of a text that are shown."""
 
 
+COLUMNS = {
+    "label": Column(name="label", filter=True),
+    "speaker": Column(name="speaker", filter=True),
+    "corpus": Column(name="corpus", filter=True),
+    "seconds": Column(name="seconds", decimals=2),
+    "SNR": Column(name="SNR", decimals=1, help="dB, estimated by WADA-SNR"),
+    "clipped": Column(name="clipped %", decimals=2),
+    "error": Column(name="error", decimals=2, help="Share of the run's seeds that were wrong"),
+    "marks": Column(name="marks", filter=True),
+}
+"""Those that are more than their name."""
+
+
 def utterance_section(material: Material, *, all_rows: bool) -> Section:
     """The table.
 
@@ -25,8 +38,10 @@ def utterance_section(material: Material, *, all_rows: bool) -> Section:
         all_rows: Also where the page would become large.
     """
     entries = material.collection.entries
-    columns = _columns(material)
-    rows = [tuple(cell for _, cell in _cells(material, e)) for e in entries]
+    cells = [_cells(material, e) for e in entries]
+    known = [name for name in cells[0] if any(row[name] is not None for row in cells)]
+    columns = [COLUMNS.get(name, Column(name=name)) for name in known]
+    rows = [tuple(row[name] for name in known) for row in cells]
     kept = rows if all_rows else _fitting(rows)
     caption = ""
     if len(kept) < len(rows):
@@ -35,46 +50,25 @@ def utterance_section(material: Material, *, all_rows: bool) -> Section:
     return Section(name="all-utterances", title="Utterances", blocks=[table])
 
 
-def _columns(material: Material) -> list[Column]:
-    known = {
-        "label": Column(name="label", filter=True),
-        "speaker": Column(name="speaker", filter=True),
-        "corpus": Column(name="corpus", filter=True),
-        "seconds": Column(name="seconds", decimals=2),
-        "SNR": Column(name="SNR", decimals=1, help="dB, estimated by WADA-SNR"),
-        "clipped": Column(name="clipped %", decimals=2),
-        "error": Column(name="error", decimals=2, help="Share of the run's seeds that were wrong"),
-        "marks": Column(name="marks", filter=True),
-    }
-    names = [name for name, _ in _cells(material, material.collection.entries[0])]
-    return [known.get(name, Column(name=name)) for name in names]
-
-
-def _cells(material: Material, e: Entry) -> list[tuple[str, Cell]]:
-    """Name and content of each cell; the same names for every utterance."""
-    collection, audio = material.collection, material.audio
+def _cells(material: Material, e: Entry) -> dict[str, Cell]:
+    """Name of the column -> cell; the same names for every utterance, None where nothing is known."""
+    audio, text = material.audio, (e.utterance.text if material.with_text else None) or None
     clip = audio.by_id.get(e.id) if audio else None
-    cells: list[tuple[str, Cell]] = [("id", e.id)]
-    if collection.classes:
-        cells.append(("label", ClassName(name=e.label) if e.label else None))
-    if collection.speakers:
-        cells.append(("speaker", e.speaker))
-    if collection.several:
-        cells.append(("corpus", e.corpus))
-    if audio is not None or any(f.pooled.modality == "audio" for f in material.features):
-        cells.append(("seconds", e.utterance.seconds))
-    if audio is not None:
-        cells += [("SNR", clip.snr if clip else None), ("clipped", 100 * clip.clipped if clip else None)]
-    if material.run is not None:
-        cells.append(("error", material.run_errors.get(e.id)))
     marks = _marks(material, e)
-    cells.append(("marks", Marks(names=marks) if marks else None))
-    if material.with_text and material.has_text:
-        text = e.utterance.text or ""
-        cells.append(("text", text if len(text) <= LONG_TEXT else f"{text[: LONG_TEXT - 1]}…"))
-    if audio is not None and len(collection.entries) <= MOST_PLAYERS:
-        cells.append(("audio", material.player(e)))
-    return cells
+    players = len(material.collection.entries) <= MOST_PLAYERS
+    return {
+        "id": e.id,
+        "label": ClassName(name=e.label) if e.label else None,
+        "speaker": e.speaker,
+        "corpus": e.corpus if material.collection.several else None,
+        "seconds": e.utterance.seconds,
+        "SNR": clip.snr if clip else None,
+        "clipped": 100 * clip.clipped if clip else None,
+        "error": material.run_errors.get(e.id),
+        "marks": Marks(names=marks) if marks else None,
+        "text": text if text is None or len(text) <= LONG_TEXT else f"{text[: LONG_TEXT - 1]}…",
+        "audio": material.player(e) if players else None,
+    }
 
 
 def _marks(material: Material, e: Entry) -> tuple[str, ...]:
