@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from emofuse.common.errors import UsageError
 from emofuse.common.lazy import lazy_property
 from emofuse.manifests import protocol_files as protocols
@@ -146,5 +148,7 @@ def sample(entries: Sequence[Entry], limit: int) -> list[Entry]:
         range(len(entries)),
         key=lambda i: (entries[i].corpus, entries[i].label or "", entries[i].speaker or "", i),
     )
-    chosen = sorted(order[i * len(order) // limit] for i in range(limit))
+    # One of each `limit`th of the order, drawn: evenly spaced ones could all be of one speaker of a pair.
+    edges, generator = np.arange(limit + 1) * len(order) // limit, np.random.default_rng(0)
+    chosen = sorted(order[i] for i in generator.integers(edges[:-1], edges[1:]))
     return [entries[i] for i in chosen]

@@ -51,7 +51,7 @@ def expected_statistic() -> tuple[Array, Array]:
     speech = gamma.ppf((np.arange(_NODES) + 0.5) / _NODES, SHAPE)
     power = SHAPE * (SHAPE + 1)
     # E log|m + n| of a standard normal n grows with m by sqrt(2) Dawson(m / sqrt(2)), from -(Euler + log 2) / 2.
-    grid = np.linspace(0, np.log1p(1e5), _STEPS)
+    grid = np.linspace(0, np.log1p(1e7), _STEPS)
     m = np.expm1(grid)
     slope = np.sqrt(2) * dawsn(m / np.sqrt(2))
     logs = np.concatenate([[0.0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(m))])

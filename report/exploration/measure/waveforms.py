@@ -34,7 +34,7 @@ class ClipMeasures:
     """Measures of one clip, of the mean of its channels at the file's own sampling rate."""
 
     snr: float | None
-    """dB, estimated by WADA-SNR; None if the clip is silent."""
+    """dB, estimated by WADA-SNR from the first to the last frame that is not silent; None if all are."""
     clipped: float
     """Share of samples, 0..1."""
     peak: float
@@ -66,11 +66,11 @@ def measure(waveform: NDArray[np.float32], sampling_rate: int) -> ClipMeasures:
     largest = float(np.abs(waveform).max(initial=0.0))
     level = float(np.sqrt(np.mean(waveform.astype(np.float64) ** 2)))
     return ClipMeasures(
-        snr=wada_snr(waveform),
+        snr=wada_snr(spoken_part(waveform, sampling_rate)),
         clipped=clipped_share(waveform, largest),
         peak=_decibels(largest),
         level=_decibels(level),
-        offset=float(waveform.mean(dtype=np.float64)),
+        offset=round(float(waveform.mean(dtype=np.float64)), 6) + 0.0,  # not -0
         silence=silent_share(waveform, sampling_rate),
         sampling_rate=sampling_rate,
     )
@@ -91,14 +91,26 @@ def clipped_share(waveform: NDArray[Any], largest: float) -> float:
 
 def silent_share(waveform: NDArray[Any], sampling_rate: int) -> float:
     """The share of frames that are at least `SILENT` dB quieter than the loudest one."""
+    return float(_silent_frames(waveform, sampling_rate)[0].mean())
+
+
+def spoken_part(waveform: NDArray[Any], sampling_rate: int) -> NDArray[Any]:
+    """A waveform [N] without the silent frames at its ends, whose length was the editor's choice."""
+    silent, width = _silent_frames(waveform, sampling_rate)
+    spoken = np.flatnonzero(~silent)
+    return waveform[spoken[0] * width : (spoken[-1] + 1) * width] if len(spoken) else waveform
+
+
+def _silent_frames(waveform: NDArray[Any], sampling_rate: int) -> tuple[NDArray[np.bool_], int]:
+    """Whether each whole frame is silent, and its number of samples."""
     width = min(max(1, round(FRAME * sampling_rate)), len(waveform))
     frames = waveform[: len(waveform) // width * width].reshape(-1, width).astype(np.float64)
     power = (frames**2).mean(1)
-    return float((power <= power.max() * 10 ** (-SILENT / 10)).mean())
+    return power <= power.max() * 10 ** (-SILENT / 10), width
 
 
 def _decibels(amplitude: float) -> float:
-    return max(FLOOR, 20 * float(np.log10(max(amplitude, 1e-12))))
+    return max(FLOOR, round(20 * float(np.log10(max(amplitude, 1e-12))), 2)) + 0.0  # not -0
 
 
 def measure_all(entries: Sequence[Entry], roots: Mapping[str, Path], *, quiet: bool = False) -> MeasuredAudio:

@@ -24,6 +24,8 @@ from emofuse.report.exploration.sections.material import (
 from emofuse.store import FeatureStore
 from emofuse.store.inspect.describe import missing_ids
 
+MOST_ROWS = 60
+"""Classes of the table."""
 MOST_PARTS = 13
 """Classes with a part of their own in a stacked bar; the rest is one part."""
 GROUPINGS: dict[str, Callable[[Entry], str | None]] = {
@@ -106,7 +108,7 @@ def _classes(collection: Collection) -> Iterator[Any]:
 def _class_table(collection: Collection) -> Table:
     labelled = [e for e in collection.entries if e.label is not None]
     rows = []
-    for name in collection.classes:
+    for name in collection.classes[:MOST_ROWS]:
         members = [e for e in labelled if e.label == name]
         seconds = [e.utterance.seconds for e in members if e.utterance.seconds is not None]
         rows.append(
@@ -116,16 +118,15 @@ def _class_table(collection: Collection) -> Table:
                 len({e.speaker for e in members if e.speaker}) or None,
             )
         )  # fmt: skip
-    kept = rows[:60]
-    caption = f"The {len(kept)} most frequent of {len(rows)} labels." if len(rows) > len(kept) else ""
+    caption = f"{len(rows)} of {len(collection.classes)} labels." if len(rows) < len(collection.classes) else ""
     columns = [
         Column(name="class"), Column(name="utterances"), Column(name="share"), Column(name="minutes", decimals=1),
         Column(name="median seconds", decimals=2), Column(name="speakers"),
     ]  # fmt: skip
-    known = [i for i in range(len(columns)) if any(row[i] is not None for row in kept)]
+    known = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
     return Table(
         name="classes", title="Classes", columns=[columns[i] for i in known],
-        rows=[tuple(row[i] for i in known) for row in kept], caption=caption,
+        rows=[tuple(row[i] for i in known) for row in rows], caption=caption,
     )  # fmt: skip
 
 

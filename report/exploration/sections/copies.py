@@ -39,11 +39,9 @@ def copy_section(material: Material) -> Section:
     blocks: list[Any] = [Text(lines=lines)]
     if copies.equal_audio:
         rows = [
-            (str(number), e.id, e.label, e.speaker, e.session)
-            for number, group in enumerate(copies.equal_audio, 1)
-            for e in group
+            (str(number), e.id, e.label, e.speaker) for number, group in enumerate(copies.equal_audio, 1) for e in group
         ]
-        columns = [Column(name=n) for n in ("recording", "id", "label", "speaker", "session")]
+        columns = [Column(name=n) for n in ("recording", "id", "label", "speaker")]
         blocks.append(_table("equal-audio", "Equal audio", columns, rows))
     if copies.near:
         speakers = {e.utterance.id: e.speaker for e in entries}

@@ -38,8 +38,8 @@ SHOWN = {
 """Name -> its value, and the label of its axis."""
 METHOD = (
     "Measured on the mean of the channels at the file's own sampling rate. SNR is estimated by WADA-SNR (Kim and Stern "
-    "2008) from the distribution of amplitudes alone: it takes noise for Gaussian and steady. Above about 40 dB it "
-    "says little, long pauses of digital silence raise it, and music, babble or codecs mislead it.",
+    "2008) from the distribution of amplitudes alone: it takes noise for Gaussian and steady. Silence at both ends is "
+    "cut off first. Above about 40 dB it says little, long pauses raise it, and music, babble or codecs mislead it.",
     "Clipped: samples in runs of 3 or more at the clip's largest value; a clip is marked from 0.1 % of its samples on. "
     "Silence: frames of 25 ms that are 40 dB or more below the loudest one. Resampling hides earlier clipping.",
 )

@@ -1,0 +1,82 @@
+"""Linear probes: what they find, what keeps them from being measured, and the answer in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emofuse.report.exploration.measure.probes import LinearProbe, answer, linear_probe
+
+LABELS = [("angry", "sad")[i % 2] for i in range(80)]
+SPEAKERS = [f"s{i // 20}" for i in range(80)]
+
+
+def values(names: list[str], strength: float) -> np.ndarray:  # type: ignore[type-arg]
+    rng = np.random.default_rng(0)
+    centres = {name: rng.standard_normal(8) for name in sorted(set(names))}
+    noise = rng.standard_normal((len(names), 8))
+    return (noise + strength * np.stack([centres[name] for name in names])).astype(np.float32)
+
+
+def test_what_is_there_is_found_on_new_speakers() -> None:
+    found = linear_probe("emotion", values(LABELS, 5), LABELS, SPEAKERS)
+    assert found.score == 1.0
+    assert (found.classes, found.utterances, found.folds, found.chance) == (2, 80, 4, 0.5)
+    assert found.method == "4 folds, new speakers"
+
+
+def test_what_is_not_there_is_at_chance() -> None:
+    found = linear_probe("emotion", values(SPEAKERS, 5), LABELS, SPEAKERS)
+    assert found.score == pytest.approx(0.5, abs=0.15)
+    assert linear_probe("speaker", values(SPEAKERS, 5), SPEAKERS, None).score == 1.0
+
+
+def test_labels_that_go_with_speakers_are_not_found_on_new_ones() -> None:
+    of_speaker = {"s0": "m", "s1": "f", "s2": "m", "s3": "f"}
+    genders = [of_speaker[s] for s in SPEAKERS]
+    grouped = linear_probe("gender", values(SPEAKERS, 5), genders, SPEAKERS)
+    mixed = linear_probe("gender", values(SPEAKERS, 5), genders, None)
+    assert mixed.score == 1.0
+    assert grouped.score is not None
+    assert grouped.score < 0.9
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ([None] * 80, "no emotion is known"),
+        (["sad"] * 80, "there is only one emotion"),
+        (["sad"] * 77 + ["angry"] * 3, "fewer than two emotions have 5 utterances"),
+    ],
+)
+def test_reasons_for_no_score(names: list[str | None], reason: str) -> None:
+    found = linear_probe("emotion", values(LABELS, 1), names, SPEAKERS)
+    assert (found.score, found.reason) == (None, reason)
+
+
+def test_unknown_speakers_make_it_optimistic() -> None:
+    assert "not all speakers are known" in linear_probe("emotion", values(LABELS, 5), LABELS, [None] * 80).method
+    assert "only one speaker" in linear_probe("emotion", values(LABELS, 5), LABELS, ["s"] * 80).method
+
+
+def test_no_speaker_can_be_held_out() -> None:
+    speakers = ["s0" if label == "sad" else "s1" for label in LABELS]
+    found = linear_probe("emotion", values(LABELS, 5), LABELS, speakers)
+    assert found.score is None
+    assert "no speaker can be held out" in found.reason
+
+
+def scored(target: str, score: float, deviation: float = 0.01) -> LinearProbe:
+    return LinearProbe(target=target, score=score, deviation=deviation, classes=4, utterances=80, folds=5)
+
+
+def test_answers() -> None:
+    assert "speakers better than emotions" in answer("f", [scored("emotion", 0.4), scored("speaker", 0.9)])
+    assert "emotions better than speakers" in answer("f", [scored("emotion", 0.9), scored("speaker", 0.4)])
+    assert "about equally well" in answer("f", [scored("emotion", 0.8, 0.1), scored("speaker", 0.85, 0.1)])
+    words = answer("f", [scored("emotion", 0.4), scored("speaker", 0.5), scored("sentence", 0.9)])
+    assert words.endswith("It reads the sentence best: UA 0.900 (chance 0.250).")
+    missing = LinearProbe(target="speaker", reason="no speaker is known")
+    assert "cannot be said: the speaker probe has no score (no speaker is known)" in answer(
+        "f", [scored("emotion", 0.4), missing]
+    )
