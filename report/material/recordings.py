@@ -53,7 +53,7 @@ class Recordings:
             return None
         path, utterance = found
         clip = self._embedding.clip(path, utterance) if self._embedding is not None else None
-        return clip or _link(path, self._page_folder, utterance)
+        return clip or recording_link(path, self._page_folder, utterance)
 
     @property
     def remarks(self) -> list[str]:
@@ -67,7 +67,7 @@ class Recordings:
         return remarks
 
 
-def _link(file: Path, page_folder: Path, utterance: Utterance) -> str | None:
+def recording_link(file: Path, page_folder: Path, utterance: Utterance) -> str | None:
     """The relative URL of the part of a recording that an utterance is."""
     url, start, end = relative_link(file, page_folder), utterance.start, utterance.end
     if url is None or (start is None and end is None):

@@ -16,7 +16,7 @@ from emofuse.report.exploration.measure.pooled_features import Pooled
 from emofuse.report.exploration.measure.probes import LinearProbe
 from emofuse.report.exploration.measure.run_errors import RunErrors
 from emofuse.report.exploration.measure.waveforms import MeasuredAudio
-from emofuse.report.material.recordings import link
+from emofuse.report.material.recordings import recording_link
 
 MOST_GROUPS = 20
 """Speakers, sessions or classes that a chart has rows for; the most frequent ones."""
@@ -57,7 +57,7 @@ class Material:
         u = entry.utterance
         if self.audio is None or u.audio is None or entry.id not in self.audio.by_id:
             return None
-        url = link(self.audio_roots[entry.corpus] / u.audio, self.page_folder, u.start, u.end)
+        url = recording_link(self.audio_roots[entry.corpus] / u.audio, self.page_folder, u)
         return None if url is None else blocks.Sound(href=url)
 
 

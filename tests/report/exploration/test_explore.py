@@ -150,7 +150,8 @@ def test_no_labels_one_speaker_and_no_features(tmp_path: Path) -> None:
     one = tuple(replace(u, label="sad") for u in utterances())
     found = explore(stores=store(tmp_path / "o.h5", one), feature="bert", out=tmp_path / "o.html", say=quiet)
     assert found.probes["bert"][0].reason == "there is only one emotion"
-    bare = explore(stores=store(tmp_path / "b.h5", features={}), out=tmp_path / "b.html", say=quiet)
+    assert commands.run("store", ["rm", str(tmp_path / "s.h5"), "x"]).returncode == 0
+    bare = explore(stores=tmp_path / "s.h5", out=tmp_path / "b.html", say=quiet)
     assert "The store has no features yet" in bare.files[0].read_text()
 
 
