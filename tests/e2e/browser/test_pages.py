@@ -7,11 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import paper_samples
 import pytest
 import report_samples as samples
+import train_samples
+from click.testing import CliRunner
 
 from emofuse.report import report
+from emofuse.store.commands.compare import card
 from emofuse.train import compare
+from emofuse.train.papers.published_table import parse
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,26 @@ def comparison(folder: Path) -> Path:
     return folder / "compared.html"
 
 
-PAGES = (run_page, full_run_page, leaderboard, comparison)
+def store_card(folder: Path) -> Path:
+    """Of the store."""
+    path = folder / "card.html"
+    assert CliRunner().invoke(card, [str(folder / "tiny.h5"), "--html", str(path)]).exit_code == 0
+    return path
+
+
+def table_of_a_paper(folder: Path) -> Path:
+    """As `reproduce` writes it, of one hostile row."""
+    where = folder / "table"
+    where.mkdir()
+    train_samples.store(where / "tiny.h5")
+    train_samples.protocol_file(where)
+    row = {"name": samples.HTML, "ablation": "Text", "set": list(paper_samples.TINY), "note": samples.HTML}
+    table = parse("tiny-table9", paper_samples.raw(where, rows=[row], paper=samples.HTML))
+    _, written, _ = paper_samples.run(paper_samples.request(where, table, folds="1,2"))
+    return written / "table.html"
+
+
+PAGES = (run_page, full_run_page, leaderboard, comparison, store_card, table_of_a_paper)
 
 
 @pytest.mark.parametrize("made", PAGES, ids=lambda made: made.__name__)
