@@ -13,7 +13,7 @@ import report_samples as samples
 import train_samples
 from click.testing import CliRunner
 
-from emofuse.report import report
+from emofuse.report import explore, report
 from emofuse.store.commands.compare import card
 from emofuse.train import compare
 from emofuse.train.papers.published_table import parse
@@ -71,7 +71,15 @@ def table_of_a_paper(folder: Path) -> Path:
     return written / "table.html"
 
 
-PAGES = (run_page, full_run_page, leaderboard, comparison, store_card, table_of_a_paper)
+def exploration(folder: Path) -> Path:
+    """Of the store, with the errors of a run."""
+    path = folder / "explored.html"
+    protocol = str(folder / "tiny4.toml")
+    explore(stores=folder / "tiny.h5", run=folder / "one", protocol=protocol, out=path, quiet=True, say=samples.silent)
+    return path
+
+
+PAGES = (run_page, full_run_page, leaderboard, comparison, store_card, table_of_a_paper, exploration)
 
 
 @pytest.mark.parametrize("made", PAGES, ids=lambda made: made.__name__)
