@@ -67,7 +67,7 @@ def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
                     raise UsageError(f"{path} is a store of {store.corpus}")
                 manifests[corpus] = store.manifest
         except (EmofuseError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].partition(";")[0]
             remarks.append(f"the store of {corpus} cannot be read ({reason}); name it with --store")
     if not wanted:
         remarks.append("the run has not recorded its store; name it with --store")
