@@ -74,6 +74,6 @@ def _points(axes: Any, rows: Sequence[Bar], colours: Colours) -> None:
     for (colour, marker), places in alike.items():
         known = [(y, rows[y].low, rows[y].high) for y in places if None not in (rows[y].low, rows[y].high)]
         x = [end for _, low, high in known for end in (low, high, float("nan"))]
-        y = [float(place) for place, _, _ in known for _ in range(3)]
-        axes.plot(x, y, color=colour, linewidth=2, solid_capstyle="butt", alpha=0.6)
+        heights = [float(place) for place, _, _ in known for _ in range(3)]
+        axes.plot(x, heights, color=colour, linewidth=2, solid_capstyle="butt", alpha=0.6)
         axes.plot([rows[y].value for y in places], places, marker, color=colour, markersize=5)
