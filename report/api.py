@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Unpack, overload
 
+from emofuse.common.charts.drawing import MISSING
 from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
+from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig, ReportOptions
-from emofuse.report.output import page_path, write_files, write_page
+from emofuse.report.output import files_folder, page_path, write_page
 from emofuse.train.fitting.file_names import RUN_FILES
 from emofuse.train.leaderboard.leaderboard_page import leaderboard_page
 
@@ -50,13 +53,20 @@ def report(config: ReportConfig | None = None, /, *, say: Say = say, **options: 
     config = checked_config(ReportConfig, config, options, say)
     started = time.monotonic()
     _refuse_other_paths(config.path)
-    path, remark = page_path(config.path, config.out) if config.format == "html" else (config.path, None)
-    built = _build(config, path.parent, say)
+    if not all(map(find_spec, ("matplotlib", "jinja2"))):  # now, not after the models have been read
+        raise UsageError(MISSING)
+    if config.format == "html":
+        path, remark = page_path(config.path, config.out)
+        page_folder = path.parent
+    else:
+        path, remark = files_folder(config.path, config.format, config.out), None
+        page_folder = config.path
+    built = _build(config, page_folder, say)
     remarks = (*([remark] if remark else []), *built.remarks)
     for line in remarks:
         say(f"note: {printable(line, 400)}")
     if config.format != "html":
-        files = write_files(built, config.format, config.out)
+        files = write_parts(built.page, path, config.format, built.note)
         for file in files:
             say(printable(str(file), 400))
         return Report(files=tuple(files), remarks=remarks)

@@ -11,7 +11,6 @@ from emofuse.common.disk.digests import NAME as DIGESTS
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.disk.run_folder import read_json
 from emofuse.common.errors import DataError, UsageError
-from emofuse.common.page.export import write_parts
 from emofuse.common.page.render import render
 from emofuse.report.built import PAGE, BuiltPage
 from emofuse.train.fitting.file_names import METRICS
@@ -80,14 +79,14 @@ def _is_seed_of(folder: Path, run: Path) -> bool:
         return False
 
 
-def write_files(built: BuiltPage, format: str, out: Path | None) -> list[Path]:
-    """Write each figure or table into `out`, by default a folder beside the run; gives the files.
+def files_folder(folder: Path, format: str, out: Path | None) -> Path:
+    """Where the figures or tables of a run or of a folder of runs go: `out`, by default a folder beside it.
 
     Raises:
-        UsageError: `out` is a file, the page has none of them, or a package is not installed.
+        UsageError: That is a file.
     """
-    named = built.folder if built.folder.name not in ("", "..") else built.folder.resolve()
-    folder = out or named.with_name(f"{named.name}-{format}")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file, expected a folder for the {format} files: pass another --out")
-    return write_parts(built.page, folder, format, built.note)
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    target = out or named.with_name(f"{named.name}-{format}")
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file, expected a folder for the {format} files: pass another --out")
+    return target

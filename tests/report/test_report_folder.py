@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 import report_samples as samples
+from paths import ROOT
 
 from emofuse.common.errors import UsageError
 
+RUN_0_1 = ROOT / "tests" / "archives" / "run-v0.1.0" / "runs" / "tiny4-concat-66db0bd5"
+
 
 def test_the_leaderboard_of_a_folder_is_in_it(tmp_path: Path) -> None:
-    run = samples.run(tmp_path, "runs/one", folds="1")
+    shutil.copytree(RUN_0_1, tmp_path / "runs" / "one")
+    samples.reported(tmp_path / "runs" / "one")
     (tmp_path / "runs" / "two.part").mkdir()
-    shutil.copy(run.folder / "config.json", tmp_path / "runs" / "two.part")
+    shutil.copy(RUN_0_1 / "config.json", tmp_path / "runs" / "two.part")
     made, lines = samples.reported(tmp_path / "runs")
     assert made.files == (tmp_path / "runs" / "report.html",)
     page = samples.page_of(made)

@@ -27,6 +27,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return samples.run(tmp_path_factory.mktemp("report"), folds="1,2")
 
 
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return samples.run(tmp_path_factory.mktemp("hostile"), of=samples.hostile_utterances(), folds="1")
+
+
 @pytest.fixture
 def copied(run: Run, tmp_path: Path) -> Path:
     """A copy of the run that a test may change."""
@@ -192,21 +197,20 @@ def test_figures_and_tables_are_files_of_their_own(format: str, copied: Path, ru
     assert not (copied / "digests.json").exists()
 
 
-def test_recordings_are_links_relative_to_the_page(tmp_path: Path) -> None:
-    run = samples.run(tmp_path, of=samples.hostile_utterances(), folds="1")
+def test_recordings_are_links_relative_to_the_page(hostile: Run) -> None:
+    corpus = hostile.folder.parent / "corpus"
+    corpus.mkdir()
     for name in samples.HOSTILE_FILES[:2]:
-        (tmp_path / "corpus" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "corpus" / name).write_bytes(b"RIFF")
-    made, lines = samples.reported(run.folder, audio_root=tmp_path / "corpus")
+        (corpus / name).write_bytes(b"RIFF")
+    made, lines = samples.reported(hostile.folder, audio_root=corpus)
     page = samples.page_of(made)
     assert '"../corpus/javascript%3Ax.wav"' in page
     assert '"../corpus/a%20b%23c%3F.wav"' in page
-    assert f"note: 1 recording is not below {tmp_path / 'corpus'}, such as {samples.HTML}.wav" in lines
+    assert f"note: 1 recording is not below {corpus}, such as {samples.HTML}.wav" in lines
 
 
-def test_names_and_texts_that_look_like_html_stay_text(tmp_path: Path) -> None:
-    run = samples.run(tmp_path, of=samples.hostile_utterances(), folds="1")
-    page = samples.page_of(samples.reported(run.folder)[0])
+def test_names_and_texts_that_look_like_html_stay_text(hostile: Run) -> None:
+    page = samples.page_of(samples.reported(hostile.folder, no_models=False)[0])
     assert "<img" not in page
     assert "<script>alert" not in page
     assert page.count("</script>") == page.count("<script")
