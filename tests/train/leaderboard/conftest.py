@@ -32,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("short", "audio", {"limit": 32}),
         ("two-folds", "text", {"folds": "1,2"}),
     ):
-        quietly(config(folder, name, model, **({"steps": 2} | options)))
+        quietly(config(folder, name, model, **({"steps": 2, "report": True} | options)))
     evaluation_samples.on_other(Run.open(folder / "text"), "below/evaluated")
     return folder
 

@@ -28,8 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tracking")
     samples.store(folder / "tiny.h5")
     samples.protocol_file(folder)
-    quietly(config(folder, "seeds", "text", steps=10, folds="1,2", seeds=2, limit=48))
-    quietly(config(folder, "one", "text", steps=10, folds="1,2"))
+    quietly(config(folder, "seeds", "text", steps=10, folds="1,2", seeds=2, limit=48, report=True))
+    quietly(config(folder, "one", "text", steps=10, folds="1,2", report=True))
     return folder
 
 
@@ -160,7 +160,7 @@ def test_a_tracked_run_is_the_same_run_and_a_finished_one_can_be_added(folder: P
     pytest.importorskip("tensorboard")
     before = {path: path.read_bytes() for path in (folder / "one").rglob("*") if path.is_file()}
     said: list[str] = []
-    options = config(folder, "one", "text", steps=10, folds="1,2", track="tensorboard")
+    options = config(folder, "one", "text", steps=10, folds="1,2", track="tensorboard", report=True)
     fit(options, say=said.append)
     assert said[-1].startswith("tracked: tensorboard")
     assert {path: path.read_bytes() for path in (folder / "one").rglob("*") if path.is_file()} == before
