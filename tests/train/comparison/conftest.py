@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     samples.store(folder / "tiny.h5", features=features)
     samples.protocol_file(folder)
-    quietly(config(folder, "concat", steps=40))
+    quietly(config(folder, "concat", steps=40, report=True))
     quietly(config(folder, "audio", "audio", seeds=2, steps=10))
     quietly(config(folder, "text", "text", seeds=2, steps=10))
     for name, feature, lr in (("logmel", "logmel", 0.03), ("rough", "rough", 0.03), ("slow", "logmel", 0.001)):
