@@ -31,8 +31,9 @@ from emofuse.train.commands.options import (
 @click.option("--only", multiple=True, metavar="ROW", help="Run this row only, by its printed name; can be repeated.")
 @click.option(
     "--substitute",
+    multiple=True,
     metavar="OLD=NEW,...",
-    help="Use other features or protocols than the paper: hubert=logmel-smcn,bert=minilm.",
+    help="Use other features or protocols than the paper: hubert=logmel-smcn,bert=minilm; can be repeated.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps per fold, for a short run.")
 @click.option(
@@ -55,7 +56,7 @@ from emofuse.train.commands.options import (
     help="The format of the figure, for a table that draws one; can be repeated.",
 )
 @command
-def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path, **options: object) -> None:
+def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: Path, **options: object) -> None:
     """Run a published table and print our figures beside the published ones.
 
     An interrupted table resumes where it stopped; rows that several tables share are run once.
@@ -77,7 +78,8 @@ def reproduce(name: str | None, listed: bool, substitute: str | None, out: Path,
     from emofuse.train.papers.reproduce import reproduce as run_table
     from emofuse.train.papers.table_request import TableRequest, parse_substitutes
 
-    request = TableRequest(table=tables.load(name), substitute=parse_substitutes(substitute), runs=out, **options)  # type: ignore[arg-type]
+    substitutes = parse_substitutes(",".join(substitute) or None)
+    request = TableRequest(table=tables.load(name), substitute=substitutes, runs=out, **options)  # type: ignore[arg-type]
     sheet, folder = run_table(request, say)
     say(f"\n{table_output.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
     more = {"figure": [f"figure.{format}" for format in request.formats], "page": [PAGE]}

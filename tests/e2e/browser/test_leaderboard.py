@@ -64,7 +64,7 @@ def test_it_is_sound(browser: Any, folder: Path) -> None:
 
 
 def test_best_first_and_markup_stays_text(page: Any) -> None:
-    assert cells(page, 4) == [f"{0.9 - number / 100:.3f}" for number in range(25)]
+    assert cells(page, 5) == [f"{0.9 - number / 100:.3f}" for number in range(25)]
     assert cells(page, 2)[:3] == ["concat", "audio", ATTACK]
     assert page.locator("img").count() == 0
 
@@ -84,7 +84,7 @@ def test_filters_by_model_and_by_each_mark(page: Any) -> None:
     marks = block.get_by_label("Marks")
     assert marks.locator("option").all_inner_texts() == ["all", "near duplicates", "reduced"]
     marks.select_option("reduced")
-    assert [*map(float, cells(page, 4))] == [0.85, 0.79, 0.73, 0.67, 0.61, 0.55]
+    assert [*map(float, cells(page, 5))] == [0.85, 0.79, 0.73, 0.67, 0.61, 0.55]
     block.get_by_label("Search").fill("concat")
     assert cells(page, 2) == []
 

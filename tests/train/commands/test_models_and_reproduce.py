@@ -79,6 +79,10 @@ def test_reproduce_lists_all_tables_without_a_store() -> None:
         (("mmrbn-table1", "--only", "AM_7"), "no row of mmrbn-table1 named 'AM_7'. Did you mean 'AM_6'"),
         (("mmrbn-table1", "--substitute", "hubert"), "--substitute 'hubert': expected OLD=NEW"),
         (("mmrbn-table1", "--substitute", "hubrt=x"), "Did you mean 'hubert'?"),
+        (
+            ("mmrbn-table1", "--substitute", "hubert=hubert", "--substitute", "bert=bert"),
+            "hubert=hubert: without effect",
+        ),
         (("mmrbn-table2", "--only", "[20] (2023, A-T)"), "another system's figures, cited and not run"),
     ],
 )

@@ -24,7 +24,10 @@ def groups_sections(record: RunRecord) -> list[Section]:
     if blocks:
         tables = [_table(kind, groups) for kind, groups in found.items()]
         blocks.append(Details(title="All groups as tables", blocks=tables))
-    lead = "UA within each group; the worst one with at least ten utterances is marked, the dashed line is chance."
+    lead = (
+        "UA within each group, over the classes that the group has: with few utterances or classes it says little. The "
+        "worst one with at least ten utterances is marked; the dashed line is chance with all classes."
+    )
     sections = [Section(name="groups", title="Speakers and groups", lead=lead, blocks=blocks)] if blocks else []
     return sections + ([_modalities(record)] if record.metrics.get("without") else [])
 

@@ -34,7 +34,7 @@ def result_section(record: RunRecord) -> Section:
     facts = [("Test utterances", f"{record.tested:,}"), ("Classes", str(len(metrics["classes"])))]
     facts += [("Folds", str(len(record.folds))), ("Seeds", str(record.seeds))]
     if (by_chance := chance(metrics, name)) is not None:
-        facts.append((f"{short_name(name)} by chance", score(by_chance)))
+        facts.append((f"{short_name(name)} of the most frequent class", score(by_chance)))
     if metrics["std"].get(name) is not None and (record.seeds > 1 or len(record.folds) > 1):
         facts.append(
             (f"{short_name(name)}, mean ± std over {over}", spread(metrics["mean"][name], metrics["std"][name]))
