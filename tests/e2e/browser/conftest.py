@@ -1,4 +1,4 @@
-"""One browser for all tests of this folder."""
+"""One browser for the tests of each file of this folder."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A running Chromium."""
+    """A running Chromium, closed after each file: while Playwright runs, no other test can start an event loop."""
     pytest.importorskip("playwright", reason="tests in a browser need playwright")
     pytest.importorskip("axe_core_python", reason="tests in a browser need axe-core-python")
     from browser_checks import chromium
