@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from emofuse.common.disk.digests import NAME as DIGESTS
-from emofuse.common.disk.files import write_atomically
-from emofuse.common.disk.run_folder import read_json
+from emofuse.common.disk.files import refuse_unwritable, write_atomically
+from emofuse.common.disk.run_folder import read_json, refuse_inside_run
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.page.render import render
 from emofuse.report.built import PAGE, BuiltPage
@@ -24,13 +24,16 @@ def page_path(folder: Path, out: Path | None) -> tuple[Path, str | None]:
         out: What the user chose.
 
     Raises:
-        UsageError: `out` is a folder, or in a folder that does not exist.
+        UsageError: `out` is a folder, in a folder that does not exist or cannot be written to, or inside a run and not
+            its page.
     """
-    if out is not None:
+    if out is not None and out.resolve() != (folder / PAGE).resolve():
         if out.is_dir():
             raise UsageError(f"--out {out} is a folder: pass the file of the page, such as {out / PAGE}")
         if not out.parent.is_dir():
             raise UsageError(f"--out {out}: the folder {out.parent} does not exist; create it first")
+        refuse_inside_run(out)
+        refuse_unwritable(out)
         return out, None
     if os.access(folder, os.W_OK):
         return folder / PAGE, None
@@ -83,10 +86,11 @@ def files_folder(folder: Path, format: str, out: Path | None) -> Path:
     """Where the figures or tables of a run or of a folder of runs go: `out`, by default a folder beside it.
 
     Raises:
-        UsageError: That is a file.
+        UsageError: That is a file, or inside a run.
     """
     named = folder if folder.name not in ("", "..") else folder.resolve()
     target = out or named.with_name(f"{named.name}-{format}")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file, expected a folder for the {format} files: pass another --out")
+    refuse_inside_run(target / "part")
     return target

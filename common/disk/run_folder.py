@@ -20,6 +20,17 @@ LONGEST = 256 << 20
 """Bytes of the longest JSON or CSV file that is read; those of real runs are far shorter."""
 
 
+def refuse_inside_run(path: Path) -> None:
+    """Refuse a path inside a finished run: a file there would overwrite one of the run's, or count as an alteration.
+
+    Raises:
+        UsageError: It is.
+    """
+    for folder in path.resolve().parents:
+        if all((folder / name).is_file() for name in ("config.json", "metrics.json", "predictions.csv")):
+            raise UsageError(f"{path} is inside the finished run {folder}, which stays as it is: choose another path")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
     write_atomically(path, json_bytes(content))

@@ -207,10 +207,6 @@ def _written(page: Page, material: Material, config: ExploreConfig) -> list[Path
     if config.format != "html":
         found = caveats(material.run.predicted.run.metrics) if material.run else []
         return write_parts(page, target, config.format, "; ".join(found))
-    if target.is_dir():
-        raise UsageError(
-            f"{target} is a folder: pass the name of the page, such as --out {target / 'exploration.html'}"
-        )
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, render(page).encode())
     return [target]

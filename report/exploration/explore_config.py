@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
+from emofuse.common.disk.files import refuse_unwritable
+from emofuse.common.disk.run_folder import refuse_inside_run
 from emofuse.common.location import Location, parse_location
 from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
@@ -78,6 +80,18 @@ class ExploreConfig:
             problems.add("no store to explore, expected one or more")
         if not wrong & {"format", "open"} and self.open and self.format != "html":
             problems.add(f"open has no effect with format {self.format}: leave one of them out")
+        if not wrong & {"format", "out"} and self.out is not None:
+            self._check_out(self.out, problems)
+
+    def _check_out(self, out: Path, problems: Problems) -> None:
+        if self.format == "html" and out.is_dir():
+            page = out / "exploration.html"
+            problems.add(f"--out {out} is a folder: pass the name of the page, such as --out {page}")
+        elif self.format != "html" and out.exists() and not out.is_dir():
+            problems.add(f"--out {out} is a file, expected a folder for the {self.format} files: pass another --out")
+        with problems.collecting():
+            refuse_unwritable(out)
+            refuse_inside_run(out / "part")
 
 
 class ExploreOptions(TypedDict, total=False):

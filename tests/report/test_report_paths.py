@@ -51,6 +51,8 @@ def test_one_line_says_why_there_is_no_page(path: str, expected: str, runs: Path
         (["RUN", "--out", "."], "--out . is a folder: pass the file of the page, such as report.html"),
         (["RUN", "--out", "no/page.html"], "--out no/page.html: the folder no does not exist"),
         (["RUN", "--format", "csv", "--out", "file.txt"], "file.txt is a file, expected a folder for the csv files"),
+        (["RUN", "--out", "run/metrics.json"], "is inside the finished run"),
+        (["RUN", "--format", "csv", "--out", "run/tables"], "is inside the finished run"),
         (["RUN", "--audio-root", "no"], "--audio-root no: no is not a folder"),
         (["RUN", "--store", "file.txt"], "file.txt"),
     ],

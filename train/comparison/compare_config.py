@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 from emofuse.common.disk.files import refuse_unwritable
+from emofuse.common.disk.run_folder import refuse_inside_run
 from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
@@ -102,6 +103,7 @@ class CompareConfig:
         if self.out is not None:
             with problems.collecting():
                 refuse_unwritable(self.out)
+                refuse_inside_run(self.out / "part")
 
     def _check_page(self, problems: Problems) -> None:
         if self.html is None:
@@ -114,6 +116,7 @@ class CompareConfig:
             problems.add(f"html and out are the same file, {self.html}: pass two")
         with problems.collecting():
             refuse_unwritable(self.html)
+            refuse_inside_run(self.html)
 
     def folders(self) -> list[Path]:
         """The folders of all runs in order, the baseline last if it is not among them."""

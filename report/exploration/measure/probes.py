@@ -173,7 +173,8 @@ def all_probes(values: NDArray[np.float32], entries: Sequence[Any]) -> list[Line
 def _probes(values: NDArray[np.float32], entries: Sequence[Any]) -> Iterator[LinearProbe]:
     speakers = [e.speaker for e in entries]
     corpora = sorted({e.corpus for e in entries})
-    shared = set.intersection(*({e.label for e in entries if e.corpus == corpus} for corpus in corpora))
+    labels_of = [{e.label for e in entries if e.corpus == corpus} for corpus in corpora]
+    shared = set.intersection(*labels_of) if labels_of else set()
     labels = [e.label if e.label in shared else None for e in entries]  # a class of one corpus would give that away
     emotion = linear_probe("emotion", values, labels, speakers)
     if emotion.reason and len(corpora) > 1:

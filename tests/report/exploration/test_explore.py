@@ -175,3 +175,14 @@ def test_damaged_values_are_named(tmp_path: Path) -> None:
     done = commands.run("store", ["explore", str(path), "--feature", "bert"])
     assert done.returncode == 3
     assert "s1_u000" in done.stderr
+
+
+def test_where_it_cannot_be_written_is_said_first(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("words")
+    for format, out, expected in (
+        ("html", tmp_path, "is a folder: pass the name of the page"),
+        ("csv", tmp_path / "file", "is a file, expected a folder for the csv files"),
+        ("html", tmp_path / "file" / "page.html", "cannot be written"),
+    ):
+        with pytest.raises(UsageError, match=expected):
+            explore(stores=tmp_path / "absent.h5", format=format, out=out, say=quiet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emofuse.report.exploration.measure.probes import LinearProbe, answer, linear_probe
+from emofuse.report.exploration.measure.probes import LinearProbe, all_probes, answer, linear_probe
 
 LABELS = [("angry", "sad")[i % 2] for i in range(80)]
 SPEAKERS = [f"s{i // 20}" for i in range(80)]
@@ -23,6 +23,10 @@ def test_what_is_there_is_found_on_new_speakers() -> None:
     assert found.score == 1.0
     assert (found.classes, found.utterances, found.folds, found.chance) == (2, 80, 4, 0.5)
     assert found.method == "4 folds, new speakers"
+
+
+def test_a_feature_without_usable_values_has_no_probe() -> None:
+    assert all(found.reason for found in all_probes(np.empty((0, 0), np.float32), []))
 
 
 def test_what_is_not_there_is_at_chance() -> None:
