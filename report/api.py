@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-from emofuse.common.charts.drawing import MISSING
+from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
@@ -53,8 +52,7 @@ def report(config: ReportConfig | None = None, /, *, say: Say = say, **options: 
     config = checked_config(ReportConfig, config, options, say)
     started = time.monotonic()
     _refuse_other_paths(config.path)
-    if not all(map(find_spec, ("matplotlib", "jinja2"))):  # now, not after the models have been read
-        raise UsageError(MISSING)
+    require_report_extra()  # now, not after the models have been read
     if config.format == "html":
         path, remark = page_path(config.path, config.out)
         page_folder = path.parent

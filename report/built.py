@@ -7,7 +7,6 @@ from pathlib import Path
 
 from emofuse.common.page.blocks import Page
 
-PAGE = "report.html"
 """The name of the page in its folder."""
 
 

@@ -12,8 +12,8 @@ from emofuse.common.disk.files import refuse_unwritable, write_atomically
 from emofuse.common.disk.run_folder import read_json, refuse_inside_run
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.page.render import render
-from emofuse.report.built import PAGE, BuiltPage
-from emofuse.train.fitting.file_names import METRICS
+from emofuse.report.built import BuiltPage
+from emofuse.train.fitting.file_names import METRICS, PAGE
 
 
 def page_path(folder: Path, out: Path | None) -> tuple[Path, str | None]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from emofuse.common.console import Say
 from emofuse.common.page.blocks import Section
-from emofuse.report.built import PAGE, BuiltPage
+from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig
 from emofuse.report.material.embedding import Embedding
 from emofuse.report.material.energy import open_energy
 from emofuse.report.material.recordings import Recordings, audio_roots, refuse_embedding_without_decoders
 from emofuse.report.material.token_spans import span_finder
+from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.inspection.projection import available_methods
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from emofuse.common.charts.inline import page_svg
@@ -28,13 +29,18 @@ NARROW, WIDE = 3.5, 7.0
 
 
 def has_report_extra() -> bool:
-    """Whether matplotlib and jinja2 are installed."""
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    """Whether matplotlib and jinja2 are installed; imports neither."""
+    return all(map(find_spec, ("matplotlib", "jinja2")))
+
+
+def require_report_extra() -> None:
+    """Refuse to begin where a chart or a page could not be drawn at the end.
+
+    Raises:
+        UsageError: matplotlib or jinja2 is not installed; names the extra.
+    """
+    if not has_report_extra():
+        raise UsageError(MISSING)
 
 
 def new_figure(colours: Colours, width: float = NARROW, height: float = 2.6) -> Any:
@@ -43,10 +49,9 @@ def new_figure(colours: Colours, width: float = NARROW, height: float = 2.6) -> 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(MISSING) from None
+    require_report_extra()
+    from matplotlib.figure import Figure
+
     figure: Any = Figure(figsize=(width, height), layout="constrained", facecolor="none")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
     return figure

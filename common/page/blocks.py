@@ -138,8 +138,6 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     totals: Sequence[Sequence[Cell]] = ()
     """Rows below the others, in bold: means, pooled scores."""
-    marked: frozenset[int] = frozenset()
-    """Numbers of rows in the colour of warnings."""
     caption: str = ""
 
 

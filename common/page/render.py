@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.charts.drawing import MISSING, inline_svg
+from emofuse.common.charts.drawing import inline_svg, require_report_extra
 from emofuse.common.charts.palette import class_colour
-from emofuse.common.errors import UsageError
 from emofuse.common.page.blocks import (
     Cell,
     Chart,
@@ -36,8 +35,8 @@ PAGE_ROWS = 25
 """Rows of a paged table that are shown at a time, and that a browser without scripts shows."""
 LONG_TEXT = 28
 """Characters of a text beyond which a cell's column is wide enough to read sentences."""
-_SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:)(?!//))")
-"""What a link may begin with: no scheme but https, and no other host."""
+_SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:|/))[^\x00-\x20\\]*")
+"""A link without a scheme but https, without another host, and without what browsers skip or read as a slash."""
 _NUMERIC = re.compile(r"[-+−<]?[\d.,]+ ?%?( ?± ?[\d.]+)?\*?|[-+−]?[\d.]+([-–]| to )[-+−]?[\d.]+")
 """A number with its deviation, or an interval."""
 
@@ -71,11 +70,10 @@ def render(page: Page) -> str:
 @functools.cache
 def _environment() -> Any:
     """The templates, compiled once in a process."""
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError:
-        raise UsageError(MISSING) from None
+    require_report_extra()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -95,19 +93,6 @@ def _environment() -> Any:
     return environment
 
 
-def refuse_without_packages() -> None:
-    """Refuse to make a page, before long work for it, where a package that it needs is not installed.
-
-    Raises:
-        UsageError: Names the extra.
-    """
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError(MISSING) from None
-
-
 def charts_of(blocks: Any) -> Iterator[Chart]:
     """The charts among blocks, also those inside others."""
     for block in blocks:
@@ -125,7 +110,7 @@ def safe_link(href: str) -> str:
     Raises:
         ValueError: It does not.
     """
-    if not (_SAFE_LINK.match(href) or href.startswith("data:audio/")):
+    if not (_SAFE_LINK.fullmatch(href) or href.startswith("data:audio/")):
         raise ValueError(f"{href[:40]!r} is not a link of a page: expected a relative path, https:// or data:audio/")
     return href
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-from emofuse.common.charts.drawing import MISSING
+from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.disk.files import write_atomically
-from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.blocks import Page, Section, Warnings
 from emofuse.common.page.export import write_parts
@@ -68,7 +66,7 @@ def explore(config: ExploreConfig | None = None, /, *, say: Say = say, **options
         DataError: A store, a feature that is read, or the run is damaged.
     """
     config = checked_config(ExploreConfig, config, options, say)
-    _require_extra()
+    require_report_extra()
     with ExitStack() as stack:
         stores = _opened(config, stack)
         material = _material(config, collect(stores, config.protocol))
@@ -76,8 +74,10 @@ def explore(config: ExploreConfig | None = None, /, *, say: Say = say, **options
             say(printable(answer(feature.pooled.name, feature.probes), 400))
         page = _page(material, all_rows=config.format != "html")
     files = _written(page, material, config)
-    say(f"exploration: {files[0]}, {format_size(files[0].stat().st_size)}" if config.format == "html"
-        else f"exploration: {len(files)} files in {files[0].parent}")  # fmt: skip
+    if config.format == "html":
+        say(f"page: {printable(str(files[0]), 400)}, {format_size(files[0].stat().st_size)}")
+    else:
+        say(f"{len(files)} files in {printable(str(files[0].parent), 400)}")
     if config.open:
         open_page(files[0], say)
     return Exploration(
@@ -86,16 +86,6 @@ def explore(config: ExploreConfig | None = None, /, *, say: Say = say, **options
         clips=material.audio.by_id if material.audio else {},
         copies=material.copies,
     )
-
-
-def _require_extra() -> None:
-    """Refuse to begin where the page could not be drawn at the end.
-
-    Raises:
-        UsageError: matplotlib or jinja2 is not installed.
-    """
-    if not all(importlib.util.find_spec(name) for name in ("matplotlib", "jinja2")):
-        raise UsageError(MISSING)
 
 
 def _opened(config: ExploreConfig, stack: ExitStack) -> list[FeatureStore]:

@@ -34,10 +34,11 @@ class Embedding:
         """
         key = (path, utterance.start, utterance.end)
         if key not in self._clips:
-            self._clips[key] = self._encode(path, utterance) if self._left > 0 else None
+            # Nearly full: what is left has room for no speech, so nothing more is encoded.
+            self._clips[key] = self._encode(path, utterance) if self._left > self._limit // 100 else None
         url = self._clips[key]
-        self._left -= len(url or "")
-        if url is not None and self._left >= 0:
+        if url is not None and len(url) <= self._left:
+            self._left -= len(url)
             return url
         self._linked.add(key)
         return None

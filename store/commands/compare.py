@@ -112,12 +112,13 @@ def card(file: Location, out: Path | None, against: Location | None, html: Path 
     if out:
         write_file(out, write_card(ours))
         names = ", ".join(map(printable, ours["features"])) or "no features"
-        say(f"{out}: {plural(len(ours['utterances']), 'utterance')}; {names}; digest {ours['digest']}")
+        count = plural(len(ours["utterances"]), "utterance")
+        say(f"{printable(str(out), 400)}: {count}; {names}; digest {ours['digest']}")
     elif not against and not html:
         say(write_card(ours).decode().rstrip())
     if html:
         write_file(html, page)
-        say(f"page: {html}")
+        say(f"page: {printable(str(html), 400)}")
     if result:
         say("\n".join(_card_lines(result, f"{file} (here) and {against} (there)")))
         sys.exit(DONE if result.same else DIFFERENT)

@@ -137,9 +137,9 @@ def _write_pictures(
     charts = [chart_of(f"{printable(u.id)}: {_title(v)}", v, scale) for v in views if v.values is not None]
     if not charts:
         for path in wanted.values():
-            say(f"no picture in {path}: nothing to draw")
+            say(f"no picture in {printable(str(path), 400)}: nothing to draw")
         return
     drawn = [(path, picture(frames(charts), format)) for format, path in wanted.items()]
     for path, content in drawn:
         write_file(path, content)
-        say(f"picture: {path}")
+        say(f"picture: {printable(str(path), 400)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from emofuse.store.core.feature import Feature
 from emofuse.store.inspect.show import UtteranceView
 
 Scale = Literal["auto", "values", "dimensions"]
-SCALES = get_args(Scale)
 DEVIATIONS = "deviations from the dimension's mean"
 """The unit of standardised values."""
 _DELTA_BLOCKS = ("bands", "deltas", "delta-deltas")

@@ -21,7 +21,7 @@ FOLDER = click.Path(path_type=Path)
     "--metrics",
     multiple=True,
     metavar="NAME,...",
-    help="Metrics to compare: wa, ua, wf1, macro_f1, micro_f1, mcc.  [default: those that the runs print]",
+    help="Metrics to compare: wa, ua, wf1, macro_f1, micro_f1, mcc.  [default: the protocol's, then ua, wa, wf1]",
 )
 @click.option(
     "--unit",

@@ -74,7 +74,7 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list describes each)")
     from emofuse.train.papers import table_output
-    from emofuse.train.papers.reproduce import PAGE
+    from emofuse.train.papers.reproduce import TABLE_PAGE
     from emofuse.train.papers.reproduce import reproduce as run_table
     from emofuse.train.papers.table_request import TableRequest, parse_substitutes
 
@@ -82,7 +82,7 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
     request = TableRequest(table=tables.load(name), substitute=substitutes, runs=out, **options)  # type: ignore[arg-type]
     sheet, folder = run_table(request, say)
     say(f"\n{table_output.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
-    more = {"figure": [f"figure.{format}" for format in request.formats], "page": [PAGE]}
+    more = {"figure": [f"figure.{format}" for format in request.formats], "page": [TABLE_PAGE]}
     for what, files in more.items():
         if (folder / files[0]).is_file():
             say(f"{what}: {folder}/{', '.join(files)}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack, overload
 
+from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page
-from emofuse.common.page.render import refuse_without_packages, render
+from emofuse.common.page.render import render
 from emofuse.train.comparison import comparison_output as output
 from emofuse.train.comparison.compare_config import PICTURES, CompareConfig, CompareOptions
 from emofuse.train.comparison.comparison import Comparison, compare_predictions, open_runs
@@ -45,7 +46,7 @@ def compare(config: CompareConfig | None = None, /, *, say: Say = say, **options
     """
     config = checked_config(CompareConfig, config, options, say)
     if config.html is not None or config.format in PICTURES:
-        refuse_without_packages()
+        require_report_extra()
     runs = open_runs(config.folders(), missing_as_wrong=config.missing_as_wrong)
     found = compare_predictions(runs, baseline=config.baseline, metrics=config.metrics, unit=config.unit)
     if config.html is not None or config.writes_parts:

@@ -39,7 +39,7 @@ class CompareConfig:
     baseline: Path | None = None
     """Compare every run with this one only; None compares every pair."""
     metrics: tuple[str, ...] = ()
-    """The scores to compare; empty means those that the runs print. The first one is in the sentences."""
+    """The scores to compare; empty means the protocol's, then UA, WA and W-F1. The first one is in the sentences."""
     unit: Unit = "auto"
     """What is exchanged and drawn: speakers where the protocol keeps them apart, else what it holds out."""
     missing_as_wrong: bool = False

@@ -6,6 +6,7 @@ CONFIG, METRICS, PREDICTIONS, UTTERANCES = "config.json", "metrics.json", "predi
 RUN_FILES = (CONFIG, METRICS, PREDICTIONS)
 """The files without which a folder is not a run."""
 HISTORY = "history.csv"
+PAGE = "report.html"
 SELECTION, CALIBRATION, RESULT = "selection.json", "calibration.json", "result.json"
 WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
 STATISTICS = "standardise."

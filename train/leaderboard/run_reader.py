@@ -13,9 +13,9 @@ from emofuse.common.disk import tensor_file
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError
 from emofuse.common.shapes import misfits
-from emofuse.train.fitting.file_names import CONFIG, METRICS, PREDICTIONS, STATISTICS, UTTERANCES, WEIGHTS
+from emofuse.train.fitting.file_names import CONFIG, METRICS, PAGE, PREDICTIONS, STATISTICS, UTTERANCES, WEIGHTS
 from emofuse.train.leaderboard.record_shape import FOLDS_SHAPE, record_problems
-from emofuse.train.leaderboard.run_record import PAGE, RunRecord
+from emofuse.train.leaderboard.run_record import RunRecord
 
 
 class RunReader:

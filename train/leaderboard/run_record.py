@@ -9,7 +9,6 @@ from typing import Any
 
 from emofuse.train.runs.reporting.run_identity import feature_names
 
-PAGE = "report.html"
 """The page of a run, in its folder."""
 
 

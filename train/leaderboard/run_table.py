@@ -9,8 +9,9 @@ from pathlib import Path
 from emofuse.common.console import printable
 from emofuse.common.page.blocks import Cell, Column, Link, Marks, PagedTable, Spark
 from emofuse.common.page.links import relative_link
+from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.leaderboard.run_group import RunGroup, metric_name
-from emofuse.train.leaderboard.run_record import PAGE, RunRecord
+from emofuse.train.leaderboard.run_record import RunRecord
 from emofuse.train.runs.reporting.caveat_marks import caveat_marks
 from emofuse.train.runs.reporting.run_identity import option_texts
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from emofuse.common.charts.drawing import PictureFormat, picture
 from emofuse.common.charts.lines import Line, lines
@@ -18,8 +17,6 @@ from emofuse.train.papers.row_jobs import RowJob
 from emofuse.train.papers.table_output import warnings
 from emofuse.train.papers.tsne import draw_tsne
 from emofuse.train.papers.weight_grid import draw_grid
-
-FORMATS = get_args(PictureFormat)
 
 
 def draw(results: ResultTable, jobs: Sequence[RowJob], folder: Path, say: Say) -> PaperFigure | None:

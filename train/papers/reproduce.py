@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.charts.drawing import MISSING, has_report_extra
+from emofuse.common.charts.drawing import MISSING, has_report_extra, require_report_extra
 from emofuse.common.console import Say
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.errors import UsageError
@@ -27,7 +27,7 @@ from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER, fit_models
 from emofuse.train.runs.processes.process_pool import IN_A_PROCESS
 from emofuse.train.runs.reporting.console_report import EXCLUDED, NOTE, REDUCED
 
-PAGE = "table.html"
+TABLE_PAGE = "table.html"
 """The page in a table's folder."""
 REPORTED_STARTS = (f"{NOTE} ", f"{REDUCED} ", f"{EXCLUDED} ", f"{ALREADY_DONE}: ", f"{RUN_FOLDER}: ")
 REPORTED_PHRASES = (DONE, RESUMES, MAPPED, IN_A_PROCESS)
@@ -96,8 +96,8 @@ def _check_formats(request: TableRequest) -> None:
         raise UsageError(
             f"{request.table.name} draws no figure, so --format has no effect; {', '.join(drawn)} draw one"
         )
-    if more and not has_report_extra():
-        raise UsageError(MISSING)
+    if more:
+        require_report_extra()
 
 
 def _write(results: ResultTable, request: TableRequest, folder: Path, figure: PaperFigure | None = None) -> None:
@@ -105,7 +105,7 @@ def _write(results: ResultTable, request: TableRequest, folder: Path, figure: Pa
     table_output.write(results, folder)
     if has_report_extra():
         page = table_page(results, folder, request.command(), figure)
-        write_atomically(folder / PAGE, render(page).encode())
+        write_atomically(folder / TABLE_PAGE, render(page).encode())
 
 
 def folder_of(request: TableRequest) -> Path:

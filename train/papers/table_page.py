@@ -21,6 +21,7 @@ from emofuse.common.page.blocks import (
 )
 from emofuse.common.page.links import relative_link
 from emofuse.manifests.metrics import METRICS
+from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import ResultRow, ResultTable
@@ -32,7 +33,6 @@ HELP = {
     "paper": "As printed",
     "difference": "Ours minus the paper's",
 }
-RUN_PAGE = "report.html"
 
 
 def table_page(results: ResultTable, folder: Path, command: str, figure: PaperFigure | None = None) -> Page:
@@ -95,7 +95,7 @@ def _table(results: ResultTable, task: TableTask, notes: TableNotes, folder: Pat
 
 def _run_link(row: ResultRow, folder: Path) -> Cell:
     """The run's page, or the name of its folder where it has none."""
-    page = Path(row.run) / RUN_PAGE
+    page = Path(row.run) / PAGE
     href = relative_link(page, folder) if row.run and page.is_file() else None
     return Link(text=Path(row.run).name, href=href) if href else Path(row.run).name
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.charts.drawing import MISSING, picture
+from emofuse.common.charts.drawing import has_report_extra, picture
 from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
 from emofuse.common.disk.files import write_atomically
-from emofuse.common.errors import UsageError
 from emofuse.common.page.render import render
 from emofuse.manifests.schema import Utterance
+from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.fitting.score_test import HISTORY
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
@@ -25,7 +25,7 @@ from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import utterance_rows
 
-REPORT_FILES = ("report.html", "confusion.png")
+REPORT_FILES = (PAGE, "confusion.png")
 HINT = "report.html and confusion.png were not written: install what they need with pip install 'emofuse[report]'"
 
 
@@ -78,15 +78,12 @@ def write_report(folder: Path, record: RunRecord, utterances: Iterable[Utterance
         record: What its files hold.
         utterances: Those of the run and any others, for their texts.
     """
+    if not has_report_extra():
+        return False
     texts = {u.id: u.text for u in utterances if u.text}
     extras = PageExtras(texts=texts or None, more_command=shlex.join(["emofuse", "report", str(_final(folder))]))
-    try:
-        page = render(run_page(record, extras))
-        confusion = picture(confusion_drawing(record.metrics, shares=False), "png", "; ".join(caveats(record.metrics)))
-    except UsageError as error:
-        if str(error) != MISSING:
-            raise
-        return False
+    page = render(run_page(record, extras))
+    confusion = picture(confusion_drawing(record.metrics, shares=False), "png", "; ".join(caveats(record.metrics)))
     for name, content in zip(REPORT_FILES, (page.encode(), confusion), strict=True):
         write_atomically(folder / name, content)
     return True

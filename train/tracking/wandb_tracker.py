@@ -10,6 +10,9 @@ from pathlib import Path
 from emofuse.train.tracking.base import TrackedRun, Tracker
 from emofuse.train.tracking.tracked_run import beside
 
+COMPLETE = "emofuse-complete"
+"""An empty file in the folder of a run that was written to its end; one that was stopped is written again."""
+
 
 class WandbTracker(Tracker):
     """Writes below WANDB_DIR if it is set, else to `wandb` beside the run folder; `wandb sync` uploads it later."""
@@ -24,8 +27,8 @@ class WandbTracker(Tracker):
 
         folder = Path(os.environ.get("WANDB_DIR") or beside(run.folder, ""))
         identity = run.digest[:16]
-        if earlier := sorted(folder.glob(f"wandb/*-{identity}")):
-            return f"{earlier[0]}, where it was already"
+        if earlier := sorted(folder.glob(f"wandb/*-{identity}/{COMPLETE}")):
+            return f"{earlier[0].parent}, where it was already"
         with wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "emofuse",
             group=run.protocol,
@@ -48,4 +51,5 @@ class WandbTracker(Tracker):
                 copy = shutil.copy(path, written.dir)
                 written.save(copy, base_path=written.dir, policy="now")
             place = Path(written.dir).parent
+        (place / COMPLETE).touch()
         return f"{place}; upload it with: wandb sync {place}"

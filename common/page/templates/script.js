@@ -57,7 +57,7 @@
 
   const textOf = (value, columnKind) => {
     const kind = kindOf(value, columnKind);
-    if (value === null) return "";
+    if (value === null || kind === "sound") return "";
     if (kind === "link" || kind === "spark") return value[kind === "link" ? 0 : 1];
     return kind === "marks" ? value.join(" ") : String(value);
   };

@@ -89,6 +89,10 @@ def linear_probe(
         splits, method = _splits(labels, groups)
     except ValueError as error:
         return LinearProbe(target=target, reason=str(error))
+    never_tested = set(number.values()) - {label for _, test in splits for label in labels[test].tolist()}
+    if never_tested:
+        found = f"only {len(number) - len(never_tested)} of {len(number)} {target}s can be tested on new speakers"
+        return LinearProbe(target=target, reason=found)
     predicted = np.full(len(labels), -1, np.int64)
     of_folds = []
     for train, test in splits:
@@ -127,12 +131,12 @@ def _splits(labels: Numbers, speakers: Sequence[str | None] | None) -> tuple[lis
         stratified = StratifiedKFold(folds, shuffle=True, random_state=0)
         return list(stratified.split(labels, labels)), f"{folds} folds, speakers mixed"
     known = np.array([s if s is not None else "" for s in speakers])
-    heard = len(set(known.tolist()) - {""})
-    if "" in known or heard < 2:
+    speakers_known = len(set(known.tolist()) - {""})
+    if "" in known or speakers_known < 2:
         splits, method = _splits(labels, None)
-        why = "only one speaker is known" if heard == 1 else "not all speakers are known"
+        why = "only one speaker is known" if speakers_known == 1 else "not all speakers are known"
         return splits, f"{method}, optimistic: {why}"
-    folds = min(FOLDS, heard)
+    folds = min(FOLDS, speakers_known)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes with fewer groups than folds: the folds below are checked
         grouped = StratifiedGroupKFold(folds, shuffle=True, random_state=0)

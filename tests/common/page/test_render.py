@@ -55,7 +55,19 @@ def test_a_page_names_no_other_host_and_ids_are_unique() -> None:
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("href", ["javascript:alert(1)", "JAVASCRIPT:alert(1)", "//evil.org/x", "data:text/html,x"])
+@pytest.mark.parametrize(
+    "href",
+    [
+        "javascript:alert(1)",
+        "JAVASCRIPT:alert(1)",
+        " javascript:alert(1)",
+        "java\tscript:alert(1)",
+        "//evil.org/x",
+        "/\\evil.org/x",
+        "\\\\evil.org/x",
+        "data:text/html,x",
+    ],
+)
 def test_a_link_that_runs_something_is_refused(href: str) -> None:
     with pytest.raises(ValueError, match="not a link of a page"):
         render(page(Table(name="t", title="t", columns=[Column(name="a")], rows=[[Link(text="x", href=href)]])))

@@ -101,7 +101,7 @@ def test_command_says_the_answer_and_names_valid_features(folder: Path) -> None:
     assert "Did you mean 'hubert'? Valid: bert, hubert, logmel" in done.stderr
     done = commands.run("store", ["explore", "tiny.h5", "--feature", "bert"], folder)
     assert done.returncode == 0, done.stderr
-    assert "exploration: tiny-exploration.html" in done.stdout
+    assert "page: tiny-exploration.html" in done.stdout
     assert "explore" in commands.run("store", ["--help"]).stdout
 
 

@@ -95,6 +95,13 @@ def test_too_long_unreadable_and_too_many_clips_are_links(tmp_path: Path) -> Non
     assert found.remarks == ["4 clips are links, not embedded: longer than 15 s, not readable, or beyond 4.0 kB in all"]
 
 
+def test_a_clip_without_room_leaves_it_to_shorter_ones(tmp_path: Path) -> None:
+    tone(tmp_path / "long.wav", 10)
+    tone(tmp_path / "short.wav", 0.5)
+    found = recordings(tmp_path, tmp_path, "long.wav", "short.wav", embedding=Embedding(6_000))
+    assert [str(found.sound(id))[:5] for id in ("long.wav", "short.wav")] == ["./lon", "data:"]
+
+
 def test_roots_of_one_and_of_several_corpora(tmp_path: Path) -> None:
     (tmp_path / "x=y").mkdir()
     assert audio_roots([str(tmp_path)], ["a", "b"]) == {"a": tmp_path, "b": tmp_path}

@@ -20,6 +20,7 @@ from emofuse.train.runs.finished_run import Run
 from emofuse.train.tracking.registry import TRACKERS
 from emofuse.train.tracking.track import track
 from emofuse.train.tracking.tracked_run import tracked_run
+from emofuse.train.tracking.wandb_tracker import COMPLETE
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,9 @@ def test_wandb_has_config_curves_scores_and_the_report_once_and_offline(run: Run
         for item in record.summary.update
     }
     assert float(summary["pooled/ua"]) == run.metrics["pooled"]["ua"]
+    (place / COMPLETE).unlink()  # as if it had been stopped
+    (third,) = lines_of(run, "wandb")
+    assert "upload it with" in third
 
 
 def test_a_tracked_run_is_the_same_run_and_a_finished_one_can_be_added(folder: Path) -> None:

@@ -12,6 +12,7 @@ from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
 from emofuse.train.comparison.statistics.resampled_scores import ResampledScores, resampled_scores
+from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.utterances import Tested, tested_utterances
 
@@ -108,7 +109,7 @@ class ComparisonRecord:
 
     def report(self, number: int) -> str | None:
         """The link to the page of a run; None where it has none, or nothing is linked."""
-        path = self.runs[number].run.folder / "report.html"
+        path = self.runs[number].run.folder / PAGE
         folder = self.material.folder
         return relative_link(path, folder) if folder is not None and path.is_file() else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from emofuse.common.page.blocks import Column, Link, Page, Section, Table
+from emofuse.common.page.blocks import Page, Section
 from emofuse.train.runs.page.calibration import calibration_sections
 from emofuse.train.runs.page.classes import classes_section
 from emofuse.train.runs.page.groups import groups_sections
@@ -34,8 +34,6 @@ class PageExtras:
     """What the trained models show; stands after the learning curves."""
     more_command: str | None = None
     """A command that adds what is not drawn here."""
-    links: Sequence[Link] = ()
-    """Other pages."""
 
 
 def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
@@ -52,11 +50,6 @@ def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
         utterances_section(record, extras.texts, extras.sound),
         made_section(record, extras.more_command),
     ]
-    if extras.links:
-        pages = Table(
-            name="links", title="Other pages", columns=[Column(name="page")], rows=[[k] for k in extras.links]
-        )
-        sections.append(Section(name="other-pages", title="Other pages", blocks=[pages]))
     return Page(
         title=f"{record.metrics['model']} on {record.metrics['protocol']}", subtitle=record.name, sections=sections
     )

@@ -75,9 +75,10 @@ def utterances_section(
     wrong = [t for t in tested if t.prediction != t.label]
     if all(t.of_prediction is not None for t in tested):
         wrong.sort(key=lambda t: -(t.of_prediction or 0))
+    # The cards ask for their recordings first: a page has room to embed a limited number.
+    cards = [_card(t, texts or {}, sound) for t in wrong[:MISTAKES]]
     blocks: list[Any] = [_table(record, tested, texts or {}, sound)]
     if wrong:
-        cards = [_card(t, texts or {}, sound) for t in wrong[:MISTAKES]]
         shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
         blocks.append(Examples(title=shown, caption=f"{len(cards)} of {len(wrong)} wrong predictions.", examples=cards))
     return Section(name="utterances", title="Utterances", blocks=blocks)

@@ -29,6 +29,14 @@ def test_a_feature_without_usable_values_has_no_probe() -> None:
     assert all(found.reason for found in all_probes(np.empty((0, 0), np.float32), []))
 
 
+def test_a_class_that_no_fold_can_test_leaves_no_score() -> None:
+    speakers = [f"s{i // 20}" for i in range(60)]
+    genders = ["male" if speaker == "s2" else "female" for speaker in speakers]  # the only man is never in training
+    found = linear_probe("gender", values(genders, 5), genders, speakers)
+    assert found.score is None
+    assert found.reason == "only 1 of 2 genders can be tested on new speakers"
+
+
 def test_what_is_not_there_is_at_chance() -> None:
     found = linear_probe("emotion", values(SPEAKERS, 5), LABELS, SPEAKERS)
     assert found.score == pytest.approx(0.5, abs=0.15)

@@ -18,7 +18,6 @@ from emofuse.common.page.blocks import (
     Details,
     Examples,
     Headline,
-    Link,
     Page,
     PagedTable,
     Section,
@@ -31,6 +30,7 @@ from emofuse.common.page.render import render
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import PageExtras, run_page
+from emofuse.train.runs.page.utterances import utterances_section
 
 ARCHIVED = ROOT / "tests" / "archives" / "run-v0.1.0" / "runs" / "tiny4-concat-66db0bd5"
 ATTACK = "<img src=x onerror=alert(1)>"
@@ -138,12 +138,10 @@ def test_the_commands_can_be_pasted_into_a_shell() -> None:
 
 def test_what_else_is_at_hand_is_added() -> None:
     section = Section(name="model", title="Model", blocks=[Text(lines=["weights"])])
-    link = Link(text="all runs", href="../index.html")
-    extras = PageExtras(model_sections=[section], more_command="emofuse report run", links=[link])
+    extras = PageExtras(model_sections=[section], more_command="emofuse report run")
     page = run_page(samples.record(), extras)
     assert names(page)[names(page).index("learning") + 1] == "model"
     assert one(page, Commands, "more").commands == ["emofuse report run"]
-    assert "../index.html" in render(page)
 
 
 def test_the_modalities_are_compared_where_the_run_has_them() -> None:
@@ -195,3 +193,11 @@ def test_ten_thousand_utterances_stay_below_three_megabytes() -> None:
     record = samples.record(classes=28, utterances=10_000, folds=1)
     texts = {row["id"]: "some sixty characters of what somebody wrote on a forum, once" for row in record.predictions}
     assert len(render(run_page(record, PageExtras(texts=texts))).encode()) < 3_000_000
+
+
+def test_mistakes_ask_for_their_recordings_first() -> None:
+    asked: list[str] = []
+    section = utterances_section(samples.record(utterances=60), None, lambda id: asked.append(id))  # type: ignore[func-returns-value]
+    (examples,) = (block for block in section.blocks if isinstance(block, Examples))
+    shown = [example.id for example in examples.examples]
+    assert asked[: len(shown)] == shown
