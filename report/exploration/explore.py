@@ -29,7 +29,7 @@ from emofuse.report.exploration.sections.copies import copy_section
 from emofuse.report.exploration.sections.features import answer_section, map_section
 from emofuse.report.exploration.sections.material import Material, ProbedFeature
 from emofuse.report.exploration.sections.run import run_section
-from emofuse.report.exploration.sections.sounds import sound_section
+from emofuse.report.exploration.sections.sounds import audio_warnings, sound_section
 from emofuse.report.exploration.sections.utterances import utterance_section
 from emofuse.report.material.recordings import audio_roots
 from emofuse.store import FeatureStore
@@ -72,6 +72,8 @@ def explore(config: ExploreConfig | None = None, /, *, say: Say = say, **options
         material = _material(config, collect(stores, config.protocol))
         for feature in material.features:
             say(printable(answer(feature.pooled.name, feature.probes), 400))
+        for line in [*_warnings(material), *(audio_warnings(material.audio) if material.audio else [])]:
+            say(f"note: {printable(line, 400)}")
         page = _page(material, all_rows=config.format != "html")
     files = _written(page, material, config)
     if config.format == "html":

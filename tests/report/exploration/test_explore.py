@@ -66,6 +66,7 @@ def test_page_of_everything(folder: Path) -> None:
     assert f"{emotion.score:.3f}" in page
     assert "A linear probe reads" in lines[0]
     assert "The audio of 24 utterances cannot be opened" in page
+    assert any(line.startswith("note: the audio of 24 utterances cannot be opened") for line in lines)
     assert '"./audio/s1/u000.wav"' in page
     for title in (
         "What the store holds",
