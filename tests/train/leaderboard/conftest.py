@@ -24,15 +24,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples.protocol_file(folder)
     evaluation_samples.other_store(folder / "other.h5")
     for name, model, options in (
-        ("concat", "concat", {}),
-        ("audio", "audio", {}),
+        ("concat", "concat", {"report": True}),
+        ("audio", "audio", {"report": True}),
         ("audio-seeds", "audio", {"seeds": 2, "steps": 3}),
         ("text", "text", {}),
         ("shuffled", "concat", {"shuffle": "labels"}),
         ("short", "audio", {"limit": 32}),
         ("two-folds", "text", {"folds": "1,2"}),
     ):
-        quietly(config(folder, name, model, **({"steps": 2, "report": True} | options)))
+        quietly(config(folder, name, model, **({"steps": 2} | options)))
     evaluation_samples.on_other(Run.open(folder / "text"), "below/evaluated")
     return folder
 

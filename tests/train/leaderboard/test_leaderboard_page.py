@@ -153,7 +153,7 @@ def test_links_lead_to_the_pages_of_runs(copied: Callable[..., Path], tmp_path: 
 
 def test_by_default_links_begin_at_the_folder(page: Page, runs: Path) -> None:
     links = [cell for cell in column(page, "all-runs", "Run") if isinstance(cell, Link)]
-    assert len(links) == 8
+    assert {link.text for link in links} == {"audio", "concat", "below/evaluated"}, "the runs that have a page"
     assert all((runs / unquote(link.href)).is_file() for link in links)
 
 

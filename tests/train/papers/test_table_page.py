@@ -90,6 +90,7 @@ def test_a_remark_of_all_rows_is_reported_once(folder: Path) -> None:
     assert sum(line.startswith("    run: ") for line in lines) == 2
 
 
+@pytest.mark.slow  # the check of the wheel runs a table without the extra too
 def test_without_the_extra_the_tables_are_whole_and_the_extra_is_named(folder: Path) -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = sys.modules['jinja2'] = None\n"
