@@ -12,8 +12,8 @@ from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.matrix import matrix
 from emofuse.common.console import plural, printable
 from emofuse.common.page.blocks import Chart, Commands, Facts, Section
+from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_group import RunGroup, folds_text, held_out, metric_name
-from emofuse.train.leaderboard.run_record import RunRecord
 from emofuse.train.leaderboard.run_table import RunCells, group_table
 
 BEST_SHOWN = 15
@@ -138,7 +138,7 @@ def _shell_word(text: str) -> str:
     return f"$'{''.join(letters)}'"
 
 
-def _best_two(ranked: Sequence[RunRecord]) -> Sequence[RunRecord]:
+def _best_two(ranked: Sequence[RunEntry]) -> Sequence[RunEntry]:
     """The best run and the next one that is not a copy of it."""
     other = next((run for run in ranked[1:] if run.identity != ranked[0].identity), None)
     return [ranked[0], other] if other else []

@@ -10,10 +10,10 @@ from emofuse.common.errors import DataError, UsageError
 from emofuse.common.page.blocks import Page
 from emofuse.train.leaderboard import overview
 from emofuse.train.leaderboard.group_section import group_section
+from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_folders import Unread, find_runs, is_run
 from emofuse.train.leaderboard.run_group import grouped
 from emofuse.train.leaderboard.run_reader import RunReader
-from emofuse.train.leaderboard.run_record import RunRecord
 from emofuse.train.leaderboard.run_table import RunCells
 
 GROUPS_WITH_CHARTS = 6
@@ -55,7 +55,7 @@ def leaderboard_page(folder: Path, *, page_folder: Path | None = None) -> Page:
     )
 
 
-def read_runs(folder: Path) -> tuple[list[RunRecord], list[Unread]]:
+def read_runs(folder: Path) -> tuple[list[RunEntry], list[Unread]]:
     """The runs below a folder, and what looks like a run but cannot be read.
 
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from emofuse.common.console import plural, printable
 from emofuse.common.page.blocks import Cell, Column, Facts, Link, PagedTable, Section, Table, Text, Warnings
 from emofuse.train.leaderboard.group_section import section_name
+from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_folders import DEEPEST, Unread
 from emofuse.train.leaderboard.run_group import RunGroup, corpus_of, metric_name
-from emofuse.train.leaderboard.run_record import RunRecord
 from emofuse.train.leaderboard.run_table import (
     RunCells,
     date,
@@ -172,7 +172,7 @@ def unread_section(unread: Sequence[Unread], cells: RunCells) -> Section:
     )
 
 
-def notes_section(runs: Sequence[RunRecord], cells: RunCells) -> Section:
+def notes_section(runs: Sequence[RunEntry], cells: RunCells) -> Section:
     """What the marks mean, and every caveat of every run in full."""
     occurring = {mark for run in runs for mark in caveat_marks(run.metrics)}
     meanings: list[list[Cell]] = [[mark, meaning] for mark, meaning in MEANINGS.items() if mark in occurring]

@@ -9,7 +9,7 @@ from typing import Any
 
 from emofuse.common.console import plural, printable
 from emofuse.manifests.metrics import METRICS
-from emofuse.train.leaderboard.run_record import RunRecord
+from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.runs.reporting.run_identity import FREE_KEYS
 
 
@@ -18,15 +18,15 @@ class RunGroup:
     """Runs that can be compared, the best one first."""
 
     title: str
-    runs: Sequence[RunRecord]
+    runs: Sequence[RunEntry]
 
     @property
-    def first(self) -> RunRecord:
+    def first(self) -> RunEntry:
         """The run that says what all have in common."""
         return self.runs[0]
 
     @property
-    def ranked(self) -> list[RunRecord]:
+    def ranked(self) -> list[RunEntry]:
         """The runs that have a score and are no sanity runs, the best one first."""
         return [run for run in self.runs if not run.is_sanity and run.score(self.metric) is not None]
 
@@ -63,9 +63,9 @@ class RunGroup:
         return {"ua": 1 / present if present else None, "mcc": 0.0}.get(self.metric)
 
 
-def grouped(runs: Iterable[RunRecord]) -> list[RunGroup]:
+def grouped(runs: Iterable[RunEntry]) -> list[RunGroup]:
     """The groups, the largest one first; runs of different groups must not be compared by their scores."""
-    members: dict[str, list[RunRecord]] = {}
+    members: dict[str, list[RunEntry]] = {}
     for run in runs:
         members.setdefault(_task_key(run), []).append(run)
     titles = _titles([group[0] for group in members.values()])
@@ -75,7 +75,7 @@ def grouped(runs: Iterable[RunRecord]) -> list[RunGroup]:
     return sorted(groups, key=lambda group: (-len(group.runs), group.title))
 
 
-def corpus_of(run: RunRecord) -> str:
+def corpus_of(run: RunEntry) -> str:
     """The corpora that a run was trained and tested on, such as `emodb`, or `iemocap, tested on emodb`."""
     corpus, joint = str(run.identity["corpus"]), run.identity["protocol"].get("joint") or {}
     if evaluation := run.metrics.get("evaluation"):
@@ -83,7 +83,7 @@ def corpus_of(run: RunRecord) -> str:
     return f"{corpus}, tested on {joint['test_corpus']}" if joint.get("test_corpus") else corpus
 
 
-def held_out(run: RunRecord) -> str:
+def held_out(run: RunEntry) -> str:
     """What a fold holds out."""
     if run.metrics.get("evaluation", {}).get("same_corpus") is False:
         return "everything: trained on other data"
@@ -95,7 +95,7 @@ def held_out(run: RunRecord) -> str:
     return str(protocol["fold_by"]) + (f", in {protocol['fold_parts']} parts" if protocol.get("fold_parts") else "")
 
 
-def folds_text(run: RunRecord) -> str:
+def folds_text(run: RunEntry) -> str:
     """Such as `5 folds`, or where some are left out `folds 1, 3`."""
     folds = sorted(run.identity["folds"])
     if folds == [*range(1, len(folds) + 1)]:
@@ -108,7 +108,7 @@ def metric_name(metric: str) -> str:
     return METRICS.get(metric, metric).split(",")[0]
 
 
-def _task_key(run: RunRecord) -> str:
+def _task_key(run: RunEntry) -> str:
     """Equal for runs that can be compared: of the same task on the same manifest, tested on the same utterances."""
     protocol: Mapping[str, Any] = run.identity["protocol"]
     evaluation = run.metrics.get("evaluation")
@@ -121,18 +121,18 @@ def _task_key(run: RunRecord) -> str:
     )  # fmt: skip
 
 
-def _best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
+def _best_first(runs: Sequence[RunEntry]) -> list[RunEntry]:
     """By the first metric; sanity runs and runs without a score come last."""
     metric = str(runs[0].identity["protocol"]["metrics"][0])
 
-    def order(run: RunRecord) -> tuple[bool, float, str]:
+    def order(run: RunEntry) -> tuple[bool, float, str]:
         score = run.score(metric)
         return run.is_sanity or score is None, -(score if score is not None else 0.0), str(run.folder)
 
     return sorted(runs, key=order)
 
 
-def _titles(runs: Sequence[RunRecord]) -> list[str]:
+def _titles(runs: Sequence[RunEntry]) -> list[str]:
     """What each group is, in a line; where two are called the same, with what tells them apart."""
     titles = [_title(run) for run in runs]
     for key in ("manifest", "test set"):
@@ -150,7 +150,7 @@ def _of(title: str, titles: Sequence[str], digests: Sequence[str]) -> set[str]:
     return {digest for other, digest in zip(titles, digests, strict=True) if other == title}
 
 
-def _title(run: RunRecord) -> str:
+def _title(run: RunEntry) -> str:
     evaluation, limit = run.metrics.get("evaluation"), run.metrics.get("limit")
     parts = [f"{run.metrics['protocol']} on {corpus_of(run)}", f"{plural(run.tested, 'test utterance')}"]
     parts += [folds_text(run)] if not evaluation or evaluation["same_corpus"] else []

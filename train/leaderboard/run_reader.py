@@ -15,7 +15,7 @@ from emofuse.common.errors import DataError
 from emofuse.common.shapes import misfits
 from emofuse.train.fitting.file_names import CONFIG, METRICS, PAGE, PREDICTIONS, STATISTICS, UTTERANCES, WEIGHTS
 from emofuse.train.leaderboard.record_shape import FOLDS_SHAPE, record_problems
-from emofuse.train.leaderboard.run_record import RunRecord
+from emofuse.train.leaderboard.run_entry import RunEntry
 
 
 class RunReader:
@@ -24,7 +24,7 @@ class RunReader:
     def __init__(self) -> None:
         self._test_sets: dict[str, tuple[str, int]] = {}
 
-    def read(self, folder: Path) -> RunRecord:
+    def read(self, folder: Path) -> RunEntry:
         """A run.
 
         Raises:
@@ -35,7 +35,7 @@ class RunReader:
         if problems:
             raise DataError("; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else ""))
         test_set, tested = self._test_set(folder)
-        return RunRecord(
+        return RunEntry(
             folder=folder,
             metrics=metrics,
             identity=config["run"],

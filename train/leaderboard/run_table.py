@@ -10,8 +10,8 @@ from emofuse.common.console import printable
 from emofuse.common.page.blocks import Cell, Column, Link, Marks, PagedTable, Spark
 from emofuse.common.page.links import relative_link
 from emofuse.train.fitting.file_names import PAGE
+from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_group import RunGroup, metric_name
-from emofuse.train.leaderboard.run_record import RunRecord
 from emofuse.train.runs.reporting.caveat_marks import caveat_marks
 from emofuse.train.runs.reporting.run_identity import option_texts
 
@@ -33,19 +33,19 @@ class RunCells:
         """What a run is called: its path below the folder."""
         return printable(folder.relative_to(self.folder).as_posix())
 
-    def run(self, run: RunRecord) -> Cell:
+    def run(self, run: RunEntry) -> Cell:
         """The run's name, with a link to its page if it has one."""
         return self._linked(run, self.name(run.folder))
 
-    def model(self, run: RunRecord) -> Cell:
+    def model(self, run: RunEntry) -> Cell:
         """The run's model, with the same link."""
         return self._linked(run, printable(run.model))
 
-    def _linked(self, run: RunRecord, text: str) -> Cell:
+    def _linked(self, run: RunEntry, text: str) -> Cell:
         href = relative_link(run.folder / PAGE, self.page_folder) if run.has_page else None
         return text if href is None else Link(text=text, href=href)
 
-    def folds(self, run: RunRecord, metric: str) -> Cell:
+    def folds(self, run: RunEntry, metric: str) -> Cell:
         """A sparkline of the scores of the folds."""
         scores = {number: fold[metric] for number, fold in run.folds.items() if fold.get(metric) is not None}
         if not scores:
@@ -118,36 +118,36 @@ def _columns(metric: str, metrics: Sequence[str], *, evaluated: bool) -> list[Co
     ]
 
 
-def interval_text(run: RunRecord, metric: str) -> str:
+def interval_text(run: RunEntry, metric: str) -> str:
     """`0.593–0.701`, empty where there is no interval."""
     interval = run.interval(metric)
     return f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
 
 
-def seed_deviation(run: RunRecord, metric: str) -> float | None:
+def seed_deviation(run: RunEntry, metric: str) -> float | None:
     """The deviation over seeds, with several seeds."""
     value: float | None = run.metrics.get("pooled_std", {}).get(metric)
     return value
 
 
-def marks_cell(run: RunRecord) -> Marks | None:
+def marks_cell(run: RunEntry) -> Marks | None:
     """The marks of a run."""
     marks = caveat_marks(run.metrics)
     return Marks(names=marks) if marks else None
 
 
-def minutes(run: RunRecord) -> float | None:
+def minutes(run: RunEntry) -> float | None:
     """The training time."""
     seconds = run.metrics.get("wall_seconds")
     return None if seconds is None else seconds / 60
 
 
-def date(run: RunRecord) -> str:
+def date(run: RunEntry) -> str:
     """When the last call began, to the minute."""
     return printable(run.started[:16].replace("T", " "))
 
 
-def distinct_options(runs: Sequence[RunRecord]) -> list[str]:
+def distinct_options(runs: Sequence[RunEntry]) -> list[str]:
     """For each run, the options in which it differs from others of the same model and features."""
     texts = [option_texts(run.identity) for run in runs]
     same: dict[tuple[str, str], list[Mapping[str, str]]] = {}

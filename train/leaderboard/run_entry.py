@@ -9,11 +9,9 @@ from typing import Any
 
 from emofuse.train.runs.reporting.run_identity import feature_names
 
-"""The page of a run, in its folder."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class RunEntry:
     """What metrics.json, config.json and a few other files of a run say."""
 
     folder: Path
