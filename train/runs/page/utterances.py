@@ -80,7 +80,8 @@ def utterances_section(
     blocks: list[Any] = [_table(record, tested, texts or {}, sound)]
     if wrong:
         shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
-        blocks.append(Examples(title=shown, caption=f"{len(cards)} of {len(wrong)} wrong predictions.", examples=cards))
+        caption = f"{len(cards)} of {len(wrong)} wrong predictions{_of_all_seeds(record)}."
+        blocks.append(Examples(title=shown, caption=caption, examples=cards))
     return Section(name="utterances", title="Utterances", blocks=blocks)
 
 
@@ -130,9 +131,23 @@ def _table(
         title="All test utterances",
         columns=[column for column, _ in known],
         rows=list(map(list, zip(*(cells for _, cells in known), strict=True))),
-        caption="Probabilities are means over seeds, and so is the prediction: the class with the highest mean."
-        if several
-        else "",
+        caption=_caption(record, tested),
+    )
+
+
+def _of_all_seeds(record: RunRecord) -> str:
+    return f" of the {record.seeds} seeds together" if record.seeds > 1 else ""
+
+
+def _caption(record: RunRecord, tested: Sequence[Tested]) -> str:
+    """With several seeds, how often the models are right alone, as the score counts, and together, as the rows do."""
+    if record.seeds == 1:
+        return ""
+    alone, together = sum(t.right for t in tested) / record.seeds, sum(t.prediction == t.label for t in tested)
+    rule = "by mean probability" if tested[0].of_prediction is not None else "by the majority"
+    return (
+        f"The score of the run is the mean of {record.seeds} seeds: {alone:.1f} of {len(tested)} right on average. "
+        f"In this table, and in the mistakes, the seeds decide together, {rule}: {together} of {len(tested)} right."
     )
 
 

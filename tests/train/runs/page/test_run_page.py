@@ -101,6 +101,19 @@ def test_several_seeds_have_a_table_of_seeds_and_one_of_folds() -> None:
     assert table.rows[1][at] == f"{right} of 3"
 
 
+def test_right_of_one_seed_and_of_all_seeds_together_are_both_counted() -> None:
+    record = samples.record(seeds=3)
+    page = run_page(record)
+    alone = sum(row["label"] == row["prediction"] for row in record.predictions) / 3
+    table = one(page, PagedTable, "utterances-table")
+    at = [column.name for column in table.columns].index("right")
+    together = sum(row[at] == "yes" for row in table.rows)
+    assert f"mean of 3 seeds: {alone:.1f} of 60 right on average" in table.caption
+    assert f"decide together, by mean probability: {together} of 60 right." in table.caption
+    assert one(page, Examples).caption.endswith("wrong predictions of the 3 seeds together.")
+    assert one(run_page(samples.record()), PagedTable, "utterances-table").caption == ""
+
+
 def test_every_utterance_has_a_row_and_the_most_confident_mistakes_are_cards() -> None:
     record = samples.record()
     texts = {row["id"]: f"text of {row['id']}" for row in record.predictions}
