@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from emofuse.common.charts.drawing import PictureFormat, picture
 from emofuse.common.disk.csv_table import csv_text
@@ -15,7 +15,6 @@ from emofuse.common.page.blocks import (
     Cell,
     ClassName,
     Column,
-    Details,
     Link,
     Marks,
     Page,
@@ -24,7 +23,8 @@ from emofuse.common.page.blocks import (
     Spark,
     Table,
 )
-from emofuse.common.page.render import charts_of, format_number, is_empty, numeric_columns
+from emofuse.common.page.render import format_number, is_empty, numeric_columns
+from emofuse.common.page.walk import charts_of, tables_of
 
 TableFormat = Literal["csv", "md", "latex"]
 PICTURES, TABLES = get_args(PictureFormat), get_args(TableFormat)
@@ -54,17 +54,6 @@ def write_parts(page: Page, folder: Path, format: str, note: str = "") -> list[P
     for name, content in parts.items():
         write_atomically(folder / name, content)
     return [folder / name for name in parts]
-
-
-def tables_of(blocks: Any) -> Iterator[Table | PagedTable]:
-    """The tables among blocks, also those inside others."""
-    for block in blocks:
-        if isinstance(block, (Table, PagedTable)):
-            yield block
-        elif isinstance(block, Details):
-            yield from tables_of(block.blocks)
-        elif getattr(block, "options", None):
-            yield from tables_of(option for _, option in block.options)
 
 
 def table_text(table: Table | PagedTable, format: TableFormat, note: str = "") -> str:

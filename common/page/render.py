@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ from emofuse.common.charts.drawing import inline_svg, require_report_extra
 from emofuse.common.charts.palette import class_colour
 from emofuse.common.page.blocks import (
     Cell,
-    Chart,
     ClassName,
     Column,
-    Details,
     Link,
     Marks,
     Page,
@@ -91,17 +88,6 @@ def _environment() -> Any:
         "numeric": numeric_columns,
     }
     return environment
-
-
-def charts_of(blocks: Any) -> Iterator[Chart]:
-    """The charts among blocks, also those inside others."""
-    for block in blocks:
-        if isinstance(block, Chart):
-            yield block
-        elif isinstance(block, Details):
-            yield from charts_of(block.blocks)
-        elif getattr(block, "options", None):
-            yield from charts_of(option for _, option in block.options)
 
 
 def safe_link(href: str) -> str:

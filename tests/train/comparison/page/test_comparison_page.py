@@ -10,8 +10,9 @@ import pytest
 from predicted_runs import predicted_run
 
 from emofuse.common.page.blocks import Link, Page, PagedTable, Section, Table, Text
-from emofuse.common.page.export import tables_of, write_parts
-from emofuse.common.page.render import charts_of, render
+from emofuse.common.page.export import write_parts
+from emofuse.common.page.render import render
+from emofuse.common.page.walk import charts_of, tables_of
 from emofuse.train.comparison.comparison import compare_predictions
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 from emofuse.train.comparison.page.comparison_page import comparison_page

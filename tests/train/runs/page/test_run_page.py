@@ -12,10 +12,8 @@ from paths import ROOT
 
 from emofuse.common.page.blocks import (
     Chart,
-    Choice,
     ClassName,
     Commands,
-    Details,
     Examples,
     Headline,
     Page,
@@ -27,6 +25,7 @@ from emofuse.common.page.blocks import (
     Warnings,
 )
 from emofuse.common.page.render import render
+from emofuse.common.page.walk import walk
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import PageExtras, run_page
@@ -38,13 +37,7 @@ ATTACK = "<img src=x onerror=alert(1)>"
 
 def blocks(page: Page) -> Iterator[Any]:
     """All blocks, also those inside others."""
-    found = [block for section in page.sections for block in section.blocks]
-    for block in found:
-        if isinstance(block, Details):
-            found += block.blocks
-        elif isinstance(block, Choice):
-            found += [option for _, option in block.options]
-    return iter(found)
+    return walk(block for section in page.sections for block in section.blocks)
 
 
 def one(page: Page, kind: type, name: str = "") -> Any:

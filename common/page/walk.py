@@ -1,0 +1,36 @@
+"""The blocks of a page in order, also those inside others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from emofuse.common.page.blocks import Chart, Choice, Details, Examples, PagedTable, Table
+
+
+def walk(blocks: Iterable[Any]) -> Iterator[Any]:
+    """Each block, and after it what is inside it."""
+    for block in blocks:
+        yield block
+        yield from walk(_inside(block))
+
+
+def charts_of(blocks: Iterable[Any]) -> Iterator[Chart]:
+    """The charts among blocks, also those of examples."""
+    return (block for block in walk(blocks) if isinstance(block, Chart))
+
+
+def tables_of(blocks: Iterable[Any]) -> Iterator[Table | PagedTable]:
+    """The tables among blocks."""
+    return (block for block in walk(blocks) if isinstance(block, (Table, PagedTable)))
+
+
+def _inside(block: Any) -> Iterable[Any]:
+    match block:
+        case Details():
+            return block.blocks
+        case Choice():
+            return [option for _, option in block.options]
+        case Examples():
+            return [chart for example in block.examples for chart in example.charts]
+    return ()
