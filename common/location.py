@@ -15,6 +15,11 @@ def parse_location(text: Location) -> Location:
     return text if isinstance(text, str) and "://" in text else Path(text)
 
 
+def is_remote(location: Location) -> bool:
+    """Whether it is a URL, so that opening it may use the network."""
+    return isinstance(location, str)
+
+
 class LocationType(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 on
     """The type of a command-line option that names a file to read."""
 

@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.common.location import parse_location
 from emofuse.common.problems import Problems
 
 
@@ -43,6 +44,14 @@ def as_tuple(value: Any) -> Any:
     if isinstance(value, str | os.PathLike):
         return (value,)
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else value
+
+
+def as_locations(value: Any) -> Any:
+    """A tuple of paths and URLs for one or several of them; another value unchanged."""
+    several = as_tuple(value)
+    if not isinstance(several, tuple):
+        return value
+    return tuple(parse_location(item) if isinstance(item, str) and item else item for item in several)
 
 
 def split_names(value: Any) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypedDict, Unpack
 
-from emofuse.common.location import Location, parse_location
-from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
+from emofuse.common.location import Location
+from emofuse.common.option_values import as_locations, as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 
 Format = Literal["html", "svg", "png", "pdf", "csv", "md", "latex"]
@@ -66,7 +66,7 @@ class ReportConfig:
         converted: dict[str, Any] = {
             "path": as_path(getattr(self.path, "folder", self.path)),  # of a Run
             "out": as_path(self.out),
-            "store": _locations(self.store),
+            "store": as_locations(self.store),
             "weights": str(self.weights) if isinstance(self.weights, Path) else self.weights,
             "audio_root": _texts(self.audio_root),
             "maps": split_names(self.maps),
@@ -97,13 +97,6 @@ class ReportOptions(TypedDict, total=False):
     no_models: bool
     maps: str | Sequence[str]
     open: bool
-
-
-def _locations(value: Any) -> Any:
-    several = as_tuple(value)
-    if not isinstance(several, tuple):
-        return value
-    return tuple(parse_location(item) if isinstance(item, str) and item else item for item in several)
 
 
 def _texts(value: Any) -> Any:

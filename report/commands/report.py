@@ -32,7 +32,7 @@ from emofuse.common.location import LocationType
     "--store",
     multiple=True,
     type=LocationType(),
-    help="Where a store of the run is now, if it has moved; can be repeated.",
+    help="Where a store of the run is now, if it has moved or is remote; can be repeated.",
 )
 @click.option(
     "--weights",

@@ -10,6 +10,7 @@ import click
 
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
+from emofuse.common.location import LocationType
 
 FOLDER = click.Path(path_type=Path)
 
@@ -48,6 +49,12 @@ FOLDER = click.Path(path_type=Path)
     "page.",
 )
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Also write a page for a browser.")
+@click.option(
+    "--store",
+    multiple=True,
+    type=LocationType(),
+    help="Where a store of the runs is now, if it has moved or is remote: the page has its texts; can be repeated.",
+)
 @click.option("--no-text", is_flag=True, help="Leave out of the page what is said in the utterances.")
 @click.option("--open", is_flag=True, help="Open the page in the browser.")
 @command

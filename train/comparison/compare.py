@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, format_size, printable, say
@@ -13,10 +13,13 @@ from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page
 from emofuse.common.page.render import render
 from emofuse.train.comparison import comparison_output as output
-from emofuse.train.comparison.compare_config import PICTURES, CompareConfig, CompareOptions
+from emofuse.train.comparison.compare_config import CompareConfig, CompareOptions
 from emofuse.train.comparison.comparison import Comparison, compare_predictions, open_runs
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 from emofuse.train.comparison.sentences import warnings
+
+if TYPE_CHECKING:
+    from emofuse.train.comparison.page.record import PageMaterial
 
 FORMATS = {
     "table": output.screen,
@@ -45,12 +48,13 @@ def compare(config: CompareConfig | None = None, /, *, say: Say = say, **options
         DataError: A run is damaged.
     """
     config = checked_config(CompareConfig, config, options, say)
-    if config.html is not None or config.format in PICTURES:
+    if config.has_page:
         require_report_extra()
     runs = open_runs(config.folders(), missing_as_wrong=config.missing_as_wrong)
+    material = _material(config, runs)
     found = compare_predictions(runs, baseline=config.baseline, metrics=config.metrics, unit=config.unit)
-    if config.html is not None or config.writes_parts:
-        _write_page(config, found, runs, say)
+    if material is not None:
+        _write_page(config, found, runs, material, say)
     if not config.writes_parts:
         _write_text(config, found, say)
     if config.html is not None and config.open:
@@ -69,14 +73,25 @@ def _write_text(config: CompareConfig, found: Comparison, say: Say) -> None:
         say(f"comparison: {printable(str(config.out), 400)}")
 
 
-def _write_page(config: CompareConfig, found: Comparison, runs: Sequence[RunPredictions], say: Say) -> None:
+def _material(config: CompareConfig, runs: Sequence[RunPredictions]) -> PageMaterial | None:
+    """What the page shows besides the runs' predictions; None where no page is made."""
+    if not config.has_page:
+        return None
+    from emofuse.train.comparison.page.material import page_material
+
+    return page_material(config, runs, config.html.parent if config.html is not None else None)
+
+
+def _write_page(
+    config: CompareConfig, found: Comparison, runs: Sequence[RunPredictions], material: PageMaterial, say: Say
+) -> None:
     """Write the page, its charts or tables, as far as the user asks for them."""
     from emofuse.train.comparison.page.comparison_page import comparison_page
-    from emofuse.train.comparison.page.material import page_material
     from emofuse.train.comparison.page.record import letters_line
 
-    folder = config.html.parent if config.html is not None else None
-    page = comparison_page(found, runs, page_material(config, runs, folder))
+    for remark in material.remarks:
+        say(f"note: {printable(remark, 400)}")
+    page = comparison_page(found, runs, material)
     if config.html is not None:
         content = render(page).encode()
         config.html.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.disk.run_folder import refuse_inside_run
-from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
+from emofuse.common.location import Location
+from emofuse.common.option_values import as_locations, as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
 from emofuse.train.comparison.statistics.comparison_units import Unit
@@ -26,6 +27,7 @@ _EXPECTED = {
     "runs": "the folders of finished runs, or Run objects",
     "baseline": "the folder of a finished run, a Run or None",
     "metrics": EXPECTED_METRICS,
+    "store": "paths or URLs of stores",
 }
 _EXAMPLES = {"runs": "runs=['runs/iemocap4-smcn-1a2b3c4d', 'runs/iemocap4-concat-5e6f7a8b']"}
 
@@ -50,6 +52,8 @@ class CompareConfig:
     """The file to write; None prints. With csv, md and latex, a folder that exists gets each table of the page."""
     html: Path | None = None
     """Also write the page of the comparison into this file."""
+    store: tuple[Location, ...] = ()
+    """Where stores of the runs are now, for the page; those that are not named are looked for where `fit` read them."""
     no_text: bool = False
     """Leave out what is said in the utterances."""
     open: bool = False
@@ -67,6 +71,7 @@ class CompareConfig:
             "metrics": split_names(self.metrics),
             "out": as_path(self.out),
             "html": as_path(self.html),
+            "store": as_locations(self.store),
         }
         for name, value in converted.items():
             object.__setattr__(self, name, value)
@@ -85,11 +90,18 @@ class CompareConfig:
             self._check_out(problems)
         if not wrong & {"html", "open"}:
             self._check_page(problems)
+        if not wrong & {"format", "out", "html", "store"} and self.store and not self.has_page:
+            problems.add("store has no effect without a page: pass its file with html (--html FILE)")
 
     @property
     def writes_parts(self) -> bool:
         """Whether each chart or table of the page becomes a file of its own."""
         return self.format in PICTURES or (self.format in TABLES and self.out is not None and self.out.is_dir())
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the page is made, whole or in parts."""
+        return self.html is not None or self.writes_parts
 
     def _check_out(self, problems: Problems) -> None:
         if self.format in PICTURES and self.out is None:
@@ -138,6 +150,7 @@ class CompareOptions(TypedDict, total=False):
     format: Format
     out: str | Path | None
     html: str | Path | None
+    store: Location | Sequence[Location]
     no_text: bool
     open: bool
 

@@ -179,21 +179,22 @@ def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict
     problems, run = Problems(), side.run
     if set(run.config["run"].get("shuffle", ())) & {"audio", "text"}:
         raise UsageError("in a sanity run the features of the test side are dealt to other utterances")
-    paths = run.config.get("stores", {})
-    needed = {corpus_of(id) for id in ids} if len(paths) > 1 else set(paths)
+    paths, task = run.config.get("stores", {}), run.config["run"]
+    is_joint = bool(task.get("protocol", {}).get("joint"))
+    needed = {corpus_of(id) for id in ids} if is_joint else set(paths) or {task["corpus"]}
     stores: dict[str, FeatureStore] = {}
     for corpus in sorted(needed):
         with problems.collecting():
             stores[corpus] = stack.enter_context(_opened(corpus, paths))
     problems.raise_all()
     found: dict[str, Feature | JoinedFeature] = {}
-    for modality, record in run.config["run"]["features"].items():
+    for modality, record in task["features"].items():
         members: dict[str, Feature] = {}
         for corpus, store in stores.items():
             with problems.collecting():
                 members[corpus] = _feature(store, record, side)
         if members:
-            found[modality] = JoinedFeature(members) if len(paths) > 1 else next(iter(members.values()))
+            found[modality] = JoinedFeature(members) if is_joint else next(iter(members.values()))
     problems.raise_all()
     missing = {id for id in ids for feature in found.values() if id not in feature.position}
     if missing:
@@ -203,7 +204,7 @@ def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict
 
 def _opened(corpus: str, paths: Mapping[str, str]) -> FeatureStore:
     if corpus not in paths:
-        raise UsageError(f"config.json names no store of {corpus}")
+        raise UsageError(f"no store of {corpus} is at hand: say where it is with --store")
     location = parse_location(paths[corpus])
     if isinstance(location, Path) and not location.is_file():
         raise UsageError(f"the store {location} is not there: put it back, or say where it is now with --store")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emofuse.common.errors import EmofuseError, UsageError
-from emofuse.common.location import Location, parse_location
+from emofuse.common.location import Location, is_remote, parse_location
 from emofuse.common.problems import Problems
 from emofuse.manifests.joint import join_manifests, joined_name
 from emofuse.manifests.schema import Manifest, Utterance
@@ -51,6 +52,8 @@ class RunStores:
 def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
     """Look for the stores of a run where its config.json says, or where the user says.
 
+    A recorded URL is not opened: nobody who looks at a run has asked for the network.
+
     Args:
         run: A run or an evaluation.
         given: Stores of the run that have moved.
@@ -58,9 +61,15 @@ def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
     Raises:
         UsageError: One of `given` is not a store, or not of a corpus of the run; lists each of them.
     """
-    wanted = _recorded_paths(run) | _given_paths(run, given)
+    named = _given_paths(run, given)
+    wanted = _recorded_paths(run) | named
     manifests, remarks = dict[str, Manifest](), list[str]()
     for corpus, path in wanted.items():
+        if is_remote(path) and corpus not in named:
+            remarks.append(
+                f"the store of {corpus} is remote and was not opened: name it, --store {shlex.quote(str(path))}"
+            )
+            continue
         try:
             with FeatureStore(path) as store:
                 if store.corpus != corpus:
@@ -79,10 +88,11 @@ def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
 
 
 def run_at_stores(run: Run, stores: RunStores) -> Run:
-    """The run with a config that names its stores where they are now."""
+    """The run with a config that names its stores where they are now, without remote ones that nobody asked for."""
     moved = Run(folder=run.folder, metrics=run.metrics, excluded=run.excluded)
+    local = {corpus: str(path) for corpus, path in _recorded_paths(run).items() if not is_remote(path)}
     known = {corpus: str(path) for corpus, path in stores.paths.items()}
-    vars(moved)["config"] = run.config | {"stores": run.config.get("stores", {}) | known}
+    vars(moved)["config"] = run.config | {"stores": local | known}
     return moved
 
 

@@ -58,7 +58,7 @@ def test_runs_of_version_0_1_0_have_a_page(tmp_path: Path) -> None:
     assert "Equal predictions" in html
     assert "no utterances.csv (version 0.1.0)" in html
     assert "UA by fold" in html
-    assert "Texts are not shown" in html
+    assert "Texts are not shown: the store of tiny cannot be read (" in html
 
 
 def test_charts_and_tables_are_written_one_by_one(folder: Path, tmp_path: Path) -> None:
@@ -88,6 +88,8 @@ def test_options_that_cannot_work_are_named_together(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "format svg writes a file for each chart: pass a folder with out (--out FOLDER)" in done.stderr
     assert "open has no effect without a page: pass its file with html (--html FILE)" in done.stderr
+    done = run("compare", ["a", "b", "--store", "c.h5"])
+    assert "store has no effect without a page: pass its file with html (--html FILE)" in done.stderr
     done = run("compare", ["a", "b", "--html", str(tmp_path), "--format", "json", "--out", str(tmp_path)])
     assert f"--html {tmp_path} is a folder: pass a file, such as {tmp_path / 'comparison.html'}" in done.stderr
     assert f"--out {tmp_path} is a folder: pass a file, such as {tmp_path / 'comparison.json'}" in done.stderr

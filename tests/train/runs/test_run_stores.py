@@ -11,6 +11,10 @@ import report_samples as samples
 from emofuse.common.errors import SeveralProblemsError
 from emofuse.store import FeatureStore
 from emofuse.train import Run, fit
+from emofuse.train.inspection import predicted_fold
+from emofuse.train.inspection.request import InspectionRequest
+from emofuse.train.inspection.sections import model_sections
+from emofuse.train.runs import run_stores
 from emofuse.train.runs.run_stores import find_stores, run_at_stores
 
 
@@ -70,3 +74,24 @@ def test_a_run_that_has_not_recorded_its_store(joint: Run) -> None:
     vars(bare)["config"] = {k: v for k, v in joint.config.items() if k not in ("store", "stores")}
     assert find_stores(bare, ()).remarks == ("the run has not recorded its store; name it with --store",)
     assert find_stores(bare, [joint.folder.parent / "big.h5"]).corpora == ("big",)
+
+
+def test_a_recorded_url_is_opened_only_when_it_is_named(joint: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, local = "https://example.org/a big.h5", joint.folder.parent / "small.h5"
+    remote = Run(folder=joint.folder, metrics=joint.metrics)
+    vars(remote)["config"] = joint.config | {"stores": {"big": url, "small": str(local)}}
+    opened = []
+
+    def store(path: Path | str) -> FeatureStore:
+        opened.append(path)
+        return FeatureStore(joint.folder.parent / "big.h5" if path == url else path)
+
+    monkeypatch.setattr(run_stores, "FeatureStore", store)
+    monkeypatch.setattr(predicted_fold, "FeatureStore", store)
+    found = find_stores(remote, ())
+    assert opened == [local]
+    assert found.remarks == (f"the store of big is remote and was not opened: name it, --store '{url}'",)
+    (section,) = model_sections(run_at_stores(remote, found), InspectionRequest())
+    assert "no store of big is at hand" in section.blocks[0].lines[0]
+    assert url not in opened
+    assert find_stores(remote, [url]).remarks == ()

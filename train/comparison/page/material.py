@@ -6,10 +6,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from emofuse.common.location import Location
+from emofuse.manifests.gender import gender_of
 from emofuse.train.comparison.compare_config import CompareConfig
-from emofuse.train.comparison.inputs.run_predictions import RunPredictions
+from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
 from emofuse.train.comparison.page.record import PageMaterial
-from emofuse.train.runs.run_stores import find_stores
+from emofuse.train.runs.reporting.utterance_table import COLUMNS
+from emofuse.train.runs.run_stores import CorpusUtterance, RunStores, find_stores
 
 
 def page_material(config: CompareConfig, runs: Sequence[RunPredictions], folder: Path | None) -> PageMaterial:
@@ -19,23 +22,37 @@ def page_material(config: CompareConfig, runs: Sequence[RunPredictions], folder:
         config: The options of the call.
         runs: The compared runs.
         folder: Of the page.
+
+    Raises:
+        UsageError: A store that the user names is not one of the runs.
     """
-    texts, remarks = ({}, ()) if config.no_text else _texts(runs)
-    return PageMaterial(folder=folder, texts=texts, remarks=remarks, command=command_of(config))
+    stores = RunStores() if config.no_text and not config.store else _stores(runs, config.store)
+    texts = {} if config.no_text else stores.texts
+    remarks = list(stores.remarks)
+    if stores.withholds_text and not texts:
+        remarks.append("the stores have digests in place of them (--no-text)")
+    hidden = "texts are not shown: " if not texts else ""
+    return PageMaterial(
+        folder=folder,
+        texts=texts,
+        about={id: _about(member) for id, member in stores.utterances.items()},
+        remarks=[f"{hidden}{remark}" for remark in remarks],
+        command=command_of(config),
+    )
 
 
-def _texts(runs: Sequence[RunPredictions]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Id -> text, from the stores of the first run that has them; else why there are none."""
-    remarks: tuple[str, ...] = ()
-    for run in runs:
-        stores = find_stores(run.run, ())
-        if stores.texts:
-            return stores.texts, tuple(f"{remark[0].upper()}{remark[1:]}." for remark in stores.remarks)
-        if stores.withholds_text:
-            return {}, ("The stores have digests in place of the texts.",)
-        if stores.remarks:
-            remarks = ("Texts are not shown: no store of the runs was found where they were trained.",)
-    return {}, remarks
+def _stores(runs: Sequence[RunPredictions], given: Sequence[Location]) -> RunStores:
+    """The stores of the first run of which one is at hand, else those of the first run."""
+    found = [find_stores(runs[0].run, given)]
+    while not found[-1].utterances and len(found) < len(runs):
+        found.append(find_stores(runs[len(found)].run, given))
+    return found[-1] if found[-1].utterances else found[0]
+
+
+def _about(member: CorpusUtterance) -> Row:
+    """What utterances.csv says of an utterance, for runs of the version that did not write it."""
+    known = {name: getattr(member.utterance, name) or "" for name in COLUMNS}
+    return {"id": member.utterance.id, **known, "gender": gender_of(member.utterance, member.corpus) or ""}
 
 
 def command_of(config: CompareConfig) -> str:
@@ -45,6 +62,7 @@ def command_of(config: CompareConfig) -> str:
     words += ["--metrics", ",".join(config.metrics)] if config.metrics else []
     words += ["--unit", config.unit] if config.unit != "auto" else []
     words += ["--missing-as-wrong"] if config.missing_as_wrong else []
+    words += [word for store in config.store for word in ("--store", str(store))]
     words += ["--no-text"] if config.no_text else []
     words += ["--html", str(config.html)] if config.html is not None else []
     return shlex.join(words)

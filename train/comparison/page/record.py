@@ -30,8 +30,10 @@ class PageMaterial:
     """Of the page, which links are relative to; None for figures and tables without a page."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Id -> what is said in the utterance, where known and not withheld."""
+    about: Mapping[str, Row] = field(default_factory=dict)
+    """Id -> what the stores say of the speaker, session and so on; for runs without utterances.csv."""
     remarks: Sequence[str] = ()
-    """What is not shown, and why; one sentence each."""
+    """What is not shown, and why; phrases that begin in lower case."""
     command: str = ""
     """What makes the page."""
 
@@ -103,7 +105,8 @@ class ComparisonRecord:
 
     def utterance_rows(self) -> list[Row] | None:
         """The rows of utterances.csv [n]; None where no run has one for every utterance."""
-        by_id = {id: row for run in reversed(self.runs) for id, row in run.utterance_rows().items()}
+        by_id = dict(self.material.about)
+        by_id |= {id: row for run in reversed(self.runs) for id, row in run.utterance_rows().items()}
         ids = self.runs[0].ids
         return [by_id[id] for id in ids] if all(id in by_id for id in ids) else None
 

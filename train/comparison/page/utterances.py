@@ -58,12 +58,13 @@ def _table(record: ComparisonRecord, ids: list[str], right: dict[str, str]) -> P
         (Column(name="speaker", filter=True), [rows.get(id, {}).get("speaker") for id in ids]),
     ]
     known = [(column, cells) for column, cells in columns if any(cell not in (None, "") for cell in cells)]
+    remarks = [f"{remark[0].upper()}{remark[1:]}." for remark in record.material.remarks]
     return PagedTable(
         name="utterances-table",
         title="Utterances that not every run gets right",
         columns=[column for column, _ in known],
         rows=list(map(list, zip(*(cells for _, cells in known), strict=True))),
-        caption=" ".join([key(record).strip(), *_seeds_line(record), *record.material.remarks]),
+        caption=" ".join([key(record).strip(), *_seeds_line(record), *remarks]),
     )
 
 
