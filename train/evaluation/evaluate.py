@@ -34,7 +34,7 @@ from emofuse.train.runs.reporting import console_report
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
 
-CARRIED = ("reduced", "limit", "shuffled")
+CARRIED = ("reduced", "limit", "short_training", "shuffled")
 """Keys in the metrics of a run whose caveats are true of its models too."""
 _OF_TESTED_DATA = ("protocol", "corpus", "manifest", "utterances", "features", "folds", "seed")
 """Keys of an identity that are those of the tested data; the others say how the run was trained."""
@@ -162,6 +162,7 @@ def _plan(
         protocol=task.protocol,
         spec=spec,
         settings=recipe.settings,
+        preset=recipe.settings,
         stores={store.corpus: str(store.path)},
         features=dict(features),
         standardised=tuple(models[0].statistics),

@@ -45,6 +45,7 @@ _METRICS_SHAPE = {
     "wall_seconds?": float,
     "reduced?": {"found?": int, "expected?": int},
     "limit?": int,
+    "short_training?": {"steps?": int, "epochs?": float, "preset": float, "option": str},
     "shuffled?": [str],
     "interval?": {"unit": str, "units": int, "trusted?": bool},
     "duplicate_audio?": [{"test": str}],

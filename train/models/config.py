@@ -66,6 +66,20 @@ class SequenceConfig(Config):
     standardise_text: str = setting("off", modality="text", choices=("auto", "on", "off"))
 
 
+def shortened(config: Config, preset: Config, training: int) -> dict[str, Any]:
+    """By how much a config trains less than its preset, JSON-ready; empty where it does not.
+
+    Args:
+        config: The settings of a fit.
+        preset: Those that the model has by default.
+        training: How many utterances train, by which epochs are steps where only one of the two has epochs.
+    """
+    unit = "epochs" if config.epochs and preset.epochs else "steps"
+    given, full = (c.epochs if unit == "epochs" else c.total_steps(training) for c in (config, preset))
+    option = "--epochs" if config.epochs else "--steps"
+    return {unit: given, "preset": full, "option": option} if given < full else {}
+
+
 C = TypeVar("C", bound=Config)
 
 

@@ -20,7 +20,7 @@ from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
-from emofuse.train.models.config import Config, settings_of
+from emofuse.train.models.config import Config, settings_of, shortened
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.joined_store import AnyFeature
 from emofuse.train.resolve.leaks.checks import SharedMaterial
@@ -40,6 +40,8 @@ class FitPlan:
     spec: ModelSpec
     settings: Config
     """The hyper-parameters: the preset with the changes of the ablation and of the call."""
+    preset: Config
+    """The hyper-parameters without the changes of the call."""
     stores: Mapping[str, str]
     """Corpus -> the path of its store."""
     features: dict[str, AnyFeature]
@@ -82,6 +84,11 @@ class FitPlan:
             "allow_missing": self.config.allow_missing,
             "differences": list(self.task.differences),
         }
+
+    def short_training(self) -> dict[str, Any]:
+        """By how much the model trains less than its preset; empty where it does not, or where nothing is trained."""
+        training = max(len(fold.train) for fold in self.folds)
+        return shortened(self.settings, self.preset, training) if training else {}
 
     def record(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What config.json records once per run: its identity (`run`), the stores, and what is missing."""

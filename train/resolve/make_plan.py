@@ -62,6 +62,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         protocol=choices.protocol,
         spec=choices.spec,
         settings=choices.settings,
+        preset=choices.preset,
         stores={s.corpus: str(s.path) for s in member_stores(store)},
         features=features,
         standardised=_standardised(choices.spec, choices.settings, features),
@@ -84,6 +85,7 @@ class _Choices:
     ablation: str | None
     spec: ModelSpec
     settings: Config
+    preset: Config
     protocol: Protocol
     features: dict[str, AnyFeature]
     device: torch.device
@@ -97,6 +99,7 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
     spec: ModelSpec | None = None
     protocol: Protocol | None = None
     settings: Config | None = None
+    preset: Config | None = None
     features: dict[str, AnyFeature] = {}
     remarks: list[str] = []
     device = torch.device("cpu")
@@ -110,7 +113,8 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
         requested = {"audio": config.audio, "text": config.text}
         features, remarks = select_features(store, title_of(model, ablation), spec, requested, problems)
         with problems.collecting():
-            settings = _settings(config, spec, ablation, store.manifest.corpus, tuple(features) or spec.modalities)
+            preset = _preset(spec, ablation, store.manifest.corpus)
+            settings = _settings(config, spec, ablation, preset, tuple(features) or spec.modalities)
         _check_score_without(config, model, ablation, spec, problems)
     _check_scores(config, problems)
     _check_combinations(config, device, problems)
@@ -120,11 +124,13 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
     assert spec is not None
     assert protocol is not None
     assert settings is not None
+    assert preset is not None
     return _Choices(
         model=model,
         ablation=ablation,
         spec=spec,
         settings=settings,
+        preset=preset,
         protocol=protocol,
         features=features,
         device=device,
@@ -132,14 +138,18 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
     )
 
 
+def _preset(spec: ModelSpec, ablation: str | None, corpus: str) -> Config:
+    """The model's preset for a corpus, with the changes of the ablation."""
+    return replace(spec.preset(corpus), **(spec.ablations[ablation].settings if ablation else {}))
+
+
 def _settings(
-    config: FitConfig, spec: ModelSpec, ablation: str | None, corpus: str, modalities: Sequence[str]
+    config: FitConfig, spec: ModelSpec, ablation: str | None, preset: Config, modalities: Sequence[str]
 ) -> Config:
-    """The model's preset for a corpus, with the changes of the ablation and of the call."""
+    """The preset with the changes of the call."""
     durations = {"steps": config.steps, "epochs": config.epochs}
     given = [f"{key}={value}" for key, value in durations.items() if value is not None]
     fixed = spec.ablations[ablation].settings if ablation else {}
-    preset = replace(spec.preset(corpus), **fixed)
     return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed)
 
 

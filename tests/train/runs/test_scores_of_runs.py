@@ -162,7 +162,7 @@ def test_without_gaps_there_is_no_second_line_and_short_runs_have_none(folder: P
 def test_an_interval_over_few_units_is_called_untrusted_everywhere(shown: tuple[Run, str]) -> None:
     run, text = shown
     warning = "the interval cannot be trusted: it is over 2 sessions, fewer than 5"
-    assert f"text on tiny4, {warning}" in text
+    assert warning in text
     assert f"{warning[0].upper()}{warning[1:]}." in (run.folder / "report.html").read_text()
     method = "percentile bootstrap, 2000 resamples of 2 sessions, then dialogues of each"
     assert run.metrics["interval"]["method"] == method

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.manifests.folds import build_folds, stratified_sample
 from emofuse.store import FeatureStore
 from emofuse.train.api import fit
-from emofuse.train.models.config import Config, with_settings
+from emofuse.train.models.config import Config, shortened, with_settings
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.make_plan import resolve
+from emofuse.train.runs.reporting.caveats import caveats
 
 TRANSFORMER = ("width=8", "heads=2", "feedforward=16", "batch=16", "lr=0.003")
 
@@ -45,10 +47,22 @@ def test_steps_or_epochs_but_not_both() -> None:
         with_settings(Config(), ["steps=0", "epochs=0"], both)
 
 
+def test_training_that_is_shorter_than_the_preset_is_recorded() -> None:
+    steps, epochs = Config(steps=2500), Config(steps=0, epochs=50.0)
+    assert shortened(Config(steps=50), steps, 64) == {"steps": 50, "preset": 2500, "option": "--steps"}
+    assert shortened(replace(epochs, epochs=2.0), epochs, 64) == {"epochs": 2.0, "preset": 50.0, "option": "--epochs"}
+    assert shortened(Config(steps=50), epochs, 64) == {"steps": 50, "preset": 100, "option": "--steps"}
+    assert shortened(replace(epochs, epochs=2.0), steps, 64) == {"steps": 4, "preset": 2500, "option": "--epochs"}
+    assert shortened(steps, steps, 64) == shortened(Config(steps=3000), steps, 64) == {}
+
+
 def test_epochs_count_each_folds_own_training_side(folder: Path) -> None:
     out = samples.quietly(samples.config(folder, "epochs", "audio", steps=None, epochs=2, folds="1"))
     steps = [int(row["step"]) for row in samples.rows(out / "history.csv")]
     assert steps[-1] == 2 * 32 // 16  # two of four sessions of 16 utterances train
+    found = json.loads((out / "metrics.json").read_text())
+    assert found["short_training"] == {"steps": 4, "preset": 2500, "option": "--epochs"}
+    assert "short training: 4 of the preset's 2500 steps (--epochs)" in caveats(found)
 
 
 def test_an_ablation_sets_and_fixes_what_the_paper_says(folder: Path) -> None:

@@ -12,7 +12,10 @@ _KINDS: dict[str, tuple[str, Callable[[Metrics], Any]]] = {
         "labels or a modality were shuffled (--shuffle): a check, not a result; it has no rank",
         lambda metrics: "shuffled" in metrics,
     ),
-    "short": ("at most some number of utterances (--limit)", lambda metrics: "limit" in metrics),
+    "short": (
+        "fewer utterances than the corpus has (--limit), or less training than the model's preset (--steps, --epochs)",
+        lambda metrics: "limit" in metrics or "short_training" in metrics,
+    ),
     "reduced": (
         "fewer utterances than the protocol expects (--allow-missing)",
         lambda metrics: metrics.get("reduced"),

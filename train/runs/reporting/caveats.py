@@ -23,6 +23,8 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
         found.append(f"reduced task: {reduced_counts(metrics['reduced'])}")
     if "limit" in metrics:
         found.append(f"short run: {metrics['limit']} utterances (--limit)")
+    if "short_training" in metrics:
+        found.append(_short_training(metrics["short_training"]))
     if metrics.get("duplicate_audio"):
         tested = plural(len({clip["test"] for clip in metrics["duplicate_audio"]}), "test utterance")
         found.append(f"{tested} with audio that is also in training or validation (--allow-duplicates)")
@@ -38,6 +40,12 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
     if "final" in metrics:
         found.append("scores of cross-validation; the final model, trained on all data, has none of its own")
     return found + (_evaluation_caveats(metrics["evaluation"]) if "evaluation" in metrics else [])
+
+
+def _short_training(short: Mapping[str, Any]) -> str:
+    """How much less a model was trained than its preset."""
+    unit = "epochs" if "epochs" in short else "steps"
+    return f"short training: {short[unit]:g} of the preset's {short['preset']:g} {unit} ({short['option']})"
 
 
 def _evaluation_caveats(about: Mapping[str, Any]) -> list[str]:

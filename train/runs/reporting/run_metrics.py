@@ -48,6 +48,8 @@ def over_folds(
         metrics["calibration"]["temperature"] = temperatures
     if plan.config.limit:
         metrics["limit"] = plan.config.limit
+    if short := plan.short_training():
+        metrics["short_training"] = short
     if plan.config.shuffle:
         metrics["shuffled"] = list(plan.config.shuffle)
     if plan.config.score_without:
@@ -90,8 +92,8 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _optional_keys(first: Mapping[str, Any], runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """The keys that only some runs have: the limit, what was shuffled, and the scores with a modality absent."""
-    found: dict[str, Any] = {key: first[key] for key in ("limit", "shuffled") if key in first}
+    """The keys that only some runs have: what was shortened or shuffled, and the scores with a modality absent."""
+    found: dict[str, Any] = {key: first[key] for key in ("limit", "short_training", "shuffled") if key in first}
     if "without" in first:
         found["without"] = {
             m: _mean_and_std([r["without"][m]["mean"] for r in runs.values()]) for m in first["without"]
