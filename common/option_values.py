@@ -54,6 +54,12 @@ def as_locations(value: Any) -> Any:
     return tuple(parse_location(item) if isinstance(item, str) and item else item for item in several)
 
 
+def as_texts(value: Any) -> Any:
+    """Texts for one text or path, or for several; what is neither unchanged."""
+    several = as_tuple(value)
+    return tuple(str(i) if isinstance(i, Path) else i for i in several) if isinstance(several, tuple) else value
+
+
 def split_names(value: Any) -> Any:
     """The names in texts such as `ua,wa`; what is neither a text nor several unchanged."""
     items = as_tuple(value)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Required, TypedDict, Unpack
 
+from emofuse.common.formats import PageFormat
 from emofuse.common.location import Location
-from emofuse.common.option_values import as_locations, as_path, as_tuple, check_values, split_names
+from emofuse.common.option_values import as_locations, as_path, as_texts, check_values, split_names
 from emofuse.common.problems import Problems
+from emofuse.train.inspection.projection import Method
 
-Format = Literal["html", "svg", "png", "pdf", "csv", "md", "latex"]
-Map = Literal["tsne", "umap"]
 _EXPECTED = {
     "path": "the folder of a run, a folder of runs, or a Run",
     "store": "paths or URLs of stores",
@@ -36,7 +36,7 @@ class ReportConfig:
 
     path: Path
     """The folder of a finished run or evaluation, or a folder of runs."""
-    format: Format = "html"
+    format: PageFormat = "html"
     """`html` is one page; the others write each figure (svg, png, pdf) or each table (csv, md, latex) as a file."""
     out: Path | None = None
     """The file of the page, or the folder of the figures or tables; None means report.html in `path`, or a folder
@@ -53,7 +53,7 @@ class ReportConfig:
     """Leave out what is said in the utterances."""
     no_models: bool = False
     """Leave out what the trained models show."""
-    maps: tuple[Map, ...] = ()
+    maps: tuple[Method, ...] = ()
     """How the representation of utterances is drawn: `tsne`, `umap`; empty means t-SNE, and UMAP where installed."""
     open: bool = False
     """Open the page in the browser."""
@@ -68,7 +68,7 @@ class ReportConfig:
             "out": as_path(self.out),
             "store": as_locations(self.store),
             "weights": str(self.weights) if isinstance(self.weights, Path) else self.weights,
-            "audio_root": _texts(self.audio_root),
+            "audio_root": as_texts(self.audio_root),
             "maps": split_names(self.maps),
         }
         for name, value in converted.items():
@@ -87,7 +87,7 @@ class ReportOptions(TypedDict, total=False):
     """The keywords of `report`: the fields of `ReportConfig` in the forms that it converts."""
 
     path: Required[str | Path | RunFolder]
-    format: Format
+    format: PageFormat
     out: str | Path | None
     store: Location | Sequence[Location]
     weights: str | Path | None
@@ -97,10 +97,3 @@ class ReportOptions(TypedDict, total=False):
     no_models: bool
     maps: str | Sequence[str]
     open: bool
-
-
-def _texts(value: Any) -> Any:
-    several = as_tuple(value)
-    if not isinstance(several, tuple):
-        return value
-    return tuple(str(item) if isinstance(item, Path) else item for item in several)

@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from emofuse.common.disk.digests import NAME as DIGESTS
-from emofuse.common.disk.files import refuse_unwritable, write_atomically
-from emofuse.common.disk.run_folder import read_json, refuse_inside_run
-from emofuse.common.errors import DataError, UsageError
+from emofuse.common.disk.files import write_atomically
+from emofuse.common.disk.outputs import refuse_as_file, refuse_as_folder, write_output
+from emofuse.common.disk.run_folder import read_json
+from emofuse.common.errors import DataError
 from emofuse.common.page.render import render
 from emofuse.report.built import BuiltPage
 from emofuse.train.fitting.file_names import METRICS, PAGE
@@ -24,16 +25,10 @@ def page_path(folder: Path, out: Path | None) -> tuple[Path, str | None]:
         out: What the user chose.
 
     Raises:
-        UsageError: `out` is a folder, in a folder that does not exist or cannot be written to, or inside a run and not
-            its page.
+        UsageError: `out` is a folder, cannot be written, or is inside a run and not its page.
     """
     if out is not None and out.resolve() != (folder / PAGE).resolve():
-        if out.is_dir():
-            raise UsageError(f"--out {out} is a folder: pass the file of the page, such as {out / PAGE}")
-        if not out.parent.is_dir():
-            raise UsageError(f"--out {out}: the folder {out.parent} does not exist; create it first")
-        refuse_inside_run(out)
-        refuse_unwritable(out)
+        refuse_as_file(out, PAGE)
         return out, None
     if os.access(folder, os.W_OK):
         return folder / PAGE, None
@@ -55,7 +50,7 @@ def write_page(built: BuiltPage, path: Path) -> int:
         with _recorded_again(built.folder):
             write_atomically(path, content)
     else:
-        write_atomically(path, content)
+        write_output(path, content)
     return len(content)
 
 
@@ -86,11 +81,9 @@ def files_folder(folder: Path, format: str, out: Path | None) -> Path:
     """Where the figures or tables of a run or of a folder of runs go: `out`, by default a folder beside it.
 
     Raises:
-        UsageError: That is a file, or inside a run.
+        UsageError: That is a file, cannot be written, or is inside a run.
     """
     named = folder if folder.name not in ("", "..") else folder.resolve()
     target = out or named.with_name(f"{named.name}-{format}")
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"{target} is a file, expected a folder for the {format} files: pass another --out")
-    refuse_inside_run(target / "part")
+    refuse_as_folder(target, format)
     return target

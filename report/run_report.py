@@ -15,7 +15,7 @@ from emofuse.report.material.energy import open_energy
 from emofuse.report.material.recordings import Recordings, audio_roots, refuse_embedding_without_decoders
 from emofuse.report.material.token_spans import span_finder
 from emofuse.train.fitting.file_names import PAGE
-from emofuse.train.inspection.projection import available_methods
+from emofuse.train.inspection.projection import UMAP_STARTS, chosen_methods
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs.finished_run import Run
@@ -23,8 +23,6 @@ from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.run_stores import RunStores, find_stores, run_at_stores
-
-UMAP_STARTS = "drawing maps: UMAP compiles itself first, about half a minute (--maps tsne leaves it out)"
 
 
 def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPage:
@@ -52,7 +50,7 @@ def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPa
         remarks.append("texts are not shown: the store has digests in place of them (--no-text)")
     sections: Sequence[Section] = ()
     if not config.no_models and "evaluation" not in run.metrics:
-        if "umap" in (config.maps or available_methods()):
+        if "umap" in chosen_methods(config.maps):
             say(UMAP_STARTS)
         sections, reason = _model_sections(run, config, stores, texts, recordings)
         remarks += [reason] if reason else []

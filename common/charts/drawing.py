@@ -11,10 +11,10 @@ from typing import Any, Literal
 from emofuse.common.charts.inline import page_svg
 from emofuse.common.charts.palette import PRINTED, THEMED, Colours
 from emofuse.common.errors import UsageError
+from emofuse.common.formats import PictureFormat
 
 Drawing = Callable[[Colours], Any]
 """Draws a chart in these colours and returns its matplotlib Figure. A function of a chart's kind returns one."""
-PictureFormat = Literal["svg", "png", "pdf"]
 MISSING = "charts and pages need matplotlib and jinja2: pip install 'emofuse[report]'"
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",

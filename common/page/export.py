@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
-from emofuse.common.charts.drawing import PictureFormat, picture
+from emofuse.common.charts.drawing import picture
 from emofuse.common.disk.csv_table import csv_text
-from emofuse.common.disk.files import write_atomically
+from emofuse.common.disk.outputs import write_output
 from emofuse.common.errors import UsageError
+from emofuse.common.formats import PICTURES, TableFormat
 from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.common.page.blocks import (
     Cell,
@@ -26,8 +26,6 @@ from emofuse.common.page.blocks import (
 from emofuse.common.page.render import format_number, is_empty, numeric_columns
 from emofuse.common.page.walk import charts_of, tables_of
 
-TableFormat = Literal["csv", "md", "latex"]
-PICTURES, TABLES = get_args(PictureFormat), get_args(TableFormat)
 ENDINGS = {"csv": "csv", "md": "md", "latex": "tex"}
 
 
@@ -50,9 +48,8 @@ def write_parts(page: Page, folder: Path, format: str, note: str = "") -> list[P
         parts = {f"{t.name}.{ENDINGS[format]}": table_text(t, format, note).encode() for t in tables_of(blocks)}  # type: ignore[arg-type]
     if not parts:
         raise UsageError(f"this page has no {'charts' if format in PICTURES else 'tables'} to write as {format}")
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in parts.items():
-        write_atomically(folder / name, content)
+        write_output(folder / name, content)
     return [folder / name for name in parts]
 
 

@@ -11,6 +11,8 @@ import click
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import LocationType
+from emofuse.common.page.options import no_text_option, open_option, page_format_option
+from emofuse.report.commands.options import audio_root_option, maps_option
 
 PATH = click.Path(path_type=Path)
 
@@ -27,12 +29,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--layer", type=int, help="Of a feature with several layers.  [default: the mean of all]")
 @click.option("--run", metavar="RUN", type=PATH, help="Explain the errors of this finished run.")
-@click.option(
-    "--audio-root",
-    multiple=True,
-    metavar="[CORPUS=]DIR",
-    help="The folder of the corpus: its recordings are measured, and the page gets players that load them.",
-)
+@audio_root_option
 @click.option("--protocol", metavar="NAME", help="Explore the classes and utterances of this task.")
 @click.option(
     "--limit",
@@ -41,19 +38,22 @@ PATH = click.Path(path_type=Path)
     metavar="N",
     help="Pool, project and probe at most this many utterances, a stratified sample.",
 )
+@page_format_option
 @click.option(
-    "--format",
-    type=click.Choice(["html", "svg", "png", "pdf", "csv", "md", "latex"]),
-    default="html",
-    help="One page, or its charts (svg, png, pdf) or tables (csv, md, latex) as files.",
+    "--out",
+    metavar="PATH",
+    type=PATH,
+    help="The file of the page, or the folder of the charts or tables.  [default: beside STORE]",
 )
-@click.option("--out", metavar="PATH", type=PATH, help="The page, or the folder of the files.  [default: beside STORE]")
-@click.option("--open", is_flag=True, help="Open the page in the browser.")
-@click.option("--no-text", is_flag=True, help="Leave out what is said in the utterances.")
+@open_option
+@no_text_option
+@maps_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @command
 def explore(**options: Any) -> None:
     """Draw what STORE holds: classes, lengths, copies, and whether its features carry emotions or speakers.
+
+    With --audio-root also noise, clipping and level of the recordings; with --run what the errors of a run go with.
 
     Several stores must be of different corpora; the corpus is then a colour and a probe.
 

@@ -11,23 +11,20 @@ import click
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import LocationType
+from emofuse.common.page.options import no_text_option, open_option, page_format_option
+from emofuse.report.commands.options import audio_root_option, maps_option
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})
 @click.argument("path", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    type=click.Choice(["html", "svg", "png", "pdf", "csv", "md", "latex"]),
-    default="html",
-    help="One page, or a file for each figure (svg, png, pdf) or each table (csv, md, latex).",
-)
+@page_format_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The file of the page, or the folder of the figures or tables.  [default: report.html in RUN or FOLDER; "
+    help="The file of the page, or the folder of the charts or tables.  [default: report.html in RUN or FOLDER; "
     "NAME-FORMAT beside it]",
 )
-@click.option("--open", is_flag=True, help="Open the page in the browser.")
+@open_option
 @click.option(
     "--store",
     multiple=True,
@@ -39,22 +36,11 @@ from emofuse.common.location import LocationType
     metavar="WHAT",
     help="The weights of the run's text encoder, for its tokenizer.  [default: those that the store has recorded]",
 )
-@click.option(
-    "--audio-root",
-    multiple=True,
-    metavar="[CORPUS=]DIR",
-    help="The folder of the corpus: the page gets players that load the recordings from there.",
-)
+@audio_root_option
 @click.option("--embed-audio", is_flag=True, help="Put short recordings into the page itself, up to 1.5 MB.")
-@click.option("--no-text", is_flag=True, help="Leave out what is said in the utterances.")
+@no_text_option
 @click.option("--no-models", is_flag=True, help="Leave out what the trained models show: faster, and needs no store.")
-@click.option(
-    "--maps",
-    multiple=True,
-    metavar="NAME,...",
-    help="How the representation of utterances is drawn: tsne, umap. UMAP takes half a minute to start.  "
-    "[default: tsne, and umap where it is installed]",
-)
+@maps_option
 @command
 def report(**options: Any) -> None:
     """Show a finished run, or a folder of runs, as a page for a browser.

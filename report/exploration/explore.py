@@ -10,7 +10,7 @@ from typing import Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, format_size, printable, say
-from emofuse.common.disk.files import write_atomically
+from emofuse.common.disk.outputs import write_output
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.blocks import Page, Section, Warnings
 from emofuse.common.page.export import write_parts
@@ -33,6 +33,7 @@ from emofuse.report.exploration.sections.sounds import audio_warnings, sound_sec
 from emofuse.report.exploration.sections.utterances import utterance_section
 from emofuse.report.material.recordings import audio_roots
 from emofuse.store import FeatureStore
+from emofuse.train.inspection.projection import UMAP_STARTS, Method, chosen_methods
 from emofuse.train.runs.reporting.caveats import caveats
 
 
@@ -67,9 +68,10 @@ def explore(config: ExploreConfig | None = None, /, *, say: Say = say, **options
     """
     config = checked_config(ExploreConfig, config, options, say)
     require_report_extra()
+    maps = chosen_methods(config.maps)
     with ExitStack() as stack:
         stores = _opened(config, stack)
-        material = _material(config, collect(stores, config.protocol))
+        material = _material(config, collect(stores, config.protocol), maps, say)
         for feature in material.features:
             say(printable(answer(feature.pooled.name, feature.probes), 400))
         for line in [*_warnings(material), *(audio_warnings(material.audio) if material.audio else [])]:
@@ -99,11 +101,13 @@ def _opened(config: ExploreConfig, stack: ExitStack) -> list[FeatureStore]:
     return stores
 
 
-def _material(config: ExploreConfig, collection: Collection) -> Material:
+def _material(config: ExploreConfig, collection: Collection, maps: tuple[Method, ...], say: Say) -> Material:
     """Measure everything; what the user may have got wrong first."""
     roots = audio_roots(config.audio_root, [store.corpus for store in collection.stores])
     run = None if config.run is None else read_run(collection, config.run)
     names = _feature_names(config, collection)
+    if names and "umap" in maps:
+        say(UMAP_STARTS)
     chosen = sample(collection.entries, config.limit)
     features = []
     for name in names:
@@ -112,6 +116,7 @@ def _material(config: ExploreConfig, collection: Collection) -> Material:
     return Material(
         collection=collection,
         features=tuple(features),
+        maps=maps,
         copies=find_copies(collection, _audio_features(collection)),
         audio=measure_all(collection.entries, roots, quiet=config.quiet) if roots else None,
         audio_roots=roots,
@@ -199,6 +204,5 @@ def _written(page: Page, material: Material, config: ExploreConfig) -> list[Path
     if config.format != "html":
         found = caveats(material.run.predicted.run.metrics) if material.run else []
         return write_parts(page, target, config.format, "; ".join(found))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, render(page).encode())
+    write_output(target, render(page).encode())
     return [target]

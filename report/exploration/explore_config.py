@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
-from emofuse.common.disk.files import refuse_unwritable
-from emofuse.common.disk.run_folder import refuse_inside_run
+from emofuse.common.disk.outputs import refuse_as_file, refuse_as_folder
+from emofuse.common.formats import PageFormat
 from emofuse.common.location import Location, parse_location
-from emofuse.common.option_values import as_path, as_tuple, check_values, split_names
+from emofuse.common.option_values import as_path, as_texts, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 from emofuse.store import FeatureStore
+from emofuse.train.inspection.projection import Method
 from emofuse.train.runs.finished_run import Run
 
-Format = Literal["html", "svg", "png", "pdf", "csv", "md", "latex"]
 LIMIT = 2000
 _EXPECTED = {
     "stores": "the path or URL of a store, or several",
     "feature": "names of features, or () for all",
     "run": "the folder of a finished run, a Run or None",
+    "maps": "tsne, umap or both",
     "audio_root": "a folder of recordings, or several as CORPUS=FOLDER",
 }
 _EXAMPLES = {"stores": "stores='cache/emodb.h5'"}
@@ -42,11 +43,13 @@ class ExploreConfig:
     audio_root: tuple[str, ...] = ()
     """The folder of the corpus that its recordings are in: `FOLDER`, or with several stores `CORPUS=FOLDER`; empty
     measures no audio."""
+    maps: tuple[Method, ...] = ()
+    """How utterances are drawn: `tsne`, `umap`; empty means t-SNE, and UMAP where installed."""
     protocol: str | None = None
     """The task whose classes and utterances are explored; None means the corpus's own labels and all utterances."""
     limit: int = LIMIT
     """At most this many utterances are pooled, projected and probed: a stratified sample."""
-    format: Format = "html"
+    format: PageFormat = "html"
     """One page, or its charts (svg, png, pdf) or tables (csv, md, latex) as files."""
     out: Path | None = None
     """The page, or the folder of the files; None means beside the first store."""
@@ -67,7 +70,8 @@ class ExploreConfig:
             "stores": tuple(map(_location, stores)) if isinstance(stores, tuple) else stores,
             "feature": split_names(self.feature),
             "run": self.run.folder if isinstance(self.run, Run) else as_path(self.run),
-            "audio_root": _texts(self.audio_root),
+            "maps": split_names(self.maps),
+            "audio_root": as_texts(self.audio_root),
             "out": as_path(self.out),
         }
         for name, value in converted.items():
@@ -81,17 +85,11 @@ class ExploreConfig:
         if not wrong & {"format", "open"} and self.open and self.format != "html":
             problems.add(f"open has no effect with format {self.format}: leave one of them out")
         if not wrong & {"format", "out"} and self.out is not None:
-            self._check_out(self.out, problems)
-
-    def _check_out(self, out: Path, problems: Problems) -> None:
-        if self.format == "html" and out.is_dir():
-            page = out / "exploration.html"
-            problems.add(f"--out {out} is a folder: pass the name of the page, such as --out {page}")
-        elif self.format != "html" and out.exists() and not out.is_dir():
-            problems.add(f"--out {out} is a file, expected a folder for the {self.format} files: pass another --out")
-        with problems.collecting():
-            refuse_unwritable(out)
-            refuse_inside_run(out / "part")
+            with problems.collecting():
+                if self.format == "html":
+                    refuse_as_file(self.out, "exploration.html")
+                else:
+                    refuse_as_folder(self.out, self.format)
 
 
 class ExploreOptions(TypedDict, total=False):
@@ -102,9 +100,10 @@ class ExploreOptions(TypedDict, total=False):
     layer: int | None
     run: str | Path | Run | None
     audio_root: str | Path | Sequence[str | Path]
+    maps: str | Sequence[str]
     protocol: str | None
     limit: int
-    format: Format
+    format: PageFormat
     out: str | Path | None
     open: bool
     no_text: bool
@@ -115,10 +114,3 @@ def _location(value: Any) -> Any:
     if isinstance(value, FeatureStore):
         return value.path
     return parse_location(value) if isinstance(value, str | Path) else value
-
-
-def _texts(value: Any) -> Any:
-    several = as_tuple(value)
-    if not isinstance(several, tuple):
-        return value
-    return tuple(str(item) if isinstance(item, Path) else item for item in several)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emofuse.common.console import format_table, printable, say
-from emofuse.common.errors import DAMAGED, command
+from emofuse.common.errors import DAMAGED, UsageError, command
+from emofuse.common.formats import PICTURES, PictureFormat
 from emofuse.common.location import Location, LocationType
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from emofuse.store.inspect.picture import ColourMode
     from emofuse.store.inspect.picture_scale import Scale, ScaledBlock
     from emofuse.store.inspect.show import UtteranceView
-
-FILE_PATH = click.Path(path_type=Path)
 
 
 @click.command(short_help="Show one utterance in detail, with pictures.")
@@ -35,12 +35,21 @@ FILE_PATH = click.Path(path_type=Path)
     show_default=True,
     help="Colours: values as they are, or each dimension standardised; auto chooses by the feature.",
 )
-@click.option("--png", type=FILE_PATH, help="Also write the pictures to this file.")
-@click.option("--svg", type=FILE_PATH, help="The same as SVG.")
-@click.option("--pdf", type=FILE_PATH, help="The same as PDF.")
+@click.option("--format", type=click.Choice(PICTURES), help="Also write the pictures, as a file of this format.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file of the pictures [UTTERANCE.FORMAT in the current folder].",
+)
 @command
 def show(
-    file: Location, utterance: str, feature: str | None, layer: int | None, scale: Scale, **pictures: Path | None
+    file: Location,
+    utterance: str,
+    feature: str | None,
+    layer: int | None,
+    scale: Scale,
+    format: PictureFormat | None,
+    out: Path | None,
 ) -> None:
     """Show everything FILE stores about UTTERANCE, with pictures of its features.
 
@@ -50,6 +59,8 @@ def show(
     from emofuse.store.inspect.picture import colour_mode
     from emofuse.store.inspect.show import find_utterance, utterance_views
 
+    if out is not None and format is None:
+        raise UsageError(f"--out {out} has no effect without --format: add --format {_format_of(out)}")
     with FeatureStore(file) as store:
         u = find_utterance(store, utterance)
         views = utterance_views(store, u, feature, layer)
@@ -62,7 +73,8 @@ def show(
     colours = colour_mode(sys.stdout, os.environ)
     for view in views:
         say("\n".join(_picture_lines(view, colours, scale)))
-    _write_pictures(pictures, u, views, scale)
+    if format is not None:
+        _write_pictures(out or _file_of(u.id, format), format, u, views, scale)
     if damaged or any(view.mark == "damaged" for view in views):
         sys.exit(DAMAGED)
 
@@ -124,22 +136,28 @@ def _block_lines(block: ScaledBlock, colours: ColourMode, rows: int) -> tuple[st
     return f"dimensions {block.first} (bottom) to {last}; {low:.3g} (dark) to {high:.3g} (bright){unit}", lines
 
 
+def _format_of(out: Path) -> PictureFormat:
+    """The format that the ending of a file suggests."""
+    return next((format for format in PICTURES if out.suffix.lower() == f".{format}"), "png")
+
+
+def _file_of(id: str, format: PictureFormat) -> Path:
+    """The file in the current folder for an utterance, whose id may have any characters."""
+    return Path(f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', id).strip('.-') or 'utterance'}.{format}")
+
+
 def _write_pictures(
-    files: Mapping[str, Path | None], u: Utterance, views: Sequence[UtteranceView], scale: Scale
+    path: Path, format: PictureFormat, u: Utterance, views: Sequence[UtteranceView], scale: Scale
 ) -> None:
-    """Write the pictures of all features into one file of each format that is asked for (`png`, `svg`, `pdf`)."""
+    """Write the pictures of all features into one file."""
     from emofuse.common.charts.drawing import picture
     from emofuse.common.charts.frames import frames
     from emofuse.store.inspect.output import write_file
     from emofuse.store.inspect.picture_scale import chart_of
 
-    wanted: dict[Any, Path] = {format: path for format, path in files.items() if path}
     charts = [chart_of(f"{printable(u.id)}: {_title(v)}", v, scale) for v in views if v.values is not None]
     if not charts:
-        for path in wanted.values():
-            say(f"no picture in {printable(str(path), 400)}: nothing to draw")
+        say(f"no picture in {printable(str(path), 400)}: nothing to draw")
         return
-    drawn = [(path, picture(frames(charts), format)) for format, path in wanted.items()]
-    for path, content in drawn:
-        write_file(path, content)
-        say(f"picture: {printable(str(path), 400)}")
+    write_file(path, picture(frames(charts), format))
+    say(f"picture: {printable(str(path), 400)}")

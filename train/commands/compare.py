@@ -10,7 +10,9 @@ import click
 
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
+from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import LocationType
+from emofuse.common.page.options import no_text_option, open_option
 
 FOLDER = click.Path(path_type=Path)
 
@@ -38,7 +40,7 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option(
     "--format",
-    type=click.Choice(["table", "csv", "json", "md", "latex", "svg", "png", "pdf"]),
+    type=click.Choice(["table", "json", *TABLES, *PICTURES]),
     default="table",
     help="Of the output; svg, png and pdf write each chart of the page into the folder --out.",
 )
@@ -55,8 +57,8 @@ FOLDER = click.Path(path_type=Path)
     type=LocationType(),
     help="Where a store of the runs is now, if it has moved or is remote: the page has its texts; can be repeated.",
 )
-@click.option("--no-text", is_flag=True, help="Leave out of the page what is said in the utterances.")
-@click.option("--open", is_flag=True, help="Open the page in the browser.")
+@no_text_option
+@open_option
 @command
 def compare(**options: Any) -> None:
     """Test whether finished runs differ beyond chance, on the test utterances that they share.

@@ -10,6 +10,7 @@ import click
 from emofuse.common.command_line import RecordedCommand
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_problems
+from emofuse.common.formats import PICTURES
 from emofuse.common.location import LocationType
 from emofuse.train.commands.options import (
     JobsType,
@@ -50,7 +51,7 @@ from emofuse.train.commands.options import (
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["png", "svg", "pdf"]),
+    type=click.Choice(PICTURES),
     multiple=True,
     default=["png"],
     help="The format of the figure, for a table that draws one; can be repeated.",

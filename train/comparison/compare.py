@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, format_size, printable, say
-from emofuse.common.disk.files import write_atomically
+from emofuse.common.disk.outputs import write_output
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page
@@ -68,8 +68,7 @@ def _write_text(config: CompareConfig, found: Comparison, say: Say) -> None:
     if config.out is None:
         say(text)
     else:
-        config.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(config.out, f"{text}\n".encode())
+        write_output(config.out, f"{text}\n".encode())
         say(f"comparison: {printable(str(config.out), 400)}")
 
 
@@ -94,8 +93,7 @@ def _write_page(
     page = comparison_page(found, runs, material)
     if config.html is not None:
         content = render(page).encode()
-        config.html.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(config.html, content)
+        write_output(config.html, content)
         say(f"page: {printable(str(config.html), 400)}, {format_size(len(content))}")
     if config.writes_parts:
         assert config.out is not None

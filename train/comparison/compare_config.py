@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.disk.run_folder import refuse_inside_run
+from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import Location
 from emofuse.common.option_values import as_locations, as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
@@ -18,10 +19,6 @@ from emofuse.train.comparison.statistics.paired_scores import COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
 Format = Literal["table", "csv", "json", "md", "latex", "svg", "png", "pdf"]
-PICTURES = ("svg", "png", "pdf")
-"""Formats of the charts of the page, one file each."""
-TABLES = ("csv", "md", "latex")
-"""Formats in which each table of the page can be a file of its own."""
 _ENDINGS = {"table": "txt", "json": "json"}
 _EXPECTED = {
     "runs": "the folders of finished runs, or Run objects",

@@ -18,6 +18,7 @@ MOST_POINTS = 1000
 FEW = 5
 """With fewer points than this there are no neighbourhoods to keep: they are placed by PCA."""
 DIMENSIONS = 50
+UMAP_STARTS = "drawing maps: UMAP compiles itself first, about half a minute (--maps tsne leaves it out)"
 MISSING = "UMAP needs umap-learn: pip install 'emofuse[umap]'"
 Points = NDArray[np.float64]
 
@@ -25,6 +26,17 @@ Points = NDArray[np.float64]
 def available_methods() -> list[Method]:
     """The methods that are installed, t-SNE first."""
     return ["tsne", "umap"] if importlib.util.find_spec("umap") else ["tsne"]
+
+
+def chosen_methods(named: Sequence[Method]) -> tuple[Method, ...]:
+    """The methods that a user has named; all that are installed where none is.
+
+    Raises:
+        UsageError: UMAP is named and not installed.
+    """
+    if "umap" in named and "umap" not in available_methods():
+        raise UsageError(MISSING)
+    return tuple(named) or tuple(available_methods())
 
 
 def project(vectors: NDArray[Any], method: Method = "tsne", seed: int = 0) -> Points:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.charts.drawing import PictureFormat, picture
+from emofuse.common.charts.drawing import picture
 from emofuse.common.charts.lines import Line, lines
 from emofuse.common.charts.palette import group_colours, markers
 from emofuse.common.console import Say
 from emofuse.common.disk.files import write_atomically
+from emofuse.common.formats import PictureFormat
 from emofuse.common.page.blocks import Chart
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable

@@ -14,7 +14,7 @@ from emofuse.report.exploration.measure.collection import Entry, sample
 from emofuse.report.exploration.measure.probes import LinearProbe, answer, prompted
 from emofuse.report.exploration.sections.contents import GROUPINGS
 from emofuse.report.exploration.sections.material import Material, ProbedFeature, slug
-from emofuse.train.inspection.projection import MOST_POINTS, TITLES, available_methods, project
+from emofuse.train.inspection.projection import MOST_POINTS, TITLES, Method, project
 
 DRAWN_POINTS = 10_000
 """Points of all maps of a page together: each takes about 100 bytes."""
@@ -111,12 +111,11 @@ def map_section(material: Material) -> Section | None:
     if not prompted(entries):
         colourings = [by for by in colourings if by != "sentence"]
     numbers = {key: f"sentence {n}" for n, key in enumerate(sorted({e.sentence for e in entries if e.sentence}), 1)}
-    methods = available_methods()
-    pictures = max(1, len(material.features) * len(colourings) * len(methods))
+    pictures = max(1, len(material.features) * len(colourings) * len(material.maps))
     most = min(MOST_POINTS, DRAWN_POINTS // pictures)
     blocks = [
         block for number, f in enumerate(material.features, 1) if len(f.pooled.entries) > 1
-        for block in _maps(f, number, colourings, most, numbers)
+        for block in _maps(f, number, material.maps, colourings, most, numbers)
     ]  # fmt: skip
     if not blocks:
         return None
@@ -129,7 +128,12 @@ def _keys() -> dict[str, Callable[[Entry], str | None]]:
 
 
 def _maps(
-    feature: ProbedFeature, number: int, colourings: Sequence[str], most: int, sentences: Mapping[str, str]
+    feature: ProbedFeature,
+    number: int,
+    methods: Sequence[Method],
+    colourings: Sequence[str],
+    most: int,
+    sentences: Mapping[str, str],
 ) -> Iterator[Choice]:
     pooled = feature.pooled
     place = {e.id: i for i, e in enumerate(pooled.entries)}
@@ -139,7 +143,7 @@ def _maps(
     shown = ""
     if len(drawn) < len(pooled.entries):
         shown = f"{len(drawn)} of {plural(len(pooled.entries), 'utterance')}, a stratified sample. "
-    for method in available_methods():
+    for method in methods:
         points = project(values, method)
         charts = []
         for by in colourings:

@@ -17,6 +17,7 @@ from emofuse.report.exploration.measure.probes import LinearProbe
 from emofuse.report.exploration.measure.run_errors import RunErrors
 from emofuse.report.exploration.measure.waveforms import MeasuredAudio
 from emofuse.report.material.recordings import recording_link
+from emofuse.train.inspection.projection import Method
 
 MOST_GROUPS = 20
 """Speakers, sessions or classes that a chart has rows for; the most frequent ones."""
@@ -38,6 +39,8 @@ class Material:
     collection: Collection
     features: tuple[ProbedFeature, ...]
     copies: Copies
+    maps: tuple[Method, ...] = ("tsne",)
+    """How the features are drawn."""
     audio: MeasuredAudio | None = None
     """None without an audio root."""
     audio_roots: Mapping[str, Path] = field(default_factory=dict)

@@ -14,8 +14,8 @@ from train_samples import config, protocol_file, quietly, store, utterances
 from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.report import explore
-from emofuse.report.exploration.sections import features as feature_sections
 from emofuse.store import FeatureData, write_store
+from emofuse.train.inspection import projection
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -23,7 +23,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 @pytest.fixture(autouse=True)
 def _no_umap(monkeypatch: pytest.MonkeyPatch) -> None:
     """UMAP takes 10 s to import where it is installed."""
-    monkeypatch.setattr(feature_sections, "available_methods", lambda: ["tsne"])
+    monkeypatch.setattr(projection, "available_methods", lambda: ["tsne"])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,9 @@ def test_no_text_and_files_of_tables(folder: Path) -> None:
     table = (folder / "csv" / "utterances.csv").read_text()
     assert len(table.splitlines()) == 65
     assert "words" not in table
-    pictures = explore(stores=folder / "tiny.h5", feature="bert", format="svg", out=folder / "svg", say=quiet)
+    pictures = explore(
+        stores=folder / "tiny.h5", feature="bert", format="svg", out=folder / "svg", maps="tsne", say=quiet
+    )
     assert any(path.name.startswith("map-1-bert-tsne-") for path in pictures.files)
 
 
@@ -181,9 +183,16 @@ def test_damaged_values_are_named(tmp_path: Path) -> None:
 def test_where_it_cannot_be_written_is_said_first(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("words")
     for format, out, expected in (
-        ("html", tmp_path, "is a folder: pass the name of the page"),
+        ("html", tmp_path, "is a folder: pass the name of a file, such as"),
         ("csv", tmp_path / "file", "is a file, expected a folder for the csv files"),
         ("html", tmp_path / "file" / "page.html", "cannot be written"),
     ):
         with pytest.raises(UsageError, match=expected):
             explore(stores=tmp_path / "absent.h5", format=format, out=out, say=quiet)
+
+
+def test_maps_that_cannot_be_drawn_are_said_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="UMAP needs umap-learn"):
+        explore(stores=tmp_path / "absent.h5", maps="umap", say=quiet)
+    with pytest.raises(UsageError, match="expected tsne, umap or both"):
+        explore(stores=tmp_path / "absent.h5", maps="tsn", say=quiet)

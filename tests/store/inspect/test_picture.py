@@ -196,7 +196,7 @@ def test_other_features_are_standardised_by_dimension_but_one_frame_is_not(tmp_p
 def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("matplotlib.image")
     picture = tmp_path / "p.png"
-    result = run("show", ramp_store(tmp_path), "u000", "--feature", "time", "--png", picture)
+    result = run("show", ramp_store(tmp_path), "u000", "--feature", "time", "--format", "png", "--out", picture)
     assert result.stdout.endswith(f"picture: {picture}\n")
     pixels = image.imread(picture)
     row = pixels[pixels.shape[0] // 2, :, :3]
@@ -205,37 +205,47 @@ def test_png_shows_the_ramp(path: Path, tmp_path: Path) -> None:
     middle = row[(first + last) // 2]
     assert last - first > 500
     assert middle[1] > middle[0], "the middle of viridis is green"
-    assert run("show", path, "u003", "--png", picture).exit_code == 0
+    assert run("show", path, "u003", "--format", "png", "--out", picture).exit_code == 0
     assert image.imread(picture).shape[0] > pixels.shape[0], "two features, two pictures"
 
 
 def test_svg_and_pdf_say_what_the_colours_mean(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     svg, pdf = tmp_path / "p.svg", tmp_path / "p.pdf"
-    result = run("show", deltas_store(tmp_path), "u000", "--svg", svg, "--pdf", pdf)
-    assert result.stdout.endswith(f"picture: {svg}\npicture: {pdf}\n")
+    for picture in (svg, pdf):
+        result = run("show", deltas_store(tmp_path), "u000", "--format", picture.suffix[1:], "--out", picture)
+        assert result.stdout.endswith(f"picture: {picture}\n")
     for words in ("u000: logmel", "delta-deltas", "bands", "value", DEVIATIONS, "seconds"):
         assert f">{words}<" in svg.read_text()
     assert pdf.read_bytes().startswith(b"%PDF")
 
 
-def test_a_title_is_text_and_no_formula(tmp_path: Path) -> None:
+def test_a_title_is_text_and_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     name = "$\\frac{1}$ <b>&"
     one = replace(M, utterances=(replace(M.utterances[0], id=name),))
     write_store(tmp_path / "a.h5", one, {"x": FeatureData(modality="audio", arrays={name: np.eye(4, dtype="f4")})})
-    result = run("show", tmp_path / "a.h5", name, "--svg", tmp_path / "p.svg")
+    result = run("show", tmp_path / "a.h5", name, "--format", "svg", "--out", tmp_path / "no" / "p.svg")
     assert result.exit_code == 0, result.stderr
-    assert "&lt;b&gt;&amp;: x<" in (tmp_path / "p.svg").read_text()
+    assert "&lt;b&gt;&amp;: x<" in (tmp_path / "no" / "p.svg").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert run("show", tmp_path / "a.h5", name, "--format", "svg").stdout.endswith("picture: frac-1-b.svg\n")
 
 
 def test_a_picture_never_replaces_a_store(path: Path) -> None:
     pytest.importorskip("matplotlib")
     before = path.read_bytes()
-    result = run("show", path, "u003", "--png", path)
+    result = run("show", path, "u003", "--format", "png", "--out", path)
     assert (result.exit_code, path.read_bytes() == before) == (2, True)
     assert "is an HDF5 file and is not overwritten" in result.stderr
-    assert "create it first" in run("show", path, "u003", "--png", path.parent / "no" / "p.png").stderr
+    inside = run("show", path, "u003", "--format", "png", "--out", path / "p.png")
+    assert (inside.exit_code, "cannot be a folder" in inside.stderr) == (2, True)
+
+
+def test_a_file_of_pictures_needs_a_format(path: Path) -> None:
+    result = run("show", path, "u003", "--out", "p.svg")
+    assert result.exit_code == 2
+    assert "--out p.svg has no effect without --format: add --format svg" in result.stderr
 
 
 def test_without_matplotlib_png_says_what_to_install(path: Path) -> None:
@@ -244,7 +254,7 @@ def test_without_matplotlib_png_says_what_to_install(path: Path) -> None:
         "from emofuse.store.commands.store import store; store()"
     )
     picture = path.with_name("p.png")
-    arguments = ["show", str(path), "u003", "--png", str(picture)]
+    arguments = ["show", str(path), "u003", "--format", "png", "--out", str(picture)]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "need matplotlib and jinja2: pip install 'emofuse[report]'" in done.stderr
