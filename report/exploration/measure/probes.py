@@ -27,6 +27,9 @@ MINIMUM = 5
 """Utterances that a class needs to be probed."""
 MOST_CLASSES = 40
 """The most frequent ones are probed."""
+FEWEST_SPEAKERS = FOLDS
+"""Speakers that each gender needs: a gender is known by its speakers, so its score is of as few cases as there are
+speakers, and every fold should test each gender."""
 STEPS = 100
 """Of L-BFGS, at most."""
 
@@ -85,6 +88,8 @@ def linear_probe(
     number = {name: i for i, name in enumerate(sorted({str(name) for name in chosen}))}
     labels = np.array([number[str(name)] for name in chosen], np.int64)
     groups = None if speakers is None else [speakers[i] for i in kept]
+    if too_few := _too_few_speakers(target, chosen, groups):
+        return LinearProbe(target=target, reason=too_few)
     try:
         splits, method = _splits(labels, groups)
     except ValueError as error:
@@ -103,6 +108,17 @@ def linear_probe(
         target=target, score=scores(labels[tested], predicted[tested])["ua"], deviation=float(np.std(of_folds)),
         classes=len(number), utterances=int(tested.sum()), folds=len(of_folds), method=method,
     )  # fmt: skip
+
+
+def _too_few_speakers(target: str, names: Sequence[str | None], speakers: Sequence[str | None] | None) -> str:
+    """Why a gender cannot be probed; empty where it can, and for other targets."""
+    if target != "gender" or speakers is None or not all(speakers):
+        return ""
+    counts = Counter(name for name, _ in set(zip(names, speakers, strict=True)))
+    if min(counts.values()) >= FEWEST_SPEAKERS:
+        return ""
+    found = " and ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"too few speakers: {found}; each gender needs {FEWEST_SPEAKERS}"
 
 
 def _probed(target: str, names: Sequence[str | None]) -> tuple[Numbers, str]:
@@ -129,7 +145,7 @@ def _splits(labels: Numbers, speakers: Sequence[str | None] | None) -> tuple[lis
     if speakers is None:
         folds = min(FOLDS, int(np.bincount(labels).min()))
         stratified = StratifiedKFold(folds, shuffle=True, random_state=0)
-        return list(stratified.split(labels, labels)), f"{folds} folds, speakers mixed"
+        return list(stratified.split(labels, labels)), f"{folds} folds, each speaker in training and test"
     known = np.array([s if s is not None else "" for s in speakers])
     speakers_known = len(set(known.tolist()) - {""})
     if "" in known or speakers_known < 2:
@@ -147,7 +163,7 @@ def _splits(labels: Numbers, speakers: Sequence[str | None] | None) -> tuple[lis
         ]
     if not splits:
         raise ValueError("no speaker can be held out: each class would be missing on the training side")
-    return splits, f"{len(splits)} folds, new speakers"
+    return splits, f"{len(splits)} folds, tested on new speakers"
 
 
 def _predicted(train: NDArray[Any], labels: Numbers, test: NDArray[Any]) -> Numbers:

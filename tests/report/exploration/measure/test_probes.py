@@ -22,7 +22,7 @@ def test_what_is_there_is_found_on_new_speakers() -> None:
     found = linear_probe("emotion", values(LABELS, 5), LABELS, SPEAKERS)
     assert found.score == 1.0
     assert (found.classes, found.utterances, found.folds, found.chance) == (2, 80, 4, 0.5)
-    assert found.method == "4 folds, new speakers"
+    assert found.method == "4 folds, tested on new speakers"
 
 
 def test_a_feature_without_usable_values_has_no_probe() -> None:
@@ -31,10 +31,18 @@ def test_a_feature_without_usable_values_has_no_probe() -> None:
 
 def test_a_class_that_no_fold_can_test_leaves_no_score() -> None:
     speakers = [f"s{i // 20}" for i in range(60)]
-    genders = ["male" if speaker == "s2" else "female" for speaker in speakers]  # the only man is never in training
-    found = linear_probe("gender", values(genders, 5), genders, speakers)
+    rooms = ["small" if speaker == "s2" else "large" for speaker in speakers]  # the small room is never in training
+    found = linear_probe("room", values(rooms, 5), rooms, speakers)
     assert found.score is None
-    assert found.reason == "only 1 of 2 genders can be tested on new speakers"
+    assert found.reason == "only 1 of 2 rooms can be tested on new speakers"
+
+
+@pytest.mark.parametrize(("men", "reason"), [(4, "5 female and 4 male; each gender needs 5"), (5, "")])
+def test_a_gender_of_few_speakers_has_no_score(men: int, reason: str) -> None:
+    speakers = [f"s{i // 6}" for i in range(6 * (5 + men))]
+    genders = ["female" if i < 30 else "male" for i in range(len(speakers))]
+    found = linear_probe("gender", values(genders, 5), genders, speakers)
+    assert (found.reason, found.score) == (reason and f"too few speakers: {reason}", None if reason else 1.0)
 
 
 def test_what_is_not_there_is_at_chance() -> None:
@@ -45,9 +53,9 @@ def test_what_is_not_there_is_at_chance() -> None:
 
 def test_labels_that_go_with_speakers_are_not_found_on_new_ones() -> None:
     of_speaker = {"s0": "m", "s1": "f", "s2": "m", "s3": "f"}
-    genders = [of_speaker[s] for s in SPEAKERS]
-    grouped = linear_probe("gender", values(SPEAKERS, 5), genders, SPEAKERS)
-    mixed = linear_probe("gender", values(SPEAKERS, 5), genders, None)
+    groups = [of_speaker[s] for s in SPEAKERS]
+    grouped = linear_probe("group", values(SPEAKERS, 5), groups, SPEAKERS)
+    mixed = linear_probe("group", values(SPEAKERS, 5), groups, None)
     assert mixed.score == 1.0
     assert grouped.score is not None
     assert grouped.score < 0.9
