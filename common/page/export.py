@@ -43,7 +43,7 @@ def write_parts(page: Page, folder: Path, format: str, note: str = "") -> list[P
     """
     blocks = [block for section in page.sections for block in section.blocks]
     if format in PICTURES:
-        parts = {f"{c.name}.{format}": picture(c.drawing, format, note) for c in charts_of(blocks)}  # type: ignore[arg-type]
+        parts = {f"{c.name}.{format}": picture(c.drawing, format, note) for c in charts_of(blocks)}
     else:
         parts = {f"{t.name}.{ENDINGS[format]}": table_text(t, format, note).encode() for t in tables_of(blocks)}  # type: ignore[arg-type]
     if not parts:
