@@ -12,8 +12,8 @@ import numpy as np
 from emofuse.common.charts.strips import Curve, strips
 from emofuse.common.page.blocks import Cell, Chart, ClassName, Example, Sound
 from emofuse.train.inspection.predicted_fold import OpenFold, Predicted
-from emofuse.train.inspection.probes import Array, Observed, Probe
 from emofuse.train.inspection.request import InspectionRequest, Spans
+from emofuse.train.inspection.weight_hooks import Array, Observed, WeightHook
 from emofuse.train.inspection.words import Piece, heat, word_weights
 
 MOST_POINTS = 200
@@ -24,13 +24,13 @@ MOST_TICKS = 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """One utterance with the weights of each probe."""
+    """One utterance with the weights of each hook."""
 
     number: int
     """Its place on the page, from 1."""
     tested: Predicted
     weights: Mapping[str, Array]
-    """Name of a probe -> over frames or pieces [T]."""
+    """Name of a hook -> over frames or pieces [T]."""
     shares: Sequence[float] | None
     """Of audio and text, where the model weighs them."""
     stored_frames: int | None
@@ -40,7 +40,7 @@ class Weighed:
 def example_cards(
     fold: OpenFold,
     chosen: Sequence[int],
-    probes: Sequence[Probe],
+    hooks: Sequence[WeightHook],
     shares: Sequence[Array] | None,
     request: InspectionRequest,
     spans: Mapping[str, Spans],
@@ -50,12 +50,12 @@ def example_cards(
     Args:
         fold: n utterances.
         chosen: Places of some of them.
-        probes: Of the model.
+        hooks: Of the model.
         shares: Of audio and text in each of the n utterances, where the model weighs them.
         request: What is at hand of the corpus.
         spans: Id -> the characters of each piece of its text, where they are known.
     """
-    over_time = [p for p in probes if p.over in ("audio", "text")]
+    over_time = [p for p in hooks if p.over in ("audio", "text")]
     observed: Observed = fold.observe(over_time, chosen)
     cards = []
     for number, place in enumerate(chosen):
@@ -71,14 +71,14 @@ def example_cards(
     return cards
 
 
-def _card(weighed: Weighed, probes: Sequence[Probe], request: InspectionRequest, spans: Spans | None) -> Example:
+def _card(weighed: Weighed, hooks: Sequence[WeightHook], request: InspectionRequest, spans: Spans | None) -> Example:
     tested = weighed.tested
     facts: list[tuple[str, Cell]] = [("label", ClassName(name=tested.label))]
     facts += [("prediction", ClassName(name=tested.prediction)), ("probability", f"{tested.confidence:.2f}")]
     facts += [("speaker", tested.speaker)] if tested.speaker else []
     if weighed.shares is not None:
         facts.append(("audio / text", " / ".join(f"{share:.0%}" for share in weighed.shares)))
-    over_text = [p.name for p in probes if p.over == "text"]
+    over_text = [p.name for p in hooks if p.over == "text"]
     text = None if request.texts is None else request.texts.get(tested.id)
     said: Sequence[Piece] = [] if text is None else [(text, 0.0)]
     words: dict[str, list[Piece]] = {}
@@ -88,7 +88,7 @@ def _card(weighed: Weighed, probes: Sequence[Probe], request: InspectionRequest,
         said, outside = heat(found[over_text[0]][0]), found[over_text[0]][1]
         if outside >= 0.005:
             facts.append(("weight outside the words", f"{outside:.0%}"))
-    charts = [_over_time(weighed, [p.name for p in probes if p.over == "audio"], request)]
+    charts = [_over_time(weighed, [p.name for p in hooks if p.over == "audio"], request)]
     if over_text and (not words or len(over_text) > 1):
         charts.append(_over_words(weighed, words) if words else _over_pieces(weighed, over_text))
     link = request.sound(tested.id)

@@ -13,8 +13,8 @@ from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.palette import group_colours
 from emofuse.common.page.blocks import Chart
 from emofuse.train.inspection.predicted_fold import OpenFold, Predicted
-from emofuse.train.inspection.probes import Array, Observed, Probe
 from emofuse.train.inspection.request import Spans
+from emofuse.train.inspection.weight_hooks import Array, Observed, WeightHook
 from emofuse.train.inspection.words import word_weights
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.trained_models import trained_models
@@ -23,15 +23,15 @@ PARTS = ("audio", "text")
 MOST_WORDS, LEAST_OCCURRENCES = 15, 5
 
 
-def overall_charts(fold: OpenFold, probes: Sequence[Probe], observed: Observed) -> list[Chart]:
+def overall_charts(fold: OpenFold, hooks: Sequence[WeightHook], observed: Observed) -> list[Chart]:
     """The charts of the weights over all utterances of an open fold."""
     charts = []
-    for probe in probes:
-        if probe.over == "modalities":
-            equal = _equal_attention(fold) if any(p.over == "tokens" for p in probes) else None
-            charts.append(_modality_chart(fold.tested, np.stack(observed.weights[probe.name]), equal))
-        elif probe.over == "tokens":
-            charts.append(_token_chart(np.mean(np.stack(observed.weights[probe.name]), axis=0), _equal_attention(fold)))
+    for hook in hooks:
+        if hook.over == "modalities":
+            equal = _equal_attention(fold) if any(p.over == "tokens" for p in hooks) else None
+            charts.append(_modality_chart(fold.tested, np.stack(observed.weights[hook.name]), equal))
+        elif hook.over == "tokens":
+            charts.append(_token_chart(np.mean(np.stack(observed.weights[hook.name]), axis=0), _equal_attention(fold)))
     return charts
 
 
@@ -61,7 +61,7 @@ def word_chart(
 
     Args:
         fold: n utterances.
-        name: Of the probe.
+        name: Of the hook.
         weights: Of the pieces of each text [n].
         texts: Id -> text.
         spans: Id -> the characters of each piece.

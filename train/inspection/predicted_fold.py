@@ -20,7 +20,7 @@ from emofuse.manifests.joint import corpus_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import RaggedModality
-from emofuse.train.inspection.probes import Observed, Probe, observe
+from emofuse.train.inspection.weight_hooks import Observed, WeightHook, observe
 from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.joined_store import JoinedFeature
@@ -86,10 +86,10 @@ class OpenFold:
     layers: tuple[int, ...]
     """The encoder layers of the features, where they have such an axis."""
 
-    def observe(self, probes: Sequence[Probe], chosen: Sequence[int] | None = None) -> Observed:
+    def observe(self, hooks: Sequence[WeightHook], chosen: Sequence[int] | None = None) -> Observed:
         """What the model gives for the utterances, or for the chosen ones among them."""
         indices = np.arange(len(self.tested)) if chosen is None else np.array(chosen, np.int64)
-        return observe(self.model.model, self.data, indices, probes)
+        return observe(self.model.model, self.data, indices, hooks)
 
 
 def predicted_fold(run: Run, seed: int | None = None, fold: int | None = None) -> PredictedFold:

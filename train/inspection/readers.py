@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from emofuse.train.inspection.probes import Calls, Lengths, Probe, attention, pooling
+from emofuse.train.inspection.weight_hooks import Calls, Lengths, WeightHook, attention, pooling
 from emofuse.train.models.base import OTHER_MODALITY, FusionModel
 from emofuse.train.models.blocks.layers import time_mask
 
@@ -22,7 +22,7 @@ class Reader:
 
     about: str
     """What the weights are, in one or two sentences."""
-    probes: Callable[[Any], Iterator[Probe]]
+    hooks: Callable[[Any], Iterator[WeightHook]]
     """Of a trained model; none for an ablation that has no weights. The first one over text colours the words."""
 
 
@@ -30,12 +30,12 @@ def _modalities(modules: Any) -> list[Modality]:
     return [cast(Modality, m) for m in OTHER_MODALITY if m in modules]
 
 
-def _recurrent(model: Any) -> Iterator[Probe]:
+def _recurrent(model: Any) -> Iterator[WeightHook]:
     for m in _modalities(model.attention):
         yield pooling(f"attention over {m}", m, model.attention[m])
 
 
-def _smcn(model: Any) -> Iterator[Probe]:
+def _smcn(model: Any) -> Iterator[WeightHook]:
     branches = {
         "intra-modal branch": model.intra_attention,
         "calibration branch": model.calibration_attention,
@@ -47,9 +47,9 @@ def _smcn(model: Any) -> Iterator[Probe]:
                 yield pooling(f"{name} of {modality}", cast(Modality, modality), attentions[modality[0]])
 
 
-def _mmrbn(model: Any) -> Iterator[Probe]:
+def _mmrbn(model: Any) -> Iterator[WeightHook]:
     if hasattr(model, "weighting"):
-        yield Probe(
+        yield WeightHook(
             name="dynamic weighting",
             over="modalities",
             modules=(model.weighting,),
@@ -61,7 +61,7 @@ def _mmrbn(model: Any) -> Iterator[Probe]:
             yield attention(f"{by} reads {over}", over, by, half.attention)
 
 
-def _mcfn(model: Any) -> Iterator[Probe]:
+def _mcfn(model: Any) -> Iterator[WeightHook]:
     names: dict[str, Modality] = {"s": "audio", "t": "text"}
     if len(_modalities_of(model)) == 2:
         yield attention("words align to audio", "audio", "text", model.collaboration.alignment)
@@ -73,13 +73,13 @@ def _modalities_of(model: Any) -> list[str]:
     return [name for name in ("speech", "text") if hasattr(model, name)]
 
 
-def _coattention(model: Any) -> Iterator[Probe]:
+def _coattention(model: Any) -> Iterator[WeightHook]:
     final = {m: step for step, m in enumerate(model.order)}  # the last attention of each modality is classified
     for m in _modalities(final):
         yield pooling(f"attention over {m}", m, model.attention[final[m]])
 
 
-def _msmser(model: Any) -> Iterator[Probe]:
+def _msmser(model: Any) -> Iterator[WeightHook]:
     if model.interaction is None:
         return
     modalities = _modalities(model.refinement)
@@ -105,12 +105,12 @@ def _msmser(model: Any) -> Iterator[Probe]:
 
     both = (cross, pool)
     if len(modalities) == 2:
-        yield Probe(name="query tokens", over="modalities", modules=both,
+        yield WeightHook(name="query tokens", over="modalities", modules=both,
                     read=lambda calls, lengths: shares(pooled(calls), lengths))  # fmt: skip
-        yield Probe(name="each token", over="tokens", modules=both,
+        yield WeightHook(name="each token", over="tokens", modules=both,
                     read=lambda calls, lengths: shares(of_tokens(calls), lengths))  # fmt: skip
     for m in modalities:
-        yield Probe(name=f"tokens read {m}", over=m, modules=both, read=_scaled(pooled, part, m))
+        yield WeightHook(name=f"tokens read {m}", over=m, modules=both, read=_scaled(pooled, part, m))
 
 
 def _scaled(
@@ -125,19 +125,19 @@ def _scaled(
     return read
 
 
-def _mult(model: Any) -> Iterator[Probe]:
+def _mult(model: Any) -> Iterator[WeightHook]:
     for by, stack in model.cross.items():
         over = cast(Modality, OTHER_MODALITY[by])
         yield attention(f"{by} reads {over}", over, by, stack.layers[-1].attention)
 
 
-def _ks_transformer(model: Any) -> Iterator[Probe]:
+def _ks_transformer(model: Any) -> Iterator[WeightHook]:
     for by, stream in model.stream.items():
         over = cast(Modality, OTHER_MODALITY[by])
         yield attention(f"{by} reads {over}", over, by, stream.cross[-1].attention)
 
 
-def _cme(model: Any) -> Iterator[Probe]:
+def _cme(model: Any) -> Iterator[WeightHook]:
     """The share of the channels whose maximum over words is at each word."""
 
     def read(calls: Calls, lengths: Lengths) -> Tensor:
@@ -148,7 +148,7 @@ def _cme(model: Any) -> Iterator[Probe]:
             1, winner, torch.full(winner.shape, 1 / winner.shape[1], device=states.device)
         )
 
-    yield Probe(name="maximum over words", over="text", modules=(model.gru,), read=read)
+    yield WeightHook(name="maximum over words", over="text", modules=(model.gru,), read=read)
 
 
 _LAST = "of the last layer, the mean over heads and over the time steps that read"
@@ -156,43 +156,43 @@ READERS: Mapping[str, Reader] = {
     "smcn": Reader(
         about="Each branch of each modality sums its frames with attention weights (eq. 3-6, 10, 13): the intra-modal "
         "branch, the calibration branch, which predicts the other modality, and the interaction of the two.",
-        probes=_smcn,
+        hooks=_smcn,
     ),
     "mmrbn": Reader(
         about="Each channel of the fused vector is a weighted sum of audio and text (eq. 1-3); the share is the mean "
         f"over channels. Over time and words: the cross-attention {_LAST}.",
-        probes=_mmrbn,
+        hooks=_mmrbn,
     ),
     "mcfn": Reader(
         about="Each word aligns to frames of the audio (eq. 3, the mean over heads and words), and within a modality "
         "time steps read each other (eq. 1, the mean over those that read). The votes of its three classifiers are "
         "settings, not learned.",
-        probes=_mcfn,
+        hooks=_mcfn,
     ),
     "coattention": Reader(
         about="Text and audio attend to each other in turn (eq. 3); shown is the last attention of each modality, "
         "which the classifier reads.",
-        probes=_coattention,
+        hooks=_coattention,
     ),
     "msmser": Reader(
         about="Query tokens attend to the frames of both modalities at once (section 2.2): the last layer, the mean "
         "over heads, and over tokens by the weights of their pooling.",
-        probes=_msmser,
+        hooks=_msmser,
     ),
-    "mult": Reader(about=f"Each modality reads the other one: the crossmodal attention {_LAST}.", probes=_mult),
+    "mult": Reader(about=f"Each modality reads the other one: the crossmodal attention {_LAST}.", hooks=_mult),
     "ks-transformer": Reader(
         about=f"Each modality reads the strongest keys of the other one: the last cross-attention, {_LAST[19:]}, "
         "scaled to a sum of one.",
-        probes=_ks_transformer,
+        hooks=_ks_transformer,
     ),
     "cme": Reader(
         about="There is no attention. The classifier reads the maximum over words of each channel: the weight of a "
         "word is the share of the channels whose maximum is at that word.",
-        probes=_cme,
+        hooks=_cme,
     ),
-    "concat": Reader(about="Each modality sums its frames with attention weights.", probes=_recurrent),
-    "audio": Reader(about="The frames are summed with attention weights.", probes=_recurrent),
-    "text": Reader(about="The word pieces are summed with attention weights.", probes=_recurrent),
+    "concat": Reader(about="Each modality sums its frames with attention weights.", hooks=_recurrent),
+    "audio": Reader(about="The frames are summed with attention weights.", hooks=_recurrent),
+    "text": Reader(about="The word pieces are summed with attention weights.", hooks=_recurrent),
 }
 WITHOUT: Mapping[str, str] = {
     "linear": "It is linear in the mean and deviation over all frames, so it weighs no frame more than another.",
@@ -204,6 +204,6 @@ WITHOUT: Mapping[str, str] = {
 """Why a model has no reader."""
 
 
-def probes_of(name: str, model: FusionModel) -> list[Probe]:
-    """The probes of a trained model; none where it has no weights to show."""
-    return list(READERS[name].probes(model)) if name in READERS else []
+def hooks_of(name: str, model: FusionModel) -> list[WeightHook]:
+    """The hooks of a trained model; none where it has no weights to show."""
+    return list(READERS[name].hooks(model)) if name in READERS else []

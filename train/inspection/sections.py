@@ -14,10 +14,10 @@ from emofuse.train.inspection.example_cards import example_cards
 from emofuse.train.inspection.map_section import map_section
 from emofuse.train.inspection.overall_weights import layer_chart, overall_charts, word_chart
 from emofuse.train.inspection.predicted_fold import OpenFold, PredictedFold, check_recorded, open_fold, predicted_fold
-from emofuse.train.inspection.probes import Observed, Probe
 from emofuse.train.inspection.projection import stratified_sample
-from emofuse.train.inspection.readers import READERS, WITHOUT, probes_of
+from emofuse.train.inspection.readers import READERS, WITHOUT, hooks_of
 from emofuse.train.inspection.request import InspectionRequest, Spans
+from emofuse.train.inspection.weight_hooks import Observed, WeightHook
 from emofuse.train.inspection.words import FULL
 from emofuse.train.runs.finished_run import Run
 
@@ -47,8 +47,8 @@ def model_sections(run: Run, request: InspectionRequest) -> list[Section]:
     chosen = np.union1d(sample, np.array(examples, np.int64)).astype(int).tolist()
     try:
         fold = open_fold(side, chosen)
-        probes = probes_of(fold.model.recipe.model, fold.model.model)
-        observed = fold.observe([p for p in probes if p.over != "audio"])
+        hooks = hooks_of(fold.model.recipe.model, fold.model.model)
+        observed = fold.observe([p for p in hooks if p.over != "audio"])
         check_recorded(fold, observed)
     except UsageError as error:
         return [_reason(str(error))]
@@ -58,7 +58,7 @@ def model_sections(run: Run, request: InspectionRequest) -> list[Section]:
         drawn = [place[i] for i in sample.tolist()]
         tested = [fold.tested[n] for n in drawn]
         sections.append(map_section(side, tested, observed.fused[drawn], request.methods))
-    return [*sections, _weights(side, fold, probes, observed, [place[i] for i in examples], request)]
+    return [*sections, _weights(side, fold, hooks, observed, [place[i] for i in examples], request)]
 
 
 def _reason(text: str) -> Section:
@@ -68,7 +68,7 @@ def _reason(text: str) -> Section:
 def _weights(
     side: PredictedFold,
     fold: OpenFold,
-    probes: Sequence[Probe],
+    hooks: Sequence[WeightHook],
     observed: Observed,
     examples: Sequence[int],
     request: InspectionRequest,
@@ -80,25 +80,25 @@ def _weights(
         return Section(
             name="weights", title=title, blocks=[Text(lines=[WITHOUT[name]]), layer_chart(side.run, fold.layers)]
         )
-    if not probes:
+    if not hooks:
         missing = (
             "This variant of the model has no weights to show." if name in READERS else "No weights are read from it."
         )
         return Section(name="weights", title=title, blocks=[Text(lines=[WITHOUT.get(name, missing)])])
-    spans, remark = _spans(fold, probes, request)
+    spans, remark = _spans(fold, hooks, request)
     lines = [READERS[name].about, NOT_AN_EXPLANATION]
-    blocks: list[Any] = [Text(lines=[*lines, remark] if remark else lines), *overall_charts(fold, probes, observed)]
-    over_text = next((p for p in probes if p.over == "text"), None)
+    blocks: list[Any] = [Text(lines=[*lines, remark] if remark else lines), *overall_charts(fold, hooks, observed)]
+    over_text = next((p for p in hooks if p.over == "text"), None)
     if over_text is not None and spans and request.texts is not None:
         words = word_chart(fold, over_text.name, observed.weights[over_text.name], request.texts, spans)
         blocks += [words] if words is not None else []
-    shares = next((observed.weights[p.name] for p in probes if p.over == "modalities"), None)
-    cards = example_cards(fold, examples, probes, shares, request, spans)
+    shares = next((observed.weights[p.name] for p in hooks if p.over == "modalities"), None)
+    cards = example_cards(fold, examples, hooks, shares, request, spans)
     caption = (
         "The most confident right and the most confident wrong test utterance of each class"
         f"{'' if len(cards) == 2 * len(side.classes) else ', as far as there is one and it fits here'}."
     )
-    if any(p.over == "audio" for p in probes):
+    if any(p.over == "audio" for p in hooks):
         caption += " Over time, 1 is the weight that every frame would have if all were equal."
     if spans:
         caption += f" Words are darker the more weight they have, fully from {FULL:.0f} times an equal share on "
@@ -108,9 +108,9 @@ def _weights(
     return Section(name="weights", title=title, blocks=blocks, lead=lead)
 
 
-def _spans(fold: OpenFold, probes: Sequence[Probe], request: InspectionRequest) -> tuple[Mapping[str, Spans], str]:
+def _spans(fold: OpenFold, hooks: Sequence[WeightHook], request: InspectionRequest) -> tuple[Mapping[str, Spans], str]:
     """Id -> the characters of each piece of its text; and why they are not known."""
-    if request.texts is None or not any(p.over == "text" for p in probes):
+    if request.texts is None or not any(p.over == "text" for p in hooks):
         return {}, ""
     if request.pieces is None:
         return {}, "Weights over text are shown by the number of the word piece: the tokenizer is not at hand."

@@ -17,7 +17,7 @@ from emofuse.common.page.blocks import Chart, Choice, Examples, Page, Text
 from emofuse.common.page.render import render
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.inspection.predicted_fold import open_fold, predicted_fold
-from emofuse.train.inspection.readers import probes_of
+from emofuse.train.inspection.readers import hooks_of
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs.finished_run import Run
@@ -95,7 +95,7 @@ def test_heat_is_that_of_the_model(folder):
     found = shown(folder, "smcn", texts=TEXTS, pieces=pieces_of(folder), fold=3)
     side = predicted_fold(Run.open(folder / "smcn"), fold=3)
     fold = open_fold(side, range(len(side.tested)))
-    weights = fold.observe(probes_of("smcn", fold.model.model)).weights["intra-modal branch of text"]
+    weights = fold.observe(hooks_of("smcn", fold.model.model)).weights["intra-modal branch of text"]
     at = {t.id: n for n, t in enumerate(fold.tested)}
     for card in examples(found["weights"]):
         first = float(weights[at[card.id]][1])  # the second piece is the whole text, of two words

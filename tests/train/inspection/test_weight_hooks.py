@@ -10,8 +10,8 @@ from train_samples import shrunk
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import RaggedModality
 from emofuse.train.fitting.loop import predict
-from emofuse.train.inspection.probes import observe
-from emofuse.train.inspection.readers import READERS, WITHOUT, probes_of
+from emofuse.train.inspection.readers import READERS, WITHOUT, hooks_of
+from emofuse.train.inspection.weight_hooks import observe
 from emofuse.train.models.base import Inputs
 from emofuse.train.models.blocks.layers import MultiHeadAttention
 from emofuse.train.models.mcfn_layers import DualAttention
@@ -53,20 +53,20 @@ def test_weights_are_of_true_frames_only_and_leave_the_model_as_it_was(name):
     model = built(name)
     data = data_for(model, MODELS[name].modalities)
     before = predict(model, data, ALL)[0]
-    probes = probes_of(name, model)
-    observed = observe(model, data, ALL, probes)
+    hooks = hooks_of(name, model)
+    observed = observe(model, data, ALL, hooks)
     np.testing.assert_array_equal(observed.probabilities, before)
     assert not any(module._forward_hooks for module in model.modules())
-    assert probes
-    assert len({p.name for p in probes}) == len(probes)
-    alone = [observe(model, data, ALL[[i]], probes) for i in range(4)]
-    for probe in probes:
-        for i, weights in enumerate(observed.weights[probe.name]):
-            if probe.over in LENGTHS:
-                assert len(weights) == LENGTHS[probe.over][i]
+    assert hooks
+    assert len({p.name for p in hooks}) == len(hooks)
+    alone = [observe(model, data, ALL[[i]], hooks) for i in range(4)]
+    for hook in hooks:
+        for i, weights in enumerate(observed.weights[hook.name]):
+            if hook.over in LENGTHS:
+                assert len(weights) == LENGTHS[hook.over][i]
             np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
             assert (weights >= 0).all()
-            np.testing.assert_allclose(alone[i].weights[probe.name][0], weights, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(alone[i].weights[hook.name][0], weights, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(alone[2].fused[0], observed.fused[2], rtol=1e-4, atol=1e-6)
 
 
@@ -79,7 +79,7 @@ def test_every_model_is_read_or_says_why_not():
 def test_attention_pooling_by_hand():
     model = built("text")
     data = data_for(model, ("text",))
-    observed = observe(model, data, ALL, probes_of("text", model))
+    observed = observe(model, data, ALL, hooks_of("text", model))
     for i in range(4):
         states = model.gru["text"](*of(data, "text", i))[0]
         attention = model.attention["text"]
@@ -94,7 +94,7 @@ def test_attention_pooling_by_hand():
 def test_smcn_weights_give_its_own_vectors():
     model = built("smcn")
     data = data_for(model)
-    observed = observe(model, data, ALL, probes_of("smcn", model))
+    observed = observe(model, data, ALL, hooks_of("smcn", model))
     for i in range(4):
         outputs = model(*of(data, "audio", i), *of(data, "text", i))
         np.testing.assert_allclose(observed.fused[i], outputs.aux["fused"][0], rtol=1e-4, atol=1e-6)
@@ -111,21 +111,21 @@ def test_smcn_weights_give_its_own_vectors():
 def test_mmrbn_shares_are_those_of_its_weighting():
     model = built("mmrbn")
     data = data_for(model)
-    probes = probes_of("mmrbn", model)
-    observed = observe(model, data, ALL, probes)
+    hooks = hooks_of("mmrbn", model)
+    observed = observe(model, data, ALL, hooks)
     for i in range(4):
         aux = model(*of(data, "audio", i), *of(data, "text", i)).aux
         audio, text = model.weighting.weights(aux["R_audio"], aux["R_text"])
         expected = [float(audio.mean()), float(text.mean())]
         np.testing.assert_allclose(observed.weights["dynamic weighting"][i], expected, rtol=1e-4)
-    assert [p.over for p in probes] == ["modalities", "text", "audio"]
+    assert [p.over for p in hooks] == ["modalities", "text", "audio"]
 
 
 @torch.no_grad()
 def test_coattention_shows_the_last_attention_of_each_modality():
     model = built("coattention", rounds=2, encoder_layers=0)
     data = data_for(model)
-    observed = observe(model, data, ALL, probes_of("coattention", model))
+    observed = observe(model, data, ALL, hooks_of("coattention", model))
     for i in range(4):
         aux = model(*of(data, "audio", i), *of(data, "text", i)).aux
         for m in ("audio", "text"):
@@ -137,7 +137,7 @@ def test_coattention_shows_the_last_attention_of_each_modality():
 def test_mcfn_weights_are_the_mean_over_words_and_heads():
     model = built("mcfn")
     data = data_for(model)
-    observed = observe(model, data, ALL, probes_of("mcfn", model))
+    observed = observe(model, data, ALL, hooks_of("mcfn", model))
     found = {}
     hook = model.collaboration.alignment.register_forward_hook(lambda module, args, output: found.update(args=args))
     model(*of(data, "audio", 0), *of(data, "text", 0))
@@ -151,7 +151,7 @@ def test_mcfn_weights_are_the_mean_over_words_and_heads():
 def test_msmser_tokens_add_up_to_its_shares():
     model = built("msmser")
     data = data_for(model)
-    observed = observe(model, data, ALL, probes_of("msmser", model))
+    observed = observe(model, data, ALL, hooks_of("msmser", model))
     shares, tokens = (np.stack(observed.weights[name]) for name in ("query tokens", "each token"))
     assert tokens.shape == (4, 3, 2)
     assert (tokens.min((1, 2)) <= shares.min(1) + 1e-6).all()  # a mean over tokens
@@ -171,7 +171,7 @@ def test_msmser_tokens_add_up_to_its_shares():
 def test_cme_weights_are_where_the_maxima_are():
     model = built("cme")
     data = data_for(model)
-    observed = observe(model, data, ALL, probes_of("cme", model))
+    observed = observe(model, data, ALL, hooks_of("cme", model))
     found = {}
     hook = model.gru.register_forward_hook(lambda module, args, output: found.update(states=output))
     model(*of(data, "audio", 3), *of(data, "text", 3))
@@ -198,7 +198,7 @@ def test_weights_of_attention_are_those_that_forward_uses():
                                                 ("msmser", "w/o MIT"), ("mcfn", "w/o DAB")])  # fmt: skip
 def test_variants_have_the_weights_that_are_left(name, ablation):
     model = built(name, ablation)
-    names = {p.name for p in probes_of(name, model)}
+    names = {p.name for p in hooks_of(name, model)}
     assert (
         names
         == {
@@ -208,4 +208,4 @@ def test_variants_have_the_weights_that_are_left(name, ablation):
             "mcfn": {"words align to audio"},
         }[name]
     )
-    observe(model, data_for(model), ALL, probes_of(name, model))
+    observe(model, data_for(model), ALL, hooks_of(name, model))

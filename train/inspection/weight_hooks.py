@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class WeightHook:
     """One kind of weights in a model."""
 
     name: str
@@ -46,15 +46,15 @@ class Observed:
     fused: Array | None
     """[n, D], what the last classifier reads; None where the model's code does not show it."""
     weights: Mapping[str, Sequence[Array]]
-    """Name of a probe -> the weights of each utterance, without padding."""
+    """Name of a hook -> the weights of each utterance, without padding."""
 
 
-def pooling(name: str, over: Literal["audio", "text"], module: Any) -> Probe:
+def pooling(name: str, over: Literal["audio", "text"], module: Any) -> WeightHook:
     """The weights [B, T] that a module's own `weights` gives for its arguments."""
-    return Probe(name=name, over=over, modules=(module,), read=lambda calls, lengths: module.weights(*calls[0]))
+    return WeightHook(name=name, over=over, modules=(module,), read=lambda calls, lengths: module.weights(*calls[0]))
 
 
-def attention(name: str, over: Literal["audio", "text"], by: Literal["audio", "text"], module: Any) -> Probe:
+def attention(name: str, over: Literal["audio", "text"], by: Literal["audio", "text"], module: Any) -> WeightHook:
     """The weights on each key of an attention, the mean over its heads and over the true time steps of its queries.
 
     Args:
@@ -68,26 +68,26 @@ def attention(name: str, over: Literal["audio", "text"], by: Literal["audio", "t
         received = masked_mean(weights.mean(1) if weights.dim() == 4 else weights, lengths[by])
         return received / received.sum(1, keepdim=True)  # key-sparse attention drops some
 
-    return Probe(name=name, over=over, modules=(module,), read=read)
+    return WeightHook(name=name, over=over, modules=(module,), read=read)
 
 
 @torch.no_grad()
-def observe(model: FusionModel, data: TaskData, indices: Indices, probes: Sequence[Probe] = ()) -> Observed:
-    """Classify utterances `indices` [n] in evaluation mode and keep what the probes read.
+def observe(model: FusionModel, data: TaskData, indices: Indices, hooks: Sequence[WeightHook] = ()) -> Observed:
+    """Classify utterances `indices` [n] in evaluation mode and keep what the hooks read.
 
-    The hooks are gone afterwards, and the model's results are those without them.
+    The forward hooks are gone afterwards, and the model's results are those without them.
     """
     model.eval()
     calls: dict[nn.Module, tuple[Any, ...]] = {}
     last: list[tuple[Any, Any]] = []
-    found: dict[str, dict[int, Any]] = {name: {} for name in ("probabilities", "fused", *(p.name for p in probes))}
+    found: dict[str, dict[int, Any]] = {name: {} for name in ("probabilities", "fused", *(p.name for p in hooks))}
     with ExitStack() as stack:
-        for module in {module for probe in probes for module in probe.modules}:
-            hook = module.register_forward_hook(lambda module, args, output: calls.update({module: args}))
-            stack.callback(hook.remove)
+        for module in {module for hook in hooks for module in hook.modules}:
+            handle = module.register_forward_hook(lambda module, args, output: calls.update({module: args}))
+            stack.callback(handle.remove)
         for child in model.children():
-            hook = child.register_forward_hook(lambda module, args, output: last.append((args, output)))
-            stack.callback(hook.remove)
+            handle = child.register_forward_hook(lambda module, args, output: last.append((args, output)))
+            stack.callback(handle.remove)
         for batch_indices in data.evaluation_batches(indices):
             batch, places = data.batch(batch_indices), batch_indices.tolist()
             outputs = model(*batch.inputs)
@@ -96,16 +96,16 @@ def observe(model: FusionModel, data: TaskData, indices: Indices, probes: Sequen
             fused = _classified(outputs, last)
             if fused is not None:
                 found["fused"] |= dict(zip(places, _arrays(fused), strict=True))
-            for probe in probes:
-                weights = probe.read([calls[module] for module in probe.modules], lengths)
-                found[probe.name] |= dict(zip(places, _without_padding(probe, weights, lengths), strict=True))
+            for hook in hooks:
+                weights = hook.read([calls[module] for module in hook.modules], lengths)
+                found[hook.name] |= dict(zip(places, _without_padding(hook, weights, lengths), strict=True))
             calls.clear()
             last.clear()
     order = indices.tolist()
     return Observed(
         probabilities=np.stack([found["probabilities"][i] for i in order]),
         fused=np.stack([found["fused"][i] for i in order]) if found["fused"] else None,
-        weights={probe.name: [found[probe.name][i] for i in order] for probe in probes},
+        weights={hook.name: [found[hook.name][i] for i in order] for hook in hooks},
     )
 
 
@@ -121,8 +121,8 @@ def _arrays(values: Tensor) -> list[Array]:
     return list(values.float().cpu().numpy())
 
 
-def _without_padding(probe: Probe, weights: Tensor, lengths: Lengths) -> list[Array]:
+def _without_padding(hook: WeightHook, weights: Tensor, lengths: Lengths) -> list[Array]:
     rows = _arrays(weights)
-    if probe.over not in ("audio", "text"):
+    if hook.over not in ("audio", "text"):
         return rows
-    return [row[:length] for row, length in zip(rows, lengths[probe.over].tolist(), strict=True)]
+    return [row[:length] for row, length in zip(rows, lengths[hook.over].tolist(), strict=True)]
