@@ -126,9 +126,9 @@ def card(file: Location, out: Path | None, against: Location | None, html: Path 
 
 def _card_page(ours: dict[str, Any], theirs: dict[str, Any] | None, result: CardDiff | None) -> bytes:
     from emofuse.common.page.render import render
-    from emofuse.store.compare.card_page import card_page, comparison_page
+    from emofuse.store.compare.card_page import card_page, cards_page
 
-    page = comparison_page(ours, theirs, result) if theirs and result else card_page(ours)
+    page = cards_page(ours, theirs, result) if theirs and result else card_page(ours)
     return render(page).encode()
 
 

@@ -28,8 +28,9 @@ from typing import Any
 
 import xxhash
 
+from emofuse.common.nested import flatten
 from emofuse.manifests.schema import Manifest
-from emofuse.store.compare.diff import flatten, require_intact
+from emofuse.store.compare.diff import require_intact
 from emofuse.store.core.feature import Feature
 from emofuse.store.core.fitted_on import anonymise_fitted_on
 from emofuse.store.core.reader import FeatureStore

@@ -9,6 +9,7 @@ from typing import Any
 from emofuse.common.charts.bars import histogram, stacked_bars
 from emofuse.common.charts.palette import class_colours
 from emofuse.common.console import plural, printable
+from emofuse.common.nested import flatten
 from emofuse.common.page.blocks import (
     Cell,
     Chart,
@@ -24,7 +25,6 @@ from emofuse.common.page.blocks import (
     Text,
 )
 from emofuse.store.compare.card import CardDiff
-from emofuse.store.compare.diff import flatten
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.store.inspect.shortlist import ShortList
 
@@ -57,7 +57,7 @@ def card_page(card: Mapping[str, Any]) -> Page:
     )
 
 
-def comparison_page(here: Mapping[str, Any], there: Mapping[str, Any], diff: CardDiff) -> Page:
+def cards_page(here: Mapping[str, Any], there: Mapping[str, Any], diff: CardDiff) -> Page:
     """The page of two cards and their differences."""
     data, features = ("the same" if same else "different" for same in (diff.same_data, not diff.features))
     columns = [Column(name=name) for name in ("", "here", "there")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError
+from emofuse.common.nested import flatten
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 from emofuse.store.compare.diff_values import LargestDifference, largest_difference
 from emofuse.store.core.feature import Feature
@@ -218,20 +219,6 @@ def _diff_fitted_on(a: Feature, b: Feature) -> tuple[str, ...]:
     if normalise_fitted_on(of_a) == normalise_fitted_on(of_b):
         return ()
     return (f"A {describe_fitted_on(of_a)}; B {describe_fitted_on(of_b)}",)
-
-
-def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping of mappings as one, with keys such as `audio.resampling.rolloff`."""
-    flat: dict[str, Any] = {}
-    pending = [("", nested)]
-    while pending:
-        prefix, level = pending.pop()
-        for key, value in level.items():
-            if isinstance(value, Mapping) and value:
-                pending.append((f"{prefix}{key}.", value))
-            else:
-                flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def key_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from emofuse.common.page.blocks import Cell, Column, Table
 from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
+from emofuse.train.runs.reporting.score_text import small_p
 
 PAIR_HELP = {
     "difference": "In points, the first run minus the second.",
@@ -17,11 +18,6 @@ PAIR_HELP = {
     "t p": "Corrected resampled t test over folds and seeds.",
 }
 """Columns of the table of pairs -> what they are."""
-
-
-def small_p(p: float) -> str:
-    """`0.031`, or `<0.001`."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def points(value: float) -> str:

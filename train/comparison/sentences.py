@@ -6,14 +6,10 @@ from emofuse.common.console import plural
 from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.statistics.paired_tests import ALPHA
+from emofuse.train.runs.reporting.score_text import p_text
 
 FEW_UNITS = 10
 """Over fewer units, bootstrap intervals are clearly too narrow (benchmarks/compare_error_rate.py)."""
-
-
-def p_text(p: float) -> str:
-    """`p = 0.031`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def sentence(pair: PairComparison, comparison: Comparison) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from emofuse.common.errors import UsageError
+from emofuse.common.nested import flatten
 from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
-from emofuse.store.compare.diff import flatten
 from emofuse.train.resolve.extract_commands import command_that_made, extract_command
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names

@@ -13,7 +13,7 @@ from emofuse.common.charts.matrix import matrix
 from emofuse.common.console import plural, printable
 from emofuse.common.page.blocks import Chart, Commands, Facts, Section
 from emofuse.train.leaderboard.run_entry import RunEntry
-from emofuse.train.leaderboard.run_group import RunGroup, folds_text, held_out, metric_name
+from emofuse.train.leaderboard.run_group import RunGroup, fold_unit, folds_text, metric_name
 from emofuse.train.leaderboard.run_table import RunCells, group_table
 
 BEST_SHOWN = 15
@@ -61,7 +61,7 @@ def _facts(group: RunGroup) -> Facts:
         ("Protocol", printable(group.protocol)),
         ("Tested on", printable(group.corpus)),
         ("Test utterances", str(run.tested)),
-        ("Held out by", printable(held_out(run))),
+        ("Held out by", printable(fold_unit(run))),
         ("Folds", folds_text(run)),
         ("Ranked by", metric_name(group.metric) + (f", chance {chance:.3f}" if chance is not None else "")),
         ("Classes", str(len(group.classes))),

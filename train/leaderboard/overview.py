@@ -9,7 +9,7 @@ from emofuse.common.page.blocks import Cell, Column, Facts, Link, PagedTable, Se
 from emofuse.train.leaderboard.group_section import section_name
 from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_folders import DEEPEST, Unread
-from emofuse.train.leaderboard.run_group import RunGroup, corpus_of, metric_name
+from emofuse.train.leaderboard.run_group import RunGroup, corpus_name, metric_name
 from emofuse.train.leaderboard.run_table import (
     RunCells,
     date,
@@ -48,7 +48,7 @@ def overview_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], unre
         ("Runs that stand alone", str(len(alone))),
         ("Models", str(len({run.model for run in runs}))),
         ("Features", str(len({run.features for run in runs}))),
-        ("Corpora", str(len({corpus_of(run) for run in runs}))),
+        ("Corpora", str(len({corpus_name(run) for run in runs}))),
         ("Not listed", str(len(unread))),
     ]
     blocks = [Warnings(lines=[NOT_A_TEST, BEST_OF_MANY, NOT_MIXED, NOT_CHECKED]), Facts(facts=facts)]
@@ -139,7 +139,7 @@ def find_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], cells: R
         for run, options in zip(group.runs, distinct_options(group.runs), strict=True):
             rows.append(
                 [
-                    cells.run(run), printable(run.model), printable(run.features), printable(corpus_of(run)),
+                    cells.run(run), printable(run.model), printable(run.features), printable(corpus_name(run)),
                     printable(group.protocol), place, options, marks_cell(run), date(run),
                 ]
             )  # fmt: skip

@@ -49,7 +49,7 @@ class RunGroup:
     @property
     def corpus(self) -> str:
         """The corpora."""
-        return corpus_of(self.first)
+        return corpus_name(self.first)
 
     @property
     def classes(self) -> list[str]:
@@ -75,7 +75,7 @@ def grouped(runs: Iterable[RunEntry]) -> list[RunGroup]:
     return sorted(groups, key=lambda group: (-len(group.runs), group.title))
 
 
-def corpus_of(run: RunEntry) -> str:
+def corpus_name(run: RunEntry) -> str:
     """The corpora that a run was trained and tested on, such as `emodb`, or `iemocap, tested on emodb`."""
     corpus, joint = str(run.identity["corpus"]), run.identity["protocol"].get("joint") or {}
     if evaluation := run.metrics.get("evaluation"):
@@ -83,7 +83,7 @@ def corpus_of(run: RunEntry) -> str:
     return f"{corpus}, tested on {joint['test_corpus']}" if joint.get("test_corpus") else corpus
 
 
-def held_out(run: RunEntry) -> str:
+def fold_unit(run: RunEntry) -> str:
     """What a fold holds out."""
     if run.metrics.get("evaluation", {}).get("same_corpus") is False:
         return "everything: trained on other data"
@@ -152,7 +152,7 @@ def _of(title: str, titles: Sequence[str], digests: Sequence[str]) -> set[str]:
 
 def _title(run: RunEntry) -> str:
     evaluation, limit = run.metrics.get("evaluation"), run.metrics.get("limit")
-    parts = [f"{run.metrics['protocol']} on {corpus_of(run)}", f"{plural(run.tested, 'test utterance')}"]
+    parts = [f"{run.metrics['protocol']} on {corpus_name(run)}", f"{plural(run.tested, 'test utterance')}"]
     parts += [folds_text(run)] if not evaluation or evaluation["same_corpus"] else []
     parts += [f"--limit {limit}"] if limit is not None else []
     return printable(", ".join(parts), 160) + (" (evaluations)" if evaluation else "")

@@ -11,6 +11,7 @@ from typing import Any
 
 from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import read_csv, read_json
+from emofuse.common.nested import flatten, plain_text
 from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.fitting.score_test import HISTORY
 from emofuse.train.runs.finished_run import CONFIG, METRICS, Run
@@ -49,17 +50,8 @@ def _config(run: Run) -> dict[str, str | int | float | bool]:
     command = run.config["calls"][-1].get("command") if run.config.get("calls") else None
     if command:
         settings["command"] = shlex.join(command) if isinstance(command, list) else json.dumps(command)
-    return dict(_flat(settings))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, (str, bool, int, float)):
-            yield prefix + key, value
-        elif value is not None:
-            yield prefix + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    known = {key: value for key, value in flatten(settings).items() if value is not None and value != {}}
+    return {key: v if isinstance(v, (str, bool, int, float)) else plain_text(v) for key, v in known.items()}
 
 
 def _scores(run: Run) -> Iterator[tuple[str, float | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from emofuse.manifests.metrics import scores
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.measure.waveforms import ClipMeasures
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read_predictions
+from emofuse.train.comparison.statistics.paired_tests import holm
 from emofuse.train.runs.finished_run import PREDICTIONS
 
 FEWEST = 20
@@ -145,7 +146,7 @@ def correlations(run: RunErrors, sounds: Mapping[str, ClipMeasures]) -> list[Cor
         found = spearmanr(measured, errors)
         within = _within(measured, errors, run.labels[known])
         raw.append((name, float(found.statistic), float(found.pvalue), within, len(known)))
-    adjusted = _holm([p for _, _, p, _, _ in raw])
+    adjusted = holm([p for _, _, p, _, _ in raw])
     return [
         Correlation(name=name, rho=rho, p=p, within=within, n=n)
         for (name, rho, _, within, n), p in zip(raw, adjusted, strict=True)
@@ -169,17 +170,6 @@ def _within(measured: NDArray[np.float64], errors: NDArray[np.float64], labels: 
     if any(np.ptp(column) == 0 for column in ranks):
         return None
     return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _holm(values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number."""
-    order = np.argsort(values)
-    adjusted = np.zeros(len(values))
-    largest = 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
-        adjusted[place] = largest
-    return adjusted.tolist()
 
 
 def speaker_rows(run: RunErrors) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from emofuse.common.page.blocks import Chart, Column, Section, Table, Text, Warn
 from emofuse.report.exploration.measure.run_errors import RunErrors, correlations, speaker_rows
 from emofuse.report.exploration.sections.material import MOST_GROUPS, Material
 from emofuse.train.runs.reporting.caveats import caveats
+from emofuse.train.runs.reporting.score_text import p_text, small_p
 
 LEVEL = 0.05
 
@@ -41,7 +42,7 @@ def _correlations(material: Material, run: RunErrors) -> Iterator[Any]:
     significant = strongest.p < LEVEL
     yield Text(
         lines=[
-            f"Errors go most with {strongest.name}: Spearman's ρ {strongest.rho:+.2f}, p {_p(strongest.p)}."
+            f"Errors go most with {strongest.name}: Spearman's ρ {strongest.rho:+.2f}, {p_text(strongest.p)}."
             if significant
             else "No measure of the clips goes with the errors beyond chance."
         ]
@@ -56,15 +57,11 @@ def _correlations(material: Material, run: RunErrors) -> Iterator[Any]:
             Column(name="within classes", decimals=3, help="Ranks minus the mean of their class"),
             Column(name="n"),
         ],
-        rows=[(row.name, row.rho, _p(row.p), row.within, row.n) for row in rows],
+        rows=[(row.name, row.rho, small_p(row.p), row.within, row.n) for row in rows],
         caption="ρ > 0: larger values go with more errors. Utterances of one speaker are not independent, so p is too "
         "small. Classes differ in level and length: read `within classes` too."
         + ("" if material.audio else " With --audio-root also SNR, clipping, level and silence."),
     )
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _speakers(run: RunErrors) -> Iterator[Any]:

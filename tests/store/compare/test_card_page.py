@@ -74,7 +74,7 @@ def test_a_hostile_card_stays_text(card: dict[str, Any]) -> None:
     there = {**card, "corpus": evil, "reader": evil, "labels": {evil: 12}, "sessions": {evil: {evil: 12}}}
     there |= {"features": {evil: hubert, "hubert": hubert}, "utterances": [{**card["utterances"][0], "id": evil}]}
     there["digest"] = digest_of(there)
-    for page in (pages.card_page(there), pages.comparison_page(card, there, compare(card, there))):
+    for page in (pages.card_page(there), pages.cards_page(card, there, compare(card, there))):
         html = render(page)
         assert "<img" not in html
         assert "\u202e" not in html

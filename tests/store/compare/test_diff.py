@@ -17,7 +17,6 @@ from store_samples import arrays, manifest
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store import FeatureData, FeatureStore, write_store
 from emofuse.store.commands.store import store as command
-from emofuse.store.compare.diff import flatten
 from emofuse.store.compare.diff_values import largest_difference, relative_difference
 
 M = manifest()
@@ -253,7 +252,3 @@ def test_the_largest_difference_does_not_depend_on_how_much_is_read_at_once(a: P
         x, y = one.feature("hubert"), other.feature("hubert")
         found = {largest_difference(x, y, M.ids, count) for count in (1, 500, 1 << 25)}
     assert len(found) == 1
-
-
-def test_flatten_keeps_every_leaf() -> None:
-    assert flatten({"a": {"b": {"c": 1}, "d": []}, "e": {}}) == {"a.b.c": 1, "a.d": [], "e": {}}

@@ -22,10 +22,10 @@ from emofuse.common.page.blocks import (
 )
 from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.page.record import ComparisonRecord, letters_line
-from emofuse.train.comparison.sentences import p_text, sentence, warnings
+from emofuse.train.comparison.sentences import sentence, warnings
 from emofuse.train.comparison.statistics.paired_tests import ALPHA
 from emofuse.train.runs.page.protocol_words import held_out
-from emofuse.train.runs.reporting.score_text import score
+from emofuse.train.runs.reporting.score_text import p_text, score
 
 MOST_ROWS, MOST_SENTENCES = 60, 10
 """How many pairs a chart shows; sentences of more pairs than this are folded away."""

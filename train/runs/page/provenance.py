@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.console import format_size
+from emofuse.common.nested import flatten, plain_text
 from emofuse.common.page.blocks import Column, Commands, Details, Facts, PagedTable, Section, Table
 from emofuse.train.resolve.extract_commands import default_feature_name
 from emofuse.train.runs.page.record import RunRecord
@@ -117,7 +118,7 @@ def _settings(record: RunRecord) -> Table:
         name="settings",
         title="Settings",
         columns=[Column(name="setting"), Column(name="value")],
-        rows=[[key, _plain(value)] for key, value in found.items()],
+        rows=[[key, plain_text(value)] for key, value in found.items()],
     )
 
 
@@ -137,10 +138,10 @@ def _provenance(record: RunRecord) -> list[Any]:
             "fingerprint": feature.get("fingerprint", {}),
             "provenance": config.get("provenance", {}).get(modality, {}),
         }
-        rows = [[key, value] for key, value in _flat(known)]
+        rows = _values(known)
         if rows:
             blocks.append(_table(f"made-{modality}", f"How {feature['name']} was made", ("key", "value"), rows))
-    blocks.append(_table("protocol-fields", "Protocol", ("key", "value"), [[k, v] for k, v in _flat(record.protocol)]))
+    blocks.append(_table("protocol-fields", "Protocol", ("key", "value"), _values(record.protocol)))
     if calls := config.get("calls"):
         blocks.append(_table("versions", "Versions and calls", ("call", "key", "value"), _call_rows(calls)))
     if weights := record.metrics.get("weights"):
@@ -152,26 +153,15 @@ def _provenance(record: RunRecord) -> list[Any]:
 
 def _call_rows(calls: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     return [
-        [str(number), key, value]
+        [str(number), *row]
         for number, call in enumerate(calls, 1)
-        for key, value in _flat({k: v for k, v in call.items() if k != "command"})
+        for row in _values({k: v for k, v in call.items() if k != "command"})
     ]
+
+
+def _values(nested: Mapping[str, Any]) -> list[list[str]]:
+    return [[key, plain_text(value)] for key, value in flatten(nested).items()]
 
 
 def _table(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     return Table(name=name, title=title, columns=[Column(name=c) for c in columns], rows=rows)
-
-
-def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, str]]:
-    """Nested mappings as lines: `fbank.window_type` -> `povey`."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{start}{key}.")
-        else:
-            yield f"{start}{key}", _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    return "" if value is None or value == {} else str(value)

@@ -19,3 +19,13 @@ def score(value: float | None) -> str:
 def spread(mean: float | None, deviation: float | None) -> str:
     """`0.612 ± 0.034`; without a deviation, the mean alone."""
     return score(mean) + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
+def small_p(p: float) -> str:
+    """A p value in a table: `0.031`, or `<0.001`."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_text(p: float) -> str:
+    """A p value in a sentence: `p = 0.031`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
