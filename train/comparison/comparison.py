@@ -18,6 +18,7 @@ from emofuse.train.comparison.inputs.matching import refuse_incomparable
 from emofuse.train.comparison.inputs.missing_predictions import with_missing_as_wrong
 from emofuse.train.comparison.inputs.run_names import run_names
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read_predictions
+from emofuse.train.comparison.inputs.run_settings import settings_of
 from emofuse.train.comparison.statistics.comparison_units import Unit, units_of
 from emofuse.train.comparison.statistics.fold_test import corrected_t_over_folds, ratio_of_sizes
 from emofuse.train.comparison.statistics.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
@@ -44,6 +45,8 @@ class ComparedRun:
     scores: Mapping[str, float]
     """Metric -> the score of all test predictions pooled, mean over seeds."""
     caveats: tuple[str, ...]
+    settings: Mapping[str, str]
+    """What it was made with, name -> value: model, features, options, seeds, protocol, stores, versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,7 @@ def _compared(run: RunPredictions, name: str) -> ComparedRun:
         seeds=run.seeds,
         scores=scores_of_run(run.predictions, run.labels, len(run.classes)),
         caveats=(*([missing] if run.missing else []), *caveats(run.run.metrics)),
+        settings=settings_of(run),
     )
 
 

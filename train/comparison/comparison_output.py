@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,22 @@ from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.common.page.export import markdown_escaped, table_text
 from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.comparison import Comparison, Difference, PairComparison
-from emofuse.train.comparison.comparison_tables import PAIR_HELP, mcnemar_table, pairs_table, runs_table
+from emofuse.train.comparison.comparison_tables import (
+    NOTHING_DIFFERS,
+    PAIR_HELP,
+    equal_settings,
+    mcnemar_table,
+    pairs_table,
+    runs_table,
+    settings_table,
+)
 from emofuse.train.comparison.sentences import footnotes, sentence, warnings
 
 
 def screen(comparison: Comparison) -> str:
     """Plain text in aligned columns."""
     names = [short_name(m) for m in comparison.metrics]
+    settings, names_of_runs = settings_table(comparison), [run.name for run in comparison.runs]
     runs = [
         [run.name, *(f"{run.scores[m]:.3f}" for m in comparison.metrics), len(run.seeds), run.folder]
         for run in comparison.runs
@@ -27,6 +37,12 @@ def screen(comparison: Comparison) -> str:
         caption(comparison),
         "",
         format_table(["run", *names, "seeds", ""], runs),
+        "",
+        format_table(["differing in", *names_of_runs], settings.rows) if settings.rows else NOTHING_DIFFERS,
+        "",
+        textwrap.fill(
+            equal_line(comparison), 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        ),
         "",
         format_table(["pair", "", *PAIR_HELP], pairs_table(comparison).rows),
         "",
@@ -41,7 +57,9 @@ def screen(comparison: Comparison) -> str:
 
 def markdown(comparison: Comparison) -> str:
     """The tables, a sentence for each pair, and what the figures are."""
-    tables = [runs_table(comparison), pairs_table(comparison), mcnemar_table(comparison)]
+    settings = settings_table(comparison)
+    tables = [runs_table(comparison), *([settings] if settings.rows else []), pairs_table(comparison)]
+    tables.append(mcnemar_table(comparison))
     sentences = [f"- {markdown_escaped(sentence(pair, comparison))}." for pair in comparison.pairs]
     return "\n".join(
         [
@@ -50,9 +68,15 @@ def markdown(comparison: Comparison) -> str:
             *(table_text(table, "md") for table in tables),
             *sentences,
             "",
-            *(f"- {markdown_escaped(line)}" for line in footnotes(comparison)),
+            *(f"- {markdown_escaped(line)}" for line in (equal_line(comparison), *footnotes(comparison))),
         ]
     )
+
+
+def equal_line(comparison: Comparison) -> str:
+    """The settings that all runs share, but for details of features and of the protocol."""
+    shared = [f"{name} {value}" for name, value in equal_settings(comparison).items() if "." not in name]
+    return printable(f"The same in all runs: {'; '.join(shared)}.", 4000)
 
 
 def caption(comparison: Comparison) -> str:
@@ -97,6 +121,7 @@ def as_json(comparison: Comparison) -> str:
                 "seeds": list(run.seeds),
                 "scores": dict(run.scores),
                 "caveats": list(run.caveats),
+                "settings": dict(run.settings),
             }
             for run in comparison.runs
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from emofuse.common.page.blocks import Cell, Column, Table
 from emofuse.manifests.metrics import short_name
@@ -18,6 +18,7 @@ PAIR_HELP = {
     "t p": "Corrected resampled t test over folds and seeds.",
 }
 """Columns of the table of pairs -> what they are."""
+NOTHING_DIFFERS = "The runs differ in no setting that they have recorded."
 
 
 def points(value: float) -> str:
@@ -46,6 +47,33 @@ def runs_table(comparison: Comparison) -> Table:
             Column(name="seeds"),
         ],
         rows=[[run.name, *(run.scores[m] for m in comparison.metrics), len(run.seeds)] for run in comparison.runs],
+    )
+
+
+def differing_settings(comparison: Comparison) -> dict[str, list[str]]:
+    """Name of a setting -> its value in each run, of those in which runs differ.
+
+    Details of features (names with a point) are left out where a run has no such detail: its encoder is another one.
+    """
+    names = dict.fromkeys(name for run in comparison.runs for name in run.settings)
+    values = {name: [run.settings.get(name, "-") for run in comparison.runs] for name in names}
+    return {name: found for name, found in values.items() if len(set(found)) > 1 and not ("." in name and "-" in found)}
+
+
+def equal_settings(comparison: Comparison) -> dict[str, str]:
+    """Name -> value of the settings that are the same in all runs."""
+    first, *others = (run.settings for run in comparison.runs)
+    return {name: value for name, value in first.items() if all(run.get(name) == value for run in others)}
+
+
+def settings_table(comparison: Comparison, names: Sequence[str] | None = None) -> Table:
+    """What differs between the runs, which are columns with the given names."""
+    names = names or [run.name for run in comparison.runs]
+    return Table(
+        name="settings",
+        title="What differs between the runs",
+        columns=[Column(name="setting"), *(Column(name=name) for name in names)],
+        rows=[[name, *values] for name, values in differing_settings(comparison).items()],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emofuse.common.console import plural
 from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
-from emofuse.train.comparison.statistics.paired_tests import ALPHA
+from emofuse.train.comparison.statistics.paired_tests import ALPHA, EXACT_DISCORDANT
 from emofuse.train.runs.reporting.score_text import p_text
 
 FEW_UNITS = 10
@@ -61,7 +61,10 @@ def definitions(comparison: Comparison) -> list[str]:
             f"n_test/n_train = {comparison.ratio:.3f}."
         )
     assumed = "" if unit == "utterance" else f", which those of one {unit} are not: its p is too small"
-    lines.append(f"McNemar: utterances that one run alone has right; takes utterances as independent{assumed}.")
+    lines.append(
+        f"McNemar: utterances that one run alone has right, exact below {EXACT_DISCORDANT} of them, else chi-squared; "
+        f"takes utterances as independent{assumed}."
+    )
     if any(len(run.seeds) > 1 for run in comparison.runs):
         lines.append("McNemar over several seeds: the pair of seeds with the largest p.")
     return lines

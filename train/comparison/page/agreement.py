@@ -13,11 +13,9 @@ from emofuse.common.charts.palette import group_colours
 from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Section, Table
 from emofuse.manifests.metrics import NO_PREDICTION
 from emofuse.train.comparison.comparison import PairComparison
-from emofuse.train.comparison.comparison_tables import small_p
 from emofuse.train.comparison.page.record import MOST_CHOICES, ComparisonRecord
 from emofuse.train.comparison.page.result import key
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
-from emofuse.train.comparison.statistics.paired_tests import EXACT_DISCORDANT
 
 _COLOURS = group_colours(("both right", "both wrong", "only second", "only first"))
 PARTS = ("both right", "only first", "only second", "both wrong")
@@ -27,7 +25,7 @@ Counts = NDArray[np.float64]
 
 
 def agreement_section(record: ComparisonRecord) -> Section:
-    """Right and wrong together for each pair, McNemar's test, equal predictions, and the difference of confusions."""
+    """Right and wrong together for each pair, equal predictions, and the difference of confusions."""
     counts = [together(record.predictions(pair)) for pair in record.comparison.pairs]
     blocks: list[Any] = [_bars(record, counts)]
     if len(record.runs) > 2:
@@ -169,22 +167,15 @@ def _table(record: ComparisonRecord, counts: list[Counts]) -> Table:
     rows: list[list[Cell]] = []
     for pair, of_pair in zip(record.comparison.pairs, counts, strict=True):
         equal = [float(np.mean(a == b)) for a, b in record.predictions(pair).seed_pairs()]
-        test = pair.mcnemar
-        ratio = "-" if test.odds_ratio is None else f"{test.odds_ratio:.2f}"
-        shares: list[Cell] = [*of_pair.tolist(), 100 * float(np.mean(equal))]
-        rows.append([record.short(pair), *shares, test.only_first, test.only_second, ratio, small_p(test.p)])
-    assumed = "" if record.comparison.units.kind == "utterance" else ", which they are not: its p is too small"
-    seeds = ", of several seeds the pair with the largest p" if _over_seeds(record) else ""
+        rows.append([record.short(pair), *of_pair.tolist(), 100 * float(np.mean(equal))])
     return Table(
         name="agreement-table",
-        title="Utterances that two runs have right and wrong, and McNemar's test",
+        title="Utterances that two runs have right and wrong",
         columns=[
             Column(name="pair"),
             *(Column(name=part, decimals=decimals) for part in PARTS),
             Column(name="same prediction, %", decimals=1),
-            *(Column(name=f"McNemar {part}") for part in ("first", "second", "odds ratio", "p")),
         ],
         rows=rows,
-        caption=f"{key(record)}McNemar's test is about the utterances that only one run has right{seeds}: exact "
-        f"below {EXACT_DISCORDANT} of them, else chi-squared. It takes utterances as independent{assumed}.",
+        caption=f"{key(record)}Counts{_over_seeds(record)}. McNemar's test of them is below, under Statistics.",
     )

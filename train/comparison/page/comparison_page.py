@@ -14,6 +14,7 @@ from emofuse.train.comparison.page.groups import groups_section
 from emofuse.train.comparison.page.provenance import made_section, statistics_section
 from emofuse.train.comparison.page.record import ComparisonRecord, PageMaterial
 from emofuse.train.comparison.page.result import result_section
+from emofuse.train.comparison.page.settings import settings_section
 from emofuse.train.comparison.page.utterances import utterances_section
 
 
@@ -34,6 +35,7 @@ def comparison_page(comparison: Comparison, runs: Sequence[RunPredictions], mate
         subtitle="A comparison of finished runs" if len(names) == 2 else f"A comparison of {', '.join(names)}",
         sections=[
             result_section(record),
+            settings_section(record),
             classes_section(record),
             *([groups] if groups else []),
             agreement_section(record),

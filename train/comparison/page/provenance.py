@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from emofuse.common.disk.digests import digest_of, read_digests
 from emofuse.common.page.blocks import Cell, Column, Commands, Facts, Link, Section, Table, Text
-from emofuse.train.comparison.comparison_tables import pairs_table
+from emofuse.train.comparison.comparison_tables import mcnemar_table, pairs_table
 from emofuse.train.comparison.page.record import ComparisonRecord
 from emofuse.train.comparison.page.result import key
 from emofuse.train.comparison.sentences import definitions
@@ -30,47 +32,49 @@ def statistics_section(record: ComparisonRecord) -> Section:
         ("Intervals", f"95 % percentile bootstrap, {comparison.resamples} resamples of units"),
         ("n_test / n_train", "-" if comparison.ratio is None else f"{comparison.ratio:.3f}"),
     ]
-    blocks: list[Any] = [Facts(facts=facts), _pairs(record), Text(lines=definitions(comparison))]
+    tables = [_with_letters(record, pairs_table), _with_letters(record, mcnemar_table)]
+    blocks: list[Any] = [Facts(facts=facts), *tables, Text(lines=definitions(comparison))]
     return Section(name="statistics", title="Statistics", blocks=blocks)
 
 
-def _pairs(record: ComparisonRecord) -> Table:
-    table = pairs_table(record.comparison, record.short)
-    return Table(
-        name=table.name, title=table.title, columns=table.columns, rows=table.rows, caption=key(record).strip()
-    )
+def _with_letters(record: ComparisonRecord, table: Callable[..., Table]) -> Table:
+    return replace(table(record.comparison, record.short), caption=key(record).strip())
 
 
 def made_section(record: ComparisonRecord) -> Section:
-    """The command, and the runs with the digests of their files."""
+    """The command, and the runs with their folders and the digests of their files."""
     blocks: list[Any] = []
     if record.material.command:
         blocks.append(
             Commands(name="command", title="The command that made this page", commands=[record.material.command])
         )
-    rows = [_run_row(record, number) for number in range(len(record.runs))]
-    names = ("letter", "run", "folder", "page", "emofuse", *(f"digest of {name}" for name in DIGESTED))
+    numbers = range(len(record.runs))
     blocks.append(
         Table(
             name="compared-runs",
             title="The compared runs",
-            columns=[Column(name=name) for name in names],
-            rows=rows,
-            caption="Digests are xxh3-128, which emofuse verify checks.",
+            columns=[Column(name=name) for name in ("letter", "run", "folder")],
+            rows=[_run_row(record, number) for number in numbers],
+        )
+    )
+    blocks.append(
+        Table(
+            name="digests",
+            title="Digests of their files",
+            columns=[Column(name=name) for name in ("letter", "file", "digest (xxh3-128)")],
+            rows=[row for number in numbers for row in _digest_rows(record, number)],
+            caption="The command emofuse verify checks them.",
         )
     )
     return Section(name="made", title="How it was made", blocks=blocks)
 
 
 def _run_row(record: ComparisonRecord, number: int) -> list[Cell]:
-    run, href = record.runs[number].run, record.report(number)
-    versions = [str(call.get("versions", {}).get("emofuse", "")) for call in run.config.get("calls", [])]
-    recorded = read_digests(run.folder) or {}
-    return [
-        record.letters[number],
-        record.comparison.runs[number].name,
-        str(run.folder),
-        Link(text="report.html", href=href) if href else "-",
-        ", ".join(dict.fromkeys(filter(None, versions))) or "-",
-        *(recorded.get(name) or digest_of(run.folder / name) for name in DIGESTED),
-    ]
+    name, href = record.comparison.runs[number].name, record.report(number)
+    return [record.letters[number], Link(text=name, href=href) if href else name, str(record.runs[number].run.folder)]
+
+
+def _digest_rows(record: ComparisonRecord, number: int) -> list[list[Cell]]:
+    folder = record.runs[number].run.folder
+    recorded = read_digests(folder) or {}
+    return [[record.letters[number], name, recorded.get(name) or digest_of(folder / name)] for name in DIGESTED]

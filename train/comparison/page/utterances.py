@@ -86,9 +86,21 @@ def _of_run(record: ComparisonRecord, number: int, ids: list[str]) -> Columns:
 
 
 def _seeds_line(record: ComparisonRecord) -> list[str]:
+    """With several seeds: how often each run is right as its score counts, and as the rows do."""
     if all(len(run.seeds) == 1 for run in record.runs):
         return []
-    return ["Of several seeds, the prediction is the class with the highest mean probability."]
+    alone = [(run.predictions == record.labels).sum() / len(run.seeds) for run in record.runs]
+    together = [sum(t.prediction == t.label for t in tested.values()) for tested in record.tested]
+    by_probability = all(t.of_prediction is not None for tested in record.tested for t in tested.values())
+    counts = (
+        f"{letter} {one:.1f} and {all_seeds}"
+        for letter, one, all_seeds in zip(record.letters, alone, together, strict=True)
+    )
+    rule = "by mean probability" if by_probability else "by the majority"
+    return [
+        "Scores are means over seeds; in this table the seeds of a run decide together, "
+        f"{rule}. Right of {len(record.labels)} on average and together: {', '.join(counts)}."
+    ]
 
 
 def _short(text: str | None) -> str | None:

@@ -26,10 +26,15 @@ def feature_names(identity: Mapping[str, Any]) -> dict[str, str]:
     return {modality: str(feature["name"]) for modality, feature in identity.get("features", {}).items()}
 
 
-def option_texts(identity: Mapping[str, Any]) -> dict[str, str]:
-    """Key -> `key=value` of the settings and of the other options that identify a run."""
+def option_values(identity: Mapping[str, Any]) -> dict[str, str]:
+    """Key -> value of the settings and of the other options that identify a run."""
     options = {k: v for k, v in identity.items() if k not in _NOT_OPTIONS and not isinstance(v, Mapping)}
-    return {k: f"{k}={_short(v)}" for k, v in {**identity.get("settings", {}), **options}.items()}
+    return {k: _short(v) for k, v in {**identity.get("settings", {}), **options}.items()}
+
+
+def option_texts(identity: Mapping[str, Any]) -> dict[str, str]:
+    """Key -> `key=value` of the same."""
+    return {key: f"{key}={value}" for key, value in option_values(identity).items()}
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from emofuse.common.page.export import write_parts
 from emofuse.common.page.render import render
 from emofuse.common.page.walk import charts_of, tables_of
 from emofuse.train.comparison.comparison import compare_predictions
+from emofuse.train.comparison.comparison_output import screen
+from emofuse.train.comparison.comparison_tables import NOTHING_DIFFERS
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 from emofuse.train.comparison.page.comparison_page import comparison_page
 from emofuse.train.comparison.page.record import PageMaterial
@@ -63,7 +66,8 @@ def test_one_pair_is_counted_utterance_by_utterance(tmp_path: Path) -> None:
     page = page_of(runs_of(tmp_path, wrong_at(1, 5), wrong_at(5, *many)))
     assert headline(page) == "The two runs differ"
     (row,) = table(page, "agreement-table").rows
-    assert row[:6] == ["A - B", 118, 120, 1, 1, pytest.approx(100 * 119 / 240)]
+    assert row == ["A - B", 118, 120, 1, 1, pytest.approx(100 * 119 / 240)]
+    assert table(page, "mcnemar").rows == [["A - B", 120, 1, "120.00", "<0.001"]]
     shown = table(page, "utterances-table")
     names = [column.name for column in shown.columns]
     assert names == ["id", "right", "label", "A", "p(A)", "B", "p(B)", "speaker"]
@@ -84,6 +88,39 @@ def test_classes_and_speakers_have_the_differences_of_the_predictions(tmp_path: 
     caption = next(c.caption for c in charts_of(blocks(page)) if c.name == "by-speaker")
     assert "Best of 12 speakers: A in 2, several alike in 10." in caption
     assert not [c for c in charts_of(blocks(page)) if c.name == "by-fold"], "each fold tests one speaker"
+
+
+def test_what_differs_and_what_is_the_same_are_said_once(tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, wrong_at(), wrong_at(0))
+    common = {"settings": {"lr": 0.1, "hidden": 4}, "class_weights": "none", "select": "last", "limit": None}
+    details = ({"layers": [1], "bands": 26}, {"layers": [1, 2], "rate": 50})
+    for run, feature, fingerprint, versions in zip(runs, ("a", "b"), details, ({}, {"emofuse": "0.2"}), strict=True):
+        config = run.run.config
+        features = {"audio": {"name": feature, "encoder": "e", "fingerprint": fingerprint}}
+        vars(run.run)["config"] = {
+            "run": config["run"] | common | {"features": features},
+            "stores": {"tiny": "tiny.h5"},
+            "calls": [{"versions": {"torch": "2.8", **versions}, "device": "cpu", "started": feature}],
+        }
+    page = page_of(runs)
+    shown = table(page, "settings")
+    assert [column.name for column in shown.columns] == ["setting", "A", "B"]
+    assert shown.rows == [
+        ["model", "m0", "m1"],
+        ["audio feature", "a", "b"],
+        ["audio.layers", "1", "1, 2"],
+        ["emofuse", "-", "0.2"],
+    ]
+    same = dict(table(page, "equal-settings").rows)
+    assert same["hidden"] == "4"
+    assert same["protocol.metrics"] == "ua, wa, wf1"
+    assert same["store of tiny"] == "tiny.h5"
+    assert not {"limit", "device.x", "emofuse", "model"} & same.keys()
+    text = screen(compare_predictions(runs))
+    assert "differing in   m0  m1\nmodel          m0  m1\naudio feature  a   b" in text
+    assert "The same in all runs: audio encoder e; lr 0.1; hidden 4; class_weights none; select last;" in text
+    runs[1] = replace(runs[1], run=runs[0].run)
+    assert section(page_of(runs), "settings").blocks[0] == Text(lines=[NOTHING_DIFFERS])
 
 
 def test_equal_runs_and_no_errors_are_said(tmp_path: Path) -> None:
@@ -141,6 +178,9 @@ def test_several_seeds_and_missing_predictions(tmp_path: Path) -> None:
     assert rows["u00007"][6] == "none"
     (row,) = table(page, "agreement-table").rows
     assert row[1:5] == [237.5, 1.0, 1.5, 0.0]
+    shown = table(page, "utterances-table").caption
+    assert "the seeds of a run decide together, by mean probability" in shown
+    assert "Right of 240 on average and together: A 238.5 and 239, B 239.0 and 239." in shown
     assert "mean over seeds" in next(c.caption for c in charts_of(blocks(page)) if c.name == "right-together")
 
 
