@@ -121,12 +121,14 @@ def _matrix_chart(group: RunGroup, number: int) -> list[Chart]:
 
 
 def _compare_command(group: RunGroup, number: int) -> list[Commands]:
-    """How to test whether the two best runs differ; nothing where there are not two different ones."""
-    pair = _best_two(group.ranked)
-    if not pair:
+    """How to test whether the two best differ; nothing where there are not two different runs."""
+    ranked = group.ranked
+    best, rival = (ranked[0], _rival(ranked)) if ranked else (None, None)
+    if best is None or rival is None:
         return []
-    command = " ".join(["emofuse", "compare", *(_shell_word(str(run.folder)) for run in pair)])
-    title = "Do the two best differ beyond chance?"
+    command = " ".join(["emofuse", "compare", *(_shell_word(str(run.folder)) for run in (best, rival))])
+    what = "models" if rival.model != best.model else "features" if rival.features != best.features else "runs"
+    title = f"Do the two best {what} differ beyond chance?"
     return [Commands(name=f"compare-{number}", title=title, commands=[command], width="narrow")]
 
 
@@ -138,7 +140,8 @@ def _shell_word(text: str) -> str:
     return f"$'{''.join(letters)}'"
 
 
-def _best_two(ranked: Sequence[RunEntry]) -> Sequence[RunEntry]:
-    """The best run and the next one that is not a copy of it."""
-    other = next((run for run in ranked[1:] if run.identity != ranked[0].identity), None)
-    return [ranked[0], other] if other else []
+def _rival(ranked: Sequence[RunEntry]) -> RunEntry | None:
+    """The best run with another model or other features than the best one; else the best that is not a copy of it."""
+    first, *others = ranked
+    differing = [run for run in others if (run.model, run.features) != (first.model, first.features)]
+    return next(iter(differing), next((run for run in others if run.identity != first.identity), None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from emofuse.common.console import plural, printable
@@ -40,7 +41,7 @@ NOT_CHECKED = (
 
 
 def overview_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], unread: Sequence[Unread]) -> Section:
-    """How much there is, and the groups."""
+    """How much there is, the groups, what is wrong with runs, and how to read a ranking."""
     runs = [run for group in (*groups, *alone) for run in group.runs]
     facts = [
         ("Runs", str(len(runs))),
@@ -51,8 +52,31 @@ def overview_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], unre
         ("Corpora", str(len({corpus_name(run) for run in runs}))),
         ("Not listed", str(len(unread))),
     ]
-    blocks = [Warnings(lines=[NOT_A_TEST, BEST_OF_MANY, NOT_MIXED, NOT_CHECKED]), Facts(facts=facts)]
-    return Section(name="overview", title="Overview", blocks=[*blocks, *([_group_table(groups)] if groups else [])])
+    wrong = [*_marked(runs), *_not_listed(unread)]
+    blocks = [
+        *([Warnings(lines=wrong)] if wrong else []),
+        Facts(facts=facts),
+        *([_group_table(groups)] if groups else []),
+        Text(lines=[BEST_OF_MANY, NOT_MIXED, NOT_CHECKED]),
+    ]
+    return Section(name="overview", title="Overview", lead=NOT_A_TEST, blocks=blocks)
+
+
+def _marked(runs: Sequence[RunEntry]) -> list[str]:
+    """How many runs have a mark, and which."""
+    marks = [caveat_marks(run.metrics) for run in runs]
+    counts = Counter(mark for of_run in marks for mark in of_run)
+    marked = sum(map(bool, marks))
+    if not marked:
+        return []
+    listed = ", ".join(f"{mark} {count}" for mark, count in counts.most_common())
+    return [f"Marked: {marked} of {plural(len(runs), 'run')} ({listed}). The notes say what the marks mean."]
+
+
+def _not_listed(unread: Sequence[Unread]) -> list[str]:
+    counts = Counter(one.state for one in unread)
+    listed = ", ".join(f"{state} {count}" for state, count in counts.most_common())
+    return [f"Not listed: {plural(len(unread), 'folder')} ({listed}), named below with the reasons."] if unread else []
 
 
 def _group_table(groups: Sequence[RunGroup]) -> PagedTable:

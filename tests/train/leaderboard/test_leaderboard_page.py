@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 from damage import edited
 
-from emofuse.common.page.blocks import Chart, Commands, Facts, Link, Marks, Page, PagedTable, Spark
+from emofuse.common.page.blocks import Chart, Commands, Facts, Link, Marks, Page, PagedTable, Spark, Warnings
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.render import render
 from emofuse.train import Run, compare
@@ -88,12 +88,14 @@ def test_every_run_with_a_caveat_has_a_mark_and_its_sentence(page: Page, runs: P
     assert {row[0] for row in legend.rows} == {mark for cell in marks.values() if cell for mark in cell.names}
 
 
-def test_the_command_compares_the_best_two(page: Page, runs: Path) -> None:
+def test_the_command_compares_the_best_two_models(page: Page, runs: Path) -> None:
     command = next(blocks(page, Commands)).commands[0]
     words = shlex.split(command)
     assert words[:2] == ["emofuse", "compare"]
-    best = [*map(text, column(page, "runs-1", "Run"))][:2]
-    assert words[2:] == [str(runs / name) for name in best]
+    best: dict[str, str] = {}
+    for model, name in zip(column(page, "runs-1", "Model"), column(page, "runs-1", "Run"), strict=True):
+        best.setdefault(text(model), text(name))
+    assert words[2:] == [str(runs / name) for name in [*best.values()][:2]]
     compare(runs=words[2:], say=lambda line: None)
 
 
@@ -103,6 +105,32 @@ def test_a_copy_of_the_best_run_is_not_its_rival(copied: Callable[..., Path]) ->
     assert [*blocks(leaderboard_page(folder), Commands)] == []
     copied("audio", "c")
     assert len(shlex.split(next(blocks(leaderboard_page(folder), Commands)).commands[0])) == 4
+
+
+def test_the_rival_of_the_best_run_is_another_model(copied: Callable[..., Path]) -> None:
+    def better(metrics: dict[str, Any]) -> None:
+        metrics["pooled"]["ua"] = 0.99
+
+    def other_seed(config: dict[str, Any]) -> None:
+        config["run"]["seed"] = 7
+
+    folder = copied("concat", "a", metrics=edited(better)).parent
+    copied("concat", "b", metrics=edited(better), config=edited(other_seed))
+    (found,) = blocks(leaderboard_page(folder), Commands)
+    assert found.title == "Do the two best runs differ beyond chance?"
+    copied("audio", "c")
+    (found,) = blocks(leaderboard_page(folder), Commands)
+    assert found.title == "Do the two best models differ beyond chance?"
+    assert shlex.split(found.commands[0])[2:] == [str(folder / "a"), str(folder / "c")]
+
+
+def test_only_what_is_wrong_with_runs_is_a_warning(page: Page, copied: Callable[..., Path]) -> None:
+    (found,) = blocks(page, Warnings)
+    assert found.lines[0].startswith("Marked: ")
+    assert "sanity 1" in found.lines[0]
+    copied("audio", "a.part")
+    (found,) = blocks(leaderboard_page(copied("audio", "b").parent), Warnings)
+    assert found.lines[-1] == "Not listed: 1 folder (unfinished 1), named below with the reasons."
 
 
 @pytest.mark.parametrize("name", [b"plain", b"a b", b"it's\n", b"bytes \xff\\"])
