@@ -20,6 +20,8 @@ from emofuse.manifests.unit_counts import rows_at_a_time
 
 MINIMUM_UNITS = 5
 """With fewer units, two stages are drawn and the interval is not trusted."""
+FEW_UNITS = 10
+"""Over fewer units, bootstrap intervals are clearly too narrow (benchmarks/compare_error_rate.py)."""
 UTTERANCE = "utterance"
 _HELD_OUT = ("session", "speaker", "dialogue", "sentence")
 """What a split may hold out, the largest unit first."""
@@ -101,6 +103,11 @@ def resampling_units(protocol: Mapping[str, Any], rows: Sequence[Row]) -> Resamp
     if _several([row.get("dialogue") for row in rows]):
         return _units("dialogue", [row["dialogue"] for row in rows], rows)
     return _units(UTTERANCE, range(len(rows)), rows)
+
+
+def narrow_interval(count: int, kind: str) -> str:
+    """`Intervals over 5 speakers are too narrow`; empty for enough units, and for so few that none is trusted."""
+    return f"Intervals over {plural(count, kind)} are too narrow" if MINIMUM_UNITS <= count < FEW_UNITS else ""
 
 
 def named_units(names: Sequence[Hashable], kind: str = "unit") -> ResamplingUnits:

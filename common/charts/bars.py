@@ -46,8 +46,10 @@ def stacked_bars(
     return draw
 
 
-def histogram(values: Sequence[float], label: str, *, bins: int = 30, count_label: str = "utterances") -> Drawing:
-    """How many of the values [n] fall into each of equal intervals."""
+def histogram(
+    values: Sequence[float], label: str, *, bins: int | Sequence[float] = 30, count_label: str = "utterances"
+) -> Drawing:
+    """How many of the values [n] fall into each of equal intervals, or of those between the given edges."""
 
     def draw(colours: Colours) -> Any:
         figure = new_figure(colours, NARROW, 2.2)

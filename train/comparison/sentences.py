@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from emofuse.common.console import plural
 from emofuse.manifests.metrics import METRICS, short_name
+from emofuse.manifests.resampling import narrow_interval
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.statistics.paired_tests import ALPHA, EXACT_DISCORDANT
 from emofuse.train.runs.reporting.score_text import p_text
-
-FEW_UNITS = 10
-"""Over fewer units, bootstrap intervals are clearly too narrow (benchmarks/compare_error_rate.py)."""
 
 
 def sentence(pair: PairComparison, comparison: Comparison) -> str:
@@ -77,9 +75,8 @@ def warnings(comparison: Comparison) -> list[str]:
         lines.append(f"No difference can be shown: {_limit(comparison)}.")
     if not comparison.units.trusted:
         lines.append(f"The intervals cannot be trusted: {plural(comparison.units.count, comparison.units.kind)}.")
-    elif comparison.units.count < FEW_UNITS:
-        counted = plural(comparison.units.count, comparison.units.kind)
-        lines.append(f"Intervals over {counted} are too narrow; the permutation test stays valid (docs/comparing.md).")
+    elif narrow := narrow_interval(comparison.units.count, comparison.units.kind):
+        lines.append(f"{narrow}; the permutation test stays valid (docs/comparing.md).")
     return [*lines, *comparison.notes]
 
 

@@ -104,12 +104,19 @@ def _choice(
 
 
 def _which(side: PredictedFold, tested: Sequence[Predicted]) -> str:
-    folds, seeds = len(side.run.config["run"]["folds"]), side.run.metrics.get("seeds", [side.seed])
-    line = f"Shown are the model of fold {side.fold} (seed {side.seed}) and its test side, "
-    line += f"{len(side.tested)} utterances"
+    """Which model and which utterances are shown, and why these."""
+    folds, seeds = len(side.run.config["run"]["folds"]), len(side.run.metrics.get("seeds", [side.seed]))
+    of = " and ".join([*([f"fold {side.fold}"] if folds > 1 else []), f"seed {side.seed}"])
+    why = ", as no other fold has more" if folds > 1 and side.is_largest else ""
+    lines = [f"Shown are the model of {of} and its {len(side.tested)} test utterances{why}."]
     if len(tested) < len(side.tested):
-        line += f", of which {len(tested)} are drawn, each class with its share"
-    if folds * len(seeds) > 1:
-        line += f". Each of the {folds * len(seeds)} models of this run has a space of its own, so points of different "
-        line += "models cannot stand in one map"
-    return line + "."
+        lines.append(f"{len(tested)} of them are drawn, each class with its share.")
+    speakers = {t.speaker for t in tested}
+    if len(speakers) == 1 and "" not in speakers:
+        lines.append(f"All are of speaker {speakers.pop()}, so there is no colour of speakers.")
+    if folds * seeds > 1:
+        lines.append(
+            f"Each of the {folds * seeds} models of this run has a space of its own, so points of different models "
+            "cannot stand in one map."
+        )
+    return " ".join(lines)

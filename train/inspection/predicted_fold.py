@@ -63,6 +63,8 @@ class PredictedFold:
     fold: int
     tested: tuple[Predicted, ...]
     """Its test side."""
+    is_largest: bool = False
+    """Whether no other fold has more test utterances."""
 
     @property
     def classes(self) -> list[str]:
@@ -111,7 +113,8 @@ def predicted_fold(run: Run, seed: int | None = None, fold: int | None = None) -
         raise UnknownNameError("fold", str(fold), map(str, folds))
     fold = max(folds, key=lambda f: (len(rows[seed, f]), -f)) if fold is None else fold
     tested = tuple(_tested(row, run.metrics["classes"], speakers) for row in rows[seed, fold])
-    return PredictedFold(run=run, seed=seed, fold=fold, tested=tested)
+    is_largest = len(tested) == max(len(rows[seed, other]) for other in folds)
+    return PredictedFold(run=run, seed=seed, fold=fold, tested=tested, is_largest=is_largest)
 
 
 def _tested(row: Mapping[str, str], classes: Sequence[str], speakers: Mapping[str, str]) -> Predicted:

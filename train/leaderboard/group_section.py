@@ -55,7 +55,7 @@ def _classes(group: RunGroup) -> str:
 
 
 def _facts(group: RunGroup) -> Facts:
-    run, chance = group.first, group.chance
+    run, name, majority = group.first, metric_name(group.metric), group.majority
     facts = [
         ("Runs", str(len(group.runs))),
         ("Protocol", printable(group.protocol)),
@@ -63,7 +63,8 @@ def _facts(group: RunGroup) -> Facts:
         ("Test utterances", str(run.tested)),
         ("Held out by", printable(fold_unit(run))),
         ("Folds", folds_text(run)),
-        ("Ranked by", metric_name(group.metric) + (f", chance {chance:.3f}" if chance is not None else "")),
+        ("Ranked by", name),
+        *([(f"{name} of the most frequent class", f"{majority:.3f}")] if majority is not None else []),
         ("Classes", str(len(group.classes))),
     ]
     return Facts(facts=facts)
@@ -73,7 +74,7 @@ def _best_chart(group: RunGroup, number: int) -> list[Chart]:
     best = group.ranked[:BEST_SHOWN]
     if not best:
         return []
-    name, chance = metric_name(group.metric), group.chance
+    name, majority = metric_name(group.metric), group.majority
     bars, said = [], []
     for rank, run in enumerate(best, 1):
         low, high = run.interval(group.metric) or (None, None)
@@ -87,8 +88,8 @@ def _best_chart(group: RunGroup, number: int) -> list[Chart]:
         else f"{name} of the only run with a score",
         alt=printable(f"{name} with 95 % intervals: {'; '.join(said)}", 1500),
         caption="Points with 95 % intervals; numbers are ranks in the table"
-        + (f", and the dashed line is chance, {chance:.3f}." if chance is not None else "."),
-        drawing=intervals(bars, name, reference=chance),
+        + (f", and the dashed line is the most frequent class, {majority:.3f}." if majority is not None else "."),
+        drawing=intervals(bars, name, reference=majority),
     )
     return [chart]
 
@@ -106,7 +107,7 @@ def _matrix_chart(group: RunGroup, number: int) -> list[Chart]:
     texts = np.array([["" if np.isnan(value) else f"{value:.3f}" for value in row] for row in values])
     name = metric_name(group.metric)
     said = "; ".join(f"{model} with {feature} {value:.3f}" for (model, feature), value in best.items())
-    low = min(group.chance or 0.0, float(np.nanmin(values)))
+    low = min(group.majority or 0.0, float(np.nanmin(values)))
     chart = Chart(
         name=f"models-by-features-{number}",
         title=f"The best {name} of each model with each feature",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from emofuse.common.console import plural, printable
 from emofuse.common.page.blocks import Cell, Column, Facts, Link, PagedTable, Section, Table, Text, Warnings
+from emofuse.manifests.resampling import narrow_interval
 from emofuse.train.leaderboard.group_section import section_name
 from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_folders import DEEPEST, Unread
@@ -213,5 +214,8 @@ def notes_section(runs: Sequence[RunEntry], cells: RunCells) -> Section:
             rows=rows,
         ),
     ]  # fmt: skip
+    of_runs = [run.metrics["interval"] for run in runs if "interval" in run.metrics]
+    narrow = [narrow_interval(interval["units"], interval["unit"]) for interval in of_runs]
+    lines = [f"{line}." for line in dict.fromkeys(filter(None, narrow))]
     searched = f"Runs are searched in the folder and up to {plural(DEEPEST, 'folder')} below it."
-    return Section(name="notes", title="Notes", blocks=[*(found if rows else []), Text(lines=[searched])])
+    return Section(name="notes", title="Notes", blocks=[*(found if rows else []), Text(lines=[*lines, searched])])

@@ -43,6 +43,7 @@ _METRICS_SHAPE = {
     "seeds?": [int],
     "folds?": _FOLDS,
     "wall_seconds?": float,
+    "parameters?": int,
     "reduced?": {"found?": int, "expected?": int},
     "limit?": int,
     "short_training?": {"steps?": int, "epochs?": float, "preset": float, "option": str},

@@ -10,6 +10,7 @@ from typing import Any
 from emofuse.common.console import plural, printable
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.leaderboard.run_entry import RunEntry
+from emofuse.train.runs.reporting.majority_score import majority_score
 from emofuse.train.runs.reporting.run_identity import FREE_KEYS
 
 
@@ -57,10 +58,9 @@ class RunGroup:
         return list(self.first.metrics["classes"])
 
     @property
-    def chance(self) -> float | None:
-        """What guessing gives on average by the ranking metric, where that follows from the classes alone."""
-        present = sum(any(row) for row in self.first.metrics["confusion"])
-        return {"ua": 1 / present if present else None, "mcc": 0.0}.get(self.metric)
+    def majority(self) -> float | None:
+        """What always predicting the most frequent class scores by the ranking metric."""
+        return majority_score(self.first.metrics["confusion"], self.metric)
 
 
 def grouped(runs: Iterable[RunEntry]) -> list[RunGroup]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from emofuse.common.disk import tensor_file
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError
 from emofuse.common.shapes import misfits
-from emofuse.train.fitting.file_names import CONFIG, METRICS, PAGE, PREDICTIONS, STATISTICS, UTTERANCES, WEIGHTS
+from emofuse.train.fitting.file_names import CONFIG, METRICS, PAGE, PREDICTIONS, UTTERANCES
 from emofuse.train.leaderboard.record_shape import FOLDS_SHAPE, record_problems
 from emofuse.train.leaderboard.run_entry import RunEntry
+from emofuse.train.runs.parameter_count import parameter_count
 
 
 class RunReader:
@@ -42,7 +41,7 @@ class RunReader:
             test_set=test_set,
             tested=tested,
             folds=_folds(folder, metrics),
-            parameters=_parameters(folder, metrics),
+            parameters=parameter_count(folder, metrics),
             started=next((str(call.get("started", "")) for call in reversed(config.get("calls", []))), ""),
             has_page=(folder / PAGE).is_file(),
         )
@@ -79,16 +78,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """None where a seed has no value."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if len(known) == len(values) else None
-
-
-def _parameters(folder: Path, metrics: Mapping[str, Any]) -> int | None:
-    """How many numbers the model of a fold has; None without a readable file, as of an evaluation."""
-    first = folder / f"seed_{metrics['seeds'][0]}" if metrics.get("seeds") else folder
-    numbers = [int(n) for p in first.glob("fold_*") if (n := p.name.removeprefix("fold_")).isdecimal()]
-    if not numbers:
-        return None
-    try:
-        shapes = tensor_file.shapes(first / f"fold_{min(numbers)}" / WEIGHTS)
-    except DataError:
-        return None
-    return sum(prod(shape) for name, shape in shapes.items() if not name.startswith(STATISTICS))

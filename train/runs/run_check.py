@@ -35,6 +35,8 @@ _METRICS_SHAPE = {
     "recall": _SCORES,
     "confusion": [[int]],
     "limit?": int,
+    "short_training?": {"steps?": int, "epochs?": float, "preset": float, "option": str},
+    "parameters?": int,
     "weights?": {str: str},
     "evaluation?": {"run": str},
     "seed?": int,

@@ -61,12 +61,12 @@ def test_equal_utterances_in_another_order_are_one_test_set(copied: Callable[...
     assert len(groups_of(other.parent)) == 1
 
 
-def test_chance_is_known_for_some_metrics_alone(copied: Callable[..., Path]) -> None:
+def test_the_most_frequent_class_has_a_score_by_some_metrics_alone(copied: Callable[..., Path]) -> None:
     folder = copied("audio", "a").parent
-    assert groups_of(folder)[0].chance == 0.25
-    copied("audio", "b", config=edited(lambda c: c["run"]["protocol"].update(metrics=["wf1"])))
-    edited(lambda c: c["run"]["protocol"].update(metrics=["wf1"]))(folder / "a" / "config.json")
-    assert groups_of(folder)[0].chance is None
+    assert groups_of(folder)[0].majority == 0.25
+    copied("audio", "b", config=edited(lambda c: c["run"]["protocol"].update(metrics=["speaker_ua"])))
+    edited(lambda c: c["run"]["protocol"].update(metrics=["speaker_ua"]))(folder / "a" / "config.json")
+    assert groups_of(folder)[0].majority is None
 
 
 def test_a_run_says_its_parameters_folds_and_seeds(runs: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emofuse.common.charts.bars import histogram
 from emofuse.common.charts.lines import Line, lines
-from emofuse.common.page.blocks import Chart, Column, Section, Table
+from emofuse.common.page.blocks import Chart, Column, Details, Section, Table
+from emofuse.manifests.calibration import BINS
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score
 
@@ -27,9 +29,8 @@ def calibration_sections(record: RunRecord) -> list[Section]:
         return []
     kinds = {"the model's own": own} | ({"with temperature": own["calibrated"]} if "calibrated" in own else {})
     lead = "Of the utterances that a calibrated model is 80 % sure of, 80 % are right: its points are on the diagonal."
-    return [
-        Section(name="calibration", title="Calibration", lead=lead, blocks=[_diagram(kinds), _errors(record, kinds)])
-    ]
+    blocks = [_diagram(kinds), _sizes(own), _errors(record, kinds), _bins(kinds)]
+    return [Section(name="calibration", title="Calibration", lead=lead, blocks=blocks)]
 
 
 def _diagram(kinds: Mapping[str, Any]) -> Chart:
@@ -43,9 +44,47 @@ def _diagram(kinds: Mapping[str, Any]) -> Chart:
         name="reliability",
         title="Accuracy by confidence",
         alt=f"Reliability diagram: {listed}.",
-        caption="Each point is one of 15 bins of the largest probability; the table says how far off they are.",
+        caption=f"Each point is one of {BINS} bins of the largest probability; the table of errors sums up how far off "
+        "they are.",
         drawing=lines(curves, "probability of the prediction", "share that is right", height=2.9),
     )
+
+
+def _sizes(own: Mapping[str, Any]) -> Chart:
+    """How many predictions each point of the diagram stands for."""
+    bins = own["reliability"]
+    most = max(bins, key=lambda b: b["n"])
+    middles = [(b["from"] + b["to"]) / 2 for b in bins for _ in range(b["n"])]
+    edges = [number / BINS for number in range(BINS + 1)]
+    return Chart(
+        name="reliability-counts",
+        title="Predictions in each bin",
+        alt=f"Histogram of the model's own probabilities: {_range(most)} has the most, {most['n']} of {len(middles)}.",
+        caption="Points of few predictions may be off the diagonal by chance.",
+        drawing=histogram(middles, "probability of the prediction", bins=edges, count_label="predictions"),
+    )
+
+
+def _bins(kinds: Mapping[str, Any]) -> Details:
+    """What the diagram draws, in numbers."""
+    several = len(kinds) > 1
+    rows = [
+        [*([name] if several else []), _range(b), b["n"], score(b["confidence"]), score(b["accuracy"])]
+        for name, found in kinds.items()
+        for b in found["reliability"]
+    ]
+    columns = [
+        *([Column(name="probabilities")] if several else []),
+        Column(name="bin", help="Of the largest probability"),
+        Column(name="predictions", help="Of all seeds"),
+        Column(name="mean probability"),
+        Column(name="share that is right"),
+    ]
+    return Details(title="The bins as a table", blocks=[Table(name="bins", title="Bins", columns=columns, rows=rows)])
+
+
+def _range(bin: Mapping[str, Any]) -> str:
+    return f"{bin['from']:.2f}–{bin['to']:.2f}"
 
 
 def _errors(record: RunRecord, kinds: Mapping[str, Any]) -> Table:

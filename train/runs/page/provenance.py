@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.console import format_size
 from emofuse.common.nested import flatten, plain_text
 from emofuse.common.page.blocks import Column, Commands, Details, Facts, PagedTable, Section, Table
-from emofuse.train.resolve.extract_commands import default_feature_name
+from emofuse.train.runs.page.commands import made_by
 from emofuse.train.runs.page.record import RunRecord
 
-OWN_SCRIPTS = ("fit", "extract")
-"""Commands that are installed under their own names; the others are of `emofuse`."""
 _RUN_KEYS = (
     "model",
     "ablation",
@@ -52,8 +49,8 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
     if metrics.get("wall_seconds") is not None:
         kind = "Predicting" if record.is_evaluation else "Training"
         facts.append((f"{kind}, all folds and seeds", _duration(metrics["wall_seconds"])))
-    if metrics.get("parameters"):
-        facts.append(("Parameters", f"{metrics['parameters']:,}"))
+    if record.parameters:
+        facts.append(("Parameters", f"{record.parameters:,}"))
     if metrics.get("audio_seconds"):
         facts.append(("Audio", f"{metrics['audio_seconds'] / 3600:.2f} h"))
     if metrics.get("peak_memory"):
@@ -74,39 +71,6 @@ def _duration(seconds: float) -> str:
         if seconds < 7200
         else f"{seconds / 3600:.1f} h"
     )
-
-
-def made_by(record: RunRecord) -> list[str]:
-    """The commands of both stages, as far as they are recorded: those of the features, then each call of the run."""
-    commands = [_extract(record, modality) for modality in record.task["features"]]
-    commands += [_called(call["command"]) for call in record.config.get("calls", []) if call.get("command")]
-    return list(dict.fromkeys(filter(None, commands)))
-
-
-def _extract(record: RunRecord, modality: str) -> str:
-    """The command that made a feature, from the options that its provenance records; empty where it records none."""
-    recorded = record.config.get("provenance", {}).get(modality, {})
-    feature, stores = record.task["features"][modality], record.config.get("stores", {})
-    if len(stores) != 1 or not recorded.get("corpus_options"):
-        return ""
-    [(corpus, store)] = stores.items()
-    name = [] if feature["name"] == default_feature_name(feature["encoder"]) else ["--name", feature["name"]]
-    options = [
-        *recorded["corpus_options"],
-        "--encoder",
-        feature["encoder"],
-        *recorded.get("encoder_options", []),
-        *name,
-    ]
-    return shlex.join(["extract", "--dataset", corpus, *map(str, options), "--store", str(store)])
-
-
-def _called(command: Sequence[str] | Mapping[str, Any]) -> str:
-    """A call as it is typed: in a shell, or in Python."""
-    if isinstance(command, Mapping):
-        [(function, options)] = command.items()
-        return f"emofuse.train.{function}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
-    return shlex.join(command if command[0] in OWN_SCRIPTS else ["emofuse", *command])
 
 
 def _settings(record: RunRecord) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 from emofuse.common.disk import run_folder
 from emofuse.train.fitting.score_test import HISTORY
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
+from emofuse.train.runs.parameter_count import parameter_count
 
 Rows = Sequence[Mapping[str, str]]
 """The rows of a CSV file: column -> text."""
@@ -31,6 +32,8 @@ class RunRecord:
     """The rows of utterances.csv; none for a run of version 0.1.0."""
     history: Rows = ()
     """The rows of history.csv; none for an evaluation."""
+    parameters: int | None = None
+    """Of the model of a fold."""
     seed_metrics: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """Seed -> the content of its metrics.json; of one seed, that of the run."""
 
@@ -49,6 +52,7 @@ class RunRecord:
             predictions=run_folder.read_csv(folder / PREDICTIONS),
             utterances=run.utterances,
             history=run_folder.read_csv(history) if history.is_file() else (),
+            parameters=parameter_count(folder, run.metrics),
             seed_metrics=read_seed_metrics(folder, run.metrics),
         )
 
@@ -84,6 +88,11 @@ class RunRecord:
         """What result.json says of each fold, of the first seed."""
         folds: Sequence[Mapping[str, Any]] = next(iter(self.seed_metrics.values()))["folds"]
         return folds
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether there are several, so that scores can be pooled over them."""
+        return len(self.folds) > 1
 
     @property
     def is_evaluation(self) -> bool:

@@ -10,6 +10,7 @@ from emofuse.train.runs.page.calibration import calibration_sections
 from emofuse.train.runs.page.classes import classes_section
 from emofuse.train.runs.page.groups import groups_sections
 from emofuse.train.runs.page.learning import learning_sections
+from emofuse.train.runs.page.modalities import modalities_sections
 from emofuse.train.runs.page.protocol_words import protocol_section
 from emofuse.train.runs.page.provenance import made_section
 from emofuse.train.runs.page.record import RunRecord
@@ -44,6 +45,7 @@ def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
         scores_section(record),
         classes_section(record),
         *groups_sections(record),
+        *modalities_sections(record),
         *calibration_sections(record),
         *learning_sections(record),
         *extras.model_sections,

@@ -21,8 +21,9 @@ def scores_section(record: RunRecord) -> Section:
     if record.seeds == 1:
         blocks: list[Any] = [_folds_table(record, names)]
     else:
-        every = Details(title="Every fold of every seed", blocks=[_every_fold(record, names)])
-        blocks = [_seeds_table(record, names), _folds_by_seed(record), every]
+        title = "Every fold of every seed" if record.has_folds else "Steps of every seed"
+        every = Details(title=title, blocks=[_every_fold(record, names)])
+        blocks = [_seeds_table(record, names), *([_folds_by_seed(record)] if record.has_folds else []), every]
     return Section(name="scores", title="Scores", blocks=blocks)
 
 
@@ -47,7 +48,8 @@ def _folds_table(record: RunRecord, names: Sequence[str]) -> Table:
         *_metric_columns(names),
         Column(name="remarks"),
     ]
-    return Table(name="folds", title="Scores of each fold", columns=columns, rows=rows, totals=totals)
+    title = "Scores of each fold" if len(folds) > 1 else "Scores"
+    return _table("folds", title, columns, rows, totals)
 
 
 def _seeds_table(record: RunRecord, names: Sequence[str]) -> Table:
@@ -66,7 +68,8 @@ def _seeds_table(record: RunRecord, names: Sequence[str]) -> Table:
         *_metric_columns(names),
         Column(name="remarks"),
     ]
-    return Table(name="seeds", title="Scores of each seed, mean over folds", columns=columns, rows=rows, totals=totals)
+    title = "Scores of each seed, mean over folds" if record.has_folds else "Scores of each seed"
+    return _table("seeds", title, columns, rows, totals)
 
 
 def _folds_by_seed(record: RunRecord) -> Table:
@@ -96,7 +99,7 @@ def _folds_by_seed(record: RunRecord) -> Table:
         Column(name="mean ± std over seeds"),
     ]
     title = f"{short_name(name)} of each fold under each seed"
-    return Table(name="folds-by-seed", title=title, columns=columns, rows=rows, totals=totals)
+    return _table("folds-by-seed", title, columns, rows, totals)
 
 
 def _every_fold(record: RunRecord, names: Sequence[str]) -> Table:
@@ -110,7 +113,19 @@ def _every_fold(record: RunRecord, names: Sequence[str]) -> Table:
         *_metric_columns(names),
         Column(name="remarks"),
     ]
-    return Table(name="folds", title="Scores of every fold", columns=columns, rows=rows)
+    return _table("folds", "Scores of every fold" if record.has_folds else "Scores of every seed", columns, rows)
+
+
+def _table(name: str, title: str, columns: Sequence[Column], rows: Sequence[Row], totals: Sequence[Row] = ()) -> Table:
+    """A table without the columns of which nothing is known."""
+    known = [i for i in range(len(columns)) if any(row[i] not in (None, "") for row in (*rows, *totals))]
+    return Table(
+        name=name,
+        title=title,
+        columns=[columns[i] for i in known],
+        rows=[[row[i] for i in known] for row in rows],
+        totals=[[row[i] for i in known] for row in totals],
+    )
 
 
 def _sizes(fold: Mapping[str, Any]) -> list[Cell]:
@@ -126,16 +141,18 @@ def _totals(record: RunRecord, names: Sequence[str]) -> list[tuple[str, int | No
     """Label, n and cells of the rows over all folds and seeds."""
     metrics = record.metrics
     several = record.seeds > 1
-    label = "pooled, mean over seeds" if several else "pooled"
-    found = [(label, record.tested, _spreads(metrics["pooled"], metrics.get("pooled_std", {}), names))]
+    found: list[tuple[str, int | None, list[str]]] = []
+    if record.has_folds:  # of one fold, the rows above say it
+        label = "pooled, mean over seeds" if several else "pooled"
+        found.append((label, record.tested, _spreads(metrics["pooled"], metrics.get("pooled_std", {}), names)))
     over_all = metrics.get("over_all", {})
     if over_all.get("missing"):
         label = f"over all {over_all['n']}: {over_all['missing']} without a feature count as wrong"
         found.append((label, over_all["n"], _cells(over_all, names)))
-    rows: list[tuple[str, int | None, list[str]]] = [*found]
+    rows = found
     if interval := metrics.get("interval"):
         bounds = [f"{interval[n][0]:.3f}–{interval[n][1]:.3f}" if n in interval else "-" for n in names]
-        rows.append(("95 % interval, pooled", None, bounds))
+        rows.append(("95 % interval, pooled" if record.has_folds else "95 % interval", None, bounds))
     rows += text_rows(metrics, names)
     for modality, values in metrics.get("without", {}).items():
         rows.append((f"{modality} absent at inference", None, _spreads(values["mean"], values["std"], names)))

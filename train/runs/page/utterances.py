@@ -141,14 +141,20 @@ def _of_all_seeds(record: RunRecord) -> str:
 
 def _caption(record: RunRecord, tested: Sequence[Tested]) -> str:
     """With several seeds, how often the models are right alone, as the score counts, and together, as the rows do."""
+    own = "Probabilities are the model's own, without the temperature." if _is_calibrated(record) else ""
     if record.seeds == 1:
-        return ""
+        return own
     alone, together = sum(t.right for t in tested) / record.seeds, sum(t.prediction == t.label for t in tested)
     rule = "by mean probability" if tested[0].of_prediction is not None else "by the majority"
     return (
         f"The score of the run is the mean of {record.seeds} seeds: {alone:.1f} of {len(tested)} right on average. "
         f"In this table, and in the mistakes, the seeds decide together, {rule}: {together} of {len(tested)} right."
+        f"{own and ' '}{own}"
     )
+
+
+def _is_calibrated(record: RunRecord) -> bool:
+    return "calibrated" in record.metrics.get("calibration", {})
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from emofuse.common.console import format_table, plural, printable
 from emofuse.manifests.metrics import METRICS, short_name
+from emofuse.manifests.resampling import narrow_interval
 from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
@@ -94,6 +95,7 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
     lines += [
         _seeds_table(metrics, names) if several else _folds_table(metrics, names),
         f"recall over seeds: {recall}" if several else f"recall: {recall}",
+        *narrow_lines(metrics),
         *group_lines(metrics),
         *calibration_lines(metrics),
         *uneven_classes(metrics),
@@ -103,6 +105,12 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
         best = ", ".join(f"{short_name(n)} {score(metrics['optimistic']['mean'].get(n))}" for n in names)
         lines.append(f"optimistic (checkpoint chosen on test, never the score): {best}")
     return lines
+
+
+def narrow_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """One line where the intervals are over few units; none else."""
+    line = narrow_interval(metrics["interval"]["units"], metrics["interval"]["unit"])
+    return [line] if line else []
 
 
 def group_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,9 +28,11 @@ from emofuse.common.page.blocks import (
 from emofuse.common.page.render import render
 from emofuse.common.page.walk import walk
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.page.groups import group_scores
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.page.utterances import utterances_section
+from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions
 
 ARCHIVED = ROOT / "tests" / "archives" / "run-v0.1.0" / "runs" / "tiny4-concat-66db0bd5"
 ATTACK = "<img src=x onerror=alert(1)>"
@@ -57,6 +60,26 @@ def test_the_headline_is_the_first_metric_of_the_protocol_with_chance_and_interv
     assert headline.label == "UA on 60 test utterances, pooled over 2 folds"
     assert headline.interval == "95 % interval 0.300 to 0.700"
     assert "most frequent class would score 0.250. The interval resamples the 6 speakers" in headline.meaning
+
+
+def test_few_units_make_the_interval_too_narrow() -> None:
+    record = samples.record()
+    assert "Intervals over 6 speakers are too narrow." in one(run_page(record), Headline).meaning
+    many = samples.with_metrics(record, interval=record.metrics["interval"] | {"units": 10})
+    assert "narrow" not in one(run_page(many), Headline).meaning
+
+
+def test_one_fold_is_not_pooled() -> None:
+    for seeds in (1, 2):
+        record = samples.record(folds=1, seeds=seeds)
+        page = run_page(record)
+        assert one(page, Headline).label == "UA on 60 test utterances" + (", mean of 2 seeds" if seeds > 1 else "")
+        html = render(page)
+        assert "pooled" not in html
+        assert "ver folds" not in html
+    table = one(run_page(samples.record(folds=1)), Table, "folds")
+    assert [row[0] for row in table.totals] == ["95 % interval"]
+    assert "remarks" not in [column.name for column in table.columns]
 
 
 def test_caveats_are_on_top_once() -> None:
@@ -125,10 +148,50 @@ def test_every_utterance_has_a_row_and_the_most_confident_mistakes_are_cards() -
 
 
 def test_the_worst_group_is_marked_and_named() -> None:
-    record = samples.record()
+    record = samples.record(utterances=90)
     worst = record.metrics["worst_groups"]["speaker"]
     chart = one(run_page(record), Chart, "by-speaker")
     assert f"The worst is {worst['name']} with {worst['ua']:.3f}." in chart.alt
+
+
+def test_groups_have_the_metric_of_the_protocol_and_intervals_unless_too_small() -> None:
+    record = samples.record(utterances=90, seeds=2)
+    about = [{**row, "speaker": "small" if row["id"] < "u00009" else row["speaker"]} for row in record.utterances]
+    record.config["run"]["protocol"]["metrics"] = ["wf1", "ua"]
+    record = replace(record, utterances=about)
+    *judged, last = group_scores(record, "speaker", "wf1")
+    assert (last.name, last.utterances, last.interval) == ("small", 9, None)
+    of = {row["id"] for row in about if row["speaker"] == "s1"}
+    each = [
+        ScoredPredictions.read(
+            record.metrics["classes"], rows := [r for r in record.predictions if r["id"] in of and r["seed"] == s], rows
+        ).values()
+        for s in ("0", "1")
+    ]
+    found = next(group for group in judged if group.name == "s1")
+    assert found.values["wf1"] == pytest.approx((each[0]["wf1"] + each[1]["wf1"]) / 2)
+    assert found.interval[0] < found.values["wf1"] < found.interval[1]
+    chart = one(run_page(record), Chart, "by-speaker")
+    assert chart.title == "W-F1 by speaker"
+    assert "Too small to judge, in grey: 1 speaker of fewer than ten utterances." in chart.caption
+    assert [row[0] for row in one(run_page(record), PagedTable, "groups-speaker").rows][-1] == "small"
+
+
+def test_bins_of_calibration_have_their_counts() -> None:
+    record = samples.record()
+    table = one(run_page(record), Table, "bins")
+    at = [column.name for column in table.columns].index("predictions")
+    assert sum(row[at] for row in table.rows) == 60
+    own = record.metrics["calibration"]
+    calibrated = samples.with_metrics(record, calibration=own | {"calibrated": own})
+    assert "own, without the temperature" in one(run_page(calibrated), PagedTable, "utterances-table").caption
+
+
+def test_parameters_that_an_older_run_does_not_record_are_those_of_its_weights() -> None:
+    read = RunRecord.read(Run.open(ARCHIVED))
+    assert "parameters" not in read.metrics
+    assert read.parameters is not None
+    assert f"{read.parameters:,}" in render(run_page(read))
 
 
 def test_a_class_that_is_never_predicted_is_named() -> None:
@@ -159,6 +222,26 @@ def test_the_modalities_are_compared_where_the_run_has_them() -> None:
     assert "modalities" not in names(run_page(samples.record()))
 
 
+def test_without_such_scores_the_command_for_them_is_offered() -> None:
+    record = samples.record()
+    run = record.config["run"]
+    run["features"]["text"] = run["features"]["audio"] | {"name": "bert"}
+    typed = ["fit", "--store", "a.h5", "--model=msmser", "--text", "bert", "--out", "there"]
+    record.config["calls"][0]["command"] = typed
+    run["model"] = "msmser"
+    (command,) = one(run_page(record), Commands, "one-modality").commands
+    assert command == ("fit --store a.h5 --model=msmser --text bert --score-without audio --score-without text")
+    run["model"] = "smcn"
+    commands = one(run_page(record), Commands, "one-modality").commands
+    assert commands == ["fit --store a.h5 --model audio --audio logmel", "fit --store a.h5 --model text --text bert"]
+    record.config["calls"][0]["command"] = {"fit": {"store": "a.h5", "model": "smcn", "out": "there"}}
+    assert one(run_page(record), Commands, "one-modality").commands[1] == (
+        "emofuse.train.fit(store='a.h5', model='text', text='bert')"
+    )
+    record.config["calls"] = []
+    assert "modalities" in names(run_page(record))
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -178,7 +261,8 @@ def test_it_renders_whatever_the_run_has(record: RunRecord) -> None:
 def test_a_run_of_version_0_1_0_renders_and_says_what_is_not_recorded() -> None:
     page = run_page(RunRecord.read(Run.open(ARCHIVED)))
     assert {"groups", "calibration"}.isdisjoint(names(page))
-    assert "early version" in " ".join(one(page, Text).lines)
+    (protocol,) = (section for section in page.sections if section.name == "protocol")
+    assert "early version" in " ".join(protocol.blocks[0].lines)
     assert "0.250" in render(page)
 
 
