@@ -11,7 +11,8 @@ import numpy as np
 
 from emofuse.common.charts.strips import Curve, strips
 from emofuse.common.page.blocks import Cell, Chart, ClassName, Example, Sound
-from emofuse.train.inspection.predicted_fold import OpenFold, Predicted
+from emofuse.train.inspection.open_fold import OpenFold
+from emofuse.train.inspection.predicted_fold import Predicted
 from emofuse.train.inspection.request import InspectionRequest, Spans
 from emofuse.train.inspection.weight_hooks import Array, Observed, WeightHook
 from emofuse.train.inspection.words import Piece, heat, word_weights

@@ -24,7 +24,12 @@ CAN_SHOW = (
 
 
 def map_section(
-    side: PredictedFold, tested: Sequence[Predicted], vectors: NDArray[Any], methods: Sequence[Method] | None
+    side: PredictedFold,
+    tested: Sequence[Predicted],
+    vectors: NDArray[Any],
+    methods: Sequence[Method] | None,
+    *,
+    fits: bool = True,
 ) -> Section:
     """The maps of a fold.
 
@@ -33,10 +38,11 @@ def map_section(
         tested: n utterances of its test side, all or a sample.
         vectors: What the last classifier reads of each [n, D].
         methods: None means all that are installed.
+        fits: Whether the features of as many utterances as a map shows fit into memory.
     """
     groupings = _groupings(side, tested)
     near = {name: same_group_neighbours(vectors, groups) for name, (groups, _) in groupings.items()}
-    blocks: list[Any] = [Text(lines=[CAN_SHOW, _which(side, tested)])]
+    blocks: list[Any] = [Text(lines=[CAN_SHOW, _which(side, tested, fits=fits)])]
     facts = [
         (f"of the same {name}", f"{share:.0%} (by chance {chance:.0%})")
         for name, (share, chance) in near.items()
@@ -103,14 +109,15 @@ def _choice(
     return Choice(name=f"map-{method}", title=TITLES[method], options=options)
 
 
-def _which(side: PredictedFold, tested: Sequence[Predicted]) -> str:
+def _which(side: PredictedFold, tested: Sequence[Predicted], *, fits: bool = True) -> str:
     """Which model and which utterances are shown, and why these."""
     folds, seeds = len(side.run.config["run"]["folds"]), len(side.run.metrics.get("seeds", [side.seed]))
     of = " and ".join([*([f"fold {side.fold}"] if folds > 1 else []), f"seed {side.seed}"])
     why = ", as no other fold has more" if folds > 1 and side.is_largest else ""
     lines = [f"Shown are the model of {of} and its {len(side.tested)} test utterances{why}."]
     if len(tested) < len(side.tested):
-        lines.append(f"{len(tested)} of them are drawn, each class with its share.")
+        memory = "" if fits else "; the features of more do not fit into memory"
+        lines.append(f"{len(tested)} of them are drawn, each class with its share{memory}.")
     speakers = {t.speaker for t in tested}
     if len(speakers) == 1 and "" not in speakers:
         lines.append(f"All are of speaker {speakers.pop()}, so there is no colour of speakers.")

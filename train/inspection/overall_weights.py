@@ -12,7 +12,8 @@ from emofuse.common.charts.bars import stacked_bars
 from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.palette import group_colours
 from emofuse.common.page.blocks import Chart
-from emofuse.train.inspection.predicted_fold import OpenFold, Predicted
+from emofuse.train.inspection.open_fold import OpenFold
+from emofuse.train.inspection.predicted_fold import Predicted
 from emofuse.train.inspection.request import Spans
 from emofuse.train.inspection.weight_hooks import Array, Observed, WeightHook
 from emofuse.train.inspection.words import word_weights

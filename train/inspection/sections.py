@@ -12,9 +12,10 @@ from emofuse.common.page.blocks import Examples, Section, Text
 from emofuse.train.inspection.choose import telling_utterances
 from emofuse.train.inspection.example_cards import example_cards
 from emofuse.train.inspection.map_section import map_section
+from emofuse.train.inspection.open_fold import OpenFold, check_recorded, open_fold, utterances_that_fit
 from emofuse.train.inspection.overall_weights import layer_chart, overall_charts, word_chart
-from emofuse.train.inspection.predicted_fold import OpenFold, PredictedFold, check_recorded, open_fold, predicted_fold
-from emofuse.train.inspection.projection import stratified_sample
+from emofuse.train.inspection.predicted_fold import PredictedFold, predicted_fold
+from emofuse.train.inspection.projection import MOST_POINTS, stratified_sample
 from emofuse.train.inspection.readers import READERS, WITHOUT, hooks_of
 from emofuse.train.inspection.request import InspectionRequest, Spans
 from emofuse.train.inspection.weight_hooks import Observed, WeightHook
@@ -43,9 +44,11 @@ def model_sections(run: Run, request: InspectionRequest) -> list[Section]:
         return [_reason("the run has no models that were tested")]
     side = predicted_fold(run, request.seed, request.fold)
     examples = telling_utterances(side.tested, side.classes, request.examples)
-    sample = stratified_sample([t.label for t in side.tested])
-    chosen = np.union1d(sample, np.array(examples, np.int64)).astype(int).tolist()
     try:
+        fitting = utterances_that_fit(side)
+        most = max(min(MOST_POINTS, fitting), len(side.classes))
+        sample = stratified_sample([t.label for t in side.tested], most)
+        chosen = np.union1d(sample, np.array(examples, np.int64)).astype(int).tolist()
         fold = open_fold(side, chosen)
         hooks = hooks_of(fold.model.recipe.model, fold.model.model)
         observed = fold.observe([p for p in hooks if p.over != "audio"])
@@ -57,7 +60,7 @@ def model_sections(run: Run, request: InspectionRequest) -> list[Section]:
     if observed.fused is not None:
         drawn = [place[i] for i in sample.tolist()]
         tested = [fold.tested[n] for n in drawn]
-        sections.append(map_section(side, tested, observed.fused[drawn], request.methods))
+        sections.append(map_section(side, tested, observed.fused[drawn], request.methods, fits=most == MOST_POINTS))
     return [*sections, _weights(side, fold, hooks, observed, [place[i] for i in examples], request)]
 
 

@@ -32,14 +32,13 @@ def word_weights(text: str, spans: Spans, weights: Sequence[float]) -> tuple[lis
         characters, such as the marks of a text's start and end.
     """
     words = _words(text, spans)
+    word_at = {place: number for number, (start, end) in enumerate(words) for place in range(start, end)}
     of_word, outside = [0.0] * len(words), 0.0
     for (start, end), weight in zip(spans, weights, strict=False):
-        overlaps = [max(0, min(end, b) - max(start, a)) for a, b in words]
-        total = sum(overlaps)
-        if not total:
-            outside += float(weight)
-            continue
-        of_word = [w + float(weight) * overlap / total for w, overlap in zip(of_word, overlaps, strict=True)]
+        characters = [word_at[place] for place in range(start, end) if place in word_at]
+        for number in characters:
+            of_word[number] += float(weight) / len(characters)
+        outside += 0.0 if characters else float(weight)
     pieces: list[Piece] = []
     done = 0
     for (start, end), weight in zip(words, of_word, strict=True):

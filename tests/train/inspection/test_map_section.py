@@ -34,6 +34,7 @@ def test_the_words_below_the_map_say_what_is_shown_and_why():
         "drawn, each class with its share. All are of speaker s7, so there is no colour of speakers. Each of the 6 "
         "models of this run has a space of its own, so points of different models cannot stand in one map."
     )
+    assert "each class with its share; the features of more do not fit" in _which(side, tested[:3], fits=False)
     alone = SimpleNamespace(metrics={}, config={"run": {"folds": [1]}})
     side = PredictedFold(run=alone, seed=0, fold=1, tested=tested[:2])
     assert _which(side, side.tested).startswith("Shown are the model of seed 0 and its 2 test utterances. All are")

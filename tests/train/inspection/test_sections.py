@@ -16,7 +16,8 @@ from emofuse.common.errors import DataError, UnknownNameError
 from emofuse.common.page.blocks import Chart, Choice, Examples, Page, Text
 from emofuse.common.page.render import render
 from emofuse.store import FeatureData, FeatureStore
-from emofuse.train.inspection.predicted_fold import open_fold, predicted_fold
+from emofuse.train.inspection.open_fold import open_fold, utterances_that_fit
+from emofuse.train.inspection.predicted_fold import predicted_fold
 from emofuse.train.inspection.readers import hooks_of
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
@@ -101,6 +102,15 @@ def test_heat_is_that_of_the_model(folder):
         first = float(weights[at[card.id]][1])  # the second piece is the whole text, of two words
         share = len(f"<b>{card.id}") / len(TEXTS[card.id].replace(" ", ""))
         assert card.text[0] == (f"<b>{card.id}", pytest.approx(min(1, first * share * 2 / 4), rel=1e-4))
+
+
+def test_fewer_utterances_are_loaded_where_their_features_do_not_fit_into_memory(folder):
+    side = predicted_fold(Run.open(folder / "smcn"), fold=3)
+    values = open_fold(side, range(len(side.tested))).data.modalities.values()
+    needed = sum(modality.values.numel() * modality.values.element_size() for modality in values)
+    assert utterances_that_fit(side, needed) == len(side.tested)
+    assert utterances_that_fit(side, needed // 2) == len(side.tested) // 2
+    assert utterances_that_fit(side, 1) == 1
 
 
 def test_the_shown_are_the_most_confident_right_and_wrong_of_each_class(folder):
@@ -207,7 +217,7 @@ def test_a_fold_of_three_utterances(tmp_path):
     samples.protocol_file(tmp_path)
     quietly(config(tmp_path, "short", "text", folds="1", steps=2))
     found = shown(tmp_path, "short", texts=TEXTS)
-    assert "its test side, 3 utterances" in found["map"].blocks[0].lines[1]
+    assert "its 3 test utterances" in found["map"].blocks[0].lines[1]
     assert len(examples(found["weights"])) <= 3
     assert "speaker" not in [name for name, _ in found["map"].blocks[-1].options]  # there is only one
     render(Page(title="x", sections=list(found.values())))

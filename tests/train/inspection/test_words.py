@@ -1,5 +1,7 @@
 """Weights of word pieces become weights of words."""
 
+import time
+
 import pytest
 
 from emofuse.train.inspection.words import heat, word_weights
@@ -17,6 +19,15 @@ def test_a_piece_of_two_words_is_divided_by_characters():
     pieces, outside = word_weights("a bcd", [(0, 5)], [1.0])
     assert pieces == [("a", pytest.approx(0.25)), (" ", 0), ("bcd", pytest.approx(0.75))]
     assert outside == 0
+
+
+def test_a_long_text_takes_time_in_proportion_to_its_length():
+    count = 40_000
+    text = "ab " * count
+    started = time.process_time()
+    pieces, outside = word_weights(text, [(3 * i, 3 * i + 2) for i in range(count)], [1 / count] * count)
+    assert time.process_time() - started < 5  # comparing each piece with each word takes minutes
+    assert (len(pieces), outside) == (2 * count, 0)
 
 
 def test_words_that_the_model_did_not_read_have_no_weight():
