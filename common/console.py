@@ -54,5 +54,5 @@ def format_size(count: float) -> str:
 
 def printable(text: str, width: int = 120) -> str:
     """Untrusted text without control characters (such as terminal escapes), cut to `width` characters."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return clean if len(clean) <= width else clean[: width - 1] + "…"

@@ -149,15 +149,15 @@ def date(run: RunEntry) -> str:
 
 def distinct_options(runs: Sequence[RunEntry]) -> list[str]:
     """For each run, the options in which it differs from others of the same model and features."""
-    texts = [option_texts(run.identity) for run in runs]
+    kinds, texts = [(run.model, run.features) for run in runs], [option_texts(run.identity) for run in runs]
     same: dict[tuple[str, str], list[Mapping[str, str]]] = {}
-    for run, options in zip(runs, texts, strict=True):
-        same.setdefault((run.model, run.features), []).append(options)
+    for kind, options in zip(kinds, texts, strict=True):
+        same.setdefault(kind, []).append(options)
     differing = {
         kind: {key for key in set().union(*others) if len({options.get(key) for options in others}) > 1}
         for kind, others in same.items()
     }
     return [
-        printable(", ".join(text for key, text in options.items() if key in differing[run.model, run.features]))
-        for run, options in zip(runs, texts, strict=True)
+        printable(", ".join(text for key, text in options.items() if key in differing[kind]))
+        for kind, options in zip(kinds, texts, strict=True)
     ]
