@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.measure.waveforms import ClipMeasures
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read_predictions
 from emofuse.train.comparison.statistics.paired_tests import holm
-from emofuse.train.runs.finished_run import PREDICTIONS
 
 FEWEST = 20
 """Utterances that a correlation needs."""
@@ -76,33 +74,20 @@ def read_run(collection: Collection, folder: Path) -> RunErrors:
             f"of them in this store of {stores}: pass a run on this corpus"
         )
     columns = np.array([at for _, at in found], np.int64)
-    probabilities = _mean_probabilities(folder, predicted)
+    tested = predicted.tested()
+    rows = [[*tested[predicted.ids[at]].probabilities.values()] for at in columns]
     return RunErrors(
-        predicted=predicted, entries=tuple(e for e, _ in found), columns=columns,
-        probabilities=None if probabilities is None else probabilities[columns],
-    )  # fmt: skip
+        predicted=predicted,
+        entries=tuple(e for e, _ in found),
+        columns=columns,
+        probabilities=np.array(rows) if all(rows) else None,
+    )
 
 
 def _place(place: Mapping[str, int], entry: Entry) -> int | None:
     """Runs over several corpora have ids with the corpus, others have not."""
     names = (entry.id, entry.utterance.id, f"{entry.corpus}:{entry.utterance.id}")
     return next((place[name] for name in names if name in place), None)
-
-
-def _mean_probabilities(folder: Path, predicted: RunPredictions) -> NDArray[np.float64] | None:
-    """[n, C], in the order of `predicted.ids`; None if predictions.csv has none."""
-    rows = run_folder.read_csv(folder / PREDICTIONS)
-    keys = [f"p_{name}" for name in predicted.classes]
-    if not rows or any(not rows[0].get(key) for key in keys):
-        return None
-    place = {id: i for i, id in enumerate(predicted.ids)}
-    sums, counts = np.zeros((len(place), len(keys))), np.zeros((len(place), 1))
-    for row in rows:
-        if all(row[key] for key in keys):
-            sums[place[row["id"]]] += [float(row[key]) for key in keys]
-            counts[place[row["id"]]] += 1
-    means: NDArray[np.float64] = sums / np.maximum(counts, 1)
-    return means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from emofuse.common.errors import damage_error
 from emofuse.manifests.metrics import Labels
 from emofuse.train.fitting.recorded_scores import COLUMNS, indices_of
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, REMEDY, Run
+from emofuse.train.runs.reporting.tested_utterances import Tested, tested_utterances
 
 Row = Mapping[str, str]
 
@@ -46,6 +47,11 @@ class RunPredictions:
     def utterance_rows(self) -> dict[str, Row]:
         """Id -> row of utterances.csv; empty for a run of a version that did not write it."""
         return {row["id"]: row for row in self.run.utterances}
+
+    def tested(self) -> dict[str, Tested]:
+        """Id -> what the seeds predict together, of the utterances that have a prediction."""
+        rows = run_folder.read_csv(self.run.folder / PREDICTIONS, COLUMNS)
+        return {t.id: t for t in tested_utterances(rows, self.classes, self.run.utterances)}
 
     def sizes(self) -> dict[int, tuple[int, int]]:
         """Fold -> its utterances in test and in training; empty for a run that trained nothing."""

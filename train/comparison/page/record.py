@@ -13,8 +13,7 @@ from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
 from emofuse.train.comparison.statistics.resampled_scores import ResampledScores, resampled_scores
 from emofuse.train.fitting.file_names import PAGE
-from emofuse.train.runs.page.record import RunRecord
-from emofuse.train.runs.page.utterances import Tested, tested_utterances
+from emofuse.train.runs.reporting.tested_utterances import Tested
 
 MOST_CHOICES, MOST_ROWS_SHOWN = 8, 40
 """How many pairs have a chart of their own to choose; rows of a table that are all shown, more are paged."""
@@ -61,7 +60,7 @@ class ComparisonRecord:
             comparison=comparison,
             runs=tuple(runs),
             scores=tuple(scores),
-            tested=tuple({t.id: t for t in tested_utterances(RunRecord.read(run.run))} for run in runs),
+            tested=tuple(run.tested() for run in runs),
             material=material,
         )
 

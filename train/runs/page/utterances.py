@@ -2,64 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from emofuse.common.page.blocks import Cell, ClassName, Column, Example, Examples, PagedTable, Section, Sound
-from emofuse.train.runs.page.record import Rows, RunRecord
-from emofuse.train.runs.reporting.scored_predictions import PROBABILITY
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.reporting.tested_utterances import Tested, tested_utterances
 
 MISTAKES = 20
 """How many of the most confident mistakes are shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
-    """What was predicted for one utterance, over all seeds."""
-
-    id: str
-    fold: str
-    label: str
-    prediction: str
-    """With several seeds, the class with the highest mean probability, or else the most frequent one."""
-    of_prediction: float | None
-    """The probability of the prediction, mean over seeds; None where it is not recorded."""
-    of_label: float | None
-    right: int
-    """How many seeds predict the label."""
-    about: Mapping[str, str]
-    """Its row of utterances.csv."""
-
-
-def tested_utterances(record: RunRecord) -> list[Tested]:
-    """The test utterances in the order of predictions.csv."""
-    by_id: dict[str, list[Mapping[str, str]]] = {}
-    for row in record.predictions:
-        by_id.setdefault(row["id"], []).append(row)
-    about = {row["id"]: row for row in record.utterances}
-    classes = record.metrics["classes"]
-    return [_tested(id, rows, classes, about.get(id, {})) for id, rows in by_id.items()]
-
-
-def _tested(id: str, rows: Rows, classes: Sequence[str], about: Mapping[str, str]) -> Tested:
-    known = all(rows[0].get(f"{PROBABILITY}{c}") for c in classes)
-    means = {c: sum(float(row[f"{PROBABILITY}{c}"]) for row in rows) / len(rows) for c in classes} if known else {}
-    votes = Counter(row["prediction"] for row in rows)
-    several = len(rows) > 1
-    prediction = max(means, key=lambda c: means[c]) if several and means else votes.most_common(1)[0][0]
-    label = rows[0]["label"]
-    return Tested(
-        id=id,
-        fold=rows[0]["fold"],
-        label=label,
-        prediction=prediction,
-        of_prediction=means.get(prediction),
-        of_label=means.get(label),
-        right=votes[label],
-        about=about,
-    )
 
 
 def utterances_section(
@@ -71,7 +22,7 @@ def utterances_section(
         texts: Id -> what is said; None where withheld or unknown.
         sound: Gives the link to a recording.
     """
-    tested = tested_utterances(record)
+    tested = tested_utterances(record.predictions, record.metrics["classes"], record.utterances)
     wrong = [t for t in tested if t.prediction != t.label]
     if all(t.of_prediction is not None for t in tested):
         wrong.sort(key=lambda t: -(t.of_prediction or 0))

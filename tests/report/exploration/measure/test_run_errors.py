@@ -11,9 +11,10 @@ from scipy.stats import pearsonr, pointbiserialr, rankdata, spearmanr
 
 from emofuse.manifests.schema import Utterance
 from emofuse.report.exploration.measure.collection import Entry
-from emofuse.report.exploration.measure.run_errors import RunErrors, _holm, correlations, speaker_rows
+from emofuse.report.exploration.measure.run_errors import RunErrors, correlations, speaker_rows
 from emofuse.report.exploration.measure.waveforms import ClipMeasures
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
+from emofuse.train.comparison.statistics.paired_tests import holm
 from emofuse.train.runs.finished_run import Run
 
 N = 24
@@ -63,7 +64,7 @@ def test_noise_clipping_and_length_against_errors() -> None:
     assert found["clipped share"].rho == pytest.approx(64 / np.sqrt(8 * 16 * 4 * 20))
     raw = [spearmanr(values, errors) for values in (range(N), SNR, clipped)]
     assert [row.rho for row in found.values()] == pytest.approx([r.statistic for r in raw])
-    assert [row.p for row in found.values()] == pytest.approx(_holm([r.pvalue for r in raw]))
+    assert [row.p for row in found.values()] == pytest.approx(holm([r.pvalue for r in raw]))
     assert {row.n for row in found.values()} == {N}
 
 
@@ -106,11 +107,3 @@ def test_predictions_combined_by_speaker() -> None:
     assert (a["speaker"], a["n"], a["ua"]) == ("a", 12, pytest.approx(5 / 6))
     assert a["combined"] == {"angry": "angry", "sad": "sad"}
     assert b["combined"] == {"angry": "angry", "sad": "angry"}
-
-
-def test_holm_matches_statsmodels() -> None:
-    from statsmodels.stats.multitest import multipletests
-
-    raw = [0.01, 0.04, 0.03, 0.9]
-    assert _holm(raw) == pytest.approx(multipletests(raw, method="holm")[1].tolist())
-    assert _holm([]) == []

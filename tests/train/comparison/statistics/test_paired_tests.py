@@ -169,6 +169,7 @@ def test_holm_is_statsmodels() -> None:
             p = generator.random(count) ** 3
             assert holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1])
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
 
 
 def test_the_corrected_t_is_the_usual_one_without_training_overlap() -> None:
