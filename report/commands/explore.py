@@ -51,9 +51,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @command
 def explore(**options: Any) -> None:
-    """Draw what STORE holds: classes, lengths, copies, and whether its features carry emotions or speakers.
+    """Draw what STORE holds: classes, durations, duplicates, and whether its features carry emotions or speakers.
 
-    With --audio-root also noise, clipping and level of the recordings; with --run what the errors of a run go with.
+    With --audio-root also noise, clipping and level of the recordings; with --run what the errors of a run correlate
+    with.
 
     Several stores must be of different corpora; the corpus is then a colour and a probe.
 

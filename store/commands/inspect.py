@@ -103,14 +103,14 @@ def _feature_lines(features: Sequence[dict[str, Any]]) -> list[str]:
 def _feature_table(features: Sequence[dict[str, Any]]) -> str:
     rows = [
         (
-            *(printable(f["name"]), f["modality"], printable(f["encoder"]), f["utterances"], f["lacking"], f["stale"]),
+            *(printable(f["name"]), f["modality"], printable(f["encoder"]), f["utterances"], f["missing"], f["stale"]),
             *(f["frames"], "x".join(map(str, f["shape"])), f["dtype"]),
             f"{f['frame_rate']:g} Hz" if f["frame_rate"] else "tokens",
             *(format_size(f["bytes"]), f["state"]),
         )
         for f in features
     ]
-    header = ("feature", "modality", "encoder", "utterances", "lacking", "stale", "frames", "dimension", "dtype")
+    header = ("feature", "modality", "encoder", "utterances", "missing", "stale", "frames", "dimension", "dtype")
     return format_table((*header, "rate", "size", "state"), rows)
 
 
@@ -120,9 +120,7 @@ def _feature_table(features: Sequence[dict[str, Any]]) -> str:
 @click.option("--session", multiple=True, help="Only this session.")
 @click.option("--speaker", multiple=True, help="Only this speaker.")
 @click.option("--split", multiple=True, help="Only this split.")
-@click.option(
-    "--lacking", "missing", metavar="FEATURE", help="Only utterances that have its modality, but no values of it."
-)
+@click.option("--missing", metavar="FEATURE", help="Only utterances that have its modality, but no values of it.")
 @click.option("--stale", metavar="FEATURE", help="Only utterances whose audio or text changed since it was computed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one object per utterance, with all fields.")
 @click.option("--limit", type=click.IntRange(min=0), help="Print at most this many.")

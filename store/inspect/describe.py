@@ -68,7 +68,7 @@ def _describe_feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
         "modality": f.modality,
         "encoder": f.encoder,
         "utterances": len(f.lengths),
-        "lacking": len(missing_ids(f, manifest)),
+        "missing": len(missing_ids(f, manifest)),
         "frames": int(f.lengths.sum()),
         "shape": list(f.spec.frame_shape),
         "layers": list(f.layers),

@@ -236,5 +236,5 @@ def answer(name: str, probes: Sequence[LinearProbe]) -> str:
     words = by_target.get("sentence")
     best = ""
     if words is not None and words.score is not None and words.skill > max(speaker.skill, emotion.skill):
-        best = f" It reads the sentence best: UA {words.score:.3f} (chance {words.chance:.3f})."
-    return f"A linear probe reads {verdict} from {name}: {numbers}.{best}"
+        best = f" It predicts the sentence best: UA {words.score:.3f} (chance {words.chance:.3f})."
+    return f"A linear probe predicts {verdict} from {name}: {numbers}.{best}"

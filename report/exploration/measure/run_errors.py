@@ -1,4 +1,4 @@
-"""The errors of a run on the explored utterances: what they go with, and who is understood."""
+"""The errors of a run on the explored utterances: what they correlate with, and each speaker's scores."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _place(place: Mapping[str, int], entry: Entry) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
-    """How a measure of the clips goes with the errors of a run."""
+    """How a measure of the clips correlates with the errors of a run."""
 
     name: str
     rho: float

@@ -1,9 +1,9 @@
-"""What a store holds: counts, features, classes and lengths, over all and by speaker."""
+"""What a store holds: counts, features, classes and durations, over all and by speaker."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from emofuse.common.charts.bars import stacked_bars
 from emofuse.common.charts.boxes import boxes
 from emofuse.common.charts.palette import class_colours, group_colours
-from emofuse.common.console import format_size
-from emofuse.common.page.blocks import Chart, Choice, ClassName, Column, Facts, Section, Table, Text
+from emofuse.common.console import format_size, plural
+from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Facts, Section, Table, Text
+from emofuse.common.page.telling_columns import telling_columns
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.sections.material import (
     OTHERS,
@@ -42,7 +43,7 @@ def contents_section(material: Material) -> Section:
     collection = material.collection
     return Section(
         name="contents",
-        title="What the store holds" if not collection.several else "What the stores hold",
+        title="Contents of the store" if not collection.several else "Contents of the stores",
         blocks=[Facts(facts=_facts(collection)), _feature_table(collection), *_classes(collection)],
     )
 
@@ -59,9 +60,12 @@ def _facts(collection: Collection) -> list[tuple[str, str]]:
         ("classes", str(len(collection.classes)) if collection.classes else "no labels"),
     ]
     if genders:
-        facts.append(("of speakers", ", ".join(f"{count} {name}" for name, count in sorted(genders.items()))))
+        facts.append(("genders of speakers", ", ".join(f"{count} {name}" for name, count in sorted(genders.items()))))
     if collection.protocol:
-        facts += [("protocol", collection.protocol.name), ("not part of it", f"{collection.left_out} utterances")]
+        facts += [
+            ("protocol", collection.protocol.name),
+            ("outside the protocol", plural(collection.left_out, "utterance")),
+        ]
     unlabelled = sum(e.label is None for e in entries)
     if unlabelled and collection.classes:
         facts.append(("without label", str(unlabelled)))
@@ -71,15 +75,16 @@ def _facts(collection: Collection) -> list[tuple[str, str]]:
 
 
 def _feature_table(collection: Collection) -> Table | Text:
-    rows = [row for store in collection.stores for row in _feature_rows(store)]
+    rows: list[Sequence[Cell]] = [row for store in collection.stores for row in _feature_rows(store)]
     if not rows:
         return Text(lines=["The store has no features yet: `extract` computes them."])
     if not collection.several:
         rows = [row[1:] for row in rows]
     names = ["corpus"] if collection.several else []
-    names += ["feature", "modality", "encoder", "utterances", "lacking", "stale"]
+    names += ["feature", "modality", "encoder", "utterances", "missing", "stale"]
     names += ["dimension", "stored as", "size", "state"]
-    return Table(name="features", title="Features", columns=[Column(name=name) for name in names], rows=rows)
+    columns, rows, common = telling_columns([Column(name=name) for name in names], rows)
+    return Table(name="features", title="Features", columns=columns, rows=rows, caption=common)
 
 
 def _feature_rows(store: FeatureStore) -> Iterator[tuple[Any, ...]]:
@@ -123,11 +128,8 @@ def _class_table(collection: Collection) -> Table:
         Column(name="class"), Column(name="utterances"), Column(name="share"), Column(name="minutes", decimals=1),
         Column(name="median seconds", decimals=2), Column(name="speakers"),
     ]  # fmt: skip
-    known = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
-    return Table(
-        name="classes", title="Classes", columns=[columns[i] for i in known],
-        rows=[tuple(row[i] for i in known) for row in rows], caption=caption,
-    )  # fmt: skip
+    columns, shown, common = telling_columns(columns, rows)
+    return Table(name="classes", title="Classes", columns=columns, rows=shown, caption=f"{caption} {common}".strip())
 
 
 def _class_charts(collection: Collection, by: str) -> Iterator[Chart]:
@@ -168,7 +170,7 @@ def _spread(groups: list[str], shares: dict[str, list[float]]) -> str:
 
 def _durations(collection: Collection) -> Iterator[Any]:
     if not any(e.utterance.seconds is not None for e in collection.entries):
-        yield Text(lines=["The store does not know the length of its utterances: no audio was scanned."])
+        yield Text(lines=["Durations are unknown: the store was made without scanning audio."])
         return
     options = []
     for by, key in {"class": lambda e: e.label, **GROUPINGS}.items():
@@ -180,7 +182,7 @@ def _durations(collection: Collection) -> Iterator[Any]:
             medians = {name: float(np.median(values)) for name, values in groups.items()}
             longest, shortest = max(medians, key=medians.__getitem__), min(medians, key=medians.__getitem__)
             chart = Chart(
-                name=f"seconds-by-{by}", title=f"Seconds of the utterances, by {by}",
+                name=f"seconds-by-{by}", title=f"Duration of the utterances, by {by}",
                 alt=f"Medians from {medians[shortest]:.1f} s ({shortest}) to {medians[longest]:.1f} s ({longest}).",
                 caption=more_than_shown(list(map(key, collection.entries)), f"{by}s")
                 + "Line: middle 90 %; bar: middle half; tick: median.",
@@ -188,4 +190,4 @@ def _durations(collection: Collection) -> Iterator[Any]:
             )  # fmt: skip
             options.append((by, chart))
     if options:
-        yield Choice(name="seconds-by", title="Lengths by", options=options)
+        yield Choice(name="seconds-by", title="Durations by", options=options)

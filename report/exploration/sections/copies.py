@@ -6,6 +6,7 @@ from typing import Any
 
 from emofuse.common.console import plural
 from emofuse.common.page.blocks import Column, PagedTable, Section, Table, Text
+from emofuse.common.page.telling_columns import telling_columns
 from emofuse.report.exploration.sections.material import Material
 
 MOST_PAIRS = 200
@@ -18,31 +19,31 @@ def copy_section(material: Material) -> Section:
     lines = []
     if copies.scanned:
         count = plural(len(copies.equal_audio), "recording")
-        found = f"Equal audio, byte by byte: {count} more than once, among {copies.scanned} utterances."
-        none = f"No two of {copies.scanned} recordings are equal byte by byte."
+        found = f"{count} occur more than once, byte by byte, among {copies.scanned} utterances."
+        none = f"No two of {copies.scanned} recordings are identical, byte by byte."
         lines.append(found if copies.equal_audio else none)
     else:
-        lines.append("The store has no digests of audio, so equal recordings cannot be found.")
+        lines.append("The store has no digests of audio, so identical recordings cannot be found.")
     if copies.near_unsearched:
-        lines.append(f"Near duplicates across folds were not searched: {copies.near_unsearched}.")
+        lines.append(f"Near-duplicates across folds were not searched: {copies.near_unsearched}.")
     elif not copies.near:
-        lines.append(f"No audio across the folds of {copies.protocol} looks like a copy.")
+        lines.append(f"No near-duplicates were found across the folds of protocol {copies.protocol}.")
     if copies.texts:
         many = sum(len(t.entries) for t in copies.texts)
         lines.append(
-            f"{plural(len(copies.texts), 'sentence')} of {plural(many, 'utterance')} stand under several labels, of "
-            f"{copies.with_text} utterances with text: in a corpus of prompted sentences that is its design, else a "
-            "text model cannot tell these apart."
+            f"{plural(len(copies.texts), 'sentence')} ({plural(many, 'utterance')} of {copies.with_text} with text) "
+            "have more than one label. In a corpus of prompted sentences that is intended; elsewhere no text model can "
+            "get all of them right."
         )
     elif copies.with_text:
-        lines.append(f"No sentence of {copies.with_text} utterances stands under two labels.")
+        lines.append(f"No sentence of {copies.with_text} utterances has more than one label.")
     blocks: list[Any] = [Text(lines=lines)]
     if copies.equal_audio:
         rows = [
             (str(number), e.id, e.label, e.speaker) for number, group in enumerate(copies.equal_audio, 1) for e in group
         ]
         columns = [Column(name=n) for n in ("recording", "id", "label", "speaker")]
-        blocks.append(_table("equal-audio", "Equal audio", columns, rows))
+        blocks.append(_table("identical-recordings", "Identical recordings", columns, rows))
     if copies.near:
         speakers = {e.utterance.id: e.speaker for e in entries}
         near = [
@@ -53,11 +54,11 @@ def copy_section(material: Material) -> Section:
             Column(name="its speaker"), Column(name="fold"), Column(name="correlation", decimals=3),
         ]  # fmt: skip
         blocks.append(
-            _table("near-duplicates", f"Audio across the folds of {copies.protocol} that may be a copy", columns, near)
+            _table("near-duplicates", f"Possible near-duplicates across the folds of {copies.protocol}", columns, near)
         )
     if copies.texts:
         blocks.append(_texts(material))
-    return Section(name="copies", title="Copies", blocks=blocks)
+    return Section(name="duplicates", title="Duplicates", blocks=blocks)
 
 
 def _texts(material: Material) -> PagedTable:
@@ -68,16 +69,22 @@ def _texts(material: Material) -> PagedTable:
         )
         for t in material.copies.texts[:MOST_PAIRS]
     ]  # fmt: skip
-    columns = [Column(name="sentence"), Column(name="utterances"), Column(name="labels"), Column(name="which")]
+    columns = [
+        Column(name="sentence"),
+        Column(name="utterances"),
+        Column(name="labels"),
+        Column(name="of each label"),
+    ]
     hidden = len(material.copies.texts) - len(rows)
     return PagedTable(
-        name="texts", title="Sentences with several labels", columns=columns, rows=rows,
+        name="texts", title="Sentences with more than one label", columns=columns, rows=rows,
         caption=f"The {len(rows)} most frequent; {hidden} more." if hidden else "",
     )  # fmt: skip
 
 
 def _table(name: str, title: str, columns: list[Column], rows: list[Any]) -> Table | PagedTable:
     hidden = max(0, len(rows) - MOST_PAIRS)
-    caption = f"{hidden} more." if hidden else ""
+    columns, shown, common = telling_columns(columns, rows[:MOST_PAIRS])
+    caption = f"{common} {hidden} more rows." if hidden else common
     kind = Table if len(rows) <= 12 else PagedTable
-    return kind(name=name, title=title, columns=columns, rows=rows[:MOST_PAIRS], caption=caption)
+    return kind(name=name, title=title, columns=columns, rows=shown, caption=caption.strip())

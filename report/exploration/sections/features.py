@@ -9,7 +9,7 @@ from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.palette import class_colours, group_colours
 from emofuse.common.charts.scatter import scatter
 from emofuse.common.console import plural
-from emofuse.common.page.blocks import Chart, Choice, Column, Headline, Section, Table, Text
+from emofuse.common.page.blocks import Cell, Chart, Choice, Column, Headline, Section, Table, Text
 from emofuse.report.exploration.measure.collection import Entry, sample
 from emofuse.report.exploration.measure.probes import LinearProbe, answer, prompted
 from emofuse.report.exploration.sections.contents import GROUPINGS
@@ -19,9 +19,14 @@ from emofuse.train.inspection.projection import MOST_POINTS, TITLES, Method, pro
 DRAWN_POINTS = 10_000
 """Points of all maps of a page together: each takes about 100 bytes."""
 METHOD = (
-    "Each utterance is one vector: the mean of its frames over time. A probe is a logistic regression (L2, C = 1, "
-    "not tuned) on vectors that are standardised by the training side, classes weighted equally. UA is the mean of the "
-    "recalls."
+    "Each utterance is one vector: the mean of its frames over time. A linear probe is a logistic regression (L2, "
+    "C = 1, not tuned) on these vectors, standardised on the training side, with equal weight for each class. UA is "
+    "the mean of the recalls of the classes."
+)
+FOLDS = (
+    "Tested on new speakers: whole speakers are held out. A speaker can only be recognised by a probe that was trained "
+    "on it, so that probe's folds are stratified: whatever a speaker's recordings share, such as the room, counts as "
+    "the speaker, and its score is an upper bound."
 )
 UNLABELLED = "(no label)"
 
@@ -52,7 +57,7 @@ def _headline(feature: ProbedFeature) -> Headline:
 
 
 def _probe_table(features: Sequence[ProbedFeature]) -> Table:
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for feature in features:
         for probe in feature.probes:
             known = probe.score is not None
@@ -68,19 +73,17 @@ def _probe_table(features: Sequence[ProbedFeature]) -> Table:
     columns = [
         Column(name="feature"),
         Column(name="probe"),
-        Column(name="UA", help="Over the test sides of all folds; ± is the deviation of the folds"),
+        Column(name="UA", help="Over the test sides of all folds, ± the standard deviation over folds"),
         Column(name="chance", help="1 / number of classes"),
         Column(name="above chance", help="0 % is chance, 100 % is perfect"),
         Column(name="classes"),
         Column(name="utterances"),
-        Column(name="how"),
+        Column(name="folds"),
     ]
-    return Table(
-        name="probes", title="Linear probes", columns=columns, rows=rows,
-        caption="New speakers: a fold is tested on speakers that it was not trained on. A speaker can only be told by "
-        "a probe that was trained on it, so its folds mix speakers, sessions and rooms: what a speaker's recordings "
-        "share counts as the speaker, an upper bound.",
-    )  # fmt: skip
+    title = "Linear probes"
+    if len(features) == 1:
+        columns, rows, title = columns[1:], [row[1:] for row in rows], f"Linear probes on {features[0].pooled.name}"
+    return Table(name="probes", title=title, columns=columns, rows=rows, caption=FOLDS)
 
 
 def _probe_chart(feature: ProbedFeature, number: int) -> Chart:
@@ -93,9 +96,9 @@ def _probe_chart(feature: ProbedFeature, number: int) -> Chart:
     name = feature.pooled.name
     return Chart(
         name=f"probes-{number}-{slug(name)}",
-        title=f"What a linear probe reads from {name}",
+        title=f"What a linear probe predicts from {name}",
         alt="; ".join(f"{p.target} {100 * p.skill:.0f} % above chance" for p in measured) or "Nothing was measured.",
-        caption="0 is chance, 1 is perfect; lines: deviation of the folds.",
+        caption="0 is chance, 1 is perfect. Lines: ± one standard deviation over folds.",
         drawing=intervals(bars, "from chance to perfect", reference=0.0, limits=(_lowest(bars), 1.05)),
     )
 
@@ -107,7 +110,7 @@ def _lowest(bars: Sequence[Bar]) -> float:
 def map_section(material: Material) -> Section | None:
     """Maps of the pooled features, coloured by what is known of the utterances."""
     entries = material.collection.entries
-    colourings = [by for by, key in _keys().items() if len({key(e) for e in entries}) > 1] or ["emotion"]
+    colourings = [by for by, key in _keys().items() if len({key(e) for e in entries}) > 1] or ["class"]
     if not prompted(entries):
         colourings = [by for by in colourings if by != "sentence"]
     numbers = {key: f"sentence {n}" for n, key in enumerate(sorted({e.sentence for e in entries if e.sentence}), 1)}
@@ -119,12 +122,15 @@ def map_section(material: Material) -> Section | None:
     ]  # fmt: skip
     if not blocks:
         return None
-    lead = "Neighbours in a map have similar pooled features; distances between far groups and the axes mean nothing."
+    lead = (
+        "Each point is one utterance, and near points have similar features. The axes and the distances between far "
+        "groups mean nothing."
+    )
     return Section(name="maps", title="Maps of the features", lead=lead, blocks=blocks)
 
 
 def _keys() -> dict[str, Callable[[Entry], str | None]]:
-    return {"emotion": lambda e: e.label, **GROUPINGS, "sentence": lambda e: e.sentence}
+    return {"class": lambda e: e.label, **GROUPINGS, "sentence": lambda e: e.sentence}
 
 
 def _maps(
@@ -150,7 +156,7 @@ def _maps(
             groups = [_keys()[by](e) or UNLABELLED for e in drawn]
             groups = [sentences[g] if by == "sentence" and g in sentences else g for g in groups]
             names = sorted(set(groups))
-            colours = class_colours(names) if by == "emotion" else group_colours(names)
+            colours = class_colours(names) if by == "class" else group_colours(names)
             charts.append(
                 (
                     by,
@@ -171,7 +177,8 @@ def _maps(
 
 def _probe_sentence(probes: Sequence[LinearProbe], by: str) -> str:
     """The number that belongs to a map."""
-    found = [p for p in probes if p.target == by]
+    target = "emotion" if by == "class" else by
+    found = [p for p in probes if p.target == target]
     if not found or found[0].score is None:
         return ""
-    return f"A linear probe finds the {by} with UA {found[0].score:.3f} (chance {found[0].chance:.3f})."
+    return f"A linear probe predicts the {target} with UA {found[0].score:.3f} (chance {found[0].chance:.3f})."

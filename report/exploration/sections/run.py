@@ -1,4 +1,4 @@
-"""The errors of a run on this store: what they go with, and each speaker's predictions combined."""
+"""The errors of a run on this store: what they correlate with, and each speaker's predictions combined."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def run_section(material: Material) -> Section | None:
 def _correlations(material: Material, run: RunErrors) -> Iterator[Any]:
     rows = correlations(run, material.audio.by_id if material.audio else {})
     if not rows:
-        yield Text(lines=["Too few utterances, or none with an error, to correlate with."])
+        yield Text(lines=["There are too few utterances or no errors, so nothing can be correlated with them."])
         return
     strongest = max(rows, key=lambda row: abs(row.rho))
     significant = strongest.p < LEVEL
     yield Text(
         lines=[
-            f"Errors go most with {strongest.name}: Spearman's ρ {strongest.rho:+.2f}, {p_text(strongest.p)}."
+            f"Errors correlate most with {strongest.name}: Spearman's ρ {strongest.rho:+.2f}, {p_text(strongest.p)}."
             if significant
-            else "No measure of the clips goes with the errors beyond chance."
+            else "No measure of the clips correlates with the errors beyond chance."
         ]
     )
     yield Table(
         name="error-correlations",
-        title="What the errors go with",
+        title="Correlation of errors with the audio",
         columns=[
             Column(name="measure"),
             Column(name="ρ", decimals=3, help="Spearman's correlation with the share of seeds that were wrong"),
@@ -58,7 +58,7 @@ def _correlations(material: Material, run: RunErrors) -> Iterator[Any]:
             Column(name="n"),
         ],
         rows=[(row.name, row.rho, small_p(row.p), row.within, row.n) for row in rows],
-        caption="ρ > 0: larger values go with more errors. Utterances of one speaker are not independent, so p is too "
+        caption="ρ > 0: more errors at larger values. Utterances of one speaker are not independent, so p is too "
         "small. Classes differ in level and length: read `within classes` too."
         + ("" if material.audio else " With --audio-root also SNR, clipping, level and silence."),
     )
@@ -83,9 +83,9 @@ def _speakers(run: RunErrors) -> Iterator[Any]:
         ),
     )  # fmt: skip
     if run.probabilities is None:
-        yield Text(lines=["The run wrote no probabilities, so they cannot be combined by speaker."])
+        yield Text(lines=["The run wrote no probabilities, so predictions cannot be combined by speaker."])
         return
-    right = {r["speaker"]: sum(label == said for label, said in r["combined"].items()) for r in rows}
+    right = {r["speaker"]: sum(label == predicted for label, predicted in r["combined"].items()) for r in rows}
     classes = sum(len(r["combined"]) for r in rows)
     yield Table(
         name="combined",
@@ -94,9 +94,9 @@ def _speakers(run: RunErrors) -> Iterator[Any]:
                  Column(name="UA combined", decimals=3), Column(name="wrong when combined")],
         rows=[
             (r["speaker"], r["n"], r["ua"], right[r["speaker"]] / len(r["combined"]),
-             ", ".join(f"{label} as {said}" for label, said in r["combined"].items() if label != said))
+             ", ".join(f"{label} as {predicted}" for label, predicted in r["combined"].items() if label != predicted))
             for r in rows[:200]
         ],
         caption=f"The probabilities of all utterances of a speaker and class are averaged; {sum(right.values())} of "
-        f"{classes} such means are highest for the right class. It needs the labels: a bound, not a result.",
+        f"{classes} such means are highest for the right class. It uses the true labels: an upper bound, not a result.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the audio behind the store sounds: noise, clipping, level, silence, and the worst clips."""
+"""The quality of the audio behind the store: noise, clipping, level, silence, and the worst clips."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from emofuse.common.page.blocks import (
     Text,
     Warnings,
 )
+from emofuse.common.page.telling_columns import telling_columns
 from emofuse.report.exploration.measure.collection import Entry
 from emofuse.report.exploration.measure.waveforms import CLIPPED, ClipMeasures, MeasuredAudio
 from emofuse.report.exploration.sections.material import Material, frequent, grouped, more_than_shown
@@ -38,9 +39,10 @@ SHOWN = {
 """Name -> its value, and the label of its axis."""
 METHOD = (
     "Measured on the mean of the channels at the file's own sampling rate. SNR is estimated by WADA-SNR (Kim and Stern "
-    "2008) from the distribution of amplitudes alone: it takes noise for Gaussian and steady. Silence at both ends is "
-    "cut off first. Above about 40 dB it says little, long pauses raise it, and music, babble or codecs mislead it.",
-    "Clipped: samples in runs of 3 or more at the clip's largest value; a clip is marked from 0.1 % of its samples on. "
+    "2008) from the distribution of amplitudes alone: it assumes that noise is Gaussian and steady. Silence at "
+    "both ends is cut off first. Estimates above about 40 dB are not reliable, long pauses raise them, and with music, "
+    "babble or codecs they are wrong.",
+    "Clipped: samples in runs of 3 or more at the clip's largest value; a clip with 0.1 % such samples is marked. "
     "Silence: frames of 25 ms that are 40 dB or more below the loudest one. Resampling hides earlier clipping.",
 )
 
@@ -58,7 +60,7 @@ def sound_section(material: Material) -> Section | None:
             *_distributions(material, audio),
             _worst(material, audio),
         ]
-    return Section(name="audio", title="How the audio sounds", blocks=blocks)
+    return Section(name="audio", title="Audio quality", blocks=blocks)
 
 
 def _warnings(audio: MeasuredAudio) -> Iterator[Warnings]:
@@ -147,7 +149,8 @@ def _worst(material: Material, audio: MeasuredAudio) -> PagedTable:
         Column(name="offset", decimals=4), Column(name="silence %", decimals=0),
         *([Column(name="error", decimals=2, help="Share of the run's seeds that were wrong")] if material.run else []),
     ]  # fmt: skip
+    columns, shown, common = telling_columns(columns, rows)
     return PagedTable(
-        name="worst-clips", title="The worst clips", columns=columns, rows=rows,
-        caption="The most clipped first, then the lowest estimated SNR. Players need the audio where it was.",
+        name="worst-clips", title="Clips of the worst quality", columns=columns, rows=shown,
+        caption=f"The most clipped first, then the lowest estimated SNR. {common}".strip(),
     )  # fmt: skip

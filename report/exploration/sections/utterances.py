@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emofuse.common.page.blocks import Cell, ClassName, Column, Marks, PagedTable, Section
+from emofuse.common.page.telling_columns import telling_columns
 from emofuse.report.exploration.measure.collection import Entry
 from emofuse.report.exploration.measure.waveforms import CLIPPED
 from emofuse.report.exploration.sections.material import Material
@@ -39,14 +40,14 @@ def utterance_section(material: Material, *, all_rows: bool) -> Section:
     """
     entries = material.collection.entries
     cells = [_cells(material, e) for e in entries]
-    known = [name for name in cells[0] if any(row[name] is not None for row in cells)]
-    columns = [COLUMNS.get(name, Column(name=name)) for name in known]
-    rows = [tuple(row[name] for name in known) for row in cells]
+    columns, rows, common = telling_columns(
+        [COLUMNS.get(name, Column(name=name)) for name in cells[0]], [tuple(row.values()) for row in cells]
+    )
     kept = rows if all_rows else _fitting(rows)
-    caption = ""
+    captions = [common] if common else []
     if len(kept) < len(rows):
-        caption = f"{len(kept)} of {len(rows)} utterances, evenly spaced; --format csv writes all of them."
-    table = PagedTable(name="utterances", title="Utterances", columns=columns, rows=kept, caption=caption)
+        captions.append(f"{len(kept)} of {len(rows)} utterances, evenly spaced; --format csv writes all of them.")
+    table = PagedTable(name="utterances", title="Utterances", columns=columns, rows=kept, caption=" ".join(captions))
     return Section(name="all-utterances", title="Utterances", blocks=[table])
 
 
@@ -74,7 +75,7 @@ def _cells(material: Material, e: Entry) -> dict[str, Cell]:
 def _marks(material: Material, e: Entry) -> tuple[str, ...]:
     audio, found = material.audio, []
     if e.id in material.copies.ids:
-        found.append("copy")
+        found.append("duplicate")
     if audio is not None:
         clip = audio.by_id.get(e.id)
         if clip is not None and clip.clipped >= CLIPPED:

@@ -64,16 +64,16 @@ def test_page_of_everything(folder: Path) -> None:
     emotion = found.probes["logmel"][0]
     assert emotion.score is not None
     assert f"{emotion.score:.3f}" in page
-    assert "A linear probe reads" in lines[0]
+    assert "A linear probe predicts" in lines[0]
     assert "The audio of 24 utterances cannot be opened" in page
     assert any(line.startswith("note: the audio of 24 utterances cannot be opened") for line in lines)
     assert '"./audio/s1/u000.wav"' in page
     for title in (
-        "What the store holds",
+        "Contents of the store",
         "Maps of the features",
-        "How the audio sounds",
+        "Audio quality",
         "Errors of the run",
-        "Copies",
+        "Duplicates",
     ):
         assert title in page
     assert "words 12" in page
@@ -131,12 +131,12 @@ def test_text_corpus_without_speakers_labels_of_html_and_digests(tmp_path: Path)
     found = explore(stores=tmp_path / "t.h5", out=tmp_path / "t.html", say=quiet)
     page = found.files[0].read_text()
     assert "No speaker is known" in page
-    assert "The store does not know the length" in page
+    assert "Durations are unknown" in page
     assert "<img" not in page
     assert found.probes["bert"][1].reason == "no speaker is known"
     write_store(tmp_path / "d.h5", manifest.without_text(), data)
     digests = explore(stores=tmp_path / "d.h5", out=tmp_path / "d.html", say=quiet).files[0].read_text()
-    assert "No sentence of 30 utterances stands under two labels" in digests
+    assert "No sentence of 30 utterances has more than one label" in digests
 
 
 def test_no_labels_one_speaker_and_no_features(tmp_path: Path) -> None:

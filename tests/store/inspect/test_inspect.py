@@ -38,7 +38,7 @@ def test_info_counts_everything(path: Path) -> None:
     assert (rows["bert"][7], rows["hubert"][9]) == ("2x4", "50 Hz")
     assert 'hubert: weights="abc"' in result.stdout
     facts = json.loads(run("info", path, "--json").stdout)
-    assert [f["lacking"] for f in facts["features"]] == [2, 0]
+    assert [f["missing"] for f in facts["features"]] == [2, 0]
     assert (facts["speaker"], facts["split"]) == ({"s0": 4, "s1": 4, "s2": 4}, {})
     assert facts["under_way"] == []
 
@@ -76,7 +76,7 @@ def test_info_names_only_the_first_of_many_speakers(tmp_path: Path) -> None:
 def test_info_of_a_corpus_without_texts_counts_missing_utterances(path: Path, tmp_path: Path) -> None:
     assert run("copy", path, tmp_path / "slim.h5", "--no-text").exit_code == 0
     facts = json.loads(run("info", tmp_path / "slim.h5", "--json").stdout)
-    assert [f["lacking"] for f in facts["features"]] == [2, 0]
+    assert [f["missing"] for f in facts["features"]] == [2, 0]
 
 
 def test_info_lists_features_in_progress_and_their_writer(path: Path) -> None:
@@ -87,7 +87,7 @@ def test_info_lists_features_in_progress_and_their_writer(path: Path) -> None:
     assert "in progress: wavlm, 5 of 12 written, no process is writing it: the same `extract` resumes it" in result
     part = run("info", path.with_name("s.h5.wavlm.part"))
     assert "5 of 12 written" in part.stdout
-    assert run("ls", path.with_name("s.h5.wavlm.part"), "--lacking", "wavlm").stdout.endswith("7 of 12 utterances\n")
+    assert run("ls", path.with_name("s.h5.wavlm.part"), "--missing", "wavlm").stdout.endswith("7 of 12 utterances\n")
 
 
 def test_info_of_a_store_whose_first_feature_is_in_progress(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_ls_prints_one_line_per_utterance(path: Path) -> None:
         (("--label", "hap"), {"u001", "u003", "u005", "u007", "u009", "u011"}),
         (("--label", "hap", "--label", "sad"), set(M.ids)),
         (("--speaker", "s0", "--session", "0"), {"u000", "u006"}),
-        (("--lacking", "bert"), {"u010", "u011"}),
-        (("--lacking", "bert", "--label", "sad"), {"u010"}),
+        (("--missing", "bert"), {"u010", "u011"}),
+        (("--missing", "bert", "--label", "sad"), {"u010"}),
         (("--stale", "bert"), set()),
     ],
 )
@@ -153,7 +153,7 @@ def test_ls_lists_valid_filter_values(path: Path) -> None:
         ("--session", "5", "Valid: 0, 1."),
         ("--speaker", "s9", "Valid: s0, s1, s2."),
         ("--split", "test", "Valid: none."),
-        ("--lacking", "brt", "Did you mean 'bert'? Valid: bert, hubert."),
+        ("--missing", "brt", "Did you mean 'bert'? Valid: bert, hubert."),
         ("--stale", "nope", "Valid: bert, hubert."),
     ):
         result = run("ls", path, option, wrong)
@@ -267,7 +267,7 @@ def test_untrusted_text_never_reaches_the_terminal_raw(tmp_path: Path) -> None:
         old.copy("features/hubert", new.create_group("features"))
     commands = [
         *(["info", path], ["info", path, "--json"], ["ls", path], ["ls", path, "--json"], ["ls", path, "--label", "x"]),
-        *(["show", path, "u003"], ["show", path, "nobody"], ["show", path, EVIL], ["ls", path, "--lacking", "x"]),
+        *(["show", path, "u003"], ["show", path, "nobody"], ["show", path, EVIL], ["ls", path, "--missing", "x"]),
         *(["diff", path, good], ["diff", sound, good, "--values"], ["diff", good, sound, "--values", "--json"]),
         *(["card", path], ["card", sound], ["card", sound, "--out", out], ["card", good, "--against", out]),
         ["card", good, "--against", sound],

@@ -95,7 +95,7 @@ def test_answers() -> None:
     assert "emotions better than speakers" in answer("f", [scored("emotion", 0.9), scored("speaker", 0.4)])
     assert "about equally well" in answer("f", [scored("emotion", 0.8, 0.1), scored("speaker", 0.85, 0.1)])
     words = answer("f", [scored("emotion", 0.4), scored("speaker", 0.5), scored("sentence", 0.9)])
-    assert words.endswith("It reads the sentence best: UA 0.900 (chance 0.250).")
+    assert words.endswith("It predicts the sentence best: UA 0.900 (chance 0.250).")
     missing = LinearProbe(target="speaker", reason="no speaker is known")
     assert "cannot be said: the speaker probe has no score (no speaker is known)" in answer(
         "f", [scored("emotion", 0.4), missing]
