@@ -24,6 +24,7 @@ from emofuse.common.page.blocks import (
     Table,
     Text,
 )
+from emofuse.common.page.telling_columns import telling_columns
 from emofuse.store.compare.card import CardDiff
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.store.inspect.shortlist import ShortList
@@ -102,11 +103,11 @@ PagedTable(name="differences-table", title=plural(len(differences), "difference"
 def _values(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("corpus", printable(card["corpus"])),
-        ("reader", printable(card["reader"])),
+        ("corpus reader", printable(card["reader"])),
         ("utterances", f"{len(card['utterances']):,}"),
         ("hours", f"{card['hours']:.2f}"),
         ("speakers", str(card["speakers"])),
-        ("sessions", str(len(card["sessions"]))),
+        ("sessions", str(len([name for name in card["sessions"] if name])) if any(card["sessions"]) else "none"),
         ("excluded items", str(card["excluded"])),
         ("features", ", ".join(map(printable, card["features"])) or "none"),
         ("digest", card["digest"]),
@@ -126,14 +127,16 @@ def _counts(card: Mapping[str, Any]) -> list[Any]:
     labels, sessions = list(card["labels"]), card["sessions"]
     names = [_name(label, "no label") for label in labels]
     columns = [Column(name="session"), *(Column(name=name) for name in names), Column(name="all")]
+    title = "Utterances by session and label" if any(sessions) else "Utterances of each label"
     rows: list[list[Cell]] = [
         [_name(s, "no session"), *(n.get(label, 0) for label in labels), sum(n.values())] for s, n in sessions.items()
     ]
     total: list[Cell] = ["all", *card["labels"].values(), sum(card["labels"].values())]
-    blocks: list[Any] = [
-        Table(name="labels", title="Utterances by session and label", columns=columns, rows=rows, totals=[total])
-    ]
-    if 0 < len(sessions) <= MOST_BARS and len(set(names)) == len(names):
+    if not any(sessions):
+        columns, rows, total = columns[1:], [total[1:]], []
+    totals = [total] if total else []
+    blocks: list[Any] = [Table(name="labels", title=title, columns=columns, rows=rows, totals=totals)]
+    if 1 < len(sessions) <= MOST_BARS and len(set(names)) == len(names):
         parts = {name: [n.get(label, 0) for n in sessions.values()] for name, label in zip(names, labels, strict=True)}
         seen = ", ".join(f"{name} {sum(sizes)}" for name, sizes in parts.items())
         drawing = stacked_bars([str(row[0]) for row in rows], parts, class_colours(names), "utterances")
@@ -150,48 +153,50 @@ def _features(features: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     if not features:
         return [Text(lines=["The store has no features."])]
     names = ("feature", "modality", "encoder", "view", "type", "dimension", "layers", "frames per second", "utterances",
-             "frames", "fitted on", "digest of all values")  # fmt: skip
+             "frames", "fitted on")  # fmt: skip
     rows: list[list[Cell]] = [
         [
             *(printable(text) for text in (name, f["modality"], f["encoder"], f["view"], f["dtype"])),
             f["dimension"],
-            ", ".join(map(str, f["layers"])) or "-",
-            "-" if f["frame_rate"] is None else f"{f['frame_rate']:g}",
+            ", ".join(map(str, f["layers"])),
+            None if f["frame_rate"] is None else f"{f['frame_rate']:g}",
             f["utterances"],
             f["frames"],
             printable(describe_fitted_on(f["fitted_on"]), 300),
-            f["marks"],
         ]
         for name, f in features.items()
     ]
-    columns = [Column(name=name) for name in names]
+    columns, shown, common = telling_columns([Column(name=name) for name in names], rows)
     fingerprints = [
-        Details(title=f"Fingerprint of {printable(name)}", blocks=[_fingerprint(f["fingerprint"], number)])
+        Details(title=f"Settings and digest of {printable(name)}", blocks=[_fingerprint(f, number)])
         for number, (name, f) in enumerate(features.items(), 1)
     ]
-    return [Table(name="features-table", title="Features", columns=columns, rows=rows), *fingerprints]
+    return [Table(name="features-table", title="Features", columns=columns, rows=shown, caption=common), *fingerprints]
 
 
-def _fingerprint(fingerprint: Mapping[str, Any], number: int) -> Table:
-    rows = [[printable(key), printable(json.dumps(value), 300)] for key, value in flatten(fingerprint).items()]
+def _fingerprint(feature: Mapping[str, Any], number: int) -> Table:
+    settings = flatten(feature["fingerprint"]).items()
+    rows = [[printable(key), printable(json.dumps(value), 300)] for key, value in settings]
+    rows.append(["digest of all values", feature["marks"]])
     columns = [Column(name="setting"), Column(name="value")]
-    title = "Everything that changes the values"
+    title = "Everything that changes the values, and their digest"
     return Table(name=f"fingerprint-{number}", title=title, columns=columns, rows=rows)
 
 
 def _utterances(utterances: Sequence[Mapping[str, Any]]) -> list[Any]:
     rows: list[list[Cell]] = [
-        [printable(u["id"]), u["seconds"], u["audio_digest"] or "-"] for u in utterances[:MOST_UTTERANCES]
+        [printable(u["id"]), u["seconds"], u["audio_digest"]] for u in utterances[:MOST_UTTERANCES]
     ]
     more = len(utterances) - len(rows)
     caption = f"The first {len(rows):,}; the card itself, a JSON file, has all {len(utterances):,}." if more else ""
     columns = [Column(name="id"), Column(name="seconds", decimals=2), Column(name="digest of the audio")]
-    return [PagedTable(name="utterances-table", title="Utterances", columns=columns, rows=rows, caption=caption)]
+    columns, shown, _ = telling_columns(columns, rows)
+    return [PagedTable(name="utterances-table", title="Utterances", columns=columns, rows=shown, caption=caption)]
 
 
 def _command() -> Commands:
     commands = ["emofuse store card STORE --out ours.json", "emofuse store card STORE --against theirs.json"]
-    return Commands(name="commands", title="Exchange and compare cards", commands=commands)
+    return Commands(name="commands", title="Write a card for another lab; compare with theirs", commands=commands)
 
 
 def _differences(diff: CardDiff) -> list[list[Cell]]:

@@ -88,6 +88,8 @@ def test_a_card_without_labels_durations_or_features_has_a_page(card: dict[str, 
     assert "The store has no features." in html
     assert "no label" in html
     assert "Durations" not in html
+    assert "Utterances of each label" in html
+    assert "no session" not in html
 
 
 def test_a_large_card_has_its_first_utterances_and_says_so(
