@@ -19,7 +19,8 @@ def copy_section(material: Material) -> Section:
     lines = []
     if copies.scanned:
         count = plural(len(copies.equal_audio), "recording")
-        found = f"{count} occur more than once, byte by byte, among {copies.scanned} utterances."
+        verb = "occurs" if len(copies.equal_audio) == 1 else "occur"
+        found = f"{count} {verb} more than once, byte by byte, among {copies.scanned} utterances."
         none = f"No two of {copies.scanned} recordings are identical, byte by byte."
         lines.append(found if copies.equal_audio else none)
     else:

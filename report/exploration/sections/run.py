@@ -58,8 +58,9 @@ def _correlations(material: Material, run: RunErrors) -> Iterator[Any]:
             Column(name="n"),
         ],
         rows=[(row.name, row.rho, small_p(row.p), row.within, row.n) for row in rows],
-        caption="ρ > 0: more errors at larger values. Utterances of one speaker are not independent, so p is too "
-        "small. Classes differ in level and length: read `within classes` too."
+        caption="ρ > 0: more errors at larger values. Measures that do not vary are left out. Utterances of one "
+        "speaker are not independent, so these p-values are too small. Classes differ in level and duration, so see "
+        "also the correlation within classes."
         + ("" if material.audio else " With --audio-root also SNR, clipping, level and silence."),
     )
 
