@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from emofuse.common.command_line import RecordedCommand
-from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.console import HELP_OPTIONS, printable, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_problems
 from emofuse.common.formats import PICTURES
 from emofuse.common.location import LocationType
@@ -75,20 +75,20 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list describes each)")
     from emofuse.train.papers import table_output
-    from emofuse.train.papers.reproduce import TABLE_PAGE
     from emofuse.train.papers.reproduce import reproduce as run_table
     from emofuse.train.papers.table_request import TableRequest, parse_substitutes
 
     substitutes = parse_substitutes(",".join(substitute) or None)
     request = TableRequest(table=tables.load(name), substitute=substitutes, runs=out, **options)  # type: ignore[arg-type]
-    sheet, folder = run_table(request, say)
-    say(f"\n{table_output.screen(sheet)}\n\ntables: {folder}/table.csv, table.md, table.tex")
-    more = {"figure": [f"figure.{format}" for format in request.formats], "page": [TABLE_PAGE]}
-    for what, files in more.items():
-        if (folder / files[0]).is_file():
-            say(f"{what}: {folder}/{', '.join(files)}")
-    raise_problems([*sheet.diverged.values()], "these rows diverged and have no figures")
-    sys.exit(EXCLUDED if sheet.excluded else DONE)
+    made = run_table(request, say)
+    folder, results = printable(str(made.folder), 400), made.results
+    say(f"\n{table_output.screen(results)}\n\ntables: {folder}/table.csv, table.md, table.tex")
+    if made.pictures:
+        say(f"figure: {folder}/{', '.join(path.name for path in made.pictures)}")
+    if made.page:
+        say(f"page: {folder}/{made.page.name}")
+    raise_problems([*results.diverged.values()], "these rows diverged and have no figures")
+    sys.exit(EXCLUDED if results.excluded else DONE)
 
 
 def _table_list() -> str:

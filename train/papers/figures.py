@@ -37,8 +37,13 @@ def draw(results: ResultTable, jobs: Sequence[RowJob], folder: Path, say: Say) -
     return {"grid": draw_grid, "tsne": draw_tsne}[table.figure.kind](results, jobs, folder)
 
 
-def write_pictures(figure: PaperFigure, results: ResultTable, folder: Path, formats: Sequence[PictureFormat]) -> None:
+def write_pictures(
+    figure: PaperFigure, results: ResultTable, folder: Path, formats: Sequence[PictureFormat]
+) -> tuple[Path, ...]:
     """Write figure.png, figure.svg, figure.pdf: those in `formats`; each has the differences from the paper below it.
+
+    Returns:
+        The files.
 
     Raises:
         UsageError: matplotlib is not installed; nothing is written.
@@ -46,6 +51,7 @@ def write_pictures(figure: PaperFigure, results: ResultTable, folder: Path, form
     drawn = {format: picture(figure.drawing, format, " ".join(warnings(results))) for format in formats}
     for format, content in drawn.items():
         write_atomically(folder / f"figure.{format}", content)
+    return tuple(folder / f"figure.{format}" for format in drawn)
 
 
 def draw_line(results: ResultTable) -> PaperFigure:

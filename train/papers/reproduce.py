@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from emofuse.common.charts.drawing import MISSING, has_report_extra, require_report_extra
@@ -36,15 +37,22 @@ SAID_ONCE = (f"{NOTE} ", f"{REDUCED} ", f"{EXCLUDED} ")
 """The starts of lines that are reported once, however many rows have them."""
 
 
-def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Path]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """The results of a table, and what a call wrote beside table.csv, table.md and table.tex."""
+
+    results: ResultTable
+    folder: Path
+    pictures: tuple[Path, ...] = ()
+    page: Path | None = None
+
+
+def reproduce(request: TableRequest, say: Say = print) -> Reproduction:
     """Run the rows of a table that are not finished yet.
 
     A finished run is only read, and an interrupted one resumes. The files are written again after each row, so an
     interruption loses nothing. Several processes train folds of several rows at once. A row that diverges has no
     figures (`ResultTable.diverged` says why) and does not stop the others.
-
-    Returns:
-        The results, and the folder that they were written to.
 
     Raises:
         UsageError: All problems of the request, before anything is trained.
@@ -76,12 +84,13 @@ def reproduce(request: TableRequest, say: Say = print) -> tuple[ResultTable, Pat
     results.remarks += mark_differences(results)
     _write(results, request, folder)
     figure = figures.draw(results, plan.jobs, folder, say) if request.table.figure is not None else None
+    pictures: tuple[Path, ...] = ()
     if not has_report_extra():
         results.remarks.append(f"No page{' and no picture' if figure else ''}: {MISSING}")
     elif figure:
-        figures.write_pictures(figure, results, folder, request.formats)
-    _write(results, request, folder, figure)
-    return results, folder
+        pictures = figures.write_pictures(figure, results, folder, request.formats)
+    page = _write(results, request, folder, figure)
+    return Reproduction(results=results, folder=folder, pictures=pictures, page=page)
 
 
 def _check_formats(request: TableRequest) -> None:
@@ -100,12 +109,18 @@ def _check_formats(request: TableRequest) -> None:
         require_report_extra()
 
 
-def _write(results: ResultTable, request: TableRequest, folder: Path, figure: PaperFigure | None = None) -> None:
-    """Write the tables, and the page where the extra `report` is installed."""
+def _write(results: ResultTable, request: TableRequest, folder: Path, figure: PaperFigure | None = None) -> Path | None:
+    """Write the tables, and the page where the extra `report` is installed.
+
+    Returns:
+        The page, if it was written.
+    """
     table_output.write(results, folder)
-    if has_report_extra():
-        page = table_page(results, folder, request.command(), figure)
-        write_atomically(folder / TABLE_PAGE, render(page).encode())
+    if not has_report_extra():
+        return None
+    page = table_page(results, folder, request.command(), figure)
+    write_atomically(folder / TABLE_PAGE, render(page).encode())
+    return folder / TABLE_PAGE
 
 
 def folder_of(request: TableRequest) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emofuse.common.console import Say
+from emofuse.common.console import Say, printable
 from emofuse.common.disk import run_folder
 from emofuse.common.progress import Progress
 from emofuse.common.system.dask_cluster import check_scheduler
@@ -147,7 +147,7 @@ class _RunBatch:
             folder = plan.config.out or run_folder.run_path(plan.config.runs, name, identity)
             run = finished_run(folder, identity)
             if run is not None:
-                say(f"{ALREADY_DONE}: {folder} holds this run")
+                say(f"{ALREADY_DONE}: {printable(str(folder), 400)} holds this run")
                 self._report(number, folder, run.metrics)
                 continue
             if plan.config.scheduler is not None and not self._runs:
@@ -216,6 +216,6 @@ class _RunBatch:
         shown = metrics | {"metrics": list(self._plans[number].shown_metrics)}
         for line in console_report.closing(shown):
             self._says[number](line)
-        self._says[number](f"{RUN_FOLDER}: {folder}")
+        self._says[number](f"{RUN_FOLDER}: {printable(str(folder), 400)}")
         excluded = tuple(self._plans[number].task.excluded)
         self._on_outcome(number, Run(folder=folder, metrics=metrics, excluded=excluded))

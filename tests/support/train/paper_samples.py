@@ -49,7 +49,8 @@ def request(folder: Path, table: Table, **changes: Any) -> TableRequest:
 def run(call: TableRequest) -> tuple[ResultTable, Path, list[str]]:
     """The results, their folder, and the reported lines."""
     lines: list[str] = []
-    results, where = reproduce(call, lines.append)
+    made = reproduce(call, lines.append)
+    results, where = made.results, made.folder
     return results, where, lines
 
 

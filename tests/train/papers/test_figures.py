@@ -42,7 +42,8 @@ def request(folder: Path, figure: dict[str, Any], rows: list[dict[str, Any]], mo
 def test_the_grid_point_is_selected_on_validation_and_mixes_the_three_classifiers(folder: Path) -> None:
     over = {"alpha": [0.1, 0.5], "beta": [0.1, 0.5]}
     call = request(folder, {"kind": "grid", "over": over}, [{"name": "Proposed", "set": SMALL}])
-    results, where = reproduce(call, lambda line: None)
+    made = reproduce(call, lambda line: None)
+    results, where = made.results, made.folder
     (job,) = plan_fits_of_table(call).jobs
     points = [(a, b) for a in over["alpha"] for b in over["beta"]]
     picked = json.loads((where / "grid-selection.json").read_text())["alpha and beta"]
@@ -77,7 +78,7 @@ def test_the_grid_point_is_selected_on_validation_and_mixes_the_three_classifier
 def test_a_figure_in_other_formats_says_what_differs_from_the_paper(folder: Path) -> None:
     rows = [{"name": "MCFN", "set": SMALL}]
     call = replace(request(folder, {"kind": "tsne"}, rows), formats=("svg", "pdf"), runs=folder / "formats")
-    _, where = reproduce(call, lambda line: None)
+    where = reproduce(call, lambda line: None).folder
     svg = (where / "figure.svg").read_text()
     assert "NOT the paper" in svg
     assert "short run (--steps 6)" in svg
@@ -95,7 +96,7 @@ def test_a_format_of_a_table_without_a_figure_is_refused_before_training(folder:
 
 def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> None:
     rows = [{"name": "w/o DAB", "ablation": "w/o DAB", "set": SMALL}, {"name": "MCFN", "set": SMALL}]
-    _, where = reproduce(request(folder, {"kind": "tsne"}, rows), lambda line: None)
+    where = reproduce(request(folder, {"kind": "tsne"}, rows), lambda line: None).folder
     points = list(csv.DictReader((where / "tsne.csv").open()))
     tested = {u.id for u in samples.utterances() if u.session == "1"}
     for panel in ("w/o DAB", "MCFN"):
@@ -109,7 +110,7 @@ def test_panels_hold_every_test_utterance_of_the_first_fold(folder: Path) -> Non
 def test_a_line_is_drawn_over_the_setting_that_the_rows_vary(folder: Path) -> None:
     rows = [{"name": f"phi_1 {n}", "set": ["hidden=8", f"batch={n}"]} for n in (8, 16)]
     call = request(folder, {"kind": "line", "over": {"batch": [8, 16]}}, rows, model="smcn")
-    _, where = reproduce(call, lambda line: None)
+    where = reproduce(call, lambda line: None).folder
     assert (where / "figure.png").read_bytes().startswith(PNG)
     html = (where / "table.html").read_text()
     assert re.search(r'aria-label="A figure\. UA: [\d.]+ at 8, [\d.]+ at 16\."', html)

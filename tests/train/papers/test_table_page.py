@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from paper_samples import TINY, raw, request, run
 
 from emofuse.train.papers import table_output
-from emofuse.train.papers.published_table import parse
+from emofuse.train.papers.published_table import load, parse
+from emofuse.train.papers.reproduce import Reproduction
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_notes import table_notes
 from emofuse.train.papers.table_page import table_page
@@ -88,6 +90,22 @@ def test_a_remark_of_all_rows_is_reported_once(folder: Path) -> None:
     lines = run(request(folder, table, limit=24, folds="1,2", runs=folder / "once"))[2]
     assert sum("short run: 24 utterances" in line for line in lines) == 1
     assert sum(line.startswith("    run: ") for line in lines) == 2
+
+
+def test_the_command_names_what_this_call_wrote_without_terminal_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = tmp_path / "\x1b[31mred"
+    where.mkdir()
+    (where / "table.html").write_text("the page of an earlier call")
+    results = ResultTable(table=load("mmrbn-table1"), marks=(), conditions={}, skipped_tasks={})
+    made = Reproduction(results=results, folder=where, pictures=(where / "figure.svg",))
+    monkeypatch.setattr("emofuse.train.papers.reproduce.reproduce", lambda *given: made)
+    said = commands.run("reproduce", ["mmrbn-table1", "--store", "s.h5"]).stdout
+    assert "/\N{REPLACEMENT CHARACTER}[31mred/table.csv, table.md, table.tex\n" in said
+    assert "[31mred/figure.svg\n" in said
+    assert "\x1b" not in said
+    assert "table.html" not in said
 
 
 @pytest.mark.slow  # the check of the wheel runs a table without the extra too

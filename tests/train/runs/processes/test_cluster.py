@@ -71,7 +71,8 @@ def test_workers_take_the_folds_of_several_rows(folder: Path, address: str) -> N
 @pytest.mark.slow
 def test_a_row_that_diverges_stops_no_other_on_a_cluster(folder: Path, address: str) -> None:
     asked = request(folder, with_a_diverging_row(folder), runs=folder / "diverged", scheduler=address)
-    sheet, where = reproduce(asked, lambda line: None)
+    made = reproduce(asked, lambda line: None)
+    sheet, where = made.results, made.folder
     only_the_first_row_diverged(asked.table, sheet, where)
 
 
