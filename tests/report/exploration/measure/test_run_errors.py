@@ -1,4 +1,4 @@
-"""Errors of a run: correlations against hand-made numbers and scipy, adjusted p-values, predictions combined."""
+"""Errors of a run: correlations against hand-made numbers and scipy, and predictions combined by speaker."""
 
 from __future__ import annotations
 
