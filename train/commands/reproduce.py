@@ -74,7 +74,7 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
         return
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list describes each)")
-    from emofuse.train.papers import table_output
+    from emofuse.train.papers.output import table_text
     from emofuse.train.papers.reproduce import reproduce as run_table
     from emofuse.train.papers.table_request import TableRequest, parse_substitutes
 
@@ -82,7 +82,7 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
     request = TableRequest(table=tables.load(name), substitute=substitutes, runs=out, **options)  # type: ignore[arg-type]
     made = run_table(request, say)
     folder, results = printable(str(made.folder), 400), made.results
-    say(f"\n{table_output.screen(results)}\n\ntables: {folder}/table.csv, table.md, table.tex")
+    say(f"\n{table_text.screen(results)}\n\ntables: {folder}/table.csv, table.md, table.tex")
     if made.pictures:
         say(f"figure: {folder}/{', '.join(path.name for path in made.pictures)}")
     if made.page:

@@ -14,13 +14,14 @@ from emofuse.common.disk.files import write_atomically
 from emofuse.common.errors import UsageError
 from emofuse.common.page.render import render
 from emofuse.train.data.loader import MAPPED
-from emofuse.train.papers import figures, table_output
+from emofuse.train.papers.figures import table_figure
+from emofuse.train.papers.output import table_text
+from emofuse.train.papers.output.row_marks import mark_differences
+from emofuse.train.papers.output.table_page import table_page
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.published_table import load, names
 from emofuse.train.papers.results import ResultTable, result_row
 from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
-from emofuse.train.papers.row_marks import mark_differences
-from emofuse.train.papers.table_page import table_page
 from emofuse.train.papers.table_request import TableRequest
 from emofuse.train.runs.cross_validation import DONE, RESUMES
 from emofuse.train.runs.finished_run import Diverged, FitOutcome
@@ -83,12 +84,12 @@ def reproduce(request: TableRequest, say: Say = print) -> Reproduction:
     fit_models([job.config for job in plan.jobs], reports, record)
     results.remarks += mark_differences(results)
     _write(results, request, folder)
-    figure = figures.draw(results, plan.jobs, folder, say) if request.table.figure is not None else None
+    figure = table_figure.draw(results, plan.jobs, folder, say) if request.table.figure is not None else None
     pictures: tuple[Path, ...] = ()
     if not has_report_extra():
         results.remarks.append(f"No page{' and no picture' if figure else ''}: {MISSING}")
     elif figure:
-        pictures = figures.write_pictures(figure, results, folder, request.formats)
+        pictures = table_figure.write_pictures(figure, results, folder, request.formats)
     page = _write(results, request, folder, figure)
     return Reproduction(results=results, folder=folder, pictures=pictures, page=page)
 
@@ -115,7 +116,7 @@ def _write(results: ResultTable, request: TableRequest, folder: Path, figure: Pa
     Returns:
         The page, if it was written.
     """
-    table_output.write(results, folder)
+    table_text.write(results, folder)
     if not has_report_extra():
         return None
     page = table_page(results, folder, request.command(), figure)

@@ -15,7 +15,7 @@ import train_samples as samples
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
-from emofuse.train.papers.finished_folds import finished_folds
+from emofuse.train.papers.figures.finished_folds import finished_folds
 from emofuse.train.papers.published_table import parse
 from emofuse.train.papers.reproduce import reproduce
 from emofuse.train.papers.row_jobs import plan_fits_of_table

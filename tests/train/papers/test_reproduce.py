@@ -17,7 +17,7 @@ from paper_samples import TINY, raw, request, run, same_runs
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.store import FeatureData
 from emofuse.train.fitting.fold import fit_fold
-from emofuse.train.papers import table_output
+from emofuse.train.papers.output import table_text
 from emofuse.train.papers.published_table import load, names, parse
 from emofuse.train.papers.reproduce import folder_of, reproduce
 from emofuse.train.papers.results import ResultTable
@@ -57,7 +57,7 @@ def test_the_same_command_again_only_reads(done: tuple[ResultTable, Path, list[s
     again, where, reported = run(request(folder, parse("tiny-table9", raw(folder)), seeds=2))
     assert where == done[1]
     assert sum("already done" in line for line in reported) == 2
-    assert table_output.comma_separated(again) == table_output.comma_separated(done[0])
+    assert table_text.comma_separated(again) == table_text.comma_separated(done[0])
 
 
 def test_an_interrupted_table_resumes_with_the_remaining_rows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_rows_in_parallel_have_the_same_results_as_one_by_one(folder: Path) -> N
     two, where, reported = run(request(folder, table, runs=folder / "two", jobs=2, threads=1))
     same_runs(folder / "one", folder / "two")
     places = str(folder / "one"), str(folder / "two")
-    assert table_output.comma_separated(two) == table_output.comma_separated(one[0]).replace(*places)
+    assert table_text.comma_separated(two) == table_text.comma_separated(one[0]).replace(*places)
     assert [line.state for line in two.rows_of(table.tasks[0])] == ["cited", "run", "run", "run"]
     assert "not run" not in (where / "table.md").read_text()
     for number, name in enumerate(("Audio", "SMCN", "The same"), 1):
@@ -129,7 +129,7 @@ def test_a_short_run_and_substitutes_are_marked_in_every_output(done: tuple[Resu
     _, where, _ = done
     for name in ("table.csv", "table.md", "table.tex"):
         assert "short run (--steps 4)" in (where / name).read_text()
-    assert "NOT the paper's own conditions" in table_output.screen(done[0])
+    assert "NOT the paper's own conditions" in table_text.screen(done[0])
     assert where.name.startswith("tiny-table9-")
 
 
@@ -286,7 +286,7 @@ def test_excluded_utterances_are_reported_and_counted(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_the_latex_of_every_table_is_balanced_and_no_cell_is_read_as_an_option(name: str) -> None:
-    tex = table_output.latex(ResultTable(table=load(name), marks=["a_b & 5 %"], conditions={}, skipped_tasks={}))
+    tex = table_text.latex(ResultTable(table=load(name), marks=["a_b & 5 %"], conditions={}, skipped_tasks={}))
     assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
     assert not any(line.startswith(("[", "*")) for line in tex.splitlines())
     assert r"a\_b \& 5 \%" in tex
@@ -324,7 +324,7 @@ def test_the_files_have_the_figures_of_the_screen(done: tuple[ResultTable, Path,
     assert (mine["paper"], mine["folds_x_seeds"], mine["state"]) == ("77.6", "8", "run")
     shown = f"{cell.mean:.1f} ± {cell.deviation:.1f}"
     assert shown in (where / "table.md").read_text()
-    assert shown in table_output.screen(results)
+    assert shown in table_text.screen(results)
     tex = (where / "table.tex").read_text()
     assert shown.replace("±", r"$\pm$") in tex
     assert r"A note" not in tex or r"\&" in tex
@@ -336,4 +336,4 @@ def test_published_figures_are_shown_as_printed() -> None:
     tasks = [{"protocol": "iemocap4", "metrics": {"UA": "ua"}}]
     rows = [{"name": "a", "cited": True, "published": {"iemocap4": {"UA": 77.84}}}]
     table = parse("t", {"paper": "P", "where": "T", "about": "a", "unit": "percent", "tasks": tasks, "rows": rows})
-    assert "77.84" in table_output.screen(ResultTable(table=table, marks=[], conditions={}, skipped_tasks={}))
+    assert "77.84" in table_text.screen(ResultTable(table=table, marks=[], conditions={}, skipped_tasks={}))

@@ -12,12 +12,12 @@ import commands
 import pytest
 from paper_samples import TINY, raw, request, run
 
-from emofuse.train.papers import table_output
+from emofuse.train.papers.output import table_text
+from emofuse.train.papers.output.row_notes import table_notes
+from emofuse.train.papers.output.table_page import table_page
 from emofuse.train.papers.published_table import load, parse
 from emofuse.train.papers.reproduce import Reproduction
 from emofuse.train.papers.results import ResultTable
-from emofuse.train.papers.row_notes import table_notes
-from emofuse.train.papers.table_page import table_page
 
 ATTACK = "<img src=x onerror=alert(1)>"
 
@@ -38,7 +38,7 @@ def test_what_all_rows_share_is_said_once_in_every_output(done: tuple[ResultTabl
     shared = "short run: 40 utterances (--limit)"
     assert all(shared in r.notes for r in results.rows_of(results.table.tasks[0]) if r.state == "run")
     for text in (
-        table_output.screen(results),
+        table_text.screen(results),
         (where / "table.md").read_text(),
         (where / "table.tex").read_text(),
         (where / "table.html").read_text(),
@@ -58,15 +58,15 @@ def test_notes_of_some_rows_have_letters(done: tuple[ResultTable, Path]) -> None
     assert notes.explained() == ["a: the whole.", f"b: {ATTACK}."]
     assert r"SMCN\textsuperscript{a} & " in (where / "table.tex").read_text()
     assert re.search(r"\| SMCN \|.*\| a \|", (where / "table.md").read_text())
-    assert re.search(r"^SMCN .* a$", table_output.screen(results), re.MULTILINE)
-    assert re.search(r"^Somebody \[1\] .* cited$", table_output.screen(results), re.MULTILINE)
+    assert re.search(r"^SMCN .* a$", table_text.screen(results), re.MULTILINE)
+    assert re.search(r"^Somebody \[1\] .* cited$", table_text.screen(results), re.MULTILINE)
 
 
 def test_the_page_has_ours_beside_the_papers_links_and_the_command(done: tuple[ResultTable, Path]) -> None:
     results, where = done
     html = (where / "table.html").read_text()
     row = results.rows_of(results.table.tasks[0])[1]
-    for text in table_output.cells(results, row.task, row):
+    for text in table_text.cells(results, row.task, row):
         assert text in html
     for href in re.findall(r'href="(\.[^"]+)"', html):
         assert (where / href).is_file()

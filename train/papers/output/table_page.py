@@ -22,11 +22,11 @@ from emofuse.common.page.blocks import (
 from emofuse.common.page.links import relative_link
 from emofuse.manifests.metrics import METRICS
 from emofuse.train.fitting.file_names import PAGE
+from emofuse.train.papers.output.row_notes import TableNotes, table_notes
+from emofuse.train.papers.output.table_text import cells, footnotes, headline, remark, warnings
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import ResultRow, ResultTable
-from emofuse.train.papers.row_notes import TableNotes, table_notes
-from emofuse.train.papers.table_output import cells, footnotes, headline, remark, warnings
 
 HELP = {
     "ours": "Mean ± standard deviation over folds and seeds; * where it differs from the row above beyond chance",

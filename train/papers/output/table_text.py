@@ -10,9 +10,9 @@ from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.manifests.metrics import METRICS
+from emofuse.train.papers.output.row_notes import PLAIN_STATES, TableNotes, table_notes
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import MARK, ResultCell, ResultRow, ResultTable
-from emofuse.train.papers.row_notes import PLAIN_STATES, TableNotes, table_notes
 
 COLUMNS = (
     *("table", "task", "row", "column", "measure", "unit", "ours", "std", "folds_x_seeds", "paper", "difference"),

@@ -12,12 +12,12 @@ from emofuse.common.console import Say
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.formats import PictureFormat
 from emofuse.common.page.blocks import Chart
+from emofuse.train.papers.figures.tsne import draw_tsne
+from emofuse.train.papers.figures.weight_grid import draw_grid
+from emofuse.train.papers.output.table_text import warnings
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import RowJob
-from emofuse.train.papers.table_output import warnings
-from emofuse.train.papers.tsne import draw_tsne
-from emofuse.train.papers.weight_grid import draw_grid
 
 
 def draw(results: ResultTable, jobs: Sequence[RowJob], folder: Path, say: Say) -> PaperFigure | None:

@@ -15,7 +15,7 @@ from emofuse.common.disk.run_folder import write_csv, write_json
 from emofuse.common.page.blocks import Chart
 from emofuse.manifests.metrics import LABEL_METRICS, scores, short_name
 from emofuse.train.data.ragged import Indices
-from emofuse.train.papers.finished_folds import FinishedFold, finished_folds
+from emofuse.train.papers.figures.finished_folds import FinishedFold, finished_folds
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import RowJob

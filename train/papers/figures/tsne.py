@@ -18,7 +18,7 @@ from emofuse.common.charts.scatter import paint_points, scatter
 from emofuse.common.disk.run_folder import write_csv
 from emofuse.common.page.blocks import Chart
 from emofuse.train.inspection.projection import project
-from emofuse.train.papers.finished_folds import finished_folds
+from emofuse.train.papers.figures.finished_folds import finished_folds
 from emofuse.train.papers.paper_figure import PaperFigure
 from emofuse.train.papers.results import ResultTable
 from emofuse.train.papers.row_jobs import RowJob
