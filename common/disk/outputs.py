@@ -9,18 +9,19 @@ from emofuse.common.disk.run_folder import refuse_inside_run
 from emofuse.common.errors import UsageError
 
 
-def refuse_as_file(out: Path, example: str) -> None:
+def refuse_as_file(out: Path, example: str, option: str = "--out") -> None:
     """Refuse a path that no file can be written to.
 
     Args:
-        out: What the user named with --out.
+        out: What the user named.
         example: A name for the file.
+        option: That it was named with.
 
     Raises:
         UsageError: It is a folder, cannot be written, or is inside a finished run.
     """
     if out.is_dir():
-        raise UsageError(f"--out {out} is a folder: pass the name of a file, such as {out / example}")
+        raise UsageError(f"{option} {out} is a folder: pass a file, such as {out / example}")
     refuse_unwritable(out)
     refuse_inside_run(out)
 

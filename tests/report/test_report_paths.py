@@ -48,7 +48,7 @@ def test_one_line_says_why_there_is_no_page(path: str, expected: str, runs: Path
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["RUN", "--out", "."], "--out . is a folder: pass the name of a file, such as report.html"),
+        (["RUN", "--out", "."], "--out . is a folder: pass a file, such as report.html"),
         (["RUN", "--out", "file.txt/page.html"], "file.txt/page.html cannot be written: "),
         (["RUN", "--format", "csv", "--out", "file.txt"], "file.txt is a file, expected a folder for the csv files"),
         (["RUN", "--out", "run/metrics.json"], "is inside the finished run"),

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
-from emofuse.common.disk.files import refuse_unwritable
-from emofuse.common.disk.run_folder import refuse_inside_run
+from emofuse.common.disk.outputs import refuse_as_file, refuse_as_folder
 from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import Location
 from emofuse.common.option_values import as_locations, as_path, as_tuple, check_values, split_names
@@ -101,31 +100,27 @@ class CompareConfig:
         return self.html is not None or self.writes_parts
 
     def _check_out(self, problems: Problems) -> None:
-        if self.format in PICTURES and self.out is None:
-            problems.add(f"format {self.format} writes a file for each chart: pass a folder with out (--out FOLDER)")
-        elif self.format in PICTURES and self.out is not None and self.out.exists() and not self.out.is_dir():
-            problems.add(f"{self.out} is a file, expected a folder for the {self.format} files: pass another --out")
-        elif self.format not in PICTURES and self.out is not None and self.out.is_dir() and not self.writes_parts:
-            problems.add(
-                f"--out {self.out} is a folder: pass a file, such as {self.out / f'comparison.{_ENDINGS[self.format]}'}"
-            )
-        if self.out is not None:
-            with problems.collecting():
-                refuse_unwritable(self.out)
-                refuse_inside_run(self.out / "part")
+        if self.out is None:
+            if self.format in PICTURES:
+                problems.add(
+                    f"format {self.format} writes a file for each chart: pass a folder with out (--out FOLDER)"
+                )
+            return
+        with problems.collecting():
+            if self.writes_parts:
+                refuse_as_folder(self.out, self.format)
+            else:
+                refuse_as_file(self.out, f"comparison.{_ENDINGS.get(self.format, self.format)}")
 
     def _check_page(self, problems: Problems) -> None:
         if self.html is None:
             if self.open:
                 problems.add("open has no effect without a page: pass its file with html (--html FILE)")
             return
-        if self.html.is_dir():
-            problems.add(f"--html {self.html} is a folder: pass a file, such as {self.html / 'comparison.html'}")
-        elif self.out is not None and self.html.resolve() == self.out.resolve():
+        if self.out is not None and self.html.resolve() == self.out.resolve():
             problems.add(f"html and out are the same file, {self.html}: pass two")
         with problems.collecting():
-            refuse_unwritable(self.html)
-            refuse_inside_run(self.html)
+            refuse_as_file(self.html, "comparison.html", "--html")
 
     def folders(self) -> list[Path]:
         """The folders of all runs in order, the baseline last if it is not among them."""

@@ -183,7 +183,7 @@ def test_damaged_values_are_named(tmp_path: Path) -> None:
 def test_where_it_cannot_be_written_is_said_first(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("words")
     for format, out, expected in (
-        ("html", tmp_path, "is a folder: pass the name of a file, such as"),
+        ("html", tmp_path, "is a folder: pass a file, such as"),
         ("csv", tmp_path / "file", "is a file, expected a folder for the csv files"),
         ("html", tmp_path / "file" / "page.html", "cannot be written"),
     ):
