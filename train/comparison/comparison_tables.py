@@ -53,11 +53,12 @@ def runs_table(comparison: Comparison) -> Table:
 def differing_settings(comparison: Comparison) -> dict[str, list[str]]:
     """Name of a setting -> its value in each run, of those in which runs differ.
 
-    Details of features (names with a point) are left out where a run has no such detail: its encoder is another one.
+    Where the encoders of a modality differ, all details of its features (such as `audio.layers`) are left out.
     """
     names = dict.fromkeys(name for run in comparison.runs for name in run.settings)
     values = {name: [run.settings.get(name, "-") for run in comparison.runs] for name in names}
-    return {name: found for name, found in values.items() if len(set(found)) > 1 and not ("." in name and "-" in found)}
+    differing = {name: found for name, found in values.items() if len(set(found)) > 1}
+    return {name: found for name, found in differing.items() if f"{name.partition('.')[0]} encoder" not in differing}
 
 
 def equal_settings(comparison: Comparison) -> dict[str, str]:

@@ -17,7 +17,7 @@ _UNSET = ("", "None", "False")
 def settings_of(run: RunPredictions) -> dict[str, str]:
     """Name -> value of model, features, options, seeds, protocol, stores and versions.
 
-    Names with a point are details of a feature or protocol, which other features do not have.
+    Names with a point are details of a feature or of the protocol.
     """
     config, identity = run.run.config, run.run.config["run"]
     options = {k: v for k, v in option_values(identity).items() if k not in ("seed", "folds")}
@@ -29,6 +29,7 @@ def settings_of(run: RunPredictions) -> dict[str, str]:
         "seeds": plain_text(run.seeds),
         "folds": plain_text(folds),
         **_texts(flatten({"protocol": {key: run.protocol.get(key) for key in FREE_KEYS}})),
+        "manifest": str(identity.get("manifest", "")),
         "trained run": str(config.get("evaluated_run", "")),
         **{f"store of {corpus}": str(path) for corpus, path in config.get("stores", {}).items()},
         **_calls(config.get("calls", ())),
@@ -43,7 +44,8 @@ def _features(identity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{modality} encoder", str(feature.get("encoder", ""))
         if standardised:
             yield f"{modality} standardised", "yes" if modality in standardised else "no"
-        yield from _texts(flatten({modality: feature.get("fingerprint", {})})).items()
+        details = {key: value for key, value in feature.get("fingerprint", {}).items() if key != "encoder"}
+        yield from _texts(flatten({modality: details})).items()
 
 
 def _calls(calls: Any) -> dict[str, str]:
@@ -51,8 +53,14 @@ def _calls(calls: Any) -> dict[str, str]:
     found: dict[str, dict[str, None]] = {}
     for call in calls:
         for key, value in flatten({key: call[key] for key in _CALL_KEYS if key in call}).items():
-            found.setdefault(key.removeprefix("versions."), {})[plain_text(value)] = None
+            text = _short_commit(str(value)) if key == "commit" else plain_text(value)
+            found.setdefault(key.removeprefix("versions."), {})[text] = None
     return {key: ", ".join(values) for key, values in found.items()}
+
+
+def _short_commit(commit: str) -> str:
+    digest, dash, dirty = commit.partition("-")
+    return f"{digest[:10]}{dash}{dirty}"
 
 
 def _texts(flat: Mapping[str, Any]) -> dict[str, str]:

@@ -95,12 +95,15 @@ def test_what_differs_and_what_is_the_same_are_said_once(tmp_path: Path) -> None
     common = {"settings": {"lr": 0.1, "hidden": 4}, "class_weights": "none", "select": "last", "limit": None}
     details = ({"layers": [1], "bands": 26}, {"layers": [1, 2], "rate": 50})
     for run, feature, fingerprint, versions in zip(runs, ("a", "b"), details, ({}, {"emofuse": "0.2"}), strict=True):
+        commit = "0123456789abcdef" + ("-dirty" if versions else "")
         config = run.run.config
         features = {"audio": {"name": feature, "encoder": "e", "fingerprint": fingerprint}}
         vars(run.run)["config"] = {
             "run": config["run"] | common | {"features": features},
             "stores": {"tiny": "tiny.h5"},
-            "calls": [{"versions": {"torch": "2.8", **versions}, "device": "cpu", "started": feature}],
+            "calls": [
+                {"versions": {"torch": "2.8", **versions}, "device": "cpu", "commit": commit, "started": feature}
+            ],
         }
     page = page_of(runs)
     shown = table(page, "settings")
@@ -109,16 +112,22 @@ def test_what_differs_and_what_is_the_same_are_said_once(tmp_path: Path) -> None
         ["model", "m0", "m1"],
         ["audio feature", "a", "b"],
         ["audio.layers", "1", "1, 2"],
+        ["audio.bands", "26", "-"],
+        ["commit", "0123456789", "0123456789-dirty"],
+        ["audio.rate", "-", "50"],
         ["emofuse", "-", "0.2"],
     ]
     same = dict(table(page, "equal-settings").rows)
     assert same["hidden"] == "4"
     assert same["protocol.metrics"] == "ua, wa, wf1"
     assert same["store of tiny"] == "tiny.h5"
-    assert not {"limit", "device.x", "emofuse", "model"} & same.keys()
+    assert not {"limit", "emofuse", "model"} & same.keys()
     text = screen(compare_predictions(runs))
     assert "differing in   m0  m1\nmodel          m0  m1\naudio feature  a   b" in text
     assert "The same in all runs: audio encoder e; lr 0.1; hidden 4; class_weights none; select last;" in text
+    runs[1].run.config["run"]["features"]["audio"]["encoder"] = "other"
+    names = [row[0] for row in table(page_of(runs), "settings").rows]
+    assert names == ["model", "audio feature", "audio encoder", "commit", "emofuse"]
     runs[1] = replace(runs[1], run=runs[0].run)
     assert section(page_of(runs), "settings").blocks[0] == Text(lines=[NOTHING_DIFFERS])
 
