@@ -1,4 +1,4 @@
-"""Scores: WA, UA, F1 and MCC from scikit-learn, and their confidence intervals from a bootstrap over whole units."""
+"""Scores: WA, UA, F1 and MCC from counts, and their confidence intervals from a bootstrap over whole units."""
 
 from __future__ import annotations
 
@@ -63,24 +63,10 @@ def scores(labels: Labels, predictions: Labels) -> dict[str, float]:
         labels: True class numbers [n].
         predictions: Predicted class numbers [n]; `NO_PREDICTION` counts as wrong.
     """
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_score
-
-    present, predicted = np.unique(labels), predictions[predictions != NO_PREDICTION]
-    occurring = np.union1d(present, predicted)
-    accuracy = float(accuracy_score(labels, predictions))
-
-    def f1(average: str) -> float:
-        return float(f1_score(labels, predictions, labels=occurring, average=average, zero_division=0))
-
-    return {
-        "wa": accuracy,
-        "ua": float(recall_score(labels, predictions, labels=present, average="macro", zero_division=0)),
-        "wf1": f1("weighted"),
-        "macro_f1": f1("macro"),
-        "micro_f1": float(f1_score(labels, predictions, average="micro", zero_division=0)),
-        # Of one label alone it is 0 by convention, about which scikit-learn warns.
-        "mcc": float(matthews_corrcoef(labels, predictions)) if len(occurring) > 1 else 0.0,
-    }
+    classes = int(max(labels.max(initial=0), predictions.max(initial=0))) + 1
+    columns = np.where(predictions == NO_PREDICTION, classes, predictions)
+    cells = np.bincount(labels * (classes + 1) + columns, minlength=classes * (classes + 1))
+    return {name: float(value[0]) for name, value in scores_of(cells.reshape(1, classes, classes + 1)).items()}
 
 
 def confusion(labels: Labels, predictions: Labels, classes: int) -> Confusion:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from emofuse.manifests.class_metrics import auroc, group_scores, mean_over_groups, per_class, worst_group
 
@@ -45,6 +48,23 @@ def test_auroc_is_the_mean_share_of_rightly_ordered_pairs() -> None:
 
 def test_auroc_is_none_where_a_class_is_absent() -> None:
     assert auroc(np.array([0, 0]), np.full((2, 2), 0.5)) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=30))
+def test_scores_of_classes_and_auroc_are_scikit_learns(rows: list[tuple[int, int, int]]) -> None:
+    labels, found, confidence = (np.array(x) for x in zip(*rows, strict=True))
+    classes = per_class(labels, found, ["a", "b", "c"]).values()
+    theirs = precision_recall_fscore_support(labels, found, labels=range(3), zero_division=np.nan)
+    for name, values in zip(("precision", "recall", "f1", "support"), theirs, strict=True):
+        mine = [np.nan if c[name] is None else c[name] for c in classes]
+        np.testing.assert_allclose(mine, values)
+    probabilities = np.stack([confidence, (2 * confidence) % 5, 4 - confidence], axis=1) / 4
+    area = auroc(labels, probabilities)
+    if area is None:
+        assert len(set(labels)) < 3
+    else:
+        assert area == pytest.approx(np.mean([roc_auc_score(labels == c, probabilities[:, c]) for c in range(3)]))
 
 
 NAMES = ["x", "x", "x", "y", "y", "y", ""]

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_score
 
 from emofuse.manifests import unit_counts
 from emofuse.manifests.metrics import (
     LABEL_METRICS,
     METRICS,
     NO_PREDICTION,
+    Labels,
     confusion,
     intervals,
     mean_and_deviation,
@@ -79,9 +81,29 @@ def test_confusion_has_labels_in_rows() -> None:
     assert recalls(matrix) == [0.75, 0.5, 1.0, None]
 
 
+def of_scikit_learn(labels: Labels, found: Labels) -> dict[str, float]:
+    occurring = sorted({*labels, *found} - {NO_PREDICTION})
+    f1 = {k: f1_score(labels, found, labels=occurring, average=k, zero_division=0) for k in ("weighted", "macro")}
+    return {
+        "wa": accuracy_score(labels, found),
+        "ua": recall_score(labels, found, labels=np.unique(labels), average="macro", zero_division=0),
+        "wf1": f1["weighted"],
+        "macro_f1": f1["macro"],
+        "micro_f1": f1_score(labels, found, average="micro", zero_division=0),
+        "mcc": matthews_corrcoef(labels, found) if len(occurring) > 1 else 0.0,
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(NO_PREDICTION, 3)), min_size=1, max_size=30))
+def test_scores_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, found = (np.array(x, np.int64) for x in zip(*pairs, strict=True))
+    assert scores(labels, found) == pytest.approx(of_scikit_learn(labels, found))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
-def test_scores_from_a_confusion_matrix_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+def test_scores_from_a_confusion_matrix_are_those_from_labels(pairs: list[tuple[int, int]]) -> None:
     labels, found = (np.array(x, np.int64) for x in zip(*pairs, strict=True))
     many = scores_of(confusion(labels, found, 4)[None])
     assert {k: v[0] for k, v in many.items()} == pytest.approx(scores(labels, found))
