@@ -28,9 +28,11 @@ PRINTED = Colours(ink="#1d2127", muted="#5b626d", grid="#dfe2e7", paper="#ffffff
 THEMED = Colours(ink="#010101", muted="#020202", grid="#030303", paper="#040404", accent="#050505", warning="#060606")
 """For pages: each stands for the variable of that name in the stylesheet, which knows light and dark."""
 
-_SAFE = ("#d55e00", "#e69f00", "#0072b2", "#8c8c8c", "#cc79a7", "#009e73", "#56b4e9", "#a6761d", "#7b61c9", "#44aa99",
-         "#aa4466", "#999933")  # fmt: skip
-"""Okabe and Ito's palette without black and yellow, then muted tones that differ in lightness."""
+BLUE, VERMILION, GREY = "#2183c7", "#d55e00", "#8c8c8c"
+_SAFE = (VERMILION, "#e69f00", BLUE, GREY, "#cc79a7", "#009e73", "#56b4e9", "#a6761d", "#8a72d4", "#44aa99", "#b85075",
+         "#999933")  # fmt: skip
+"""Okabe and Ito's palette without black and yellow, then muted tones that differ in lightness; blue is lighter than
+theirs, for dark paper."""
 _SYNONYMS = (
     ("ang", "anger", "angry", "a"),
     ("hap", "happy", "happiness", "joy", "amusement"),
@@ -47,7 +49,7 @@ _SYNONYMS = (
 )
 """The names of each emotion, in the order of the colours."""
 _OF_EMOTION = {name: colour for names, colour in zip(_SYNONYMS, _SAFE, strict=True) for name in names}
-OUTCOME_COLOURS = {"right": "#0072b2", "wrong": "#d55e00"}
+OUTCOME_COLOURS = {"right": BLUE, "wrong": VERMILION}
 """Whether a prediction is the label -> its colour."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 

@@ -21,7 +21,7 @@ def scatter(
     colours_of: Mapping[str, str],
     *,
     title: str = "",
-    size: float = 7,
+    size: float = 12,
     width: float = NARROW,
 ) -> Drawing:
     """A map without axes, as its coordinates mean nothing.
@@ -54,7 +54,7 @@ def paint_points(
     groups: Sequence[str],
     colours_of: Mapping[str, str],
     *,
-    size: float = 7,
+    size: float = 12,
     counted: bool = True,
 ) -> None:
     """Draw the points of a map into axes; arguments as `scatter`.
@@ -77,5 +77,5 @@ def paint_points(
         label = f"{plain(name, 18)} ({counts[name]})" if counted else plain(name, 18)
         axes.plot(
             *points[of_point == name].T, shapes[name], color=colours_of[name], markersize=size**0.5,
-            markeredgewidth=0, alpha=0.8, label=label,
+            markeredgewidth=0, alpha=0.85, label=label,
         )  # fmt: skip

@@ -66,7 +66,13 @@ class Column:
     help: str = ""
     """Shown when the header is pointed at."""
     filter: bool = False
-    """A paged table offers a choice of this column's values."""
+    """A paged table offers a choice of this column's values; of numbers, a range."""
+    below: bool = False
+    """Shown in the cell of the column before it, in small letters: an interval below its score."""
+    once: bool = False
+    """A value that all rows have is said in the caption instead."""
+    secondary: bool = False
+    """Left out on paper, where there is little room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,8 @@ class Chart:
     alt: str
     """What it shows, for those who cannot see it."""
     caption: str = ""
+    grows: bool = False
+    """Drawn larger where there is room, with its letters: for pictures of many small points."""
     drawing: Drawing
 
 

@@ -11,19 +11,9 @@ from emofuse.common.disk.outputs import write_output
 from emofuse.common.errors import UsageError
 from emofuse.common.formats import PICTURES, TableFormat
 from emofuse.common.latex import latex_escaped, latex_first_cell
-from emofuse.common.page.blocks import (
-    Cell,
-    ClassName,
-    Column,
-    Link,
-    Marks,
-    Page,
-    PagedTable,
-    Sound,
-    Spark,
-    Table,
-)
-from emofuse.common.page.render import format_number, is_empty, numeric_columns
+from emofuse.common.page.blocks import Page, PagedTable, Table
+from emofuse.common.page.columns import cell_text
+from emofuse.common.page.render import numeric_columns
 from emofuse.common.page.walk import charts_of, tables_of
 
 ENDINGS = {"csv": "csv", "md": "md", "latex": "tex"}
@@ -64,26 +54,6 @@ def table_text(table: Table | PagedTable, format: TableFormat, note: str = "") -
         return csv_text([dict(zip(names, row, strict=True)) for row in rows], names)
     numeric = numeric_columns(table)
     return (_markdown if format == "md" else _latex)(table.title, names, rows, numeric, note)
-
-
-def cell_text(cell: Cell, column: Column) -> str:
-    """A cell as plain text."""
-    if cell is None or is_empty(cell):
-        return ""
-    match cell:
-        case Link():
-            return cell.text
-        case ClassName():
-            return cell.name
-        case Marks():
-            return "; ".join(cell.names)
-        case Sound():
-            return ""
-        case Spark():
-            return cell.alt
-        case int() | float():
-            return format_number(cell, column)
-    return cell
 
 
 def markdown_escaped(text: str) -> str:

@@ -25,17 +25,22 @@ from emofuse.common.page.blocks import (
     Spark,
     Table,
 )
+from emofuse.common.page.columns import format_number, is_empty, stacks, with_constants_in_caption
 from emofuse.common.source_version import package_version
 
 FOLDER = Path(__file__).parent / "templates"
+SCRIPTS = ("script.js", "tables.js")
+"""In this order, they are the one script of a page."""
 PAGE_ROWS = 25
 """Rows of a paged table that are shown at a time, and that a browser without scripts shows."""
 LONG_TEXT = 28
 """Characters of a text beyond which a cell's column is wide enough to read sentences."""
 _SAFE_LINK = re.compile(r"(https://|#|(?![a-zA-Z][a-zA-Z0-9+.-]*:|/))[^\x00-\x20\\]*")
 """A link without a scheme but https, without another host, and without what browsers skip or read as a slash."""
-_NUMERIC = re.compile(r"[-+−<]?[\d.,]+ ?%?( ?± ?[\d.]+)?\*?|[-+−]?[\d.]+([-–]| to )[-+−]?[\d.]+")
-"""A number with its deviation, or an interval."""
+_NUMERIC = re.compile(
+    r"[-+−<]?[\d.,]+ ?%?( ?± ?[\d.]+)?\*?|[-+−]?[\d.]+([-–]| to )[-+−]?[\d.]+|\d{4}-\d\d-\d\d( \d\d:\d\d)?"
+)
+"""A number with its deviation, an interval, or a date."""
 
 
 def render(page: Page) -> str:
@@ -47,7 +52,7 @@ def render(page: Page) -> str:
     environment = _environment()
     from markupsafe import Markup
 
-    script = (FOLDER / "script.js").read_text()
+    script = "".join((FOLDER / name).read_text() for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html: str = environment.get_template("page.html").render(
         page=page,
@@ -86,6 +91,8 @@ def _environment() -> Any:
         "json": lambda value: Markup(_script_json(value)),
         "svg": lambda chart: Markup(inline_svg(chart.drawing, chart.name)),
         "numeric": numeric_columns,
+        "arranged": with_constants_in_caption,
+        "stacks": stacks,
     }
     return environment
 
@@ -99,16 +106,6 @@ def safe_link(href: str) -> str:
     if not (_SAFE_LINK.fullmatch(href) or href.startswith("data:audio/")):
         raise ValueError(f"{href[:40]!r} is not a link of a page: expected a relative path, https:// or data:audio/")
     return href
-
-
-def format_number(value: float | int, column: Column) -> str:
-    """A number of a cell."""
-    return str(value) if column.decimals is None else f"{value:.{column.decimals}f}"
-
-
-def is_empty(cell: Cell) -> bool:
-    """Whether a cell has nothing to show: also a number that is none, which no JSON can hold."""
-    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
 
 
 def cell_kind(cell: Cell) -> str:
@@ -140,6 +137,8 @@ def paged_data(table: PagedTable) -> dict[str, Any]:
             "name": column.name,
             "decimals": column.decimals,
             "filter": column.filter,
+            "below": column.below,
+            "secondary": column.secondary,
             "help": column.help,
             "numeric": numeric[number],
             "kind": next((k for row in table.rows if (k := cell_kind(row[number])) not in ("empty", "text")), "text"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emofuse.common.page.blocks import Cell, Column, Sound
-from emofuse.common.page.export import cell_text
+from emofuse.common.page.columns import cell_text
 
 Row = Sequence[Cell]
 

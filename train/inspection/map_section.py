@@ -103,10 +103,11 @@ def _choice(
             title=f"{TITLES[method]}, coloured by {name}",
             alt=f"Map of {len(points)} test utterances coloured by {name}, {len(set(groups))} groups: {share:.0%} of "
             f"the nearest vectors are of the same {name}, {chance:.0%} by chance.",
+            grows=True,
             drawing=scatter(points, groups, colours),
         )
         options.append((name, chart))
-    return Choice(name=f"map-{method}", title=TITLES[method], options=options)
+    return Choice(name=f"map-{method}", title=TITLES[method], options=options, width="wide")
 
 
 def _which(side: PredictedFold, tested: Sequence[Predicted], *, fits: bool = True) -> str:

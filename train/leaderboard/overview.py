@@ -106,9 +106,9 @@ def _group_table(groups: Sequence[RunGroup]) -> PagedTable:
         Column(name="Test utterances"),
         Column(name="Classes"),
         Column(name="Best run"),
-        Column(name="Metric", filter=True),
+        Column(name="Metric", filter=True, once=True),
         Column(name="Score", decimals=3),
-        Column(name="95 % interval"),
+        Column(name="95 % interval", below=True),
     ]
     caption = "Scores of different groups cannot be compared."
     return PagedTable(name="groups", title="Groups", columns=columns, rows=rows, caption=caption)
@@ -139,13 +139,13 @@ def alone_section(alone: Sequence[RunGroup], cells: RunCells) -> Section:
         Column(name="Features", filter=True),
         Column(name="Corpus", filter=True),
         Column(name="Task"),
-        Column(name="Metric", filter=True),
+        Column(name="Metric", filter=True, once=True),
         Column(name="Score", decimals=3),
-        Column(name="95 % interval"),
-        Column(name="± seeds", decimals=3),
+        Column(name="95 % interval", below=True),
+        Column(name="± seeds", decimals=3, below=True),
         Column(name="Folds"),
         Column(name="Marks", filter=True),
-        Column(name="Date (UTC)"),
+        Column(name="Date (UTC)", secondary=True),
     ]
     return Section(
         name="alone",
@@ -174,7 +174,7 @@ def find_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], cells: R
         Column(name="Group"),
         Column(name="Differs in"),
         Column(name="Marks", filter=True),
-        Column(name="Date (UTC)"),
+        Column(name="Date (UTC)", secondary=True),
     ]
     return Section(
         name="find",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emofuse.common.console import printable
 from emofuse.common.page.blocks import Cell, Column, Link, Marks, PagedTable, Spark
+from emofuse.common.page.columns import filled_columns
 from emofuse.common.page.links import relative_link
 from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.leaderboard.run_entry import RunEntry
@@ -16,6 +17,7 @@ from emofuse.train.runs.reporting.caveat_marks import caveat_marks
 from emofuse.train.runs.reporting.run_identity import option_texts
 
 MOST_METRICS = 4
+DIFFERS_IN = "Options in which runs of one model and features differ"
 
 
 @dataclass(slots=True)
@@ -58,64 +60,64 @@ class RunCells:
 
 def group_table(group: RunGroup, cells: RunCells, name: str) -> PagedTable:
     """All runs of a group, the best one first."""
-    metrics = group.metrics[:MOST_METRICS]
-    evaluated = "evaluation" in group.first.metrics
-    options = distinct_options(group.runs)
     ranks = {id(run): rank for rank, run in enumerate(group.ranked, 1)}
-    rows: list[list[Cell]] = [
+    runs, name_of = group.runs, metric_name(group.metric)
+    columns, rows = filled_columns(
         [
-            ranks.get(id(run)),
-            cells.model(run),
-            printable(run.features),
-            options[i],
-            *([printable(run.metrics["evaluation"]["trained_on"])] if evaluated else []),
-            run.score(group.metric),
-            interval_text(run, group.metric),
-            seed_deviation(run, group.metric),
-            *(run.score(metric) for metric in metrics if metric != group.metric),
-            cells.folds(run, group.metric),
-            marks_cell(run),
-            cells.run(run),
-            run.seeds,
-            len(run.identity["folds"]),
-            run.parameters,
-            minutes(run),
-            date(run),
+            (Column(name="Model", filter=True, help="Leads to the page of the run"), [*map(cells.model, runs)]),
+            (Column(name="Run", below=True, help="Its folder"), [*map(cells.run, runs)]),
+            (Column(name="Rank", help="Sanity runs have none"), [ranks.get(id(run)) for run in runs]),
+            *_scores(group, cells),
+            (Column(name="Features", filter=True), [printable(run.features) for run in runs]),
+            (Column(name="Differs in", below=True, help=DIFFERS_IN), distinct_options(runs)),
+            (Column(name="Trained on", filter=True), [_trained_on(run) for run in runs]),
+            (Column(name="Marks", filter=True, help="What to know before believing a score; explained under Notes"),
+             [*map(marks_cell, runs)]),
+            (Column(name="Seeds", once=True), [run.seeds for run in runs]),
+            (Column(name="Folds run", once=True), [len(run.identity["folds"]) for run in runs]),
+            (Column(name="Parameters", secondary=True, help="Of the model of one fold"), [r.parameters for r in runs]),
+            (Column(name="Minutes", decimals=1, below=True, help="Training time of all folds and seeds"),
+             [*map(minutes, runs)]),
+            (Column(name="Date (UTC)", secondary=True), [*map(date, runs)]),
         ]
-        for i, run in enumerate(group.runs)
-    ]
+    )  # fmt: skip
     return PagedTable(
         name=name,
         title="Runs, best first",
-        columns=_columns(group.metric, metrics, evaluated=evaluated),
+        columns=columns,
         rows=rows,
         caption=f"Scores of all test predictions together (with several seeds the mean over seeds), ranked by "
-        f"{metric_name(group.metric)}. A bar of “Folds” is the {metric_name(group.metric)} of a fold, all bars of the "
-        "page on one scale that begins at 0.",
+        f"{name_of}. A bar of “Folds” is the {name_of} of a fold, all bars of the page on one scale that begins at 0.",
     )
 
 
-def _columns(metric: str, metrics: Sequence[str], *, evaluated: bool) -> list[Column]:
-    name = metric_name(metric)
-    return [
-        Column(name="#", help="Rank; sanity runs have none"),
-        Column(name="Model", filter=True, help="Leads to the page of the run"),
-        Column(name="Features", filter=True),
-        Column(name="Differs in", help="Options in which runs of one model and features differ"),
-        *([Column(name="Trained on", filter=True)] if evaluated else []),
-        Column(name=name, decimals=3),
-        Column(name="95 % interval", help=f"Of {name}; a bootstrap over the units that the run names"),
-        Column(name="± seeds", decimals=3, help=f"Standard deviation of {name} over seeds"),
-        *(Column(name=metric_name(other), decimals=3) for other in metrics if other != metric),
-        Column(name="Folds", help=f"{name} of each fold, with several seeds the mean"),
-        Column(name="Marks", filter=True, help="What to know before believing a score; explained under Notes"),
-        Column(name="Run", help="Its folder"),
-        Column(name="Seeds"),
-        Column(name="Folds run"),
-        Column(name="Parameters", help="Of the model of one fold"),
-        Column(name="Minutes", decimals=1, help="Training time of all folds and seeds"),
-        Column(name="Date (UTC)"),
+def _scores(group: RunGroup, cells: RunCells) -> list[tuple[Column, list[Cell]]]:
+    """The metric of the ranking with its uncertainty, the other metrics, and the folds."""
+    runs, metric, name = group.runs, group.metric, metric_name(group.metric)
+    others: list[tuple[Column, list[Cell]]] = [
+        (Column(name=metric_name(other), decimals=3), [run.score(other) for run in runs])
+        for other in group.metrics[:MOST_METRICS]
+        if other != metric
     ]
+    interval = Column(
+        name="95 % interval", below=True, help=f"Of {name}; a bootstrap over the units that the run names"
+    )
+    deviation = Column(name="± seeds", decimals=3, below=True, help=f"Standard deviation of {name} over seeds")
+    return [
+        (Column(name=name, decimals=3, filter=True), [run.score(metric) for run in runs]),
+        (interval, [interval_text(run, metric) for run in runs]),
+        (deviation, [seed_deviation(run, metric) for run in runs]),
+        *others,
+        (
+            Column(name="Folds", help=f"{name} of each fold, with several seeds the mean"),
+            [cells.folds(run, metric) for run in runs],
+        ),
+    ]
+
+
+def _trained_on(run: RunEntry) -> str:
+    """What an evaluated run was trained on."""
+    return printable(run.metrics["evaluation"]["trained_on"]) if "evaluation" in run.metrics else ""
 
 
 def interval_text(run: RunEntry, metric: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from emofuse.common.charts.bars import stacked_bars
 from emofuse.common.charts.boxes import boxes
-from emofuse.common.charts.palette import class_colours, group_colours
+from emofuse.common.charts.palette import GREY, class_colours, group_colours
 from emofuse.common.console import format_size, plural
 from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Facts, Section, Table, Text
 from emofuse.common.page.telling_columns import telling_columns
@@ -151,7 +151,7 @@ def _class_charts(collection: Collection, by: str) -> Iterator[Chart]:
                 counts[group][part] += 1
     rows = [group for group in counts if counts[group].total()]
     shares = {part: [100 * counts[g][part] / counts[g].total() for g in rows] for part in parts}
-    colours = class_colours(own) | {OTHERS: "#8c8c8c"}
+    colours = class_colours(own) | {OTHERS: GREY}
     labels = [f"{g} (n {counts[g].total()})" for g in rows]
     yield Chart(
         name=f"classes-by-{by}",

@@ -166,13 +166,13 @@ def _maps(
                         alt=f"{TITLES[method]} map of {len(drawn)} utterances in {len(names)} groups by {by}. "
                         + _probe_sentence(feature.probes, by),
                         caption=shown + _probe_sentence(feature.probes, by),
+                        grows=True,
                         drawing=scatter(points, groups, colours),
                     ),
                 )
             )
-        yield Choice(
-            name=f"map-{number}-{slug(pooled.name)}-{method}", title=f"{pooled.name}, {TITLES[method]}", options=charts
-        )
+        name, title = f"map-{number}-{slug(pooled.name)}-{method}", f"{pooled.name}, {TITLES[method]}"
+        yield Choice(name=name, title=title, options=charts, width="wide")
 
 
 def _probe_sentence(probes: Sequence[LinearProbe], by: str) -> str:

@@ -138,7 +138,7 @@ def _worst(material: Material, audio: MeasuredAudio) -> PagedTable:
     rows: list[tuple[Cell, ...]] = [
         (
             e.id, ClassName(name=e.label) if e.label else None, e.speaker, material.player(e), c.snr, 100 * c.clipped,
-            c.peak, c.level, c.offset, 100 * c.silence, *((errors.get(e.id),) if material.run else ()),
+            c.peak, c.level, c.offset, 100 * c.silence, errors.get(e.id),
         )
         for e, c in measured[:MOST_CLIPS]
     ]  # fmt: skip
@@ -147,7 +147,7 @@ def _worst(material: Material, audio: MeasuredAudio) -> PagedTable:
         Column(name="SNR", decimals=1, help="dB, estimated by WADA-SNR"), Column(name="clipped %", decimals=2),
         Column(name="peak", decimals=1, help="dBFS"), Column(name="level", decimals=1, help="RMS in dBFS"),
         Column(name="offset", decimals=4), Column(name="silence %", decimals=0),
-        *([Column(name="error", decimals=2, help="Share of the run's seeds that were wrong")] if material.run else []),
+        Column(name="error", decimals=2, help="Share of the run's seeds that were wrong"),
     ]  # fmt: skip
     columns, shown, common = telling_columns(columns, rows)
     return PagedTable(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emofuse.common.page.blocks import Cell, ClassName, Column, Marks, PagedTable, Section
+from emofuse.common.page.columns import spoken
 from emofuse.common.page.telling_columns import telling_columns
 from emofuse.report.exploration.measure.collection import Entry
 from emofuse.report.exploration.measure.waveforms import CLIPPED
@@ -14,18 +15,17 @@ from emofuse.report.exploration.sections.material import Material
 
 MOST_BYTES = 1_400_000
 """Of the table in a page."""
-MOST_PLAYERS, LONG_TEXT = 2000, 160
-"""With more utterances than this there are no players; and letters of a text that are shown."""
-
+MOST_PLAYERS = 2000
+"""With more utterances than this there are no players."""
 
 COLUMNS = {
     "label": Column(name="label", filter=True),
     "speaker": Column(name="speaker", filter=True),
-    "corpus": Column(name="corpus", filter=True),
-    "seconds": Column(name="seconds", decimals=2),
-    "SNR": Column(name="SNR", decimals=1, help="dB, estimated by WADA-SNR"),
+    "corpus": Column(name="corpus", filter=True, once=True),
+    "seconds": Column(name="seconds", decimals=2, filter=True),
+    "SNR": Column(name="SNR", decimals=1, filter=True, help="dB, estimated by WADA-SNR"),
     "clipped": Column(name="clipped %", decimals=2),
-    "error": Column(name="error", decimals=2, help="Share of the run's seeds that were wrong"),
+    "error": Column(name="error", decimals=2, filter=True, help="Share of the run's seeds that were wrong"),
     "marks": Column(name="marks", filter=True),
 }
 """Those that are more than their name."""
@@ -67,7 +67,7 @@ def _cells(material: Material, e: Entry) -> dict[str, Cell]:
         "clipped": 100 * clip.clipped if clip else None,
         "error": material.run_errors.get(e.id),
         "marks": Marks(names=marks) if marks else None,
-        "text": text if text is None or len(text) <= LONG_TEXT else f"{text[: LONG_TEXT - 1]}…",
+        "text": spoken(text),
         "audio": material.player(e) if players else None,
     }
 

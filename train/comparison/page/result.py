@@ -181,10 +181,10 @@ def _scores_chart(record: ComparisonRecord) -> Choice | Chart:
 
 def _scores_table(record: ComparisonRecord) -> Table:
     comparison = record.comparison
-    columns = [Column(name="letter"), Column(name="run"), Column(name="seeds")]
+    columns = [Column(name="letter"), Column(name="run"), Column(name="seeds", once=True)]
     for metric in comparison.metrics:
         name = short_name(metric)
-        columns += [Column(name=name, decimals=3), Column(name=f"{name} 95 %")]
+        columns += [Column(name=name, decimals=3), Column(name=f"{name} 95 %", below=True)]
     rows = []
     for number, run in enumerate(comparison.runs):
         href = record.report(number)

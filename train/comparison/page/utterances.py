@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from emofuse.common.page.blocks import Cell, ClassName, Column, PagedTable, Section, Text
+from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.comparison.page.record import ComparisonRecord
 from emofuse.train.comparison.page.result import key
 
 MOST_PROBABILITIES = 4
 """Up to how many runs the table has their probabilities."""
-LONGEST_TEXT, MOST_CELLS = 300, 100_000
-"""Characters of a text that are shown; about how many cells the table has at most, those of common errors left out."""
+MOST_CELLS = 100_000
+"""About how many cells the table has at most, those of common errors left out."""
 _NONE = "none"
 """Right: no run. Also the prediction of a run that has none."""
 Columns = list[tuple[Column, list[Cell]]]
@@ -48,22 +49,22 @@ def _table(record: ComparisonRecord, ids: list[str], right: dict[str, str]) -> P
     rows = {row["id"]: row for row in record.utterance_rows() or ()}
     columns: Columns = [
         (Column(name="id"), list(ids)),
-        (Column(name="right", filter=True, help="The runs that get it right."), [right[id] for id in ids]),
         (Column(name="label", filter=True), [ClassName(name=record.classes[labels[id]]) for id in ids]),
+        (Column(name="right", filter=True, help="The runs that get it right."), [right[id] for id in ids]),
     ]
     for number in range(len(record.runs)):
         columns += _of_run(record, number, ids)
     columns += [
-        (Column(name="text"), [_short(record.material.texts.get(id)) for id in ids]),
-        (Column(name="speaker", filter=True), [rows.get(id, {}).get("speaker") for id in ids]),
+        (Column(name="text"), [spoken(record.material.texts.get(id)) for id in ids]),
+        (Column(name="speaker", filter=True, once=True), [rows.get(id, {}).get("speaker") for id in ids]),
     ]
-    known = [(column, cells) for column, cells in columns if any(cell not in (None, "") for cell in cells)]
+    filled, cells = filled_columns(columns)
     remarks = [f"{remark[0].upper()}{remark[1:]}." for remark in record.material.remarks]
     return PagedTable(
         name="utterances-table",
         title="Utterances that not every run gets right",
-        columns=[column for column, _ in known],
-        rows=list(map(list, zip(*(cells for _, cells in known), strict=True))),
+        columns=filled,
+        rows=cells,
         caption=" ".join([key(record).strip(), *_seeds_line(record), *remarks]),
     )
 
@@ -79,9 +80,10 @@ def _of_run(record: ComparisonRecord, number: int, ids: list[str]) -> Columns:
         probabilities: list[Cell] = [
             round(t.of_prediction, 3) if t and t.of_prediction is not None else None for t in tested
         ]
-        columns.append((Column(name=f"p({letter})", decimals=3), probabilities))
+        columns.append((Column(name=f"p({letter})", decimals=3, below=True), probabilities))
     if seeds > 1 and len(record.runs) <= MOST_PROBABILITIES:
-        columns.append((Column(name=f"{letter} seeds right"), [f"{t.right if t else 0} of {seeds}" for t in tested]))
+        right = [f"{t.right if t else 0} of {seeds}" for t in tested]
+        columns.append((Column(name=f"{letter} seeds right", below=True), [*right]))
     return columns
 
 
@@ -101,7 +103,3 @@ def _seeds_line(record: ComparisonRecord) -> list[str]:
         "Scores are means over seeds; in this table the seeds of a run decide together, "
         f"{rule}. Right of {len(record.labels)} on average and together: {', '.join(counts)}."
     ]
-
-
-def _short(text: str | None) -> str | None:
-    return text if text is None or len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

@@ -7,12 +7,13 @@ from typing import Any
 
 from emofuse.common.charts.bars import histogram
 from emofuse.common.charts.lines import Line, lines
+from emofuse.common.charts.palette import BLUE, GREY, VERMILION
 from emofuse.common.page.blocks import Chart, Column, Details, Section, Table
 from emofuse.manifests.calibration import BINS
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score
 
-PERFECT, OWN, SCALED = "#8c8c8c", "#0072b2", "#d55e00"
+PERFECT, OWN, SCALED = GREY, BLUE, VERMILION
 """Colours of the three lines."""
 _HELP = {
     "ece": "Mean distance of confidence and accuracy (expected calibration error)",

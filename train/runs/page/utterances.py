@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emofuse.common.page.blocks import Cell, ClassName, Column, Example, Examples, PagedTable, Section, Sound
+from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.tested_utterances import Tested, tested_utterances
 
@@ -57,31 +58,35 @@ def _table(
     record: RunRecord, tested: Sequence[Tested], texts: Mapping[str, str], sound: Callable[[str], str | None]
 ) -> PagedTable:
     """One row for each utterance; columns of which nothing is known are left out."""
-    several = record.seeds > 1
     hrefs = {t.id: sound(t.id) for t in tested}
-    columns: list[tuple[Column, list[Cell]]] = [
-        (Column(name="id"), [t.id for t in tested]),
-        (Column(name="recording"), [Sound(href=h) if (h := hrefs[t.id]) else None for t in tested]),
-        (Column(name="text"), [texts.get(t.id) for t in tested]),
-        (Column(name="label", filter=True), [ClassName(name=t.label) for t in tested]),
-        (Column(name="prediction", filter=True), [ClassName(name=t.prediction) for t in tested]),
-        (
-            Column(name="p", decimals=3, help="Probability of the prediction"),
-            [_rounded(t.of_prediction) for t in tested],
-        ),
-        (Column(name="p(label)", decimals=3, help="Probability of the label"), [_rounded(t.of_label) for t in tested]),
-        (Column(name="right", filter=True), ["yes" if t.prediction == t.label else "no" for t in tested]),
-        (Column(name="seeds right", filter=True), [f"{t.right} of {record.seeds}" for t in tested] if several else []),
-        (Column(name="speaker", filter=True), [t.about.get("speaker") for t in tested]),
-        (Column(name="session", filter=True), [t.about.get("session") for t in tested]),
-        (Column(name="fold", filter=True), [t.fold for t in tested]),
-    ]
-    known = [(column, cells) for column, cells in columns if any(cell not in (None, "") for cell in cells)]
+    seeds_right: list[Cell] = [f"{t.right} of {record.seeds}" if record.seeds > 1 else None for t in tested]
+    columns, rows = filled_columns(
+        [
+            (Column(name="id"), [t.id for t in tested]),
+            (Column(name="label", filter=True), [ClassName(name=t.label) for t in tested]),
+            (Column(name="prediction", filter=True), [ClassName(name=t.prediction) for t in tested]),
+            (
+                Column(name="p", decimals=3, filter=True, help="Probability of the prediction"),
+                [_rounded(t.of_prediction) for t in tested],
+            ),
+            (Column(name="right", filter=True), ["yes" if t.prediction == t.label else "no" for t in tested]),
+            (Column(name="seeds right", filter=True), seeds_right),
+            (Column(name="text"), [spoken(texts.get(t.id)) for t in tested]),
+            (Column(name="recording"), [Sound(href=h) if (h := hrefs[t.id]) else None for t in tested]),
+            (Column(name="speaker", filter=True, once=True), [t.about.get("speaker") for t in tested]),
+            (Column(name="session", filter=True, once=True), [t.about.get("session") for t in tested]),
+            (Column(name="fold", filter=True, once=True), [t.fold for t in tested]),
+            (
+                Column(name="p(label)", decimals=3, secondary=True, help="Probability of the label"),
+                [_rounded(t.of_label) for t in tested],
+            ),
+        ]
+    )
     return PagedTable(
         name="utterances-table",
         title="All test utterances",
-        columns=[column for column, _ in known],
-        rows=list(map(list, zip(*(cells for _, cells in known), strict=True))),
+        columns=columns,
+        rows=rows,
         caption=_caption(record, tested),
     )
 

@@ -70,11 +70,11 @@ def test_one_pair_is_counted_utterance_by_utterance(tmp_path: Path) -> None:
     assert table(page, "mcnemar").rows == [["A - B", 120, 1, "120.00", "<0.001"]]
     shown = table(page, "utterances-table")
     names = [column.name for column in shown.columns]
-    assert names == ["id", "right", "label", "A", "p(A)", "B", "p(B)", "speaker"]
+    assert names == ["id", "label", "right", "A", "p(A)", "B", "p(B)", "speaker"]
     assert len(shown.rows) == 122
-    assert {str(r[0]): r[1] for r in shown.rows} == {f"u{i:05d}": "A" for i in many} | {"u00001": "B", "u00005": "none"}
+    assert {str(r[0]): r[2] for r in shown.rows} == {f"u{i:05d}": "A" for i in many} | {"u00001": "B", "u00005": "none"}
     assert shown.rows[0][4] == 0.9
-    assert shown.rows[-1][1] == "none"
+    assert shown.rows[-1][2] == "none"
 
 
 def test_classes_and_speakers_have_the_differences_of_the_predictions(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_many_runs_and_pairs_render_in_bounded_size(tmp_path: Path) -> None:
     assert "of 45 pairs differ" in headline(page)
     assert [c for c in charts_of(blocks(page)) if c.name == "equal-predictions"]
     names = [column.name for column in table(page, "utterances-table").columns]
-    assert names == ["id", "right", "label", *"ABCDEFGHIJ", "speaker"]
+    assert names == ["id", "label", "right", *"ABCDEFGHIJ", "speaker"]
     options = [b.options for b in blocks(page) if b.kind == "choice" and b.name == "confusions"]
     assert [label for label, _ in options[0]] == [f"A - {letter}" for letter in "BCDEFGHI"]
 
@@ -185,7 +185,7 @@ def test_several_seeds_and_missing_predictions(tmp_path: Path) -> None:
     page = page_of(runs_of(tmp_path, two, missing))
     rows = {row[0]: row for row in table(page, "utterances-table").rows}
     assert rows["u00000"][5] == "0 of 2"
-    assert rows["u00007"][1] == "A"
+    assert rows["u00007"][2] == "A"
     assert rows["u00007"][6] == "none"
     (row,) = table(page, "agreement-table").rows
     assert row[1:5] == [237.5, 1.0, 1.5, 0.0]
@@ -201,7 +201,7 @@ def test_without_probabilities_there_is_no_column_of_them(tmp_path: Path) -> Non
         for i, n in enumerate("ab")
     ]
     names = [column.name for column in table(page_of(runs), "utterances-table").columns]
-    assert names == ["id", "right", "label", "A", "B", "speaker"]
+    assert names == ["id", "label", "right", "A", "B", "speaker"]
 
 
 def test_texts_classes_and_names_that_look_like_html_stay_text(tmp_path: Path) -> None:

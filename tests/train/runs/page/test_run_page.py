@@ -136,8 +136,10 @@ def test_every_utterance_has_a_row_and_the_most_confident_mistakes_are_cards() -
     page = run_page(record, PageExtras(texts=texts, sound=lambda id: f"wav/{id}.wav" if id == "u00000" else None))
     table = one(page, PagedTable, "utterances-table")
     row, predicted = table.rows[0], record.predictions[0]
-    assert row[:5] == ["u00000", Sound(href="wav/u00000.wav"), "text of u00000", ClassName(name=predicted["label"]),
-                       ClassName(name=predicted["prediction"])]  # fmt: skip
+    shown = dict(zip([column.name for column in table.columns], row, strict=True))
+    assert [*shown][:5] == ["id", "label", "prediction", "p", "right"]
+    assert row[:3] == ["u00000", ClassName(name=predicted["label"]), ClassName(name=predicted["prediction"])]
+    assert (shown["text"], shown["recording"]) == ("text of u00000", Sound(href="wav/u00000.wav"))
     assert len(table.rows) == 60
     wrong = [r for r in record.predictions if r["label"] != r["prediction"]]
     most = max(wrong, key=lambda r: float(r[f"p_{r['prediction']}"]))
