@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -92,11 +93,13 @@ class EncoderPass:
         ]
         readable = {id: item for id, item in zip(ids, items, strict=True) if not isinstance(item, AudioError)}
         if readable:
+            started = time.monotonic()
             fetch = self._start(list(readable.values()))
+            seconds = time.monotonic() - started
             if fetch is None:
                 excluded.append(self._too_large(list(readable)))
             else:
-                write(partial(self._write, list(readable), fetch))
+                write(partial(self._write, list(readable), fetch, seconds))
         return excluded
 
     def _start(self, items: Sequence[Any]) -> Callable[[], list[Array]] | None:
@@ -108,8 +111,13 @@ class EncoderPass:
                 raise
             return None
 
-    def _write(self, ids: Sequence[str], fetch: Callable[[], list[Array]]) -> None:
-        """On the writing thread: wait for the values of a batch, and write what each feature misses of them."""
+    def _write(self, ids: Sequence[str], fetch: Callable[[], list[Array]], seconds: float) -> None:
+        """On the writing thread: wait for the values of a batch, and write what each feature misses of them.
+
+        Args:
+            seconds: How long the start of the batch has taken.
+        """
+        started = time.monotonic()
         try:
             encoded = fetch()
         except (RuntimeError, MemoryError) as error:  # a GPU may run out of memory as late as this
@@ -117,10 +125,11 @@ class EncoderPass:
                 raise
             self.too_large.append(self._too_large(ids))
             return
+        share = (seconds + time.monotonic() - started) / max(self.work(ids), 1)
         for id, values in zip(ids, encoded, strict=True):
             for job, writer, missing in zip(self.jobs, self._writers, self._missing, strict=True):
                 if id in missing:
-                    writer.put(id, job.stored_values(values))
+                    writer.put(id, job.stored_values(values), share * max(self._size(id), 1))
 
     def _too_large(self, ids: Sequence[str]) -> Excluded:
         """The only utterance of a batch that did not fit in memory.

@@ -163,6 +163,7 @@ def _provenance(job: FeatureJob) -> dict[str, Any]:
         "emofuse": version("emofuse"),
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "device": job.device,
+        **({"device_name": torch.cuda.get_device_name(job.device)} if job.device.startswith("cuda") else {}),
         **({"threads": torch.get_num_threads()} if job.device == "cpu" else {}),
         "manifest": (job.full_manifest or job.manifest).digest(),
         **({"batch_budget": job.budget} if job.budget is not None else {}),

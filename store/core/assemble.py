@@ -108,6 +108,7 @@ def assemble(path: Path, manifest: Manifest, sources: Sequence[FeatureSources], 
                 for source in sources:
                     copy = _copy_values if _is_same_dtype(source) else _convert_values
                     copy(source, store.features[source.spec.name], file.fileno())
+                    _copy_seconds(source, store.features[source.spec.name], file.fileno())
                 os.fsync(file.fileno())
         draft.replace(path)
         sync_folder(path.parent)
@@ -177,6 +178,12 @@ def _convert_values(source: FeatureSources, target: Feature, descriptor: int) ->
         marks.append(mark_of(raw))
         offset += length * width
     pwrite(descriptor, np.array(marks, "<u8").tobytes(), target.mark_offset)
+
+
+def _copy_seconds(source: FeatureSources, target: Feature, descriptor: int) -> None:
+    assert target.seconds_offset is not None
+    seconds = {id(f): f.seconds_of_each() for f, _ in source.pieces}
+    pwrite(descriptor, np.array([seconds[id(f)][i] for f, i in source.pieces], "<f4").tobytes(), target.seconds_offset)
 
 
 def _contiguous_runs(pieces: Sequence[Candidate]) -> Iterator[tuple[Feature, int, int]]:

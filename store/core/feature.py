@@ -66,6 +66,8 @@ class Feature:
             raise DataError("its index is damaged; the digest does not match")
         _check_index(self, utterances)
         self.values_offset, self.mark_offset, self.complete_offset, self.complete = _locate_values(self, group)
+        self.seconds_offset = _locate_seconds(self, group)
+        """Where the seconds of the encoder are in the file; None in a store of an earlier version."""
         if self.complete and not isinstance(file.path, Path):
             self.marks()  # read now: the object behind a URL may be replaced by another one
 
@@ -126,6 +128,19 @@ class Feature:
 
     def _read_marks(self) -> NDArray[np.uint64]:
         return np.frombuffer(self.file.pread(8 * len(self.lengths), self.mark_offset), "<u8")
+
+    def encoder_seconds(self, ids: Sequence[str] | None = None) -> float | None:
+        """How long the encoder took for some utterances, or for all of them; None unless that is recorded of each."""
+        places = range(len(self.lengths)) if ids is None else [self.position[id] for id in ids]
+        seconds = self.seconds_of_each()[list(places)]
+        return float(seconds.sum(dtype=np.float64)) if len(seconds) and (seconds > 0).all() else None
+
+    def seconds_of_each(self) -> NDArray[np.float32]:
+        """[n], how long the encoder took for each utterance; 0 where that is not recorded."""
+        if self.seconds_offset is None:
+            return np.zeros(len(self.lengths), np.float32)
+        found = np.frombuffer(self.file.pread(4 * len(self.lengths), self.seconds_offset), "<f4")
+        return np.where(np.isfinite(found), found, 0).astype(np.float32)
 
     def __getitem__(self, id: str) -> NDArray[Any]:
         """The values of one utterance, [T, D] or [T, L, D], float16 or float32; their checksum is verified."""
@@ -249,6 +264,17 @@ def _check_index(feature: Feature, utterances: int) -> None:
         raise DataError("its utterances do not lie end to end")
     if lengths.astype(np.float64).sum() > 2.0**62:  # in floats, which cannot overflow
         raise DataError("its lengths are larger than any file")
+
+
+def _locate_seconds(feature: Feature, group: h5py.Group) -> int | None:
+    """Byte offset of the seconds of the encoder, which earlier versions did not record."""
+    if "encoder_seconds" not in group:
+        return None
+    seconds = safe_read.dataset(group, "encoder_seconds", np.float32)
+    offset: int | None = seconds.id.get_offset()
+    if seconds.shape != feature.rows.shape or offset is None or not feature.file.contains(offset, 4 * len(seconds)):
+        raise DataError("the seconds of its encoder do not fit its index, or reach past the end of the file")
+    return offset
 
 
 def _locate_values(feature: Feature, group: h5py.Group) -> tuple[int, int, int, bool]:

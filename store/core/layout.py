@@ -133,6 +133,7 @@ def _create_feature(features: h5py.Group, layout: FeatureLayout, complete: bool)
     for name, content in (("fingerprint", spec.fingerprint), ("provenance", spec.provenance)):
         group.create_dataset(name, data=np.frombuffer(canonical_json(content), np.uint8))
     create_extent(group, "mark", (len(layout.lengths),), np.dtype("<u8"), zero=True)
+    create_extent(group, "encoder_seconds", (len(layout.lengths),), np.dtype("<f4"), zero=True)
     create_extent(group, "complete", (1,), np.dtype("u1"), zero=True)
     if complete:
         group["complete"][0] = 1

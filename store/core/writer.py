@@ -184,12 +184,13 @@ class FeatureWriter:
         marks = self._feature.marks().tolist()
         return [id for id, i in self._positions.items() if marks[i] == 0 or mark_of(self._feature.raw(i)) != marks[i]]
 
-    def put(self, id: str, values: NDArray[Any]) -> None:
+    def put(self, id: str, values: NDArray[Any], seconds: float = 0.0) -> None:
         """Write one utterance: its values, then its mark.
 
         Args:
             id: One of the utterances that the writer was opened with.
             values: [T, D] or [T, L, D] with the T that was announced in `lengths`, any float type.
+            seconds: How long the encoder took for it; 0 where that is not known.
 
         Raises:
             DataError: Another shape than announced, values that are not finite, or too large for float16.
@@ -205,6 +206,8 @@ class FeatureWriter:
         raw = stored.reshape(-1).view(np.uint8).data
         start = int(self._feature.starts[i]) * self.spec.frame_bytes
         pwrite(self._file, raw, self._feature.values_offset + start)
+        if self._feature.seconds_offset is not None:
+            pwrite(self._file, np.float32(seconds).tobytes(), self._feature.seconds_offset + 4 * i)
         pwrite(self._file, mark_of(raw).to_bytes(8, "little"), self._feature.mark_offset + 8 * i)
 
     def flush(self) -> None:
@@ -257,7 +260,7 @@ def _check_request(manifest: Manifest, spec: FeatureSpec, lengths: Mapping[str, 
 
 def _copy_written(donor: Feature, target: Feature, descriptor: int) -> None:
     """Copy values and marks of the utterances whose source has not changed, without decoding them."""
-    marks, sources = donor.marks().tolist(), donor.sources
+    marks, sources, seconds = donor.marks().tolist(), donor.sources, donor.seconds_of_each()
     for i, (id, source) in enumerate(zip(target.ids, target.sources, strict=True)):
         j = donor.position.get(id)
         if j is None or sources[j] != source or not marks[j] or donor.lengths[j] != target.lengths[i]:
@@ -265,4 +268,6 @@ def _copy_written(donor: Feature, target: Feature, descriptor: int) -> None:
         raw = donor.raw(j)
         if mark_of(raw) == marks[j]:
             pwrite(descriptor, raw, target.values_offset + int(target.starts[i]) * target.spec.frame_bytes)
+            if target.seconds_offset is not None:
+                pwrite(descriptor, seconds[j].tobytes(), target.seconds_offset + 4 * i)
             pwrite(descriptor, marks[j].to_bytes(8, "little"), target.mark_offset + 8 * i)

@@ -36,7 +36,8 @@ _COLUMNS = (
     "turn",
 )
 _EXCLUDED = tuple(c for name in ("id", "reason", "modality") for c in (name, f"{name}_offsets"))
-_INDEX = ("row", "start", "length", "source", "fingerprint", "provenance", "scale", "mark", "complete", "values")
+_EXTENTS = ("mark", "encoder_seconds", "complete")
+_INDEX = ("row", "start", "length", "source", "fingerprint", "provenance", "scale", *_EXTENTS, "values")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ def _copy_columns(old: h5py.Group, new: h5py.Group, names: Sequence[str], allowa
         if name == "values":
             frames = chunk_frames(node.shape[0], math.prod(node.shape[1:]) * node.dtype.itemsize)
             create_extent(new, name, node.shape, node.dtype, chunks=(frames, *node.shape[1:]))
-        elif name in ("mark", "complete"):
+        elif name in _EXTENTS:
             create_extent(new, name, node.shape, node.dtype, zero=True)
             new[name][...] = node[()]
         else:

@@ -81,6 +81,7 @@ def _describe_feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
         "fingerprint": f.fingerprint,
         "fitted_on": normalise_fitted_on(f.provenance.get("fitted_on")),
         "provenance": f.provenance,
+        "encoder_seconds": f.encoder_seconds(),
     }
 
 

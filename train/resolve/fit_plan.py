@@ -97,6 +97,11 @@ class FitPlan:
             "store": str(self.config.store),
             "stores": dict(self.stores),
             "provenance": {m: dict(f.provenance) for m, f in self.features.items()},
+            "encoder_seconds": {
+                m: round(seconds, 2)
+                for m, f in self.features.items()
+                if (seconds := f.encoder_seconds([u.id for u in self.utterances])) is not None
+            },
             "dtypes": {m: f.spec.dtype for m, f in self.features.items()},
             "allow_missing": self.config.allow_missing,
             "differences": list(self.task.differences),

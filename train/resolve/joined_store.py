@@ -65,6 +65,14 @@ class JoinedFeature:
             if len(set(by_corpus.values())) > 1
         ]
 
+    def encoder_seconds(self, ids: Sequence[str]) -> float | None:
+        """How long the encoders took for joined `ids`; None unless that is recorded of each."""
+        of_corpus: dict[str, list[str]] = {}
+        for id in ids:
+            of_corpus.setdefault(corpus_of(id), []).append(own_name(id))
+        found = [self.members[corpus].encoder_seconds(own) for corpus, own in of_corpus.items()]
+        return None if None in found else sum(filter(None, found))
+
     def read(self, ids: Sequence[str]) -> Ragged:
         """The values of joined `ids`, in that order: frames [sum T, D] or [sum T, L, D], and lengths [n]."""
         runs = [(corpus, [own_name(id) for id in run]) for corpus, run in groupby(ids, corpus_of)]

@@ -42,6 +42,11 @@ class PerFoldFeature:
         """Utterances whose audio or text has changed since the values of any fold were extracted."""
         return list(dict.fromkeys(id for feature in self.fold_features for id in feature.stale))
 
+    def encoder_seconds(self, ids: Sequence[str]) -> float | None:
+        """How long the encoders of all folds took for some utterances; None unless that is recorded of each."""
+        found = [feature.encoder_seconds(ids) for feature in self.fold_features]
+        return None if None in found else sum(filter(None, found))
+
     def for_folds(self, folds: Sequence[Fold], grouping: str) -> PerFoldFeature:
         """Only the features of `folds`, in the order of `folds`.
 

@@ -53,6 +53,7 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
         facts.append(("Parameters", f"{record.parameters:,}"))
     if metrics.get("audio_seconds"):
         facts.append(("Audio", f"{metrics['audio_seconds'] / 3600:.2f} h"))
+    facts += _encoding(record)
     if metrics.get("peak_memory"):
         facts.append(("Peak memory of a process", format_size(metrics["peak_memory"])))
     facts.append(("Utterances", f"{record.task.get('utterances', record.tested):,}"))
@@ -60,6 +61,17 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
         values = list(dict.fromkeys(str(call[key]) for call in calls if call.get(key)))
         if values:
             facts.append((name, ", ".join(values)))
+    return facts
+
+
+def _encoding(record: RunRecord) -> list[tuple[str, str]]:
+    """How long the encoders took for the utterances of the run, where the stores record it."""
+    facts = []
+    for modality, seconds in record.config.get("encoder_seconds", {}).items():
+        provenance = record.config.get("provenance", {}).get(modality, {})
+        device = provenance.get("device_name") or provenance.get("device")
+        feature = record.task["features"][modality]["name"]
+        facts.append((f"Encoding {feature}", _duration(seconds) + (f" on {device}" if device else "")))
     return facts
 
 

@@ -16,6 +16,7 @@ from emofuse.common.page.blocks import (
     ClassName,
     Commands,
     Examples,
+    Facts,
     Headline,
     Page,
     PagedTable,
@@ -205,6 +206,14 @@ def test_the_commands_can_be_pasted_into_a_shell() -> None:
     assert [shlex.split(command)[0] for command in commands] == ["extract", "fit"]
     assert shlex.split(commands[0])[1:5] == ["--dataset", "made", "--root", "a folder"]
     assert shlex.split(commands[1]) == ["fit", "--store", "a store.h5", "--model", "none"]
+
+
+def test_the_seconds_of_the_encoder_are_a_cost() -> None:
+    record = samples.record()
+    record.config["encoder_seconds"] = {"audio": 212.0}
+    record.config["provenance"]["audio"]["device"] = "cpu"
+    facts = [block for block in blocks(run_page(record)) if isinstance(block, Facts) and block.title == "Cost"]
+    assert dict(facts[0].facts)["Encoding logmel"] == "3.5 min on cpu"
 
 
 def test_what_else_is_at_hand_is_added() -> None:
