@@ -210,3 +210,4 @@ def test_an_interrupted_encoding_resumes_to_the_same_bits(
         first, second = whole.feature("hubert"), cut.feature("hubert")
         assert first.marks().tolist() == second.marks().tolist()
         assert np.array_equal(first.read(first.ids).values, second.read(first.ids).values)
+        assert (second.encoder_seconds() or 0) > 0

@@ -67,6 +67,7 @@ def test_shards_become_the_store_of_a_single_process(of: int) -> None:
     assert_same_store("own.h5", "all.h5")
     with FeatureStore("all.h5") as store:
         assert all("shard" not in f.provenance for f in store.features.values())
+        assert all((f.encoder_seconds() or 0) > 0 for f in store.features.values())
     assert "nothing to do" in run(*options, "--store", "all.h5").output
 
 
