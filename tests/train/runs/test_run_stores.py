@@ -11,7 +11,7 @@ import report_samples as samples
 from emofuse.common.errors import SeveralProblemsError
 from emofuse.store import FeatureStore
 from emofuse.train import Run, fit
-from emofuse.train.inspection import predicted_fold
+from emofuse.train.inspection import open_fold
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs import run_stores
@@ -87,7 +87,7 @@ def test_a_recorded_url_is_opened_only_when_it_is_named(joint: Run, monkeypatch:
         return FeatureStore(joint.folder.parent / "big.h5" if path == url else path)
 
     monkeypatch.setattr(run_stores, "FeatureStore", store)
-    monkeypatch.setattr(predicted_fold, "FeatureStore", store)
+    monkeypatch.setattr(open_fold, "FeatureStore", store)
     found = find_stores(remote, ())
     assert opened == [local]
     assert found.remarks == (f"the store of big is remote and was not opened: name it, --store '{url}'",)
