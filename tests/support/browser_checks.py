@@ -39,6 +39,10 @@ _REPEATED_IDS = """() => {
 # Controls that a reader sees and the Tab key does not reach.
 _UNREACHABLE = """() => [...document.querySelectorAll("button, input, select, a, summary, audio")]
     .filter(e => e.getClientRects().length && !e.disabled && e.tabIndex < 0).map(e => e.outerHTML.slice(0, 100))"""
+# Paged tables that hide columns behind an edge.
+_HIDDEN_COLUMNS = """() => [...document.querySelectorAll(".scroll:has(> table.paged)")]
+    .filter(e => e.scrollWidth > e.clientWidth + 1)
+    .map(e => `${e.firstElementChild.id} ${e.scrollWidth} px of ${e.clientWidth}`)"""
 _SCROLLED_SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -93,12 +97,13 @@ def check_page(browser: Browser, path: Path) -> None:
     with opened(browser, path) as (page, problems):
         problems += [f"id {id!r} is not unique" for id in page.evaluate(_REPEATED_IDS)]
         problems += [f"Tab does not reach {element}" for element in page.evaluate(_UNREACHABLE)]
+        page.evaluate("document.querySelectorAll('details').forEach(folded => { folded.open = true; })")
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
+            problems += [f"{width} px wide, columns are hidden: {line}" for line in page.evaluate(_HIDDEN_COLUMNS)]
             if (extra := page.evaluate(_SCROLLED_SIDEWAYS)) > 0:
                 problems.append(f"{width} px wide, the page scrolls sideways by {extra} px")
         page.set_viewport_size({"width": 1280, "height": 900})
-        page.evaluate("document.querySelectorAll('details').forEach(folded => { folded.open = true; })")
         page.evaluate(AXE)
         for scheme, rules in (
             ("light", {}),

@@ -78,11 +78,11 @@ def rows(count: int, classes: tuple[str, ...] = EMOTIONS) -> list[list[Any]]:
 
 
 COLUMNS = (
-    Column(name="id"),
+    Column(name="id", filter=True),
     Column(name="text", help="what was said"),
     Column(name="label", filter=True),
     Column(name="prediction", filter=True),
-    Column(name="probability", decimals=3),
+    Column(name="probability", decimals=3, filter=True),
     Column(name="speaker", filter=True),
     Column(name="marks"),
     Column(name="folds"),

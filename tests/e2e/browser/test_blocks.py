@@ -85,6 +85,34 @@ def test_filters_and_search_narrow_the_rows_together(page: Any) -> None:
     assert pager(page).locator("span").inner_text() == f"None of {COUNT} rows"
 
 
+def test_a_number_is_filtered_by_a_range(page: Any) -> None:
+    low, high = (page.get_by_label(f"probability {end}").first for end in ("from", "to"))
+    low.fill("0.3")
+    high.fill("0.8")
+    shown = [float(text) for text in cells(page, 5)]
+    assert shown
+    assert all(0.3 <= value <= 0.8 for value in shown)
+    low.fill("")
+    high.fill("")
+    assert pager(page).locator("span").inner_text() == f"1 to {PAGE_ROWS} of {COUNT} rows"
+
+
+def test_what_is_folded_is_open_on_paper_alone(page: Any) -> None:
+    folded = page.locator("details").first
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert folded.get_attribute("open") is not None
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folded.get_attribute("open") is None
+
+
+def test_the_first_column_stays_in_sight(page: Any) -> None:
+    page.set_viewport_size({"width": 700, "height": 900})
+    scrolled = page.locator(".scroll", has=page.locator("#table-folds"))
+    assert scrolled.evaluate("box => { box.scrollLeft = 200; return box.scrollLeft; }") == 200
+    first = page.locator("#table-folds tbody th").first
+    assert first.bounding_box()["x"] == pytest.approx(scrolled.bounding_box()["x"], abs=1)
+
+
 def test_pages_follow_each_other_to_the_end(page: Any) -> None:
     previous, following = (pager(page).get_by_role("button", name=name) for name in ("Previous", "Next"))
     assert previous.is_disabled()
@@ -176,4 +204,6 @@ def test_five_thousand_rows_are_light_and_sort_at_once(browser: Any, tmp_path: P
         }""")
         assert milliseconds < 5000
         assert pager(page).locator("span").inner_text() == "1 to 25 of 5000 rows"
+        page.locator("input[list]").fill("UTTERANCE-499")  # of more than 60 values: typed text, not a choice
+        assert pager(page).locator("span").inner_text() == "1 to 11 of 11 rows, out of 5000"
         assert problems == []
