@@ -96,7 +96,7 @@ def _probe_chart(feature: ProbedFeature, number: int) -> Chart:
     name = feature.pooled.name
     return Chart(
         name=f"probes-{number}-{slug(name)}",
-        title=f"What a linear probe predicts from {name}",
+        title=f"From chance to perfect: {name}",
         alt="; ".join(f"{p.target} {100 * p.skill:.0f} % above chance" for p in measured) or "Nothing was measured.",
         caption="0 is chance, 1 is perfect. Lines: ± one standard deviation over folds.",
         drawing=intervals(bars, "from chance to perfect", reference=0.0, limits=(_lowest(bars), 1.05)),
