@@ -63,6 +63,7 @@ def write_run_files(
             predictions=predictions,
             utterances=utterances,
             history=history,
+            parameters=metrics.get("parameters"),
             seed_metrics=read_seed_metrics(folder, metrics),
         )
         if not write_report(folder, record, plan.utterances):

@@ -21,7 +21,19 @@ ELSEWHERE = {"protocol", "settings", "fingerprint", "provenance", "command"}
 """The keys whose content other pages describe."""
 BY_NAME = {
     *("definitions", "recall", "per_class", "per_seed", "speaker", "session", "gender", "worst_groups", "temperature"),
-    *("labels", "left_out", "weights", "files", "features", "without", "stores", "dtypes", "excluded", "versions"),
+    *(
+        "labels",
+        "left_out",
+        "weights",
+        "files",
+        "features",
+        "without",
+        "stores",
+        "dtypes",
+        "encoder_seconds",
+        "excluded",
+        "versions",
+    ),
 }
 """The keys whose values are by class, speaker, seed, modality, file and so on: those names are not keys."""
 

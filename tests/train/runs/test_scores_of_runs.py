@@ -163,7 +163,9 @@ def test_an_interval_over_few_units_is_called_untrusted_everywhere(shown: tuple[
     run, text = shown
     warning = "the interval cannot be trusted: it is over 2 sessions, fewer than 5"
     assert warning in text
-    assert f"{warning[0].upper()}{warning[1:]}." in (run.folder / "report.html").read_text()
+    page = (run.folder / "report.html").read_text()
+    assert f"{warning[0].upper()}{warning[1:]}." in page
+    assert f"{run.metrics['parameters']:,}" in page
     method = "percentile bootstrap, 2000 resamples of 2 sessions, then dialogues of each"
     assert run.metrics["interval"]["method"] == method
 

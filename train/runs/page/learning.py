@@ -28,8 +28,9 @@ def learning_sections(record: RunRecord) -> list[Section]:
     blocks = [_loss(record, trainings)]
     if any(row.get(metric) for row in record.history):
         blocks.append(_selecting(record, trainings, metric))
-    seeds = " and seed" if record.seeds > 1 else ""
-    lead = f"One line for each fold{seeds}; a ring marks the chosen step."
+    kinds = [*(["fold"] if record.has_folds else []), *(["seed"] if record.seeds > 1 else [])]
+    each = f"One line for each {' and '.join(kinds)}; a ring" if kinds else "A ring"
+    lead = f"{each} marks the chosen step."
     return [Section(name="learning", title="Learning", lead=lead, blocks=blocks)]
 
 

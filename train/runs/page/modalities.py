@@ -69,7 +69,7 @@ def _how_to(record: RunRecord) -> list[Any]:
         commands = [changed_fit(record, {"score_without": list(optional)})]
     else:
         why = "This model needs both modalities, so it has no score with one of them alone."
-        title = "These commands train the models of one modality on the same features, with their presets"
+        title = "These commands train the models of one modality on the same features"
         unused = (*ALONE, "ablation", "settings", "set")
         commands = [changed_fit(record, {"model": m, m: features[m]["name"]}, unused) for m in ALONE if m in features]
     known = list(filter(None, commands))

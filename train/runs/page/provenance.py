@@ -48,7 +48,9 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
     facts = []
     if metrics.get("wall_seconds") is not None:
         kind = "Predicting" if record.is_evaluation else "Training"
-        facts.append((f"{kind}, all folds and seeds", _duration(metrics["wall_seconds"])))
+        over = [*(["folds"] if record.has_folds else []), *(["seeds"] if record.seeds > 1 else [])]
+        name = f"{kind}, all {' and '.join(over)}" if over else kind
+        facts.append((name, _duration(metrics["wall_seconds"])))
     if record.parameters:
         facts.append(("Parameters", f"{record.parameters:,}"))
     if metrics.get("audio_seconds"):

@@ -32,8 +32,8 @@ class RunRecord:
     """The rows of utterances.csv; none for a run of version 0.1.0."""
     history: Rows = ()
     """The rows of history.csv; none for an evaluation."""
-    parameters: int | None = None
-    """Of the model of a fold."""
+    parameters: int | None
+    """Of the model of a fold; None of an evaluation."""
     seed_metrics: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """Seed -> the content of its metrics.json; of one seed, that of the run."""
 

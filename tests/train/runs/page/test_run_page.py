@@ -80,6 +80,7 @@ def test_one_fold_is_not_pooled() -> None:
         assert "ver folds" not in html
     table = one(run_page(samples.record(folds=1)), Table, "folds")
     assert [row[0] for row in table.totals] == ["95 % interval"]
+    assert "each fold;" not in render(run_page(samples.record(folds=1)))
     assert "remarks" not in [column.name for column in table.columns]
 
 
@@ -283,7 +284,7 @@ def test_ids_labels_and_texts_that_look_like_html_stay_text() -> None:
     about = [{**row, "id": ATTACK + row["id"], "speaker": ATTACK} for row in record.utterances]
     attacked = RunRecord(
         name=ATTACK, metrics=record.metrics, config=record.config, predictions=rows, utterances=about,
-        history=record.history, seed_metrics=record.seed_metrics,
+        history=record.history, parameters=None, seed_metrics=record.seed_metrics,
     )  # fmt: skip
     html = render(run_page(attacked, PageExtras(texts={row["id"]: ATTACK for row in rows})))
     assert "<img" not in html
