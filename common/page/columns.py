@@ -30,30 +30,55 @@ def filled_columns(columns: Iterable[tuple[Column, Sequence[Cell]]]) -> tuple[li
     return [column for column, _ in filled], list(map(list, zip(*(cells for _, cells in filled), strict=True)))
 
 
-def with_constants_in_caption(table: AnyTable) -> AnyTable:
-    """The table without the `once` columns that have one value in all rows; the caption says them.
+def telling_columns(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+) -> tuple[list[Column], list[Sequence[Cell]], str]:
+    """A table without its empty columns and, from two rows on, without those that have one value in all rows.
 
-    With a single row there is nothing to save.
+    The first column is always kept.
+
+    Returns:
+        The columns, the rows, and a sentence on the values that all rows have in common; empty if there are none.
     """
+    common = _constants(columns[1:], [row[1:] for row in rows])
+    kept = [0, *(i for i in range(1, len(columns)) if i - 1 not in common and not all(is_empty(r[i]) for r in rows))]
+    said = _said([columns[1 + i] for i in common], [*common.values()])
+    return [columns[i] for i in kept], [tuple(row[i] for i in kept) for row in rows], said
+
+
+def with_constants_in_caption(table: AnyTable) -> AnyTable:
+    """The table without the `once` columns that have one value in all rows; the caption says them."""
     rows = [*table.rows, *getattr(table, "totals", ())]
-    said = {
-        i: cell_text(rows[0][i], column)
-        for i, column in enumerate(table.columns)
-        if column.once and len(rows) > 1 and all(row[i] == rows[0][i] for row in rows)
-    }
-    if not said:
+    common: dict[int, str] = {i: text for i, text in _constants(table.columns, rows).items() if table.columns[i].once}
+    if not common:
         return table
-    words = ", ".join(f"{table.columns[i].name} {text}" for i, text in said.items())
-    kept = [i for i in range(len(table.columns)) if i not in said]
+    kept = [i for i in range(len(table.columns)) if i not in common]
     shown = replace(
         table,
         columns=[table.columns[i] for i in kept],
         rows=[[row[i] for i in kept] for row in table.rows],
-        caption=f"{table.caption} The same in every row: {words}.".strip(),
+        caption=f"{table.caption} {_said([table.columns[i] for i in common], [*common.values()])}".strip(),
     )
     if isinstance(shown, Table):
         return replace(shown, totals=[[row[i] for i in kept] for row in shown.totals])
     return shown
+
+
+def _constants(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> dict[int, str]:
+    """The numbers of the columns that have one value in all rows, at least two, and that value."""
+    if len(rows) < 2:
+        return {}
+    texts = {i: {_told(row[i], column) for row in rows} for i, column in enumerate(columns)}
+    return {i: next(iter(found)) for i, found in texts.items() if len(found) == 1}
+
+
+def _told(cell: Cell, column: Column) -> str:
+    return cell.href if isinstance(cell, Sound) else cell_text(cell, column)
+
+
+def _said(columns: Sequence[Column], texts: Sequence[str]) -> str:
+    found = [f"{column.name} {text}" for column, text in zip(columns, texts, strict=True) if text]
+    return f"The same in all rows: {', '.join(found)}." if found else ""
 
 
 def stacks(columns: Sequence[Column]) -> list[list[int]]:

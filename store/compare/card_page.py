@@ -24,7 +24,7 @@ from emofuse.common.page.blocks import (
     Table,
     Text,
 )
-from emofuse.common.page.telling_columns import telling_columns
+from emofuse.common.page.columns import telling_columns
 from emofuse.store.compare.card import CardDiff
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.store.inspect.shortlist import ShortList

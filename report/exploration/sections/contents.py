@@ -13,7 +13,7 @@ from emofuse.common.charts.boxes import boxes
 from emofuse.common.charts.palette import GREY, class_colours, group_colours
 from emofuse.common.console import format_size, plural
 from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Facts, Section, Table, Text
-from emofuse.common.page.telling_columns import telling_columns
+from emofuse.common.page.columns import telling_columns
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.sections.material import (
     OTHERS,

@@ -6,7 +6,7 @@ from typing import Any
 
 from emofuse.common.console import plural
 from emofuse.common.page.blocks import Column, PagedTable, Section, Table, Text
-from emofuse.common.page.telling_columns import telling_columns
+from emofuse.common.page.columns import telling_columns
 from emofuse.report.exploration.sections.material import Material
 
 MOST_PAIRS = 200

@@ -23,7 +23,7 @@ from emofuse.common.page.blocks import (
     Text,
     Warnings,
 )
-from emofuse.common.page.telling_columns import telling_columns
+from emofuse.common.page.columns import telling_columns
 from emofuse.report.exploration.measure.collection import Entry
 from emofuse.report.exploration.measure.waveforms import CLIPPED, ClipMeasures, MeasuredAudio
 from emofuse.report.exploration.sections.material import Material, frequent, grouped, more_than_shown

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emofuse.common.page.blocks import Cell, ClassName, Column, Marks, PagedTable, Section
-from emofuse.common.page.columns import spoken
-from emofuse.common.page.telling_columns import telling_columns
+from emofuse.common.page.columns import spoken, telling_columns
 from emofuse.report.exploration.measure.collection import Entry
 from emofuse.report.exploration.measure.waveforms import CLIPPED
 from emofuse.report.exploration.sections.material import Material

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emofuse.common.page.blocks import ClassName, Column, Marks, Sound
-from emofuse.common.page.telling_columns import telling_columns
+from emofuse.common.page.columns import telling_columns
 
 COLUMNS = [Column(name=name) for name in ("id", "label", "level", "marks", "clipped %", "audio")]
 
