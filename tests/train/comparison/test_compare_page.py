@@ -17,6 +17,8 @@ from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError
 from emofuse.train import compare
 
+pytestmark = pytest.mark.charts
+
 QUIET = {"say": lambda line: None}
 
 

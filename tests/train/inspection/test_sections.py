@@ -23,6 +23,8 @@ from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs.finished_run import Run
 
+pytestmark = pytest.mark.charts
+
 TEXTS = {u.id: f"<b>{u.id} said</b>" for u in samples.utterances()}
 
 

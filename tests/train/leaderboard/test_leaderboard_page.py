@@ -22,6 +22,8 @@ from emofuse.train import Run, compare
 from emofuse.train.leaderboard.leaderboard_page import leaderboard_page
 from emofuse.train.runs.reporting.caveats import caveats
 
+pytestmark = pytest.mark.charts
+
 
 @pytest.fixture(scope="module")
 def page(runs: Path) -> Page:

@@ -21,6 +21,8 @@ from emofuse.train.papers.reproduce import reproduce
 from emofuse.train.papers.row_jobs import plan_fits_of_table
 from emofuse.train.papers.table_request import TableRequest
 
+pytestmark = pytest.mark.charts
+
 SMALL = ["width=8", "heads=2", "units=8", "batch=16", "lr=0.01"]
 PNG = b"\x89PNG"
 

@@ -19,6 +19,8 @@ from emofuse.train.papers.published_table import load, parse
 from emofuse.train.papers.reproduce import Reproduction
 from emofuse.train.papers.results import ResultTable
 
+pytestmark = pytest.mark.charts
+
 ATTACK = "<img src=x onerror=alert(1)>"
 
 

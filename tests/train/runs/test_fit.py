@@ -21,6 +21,8 @@ from emofuse.train.api import fit
 from emofuse.train.fitting.loop import evaluation_steps
 from emofuse.train.resolve.config import FitConfig
 
+pytestmark = pytest.mark.charts
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,8 @@ from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 from emofuse.train.comparison.page.comparison_page import comparison_page
 from emofuse.train.comparison.page.record import PageMaterial
 
+pytestmark = pytest.mark.charts
+
 ATTACK = "<img src=x onerror=alert(1)>"
 LABELS = np.arange(240) % 4
 SPEAKERS = [f"s{i // 20}" for i in range(240)]

@@ -35,6 +35,8 @@ from emofuse.train.runs.page.run_page import PageExtras, run_page
 from emofuse.train.runs.page.utterances import utterances_section
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions
 
+pytestmark = pytest.mark.charts
+
 ARCHIVED = ROOT / "tests" / "archives" / "run-v0.1.0" / "runs" / "tiny4-concat-66db0bd5"
 ATTACK = "<img src=x onerror=alert(1)>"
 
