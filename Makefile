@@ -11,7 +11,7 @@ export PYTHONPATH :=
 # process, which makes their shared fixtures once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all check style types wheel format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -45,12 +45,18 @@ test: $(VENV)/.installed
 test-all: $(VENV)/.installed
 	$(PYTEST) -m "slow or not slow" --cov --cov-report=term:skip-covered
 
-check: $(VENV)/.installed .dev/emofuse
+check: style types wheel
+
+style: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	PYTHONPATH=.dev $(BIN)/lint-imports
+
+types: $(VENV)/.installed .dev/emofuse
 	$(BIN)/python -m mypy $(foreach package,$(PACKAGES),-p emofuse.$(package))
 	$(BIN)/python -m mypy $(wildcard docs/examples/*.py)
-	PYTHONPATH=.dev $(BIN)/lint-imports
+
+wheel: $(VENV)/.installed
 	$(BIN)/python tests/support/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 format: $(VENV)/.installed

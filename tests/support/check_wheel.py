@@ -63,6 +63,7 @@ def check(folder: Path, constraints: Path | None, torch_index: str | None) -> No
         "pip",
         "install",
         "-q",
+        "--no-compile",  # torch alone has thousands of modules, most of which are never imported here
         "--disable-pip-version-check",
         *(["-c", str(constraints)] if constraints else []),
     ]
