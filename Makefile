@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 BIN      := $(VENV)/bin
 PACKAGES := common manifests datasets store extract train predict report
 export PYTHONPATH :=
+# Compiled modules are kept, whatever the shell says: each of the many processes of a test would compile them again.
+export PYTHONDONTWRITEBYTECODE :=
 # One test process per core, one thread each: more threads than cores wait for each other. A file's tests stay in one
 # process, which makes their shared fixtures once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder

@@ -53,6 +53,7 @@ def run(folder: Path, name: str, model: str, **options: Any) -> Run:
         "allow_missing": 1920,
         "device": "cpu",
         "out": folder / name,
+        "report": False,
         **(features if spec.needs != "one" else {"audio": "logmel"}),
     }
     return fit(say=quiet, **(defaults | options))
