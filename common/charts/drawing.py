@@ -83,9 +83,14 @@ def plain(text: str, width: int = 40) -> str:
 
 
 def legend(axes: Any, colours: Colours, **options: Any) -> Any:
-    """A legend without a frame, in the theme."""
+    """A legend without a frame, in the theme; with `ncols` its names run from left to right, then down."""
+    handles, names = axes.get_legend_handles_labels()
+    across = options.get("ncols", 1)
+    order = [n for column in range(across) for n in range(column, len(names), across)]
     return axes.legend(
-        **({"fontsize": 7.5, "frameon": False, "labelcolor": colours.ink, "handlelength": 1.4} | options)
+        [handles[n] for n in order],
+        [names[n] for n in order],
+        **({"fontsize": 7.5, "frameon": False, "labelcolor": colours.ink, "handlelength": 1.4} | options),
     )
 
 

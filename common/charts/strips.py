@@ -11,6 +11,8 @@ from emofuse.common.charts.palette import Colours, group_colours
 Curve = tuple[Sequence[float], Sequence[float]]
 """x [n] and y [n]."""
 STYLES = ("-", "--", ":", "-.")
+LONGEST_BESIDE = 18
+"""Characters of the longest name with which two names of a legend fit side by side."""
 
 
 def strips(
@@ -36,7 +38,8 @@ def strips(
     """
 
     def draw(colours: Colours) -> Any:
-        colours_of, tall = group_colours(curves), 1.45 + 0.15 * -(-len(curves) // 2)
+        across = 2 if len(curves) > 1 and max(map(len, curves)) <= LONGEST_BESIDE else 1
+        colours_of, tall = group_colours(curves), 1.45 + 0.15 * -(-len(curves) // across)
         figure = new_figure(colours, width, tall + (0.65 if below else 0) + (0.45 if ticks else 0))
         if below is None:
             axes = lowest = new_axes(figure, colours, 1, 1, 1)
@@ -53,10 +56,13 @@ def strips(
             axes.axhline(reference, color=colours.muted, linewidth=0.6)
         axes.set(ylabel=y_label, ylim=(0, None))
         lowest.set_xlabel(x_label)
+        lowest.xaxis.get_major_locator().set_params(
+            integer=all(float(x).is_integer() for xs, _ in curves.values() for x in xs)
+        )
         if ticks:
             lowest.set_xticks(range(len(ticks)), [plain(tick, 12) for tick in ticks], rotation=45, ha="right",
                               rotation_mode="anchor", fontsize=7)  # fmt: skip
-        legend(axes, colours, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=0.8, borderaxespad=0)
+        legend(axes, colours, loc="lower left", bbox_to_anchor=(0, 1), ncols=across, columnspacing=0.8, borderaxespad=0)
         return figure
 
     return draw

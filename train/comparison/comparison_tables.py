@@ -55,10 +55,21 @@ def differing_settings(comparison: Comparison) -> dict[str, list[str]]:
 
     Where the encoders of a modality differ, all details of its features (such as `audio.layers`) are left out.
     """
-    names = dict.fromkeys(name for run in comparison.runs for name in run.settings)
-    values = {name: [run.settings.get(name, "-") for run in comparison.runs] for name in names}
+    values = {name: [run.settings.get(name, "-") for run in comparison.runs] for name in _setting_names(comparison)}
     differing = {name: found for name, found in values.items() if len(set(found)) > 1}
     return {name: found for name, found in differing.items() if f"{name.partition('.')[0]} encoder" not in differing}
+
+
+def _setting_names(comparison: Comparison) -> list[str]:
+    """The settings of all runs; one that the first run does not have stands where the other run has it."""
+    names: list[str] = []
+    for run in comparison.runs:
+        place = 0
+        for name in run.settings:
+            if name not in names:
+                names.insert(place, name)
+            place = names.index(name) + 1
+    return names
 
 
 def equal_settings(comparison: Comparison) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.charts.drawing import has_report_extra, picture
-from emofuse.common.console import Say
+from emofuse.common.console import Say, printable
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
 from emofuse.common.disk.files import write_atomically
@@ -26,7 +26,7 @@ from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import utterance_rows
 
 REPORT_FILES = (PAGE, "confusion.png")
-HINT = "report.html and confusion.png were not written: install what they need with pip install 'emofuse[report]'"
+NOT_WRITTEN = "report.html and confusion.png were not written: "
 
 
 def write_run_files(
@@ -66,28 +66,44 @@ def write_run_files(
             parameters=metrics.get("parameters"),
             seed_metrics=read_seed_metrics(folder, metrics),
         )
-        if not write_report(folder, record, plan.utterances):
-            say(HINT)
+        if why_not := write_report(folder, record, plan.utterances):
+            say(NOT_WRITTEN + why_not)
     run_digests.write_digests(folder)
 
 
-def write_report(folder: Path, record: RunRecord, utterances: Iterable[Utterance]) -> bool:
-    """Write report.html and confusion.png; False, and nothing written, if a package is missing (see `HINT`).
+def write_report(folder: Path, record: RunRecord, utterances: Iterable[Utterance]) -> str:
+    """Write report.html and confusion.png; a fault in them never keeps a run from its end.
 
     Args:
         folder: The run folder; while it is written, its name ends with `.part`.
         record: What its files hold.
         utterances: Those of the run and any others, for their texts.
+
+    Returns:
+        Why they were not written, and what to do; empty where they were.
+
+    Raises:
+        OSError: The disk is full, or cannot be written to.
     """
     if not has_report_extra():
-        return False
+        return "install what they need with pip install 'emofuse[report]'"
+    try:
+        files = _drawn(folder, record, utterances)
+    except Exception as error:  # whatever it is: the scores are worth more than their page
+        reason = printable(" ".join(str(error).split()), 200)
+        return f"{type(error).__name__}: {reason}. The scores are complete; emofuse report {_final(folder)} tries again"
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return ""
+
+
+def _drawn(folder: Path, record: RunRecord, utterances: Iterable[Utterance]) -> dict[str, bytes]:
+    """The content of the files of the report."""
     texts = {u.id: u.text for u in utterances if u.text}
     extras = PageExtras(texts=texts or None, more_command=shlex.join(["emofuse", "report", str(_final(folder))]))
     page = render(run_page(record, extras))
     confusion = picture(confusion_drawing(record.metrics, shares=False), "png", "; ".join(caveats(record.metrics)))
-    for name, content in zip(REPORT_FILES, (page.encode(), confusion), strict=True):
-        write_atomically(folder / name, content)
-    return True
+    return dict(zip(REPORT_FILES, (page.encode(), confusion), strict=True))
 
 
 def _final(folder: Path) -> Path:

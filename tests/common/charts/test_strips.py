@@ -45,3 +45,15 @@ def test_one_frame_and_many(n: int) -> None:
     (axes,) = strips({"a": (values, values)}, "x", "y")(PRINTED).axes
     assert len(axes.lines[0].get_xdata()) == n
     assert (axes.lines[0].get_marker() == ".") == (n == 1)  # few values are seen as points
+
+
+def test_pieces_are_counted_in_whole_numbers_and_long_names_stand_below_each_other() -> None:
+    from emofuse.common.charts.drawing import PRINTED
+
+    long = {f"a branch with a long name {n}": ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]) for n in range(3)}
+    figure = strips(long, "word piece", "share")(PRINTED)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert [tick for tick in axes.get_xticks() if not float(tick).is_integer()] == []
+    box = axes.get_legend().get_window_extent()
+    assert box.x1 <= figure.bbox.x1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from emofuse.common.nested import flatten, plain_text
@@ -31,7 +32,8 @@ def settings_of(run: RunPredictions) -> dict[str, str]:
         **_texts(flatten({"protocol": {key: run.protocol.get(key) for key in FREE_KEYS}})),
         "manifest": str(identity.get("manifest", "")),
         "trained run": str(config.get("evaluated_run", "")),
-        **{f"store of {corpus}": str(path) for corpus, path in config.get("stores", {}).items()},
+        # Where a store lay says nothing: what it holds is in the manifest's digest and in the features' fingerprints.
+        **{f"store of {corpus}": PurePath(path).name for corpus, path in config.get("stores", {}).items()},
         **_calls(config.get("calls", ())),
     }
     return {name: value for name, value in settings.items() if value not in _UNSET}

@@ -61,6 +61,8 @@ def _cost(record: RunRecord) -> list[tuple[str, str]]:
     facts.append(("Utterances", f"{record.task.get('utterances', record.tested):,}"))
     for key, name in (("device", "Device"), ("threads", "Threads"), ("machine", "Machine"), ("started", "Started")):
         values = list(dict.fromkeys(str(call[key]) for call in calls if call.get(key)))
+        if key == "started":
+            values = [value[:16].replace("T", " ") + " UTC" for value in values]
         if values:
             facts.append((name, ", ".join(values)))
     return facts

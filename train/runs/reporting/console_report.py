@@ -160,8 +160,8 @@ def _folds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     ]
     if len(folds) > 1:
         rows.append(["mean ± std over folds", "", "", *_spread(metrics["mean"], metrics["std"], names), ""])
-    total = sum(fold["utterances"]["test"] for fold in folds)
-    rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
+        total = sum(fold["utterances"]["test"] for fold in folds)
+        rows.append(["pooled", str(total), "", *_cells(metrics["pooled"], names), ""])
     rows += [[label, n, "", *cells, ""] for label, n, cells in _over_all(metrics, names)]
     label, *bounds = _interval(metrics, names)
     rows.append([label, "", "", *bounds, ""])
