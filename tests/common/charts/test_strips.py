@@ -48,8 +48,6 @@ def test_one_frame_and_many(n: int) -> None:
 
 
 def test_pieces_are_counted_in_whole_numbers_and_long_names_stand_below_each_other() -> None:
-    from emofuse.common.charts.drawing import PRINTED
-
     long = {f"a branch with a long name {n}": ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]) for n in range(3)}
     figure = strips(long, "word piece", "share")(PRINTED)
     figure.canvas.draw()
