@@ -104,7 +104,9 @@ def check_contents(wheel: Path) -> None:
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    }
     subprocess.run(command, check=True, cwd=cwd, env=environment)
 
 
