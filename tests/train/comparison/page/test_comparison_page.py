@@ -102,7 +102,7 @@ def test_what_differs_and_what_is_the_same_are_said_once(tmp_path: Path) -> None
         features = {"audio": {"name": feature, "encoder": "e", "fingerprint": fingerprint}}
         vars(run.run)["config"] = {
             "run": config["run"] | common | {"features": features},
-            "stores": {"tiny": "tiny.h5"},
+            "stores": {"tiny": f"{feature}/tiny.h5"},  # the same store under two paths
             "calls": [
                 {"versions": {"torch": "2.8", **versions}, "device": "cpu", "commit": commit, "started": feature}
             ],
@@ -114,10 +114,10 @@ def test_what_differs_and_what_is_the_same_are_said_once(tmp_path: Path) -> None
         ["model", "m0", "m1"],
         ["audio feature", "a", "b"],
         ["audio.layers", "1", "1, 2"],
-        ["audio.bands", "26", "-"],
-        ["commit", "0123456789", "0123456789-dirty"],
         ["audio.rate", "-", "50"],
+        ["audio.bands", "26", "-"],
         ["emofuse", "-", "0.2"],
+        ["commit", "0123456789", "0123456789-dirty"],
     ]
     same = dict(table(page, "equal-settings").rows)
     assert same["hidden"] == "4"
