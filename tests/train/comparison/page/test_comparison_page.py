@@ -131,7 +131,7 @@ def test_what_differs_and_what_is_the_same_are_said_once(tmp_path: Path) -> None
     assert "The same in all runs: audio encoder e; lr 0.1; hidden 4; class_weights none; select last;" in text
     runs[1].run.config["run"]["features"]["audio"]["encoder"] = "other"
     names = [row[0] for row in table(page_of(runs), "settings").rows]
-    assert names == ["model", "audio feature", "audio encoder", "commit", "emofuse"]
+    assert names == ["model", "audio feature", "audio encoder", "emofuse", "commit"]
     runs[1] = replace(runs[1], run=runs[0].run)
     assert section(page_of(runs), "settings").blocks[0] == Text(lines=[NOTHING_DIFFERS])
 
