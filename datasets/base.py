@@ -52,6 +52,8 @@ class Corpus:
     """Whether a folder has the layout of this corpus."""
     read: Callable[[Path, ReaderOptions], Manifest]
     """Reads the corpus from its root."""
+    language: str | None = None
+    """Code of the language that is spoken, such as `de`; None where it is unknown."""
     options: tuple[str, ...] = ()
     """The fields of `ReaderOptions` that have an effect."""
     groups: tuple[str, ...] = ()

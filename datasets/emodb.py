@@ -56,6 +56,7 @@ EMODB = Corpus(
     description="Emo-DB: 10 German actors, 535 acted clips of ten sentences",
     page="http://emodb.bilderbar.info",
     layout="wav/03a01Fa.wav ... or 03a01Fa.wav ...",
+    language="de",
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
 )

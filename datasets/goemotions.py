@@ -60,6 +60,7 @@ GOEMOTIONS = Corpus(
     description="GoEmotions: Reddit comments in 28 classes, English, text only, official split",
     page="https://github.com/google-research/google-research/tree/master/goemotions",
     layout="train.tsv, dev.tsv, test.tsv, in the root or in data/",
+    language="en",
     looks_like=lambda root: folder(root) is not None,
     read=read,
 )

@@ -114,6 +114,7 @@ IEMOCAP = Corpus(
     description="IEMOCAP: 10 actors in 5 sessions, English, audio and transcripts",
     page="https://sail.usc.edu/iemocap/iemocap_release.htm",
     layout="Session1 ... Session5, each with dialog/EmoEvaluation",
+    language="en",
     looks_like=lambda root: bool(sessions(root)),
     read=read,
     groups=("1", "2", "3", "4", "5"),

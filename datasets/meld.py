@@ -107,6 +107,7 @@ MELD = Corpus(
     description="MELD: TV series scenes, English, video clips and transcripts, official split",
     page="https://affective-meld.github.io",
     layout="train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv, in the root or in train/, dev/, test/",
+    language="en",
     looks_like=lambda root: any(annotation(root, split) for split in SPLITS),
     read=read,
     options=("meld_clips",),

@@ -55,6 +55,7 @@ RAVDESS = Corpus(
     description="RAVDESS: 24 actors, 1440 acted clips of two English sentences",
     page="https://zenodo.org/records/1188976",
     layout="Actor_01/03-01-01-01-01-01-01.wav ..., with or without an outer folder",
+    language="en",
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
     groups=tuple(f"Actor_{n:02d}" for n in range(1, 25)),

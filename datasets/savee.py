@@ -68,6 +68,7 @@ SAVEE = Corpus(
     description="SAVEE: 4 British men, 480 acted sentences; transcripts by --transcripts CSV",
     page="http://kahlan.eps.surrey.ac.uk/savee/Download.html",
     layout="AudioData/DC/a01.wav ... or DC_a01.wav ...",
+    language="en",
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
     groups=SPEAKERS,

@@ -92,7 +92,9 @@ def run_extraction(config: ExtractConfig, say: Say = say) -> Extraction:
     _check(config_of_call(ExtractConfig, config, {}, problems), say, problems)
     backend = ExecutionBackend(config)
     manifest, root, device = _read_corpus(config, backend)
-    transcripts = prepare_transcripts(config.store_path, config.transcribe, without_blank_texts(manifest), device)
+    transcripts = prepare_transcripts(
+        config.store_path, config.transcribe, without_blank_texts(manifest), device, config.language
+    )
     if transcripts.source:
         manifest = without_blank_texts(manifest)
     require_modalities(config, manifest, recognised=transcripts.source is not None)

@@ -39,6 +39,8 @@ class PredictConfig:
     """The words of the only clip, or what a run that reads text alone is asked about."""
     transcribe: str | None = None
     """A speech recogniser for clips without a text: a folder, or ORG/NAME on the hub."""
+    language: str | None = None
+    """What is spoken, for `transcribe`: a code such as `de`; None detects it for each clip."""
     weights: tuple[str, ...] = ()
     """Weights of the run's encoders, where they are not found by the name that the run has recorded: a folder, or
     ORG/NAME[@revision]; of a run with two encoders `audio=...` and `text=...`."""
@@ -89,6 +91,10 @@ class PredictConfig:
         for one, other in (("text", "transcribe"), ("fold", "refit")):
             if not wrong & {one, other} and getattr(self, one) not in (None, False) and getattr(self, other):
                 problems.add(f"{one} and {other} exclude each other: pass one")
+        if self.language and not self.transcribe:
+            problems.add(
+                f"language={self.language!r} has no effect: it tells the recogniser of transcribe what is spoken"
+            )
         if "inputs" not in wrong and not self.inputs and not self.text:
             problems.add("nothing to predict: pass audio files, folders or a manifest, or a text")
         if self.text is not None and "text" not in wrong and not self.text.strip():
@@ -108,6 +114,7 @@ class PredictOptions(TypedDict, total=False):
     inputs: PathLike | Sequence[PathLike]
     text: str | None
     transcribe: str | None
+    language: str | None
     weights: str | Sequence[str]
     fold: int | None
     refit: bool

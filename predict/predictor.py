@@ -55,7 +55,7 @@ class Predictor:
         self.inputs = self.requirements.select(inputs, transcribe=config.transcribe is not None)
         self.features = run_features(self.run, self.ensemble.modalities, {model.fold for model in self.ensemble.models})
         self.jobs = build_run_encoders(self.features, config.weights, device)
-        self.recogniser = load_recogniser(config.transcribe, device) if config.transcribe else None
+        self.recogniser = load_recogniser(config.transcribe, device, config.language) if config.transcribe else None
         self.excluded: list[Excluded] = []
         """What could not be predicted, with reasons; complete when `predictions` has ended."""
 

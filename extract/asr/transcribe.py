@@ -7,20 +7,23 @@ audio is the same; while recognition runs, its texts are kept line by line in a 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
-from emofuse.extract.asr.recogniser import Recogniser, load_recogniser
+from emofuse.datasets.registry import CORPORA
+from emofuse.extract.asr.recogniser import DETECTED, Recognised, Recogniser, load_recogniser
 from emofuse.extract.audio.clips import AudioError, load
 from emofuse.manifests.schema import ASR, Excluded, Manifest, Utterance, copy_text
 from emofuse.store import FeatureStore
 from emofuse.store.core.spec import TRANSCRIPTS_SUFFIX
 
+_NOT_KEPT = " (not kept: "
 BATCH_SIZE = 8
 """Clips that are loaded, transcribed and written to the side file together."""
 
@@ -42,7 +45,8 @@ class Transcripts:
         """The recogniser of this call's texts, or several after a merge; None where all are the corpus's own."""
         if self.recogniser:
             return self.recogniser.source
-        return " and ".join(sorted({str(u.text_source) for u in self.stored.values() if u.text_kind == ASR})) or None
+        stored = {_without_language(str(u.text_source)) for u in self.stored.values() if u.text_kind == ASR}
+        return " and ".join(sorted(stored)) or None
 
     @property
     def side_file(self) -> Path:
@@ -55,7 +59,9 @@ class Transcripts:
             id: u
             for id, u in self.stored.items()
             # A text for which the store keeps only a digest cannot be encoded: it is transcribed again.
-            if not self.recogniser or u.text_kind != ASR or (u.text_source == self.source and u.text is not None)
+            if not self.recogniser
+            or u.text_kind != ASR
+            or (_without_language(u.text_source or "") == self.source and u.text is not None)
         }
         rows = (copy_text(u, usable[u.id]) if u.id in usable else u for u in manifest.utterances)
         return replace(manifest, utterances=tuple(rows))
@@ -88,20 +94,34 @@ class Transcripts:
         self.side_file.parent.mkdir(parents=True, exist_ok=True)
         busy = f"another process is transcribing for {self.store} ({{holder}}); wait for it or stop it"
         with lock(self.side_file.with_name(self.side_file.name + ".lock"), busy):
-            known = {digest: "" for digest, why in self.wordless.items() if why == reason}
+            known = {
+                digest: Recognised(text="", doubt=why.removeprefix(reason).removeprefix(_NOT_KEPT).removesuffix(")"))
+                for digest, why in self.wordless.items()
+                if why == reason or why.startswith(reason + _NOT_KEPT)
+            }
             by_digest, count = self._transcribe_missing(missing, known | self._noted_texts(), root, quiet)
-        texts = {u.id: by_digest[str(u.audio_digest)] for u in missing}
-        wordless = [Excluded(id=id, reason=reason, modality="text") for id, text in texts.items() if not text]
+        found = {u.id: by_digest[str(u.audio_digest)] for u in missing}
+        wordless = [
+            Excluded(id=id, reason=reason + (f"{_NOT_KEPT}{one.doubt})" if one.doubt else ""), modality="text")
+            for id, one in found.items()
+            if not one.text
+        ]
         rows = (
-            replace(u, text=texts[u.id], text_kind=ASR, text_source=self.source) if texts.get(u.id) else u
+            replace(u, text=one.text, text_kind=ASR, text_source=self._source_of(one))
+            if (one := found.get(u.id)) and one.text
+            else u
             for u in manifest.utterances
         )
         return replace(manifest, utterances=tuple(rows)).excluding(wordless), wordless, count
 
+    def _source_of(self, recognised: Recognised) -> str:
+        """The recogniser, and the language where it was detected."""
+        return f"{self.source}: {recognised.language}" if recognised.language else str(self.source)
+
     def _transcribe_missing(
-        self, missing: list[Utterance], known: dict[str, str], root: Path, quiet: bool
-    ) -> tuple[dict[str, str], int]:
-        """Audio digest -> text of all `missing` utterances, and how many of them were not `known`."""
+        self, missing: list[Utterance], known: dict[str, Recognised], root: Path, quiet: bool
+    ) -> tuple[dict[str, Recognised], int]:
+        """Audio digest -> what was recognised in all `missing` utterances, and how many of them were not `known`."""
         # Clips of similar length together; the longest first, which shows at once whether memory suffices.
         todo = sorted((u for u in missing if u.audio_digest not in known), key=lambda u: -(u.seconds or 0.0))
         texts = dict(known)
@@ -115,13 +135,13 @@ class Transcripts:
         ):
             for first in range(0, len(todo), BATCH_SIZE):
                 batch = todo[first : first + BATCH_SIZE]
-                for utterance, text in zip(batch, self._recognise(batch, root), strict=True):
-                    texts[str(utterance.audio_digest)] = text
-                    self._note(side, str(utterance.audio_digest), text)
+                for utterance, recognised in zip(batch, self._recognise(batch, root), strict=True):
+                    texts[str(utterance.audio_digest)] = recognised
+                    self._note(side, str(utterance.audio_digest), recognised)
                 progress.advance(len(batch))
         return texts, len(todo)
 
-    def _recognise(self, utterances: list[Utterance], root: Path) -> list[str]:
+    def _recognise(self, utterances: list[Utterance], root: Path) -> list[Recognised]:
         assert self.recogniser is not None
         waveforms = []
         for u in utterances:
@@ -132,23 +152,25 @@ class Transcripts:
                 raise UsageError(f"{root / u.audio} {error}, though it could be read a moment ago") from None
         return self.recogniser.transcribe(waveforms)
 
-    def _note(self, side: TextIO, digest: str, text: str) -> None:
-        side.write(json.dumps({"source": self.source, "audio": digest, "text": text}, ensure_ascii=False) + "\n")
+    def _note(self, side: TextIO, digest: str, recognised: Recognised) -> None:
+        record = {"source": self.source, "audio": digest, **asdict(recognised)}
+        side.write(json.dumps(record, ensure_ascii=False) + "\n")
         side.flush()
 
-    def _noted_texts(self) -> dict[str, str]:
-        """Audio digest -> text from the side file of an interrupted call with the same recogniser."""
+    def _noted_texts(self) -> dict[str, Recognised]:
+        """Audio digest -> what was recognised, from the side file of an interrupted call with the same recogniser."""
         if not self.side_file.is_file():
             return {}
         texts = {}
         for line in self.side_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                same_source, digest, text = record["source"] == self.source, record["audio"], record["text"]
+                same_source, digest = record["source"] == self.source, record["audio"]
+                recognised = Recognised(text=record["text"], language=record["language"], doubt=record["doubt"])
             except (ValueError, TypeError, KeyError):
                 continue  # an incomplete line: the call was killed while it wrote it
             if same_source:
-                texts[str(digest)] = str(text)
+                texts[str(digest)] = recognised
         return texts
 
     def delete_side_file(self) -> None:
@@ -164,6 +186,11 @@ def _end_last_line(path: Path) -> None:
             file.write(b"\n")
 
 
+def _without_language(text_source: str) -> str:
+    """A text's source without the language that was detected for it."""
+    return re.sub(f"(?<={DETECTED}): [a-z]{{2,3}}$", "", text_source)
+
+
 def without_blank_texts(manifest: Manifest) -> Manifest:
     """The manifest in which a blank text counts as missing, where there is audio to transcribe."""
     blank = {u.id for u in manifest.utterances if u.audio and u.text is not None and not u.text.strip()}
@@ -175,7 +202,9 @@ def _has_no_text(utterance: Utterance) -> bool:
     return utterance.text is None and utterance.text_digest is None
 
 
-def prepare_transcripts(store: Path, model: str | None, manifest: Manifest, device: str) -> Transcripts:
+def prepare_transcripts(
+    store: Path, model: str | None, manifest: Manifest, device: str, language: str | None = None
+) -> Transcripts:
     """The recognised texts of the store, and the recogniser if one is needed; before any clip is scanned.
 
     Args:
@@ -183,9 +212,11 @@ def prepare_transcripts(store: Path, model: str | None, manifest: Manifest, devi
         model: `--transcribe`, if given; loaded only where an utterance has no text of the corpus's own.
         manifest: The corpus as it was read, `without_blank_texts`.
         device: Where the recogniser computes.
+        language: `--language`, if given; else that of the corpus, where it is known.
 
     Raises:
-        UsageError: The corpus has no audio to transcribe, or the model is missing or is not a speech recogniser.
+        UsageError: The corpus has no audio to transcribe, the model is missing or is not a speech recogniser, or it
+            does not know the language.
         DataError: Damaged weights, or a damaged store.
     """
     transcripts = Transcripts(store=store)
@@ -200,5 +231,6 @@ def prepare_transcripts(store: Path, model: str | None, manifest: Manifest, devi
     if model is not None and not manifest.has("audio"):
         raise UsageError(f"--transcribe {model}: {manifest.corpus} has no audio here to transcribe")
     if model is not None and transcripts.without_text(manifest):
-        transcripts.recogniser = load_recogniser(model, device)
+        usual = CORPORA[manifest.corpus].language if manifest.corpus in CORPORA else None
+        transcripts.recogniser = load_recogniser(model, device, language, usual)
     return transcripts

@@ -41,12 +41,15 @@ def read_dataset(
     return (manifest.sample(limit) if limit else manifest), root
 
 
-def corpus_arguments(root: Path, options: ReaderOptions, transcribe: str | None = None) -> list[str]:
+def corpus_arguments(
+    root: Path, options: ReaderOptions, transcribe: str | None = None, language: str | None = None
+) -> list[str]:
     """How the corpus was read, as command-line arguments; recorded, so that `fit` can print a command."""
     arguments = ["--root", str(root)]
     for name, flag in options.given().items():
         arguments += [flag, str(getattr(options, name))]
-    return arguments if transcribe is None else [*arguments, "--transcribe", transcribe]
+    arguments += [] if transcribe is None else ["--transcribe", transcribe]
+    return arguments if language is None else [*arguments, "--language", language]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,12 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
     help="Transcribe utterances without a text, with a folder or ORG/NAME such as openai/whisper-small.",
 )
 @click.option(
+    "--language",
+    metavar="CODE",
+    help="What is spoken, for --transcribe: de, en, ...; auto detects it for each clip.  [default: the corpus's "
+    "language, or auto]",
+)
+@click.option(
     "--budget",
     type=click.FloatRange(min=1),
     callback=_finite,

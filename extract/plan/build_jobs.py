@@ -118,7 +118,7 @@ def _provenance(config: ExtractConfig, encoder: Encoder, root: Path, takes_optio
     if config.views != FRAMES:
         arguments += ["--views", config.views]
     provenance: dict[str, Any] = {
-        "corpus_options": corpus_arguments(root, config.reader_options, config.transcribe),
+        "corpus_options": corpus_arguments(root, config.reader_options, config.transcribe, config.language),
         "encoder_options": arguments,
     }
     if takes_options and config.fitted_on:

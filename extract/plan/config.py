@@ -71,6 +71,8 @@ class ExtractConfig:
     """What the store holds."""
     transcribe: str | None = None
     """A speech recogniser for the utterances without a text: a folder, or ORG/NAME on the hub."""
+    language: str | None = None
+    """What is spoken, for `transcribe`: a code such as `de`, or `auto`; None means the corpus's own, or else `auto`."""
     budget: float | None = None
     """Seconds of audio, or tokens, of a batch; None means what the feature was started with, or what fits in memory."""
     workers: int | None = None
@@ -161,6 +163,10 @@ class ExtractConfig:
         given = [option for option, value in options.items() if value is not None]
         if len(given) > 1:
             problems.add(f"{' and '.join(given)} exclude each other: pass one")
+        if self.language and not self.transcribe:
+            problems.add(
+                f"language={self.language!r} has no effect: it tells the recogniser of transcribe what is spoken"
+            )
         if self.shard and self.transcribe:
             problems.add("transcribe with shard would recognise everything in every shard: transcribe first")
 
@@ -191,6 +197,7 @@ class ExtractOptions(RequiredOptions, total=False):
     compile: bool
     dtype: StoredDtype
     transcribe: str | None
+    language: str | None
     budget: float | None
     workers: int | None
     scheduler: str | None

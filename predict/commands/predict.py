@@ -24,6 +24,11 @@ from emofuse.common.errors import DONE, EXCLUDED, command
     help="Transcribe clips without a text, with a folder or ORG/NAME such as openai/whisper-small.",
 )
 @click.option(
+    "--language",
+    metavar="CODE",
+    help="What is spoken, for --transcribe: de, en, ...  [default: detected for each clip]",
+)
+@click.option(
     "--weights",
     multiple=True,
     metavar="[MODALITY=]WHAT",

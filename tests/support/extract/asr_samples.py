@@ -25,14 +25,24 @@ def tone(words: list[str], seed: int = 0, seconds: float = 0.2) -> np.ndarray:
     return (sound + rng.normal(0, 0.005, len(sound))).astype(np.float32)
 
 
-def save_whisper(folder: Path, seed: int = 0) -> Path:
-    """Random weights: its texts mean nothing, but are always the same."""
+def save_whisper(folder: Path, seed: int = 0, languages: tuple[str, ...] = ()) -> Path:
+    """Random weights: its texts mean nothing, but are always the same.
+
+    Args:
+        folder: To be created.
+        seed: Of the weights.
+        languages: Codes of languages, whose tokens only the tokenizer knows, as in many fine-tuned models; none makes
+            a model without any token of a language or a task.
+    """
     transformers = import_transformers()
     import torch
 
     folder.mkdir(parents=True)
     pieces = [chr(n) for n in range(33, 127)]
     special = ["<|endoftext|>", "<|startoftranscript|>"]
+    if languages:
+        special += [*(f"<|{code}|>" for code in languages), "<|translate|>", "<|transcribe|>"]
+        special += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
     vocab = {piece: n for n, piece in enumerate([*pieces, *special])}
     (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
@@ -47,6 +57,9 @@ def save_whisper(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     model = transformers.WhisperForConditionalGeneration(config)
     model.generation_config.max_length = 12
+    if languages:
+        tokenizer.add_special_tokens({"additional_special_tokens": special[2:]})
+        model.generation_config.is_multilingual, model.generation_config._from_model_config = True, False
     model.save_pretrained(folder)
     extractor = transformers.WhisperFeatureExtractor(feature_size=16, chunk_length=2)
     transformers.WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
