@@ -41,6 +41,10 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
     help="last, all, mean, numbers such as 6,9,12, or names of layers that the encoder defines.",
 )
 @click.option(
+    "--window",
+    help="What Whisper reads at a time: clip ends its window of 30 s with the clip, a faster feature of its own.",
+)
+@click.option(
     "--views",
     default="frames",
     help="What to store of one pass, separated by commas: frames, mean (over frames, in every layer), statistics.",

@@ -48,6 +48,8 @@ class EncoderOptions:
     """Floating-point type of the computation: fp32, bf16 or fp16."""
     compile: bool = False
     """Whether a transformer's layers are compiled with `torch.compile`."""
+    window: str | None = None
+    """What the encoder reads at a time, where it offers a choice; None means its usual window."""
 
 
 class Encoder(Protocol):
@@ -148,6 +150,8 @@ class EncoderSpec:
     build: Callable[[EncoderOptions], Encoder]
     tunable: bool = False
     """Whether `finetune` can train it: the built encoder is a `blocks.tuning.Tunable`."""
+    windows: tuple[str, ...] = ()
+    """What `--window` may be; empty for an encoder that offers no choice."""
     token_spans: Callable[[str | None, Mapping[str, Any]], SpanFinder] | None = None
     """Of an encoder of texts: what finds the characters of each frame, without its weights and without a network.
 

@@ -69,7 +69,7 @@ def build_jobs(
             all_layers = MEAN in parse_views(config.views)
             recipe = EncoderRecipe(encoder=encoder, options=options, all_layers=all_layers)
             built, computing = build_encoders(recipe)
-            provenance = _provenance(config, built, root, takes_options)
+            provenance = _provenance(config, built, root, options.window, takes_options)
             jobs += [
                 FeatureJob(
                     store=config.store_path,
@@ -96,8 +96,9 @@ def _encoder_options(
     config: ExtractConfig, encoder: str, device: str, takes_options: bool
 ) -> Sequence[tuple[EncoderOptions, str]]:
     """An encoder's options and the name of its feature; of a `finetune` run those of every fold."""
-    default_name = ENCODERS[encoder].feature
-    options = EncoderOptions(corpus=config.dataset, device=device)
+    window = config.window if config.window in ENCODERS[encoder].windows else None
+    default_name = ENCODERS[encoder].feature + (f"-{window}" if window else "")
+    options = EncoderOptions(corpus=config.dataset, device=device, window=window)
     if takes_options:
         precision = "fp32" if config.precision == "auto" else config.precision
         options = replace(
@@ -108,13 +109,17 @@ def _encoder_options(
     return [(options, config.name or default_name)]
 
 
-def _provenance(config: ExtractConfig, encoder: Encoder, root: Path, takes_options: bool) -> dict[str, Any]:
+def _provenance(
+    config: ExtractConfig, encoder: Encoder, root: Path, window: str | None, takes_options: bool
+) -> dict[str, Any]:
     """How the command was called, and what its user declares about the weights."""
     arguments = []
     if takes_options and config.weights:
         arguments += ["--weights", config.weights]
     if takes_options and config.layers != "last":
         arguments += ["--layers", config.layers]
+    if window:
+        arguments += ["--window", window]
     if config.views != FRAMES:
         arguments += ["--views", config.views]
     provenance: dict[str, Any] = {

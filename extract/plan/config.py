@@ -61,6 +61,8 @@ class ExtractConfig:
     """What the weights were fitted on with labels: `none`, `CORPUS` or `CORPUS:session=1,2`."""
     layers: str = "last"
     """`last`, `all`, `mean`, or numbers such as `6,9,12`."""
+    window: str | None = None
+    """What Whisper reads at a time: `clip`, or None for 30 s."""
     views: str = "frames"
     """What to store of one pass: `frames`, `mean`, `statistics`, separated by commas."""
     device: str = "auto"
@@ -156,6 +158,14 @@ class ExtractConfig:
                     f"{option} belongs to one encoder, not to {', '.join(concerned)}: run `extract` once for each"
                 )
 
+        self._check_window(problems)
+
+    def _check_window(self, problems: Problems) -> None:
+        offered = {e: ENCODERS[e].windows for e in self.encoders if e in ENCODERS}
+        if self.window and not any(self.window in windows for windows in offered.values()):
+            valid = [f"{e.value.windows[0]} for encoder {e.name}" for e in ENCODERS if e.value.windows]
+            problems.add(f"window={self.window!r} has no effect on {', '.join(offered)}; valid: {', '.join(valid)}")
+
     def _check_processes(self, problems: Problems) -> None:
         with problems.collecting():
             _ = self.shard_number
@@ -191,6 +201,7 @@ class ExtractOptions(RequiredOptions, total=False):
     weights: str | None
     fitted_on: str | None
     layers: str | int | Sequence[int | str]
+    window: str | None
     views: str | Sequence[str]
     device: str
     precision: Precision

@@ -109,6 +109,7 @@ def _config(feature: RunFeature, weights: str | None, device: str) -> ExtractCon
         encoders=feature.encoder,
         weights=weights,
         layers=feature.options.get("--layers", "last"),
+        window=feature.options.get("--window"),
         views=FRAMES if over_frames is None else MEAN if over_frames == ["mean"] else STATISTICS,
         device=device,
         precision=precision if ENCODERS[feature.encoder].pretrained else "auto",

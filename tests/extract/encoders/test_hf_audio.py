@@ -189,6 +189,33 @@ def test_whisper_encodes_long_clips_piece_by_piece(build: Build) -> None:
     assert len(whole) == 200 + 16
 
 
+def test_whisper_reads_windows_that_end_with_the_clip(build: Build) -> None:
+    """The tiny model has windows of 2 s; those of clips end at the next half second."""
+    usual, encoder = build("whisper"), build("whisper", window="clip")
+    clips = [speech(samples, n) for n, samples in enumerate((3000, 9000, 16001, 7900, 32000, 32000 + 500))]
+    found = encoder.encode(clips)
+    assert [len(frames) for frames in found] == [usual.length(len(clip)) for clip in clips]
+    for clip, frames in zip(clips, found, strict=True):
+        assert relative(encoder.encode([clip])[0], frames) < 1e-5
+    padded = encoder.encode([np.pad(clips[0], (0, 8000 - 3000))])[0]
+    assert relative(padded[: len(found[0])], found[0]) < 1e-5
+    assert relative(found[4], usual.encode([clips[4]])[0]) < 1e-5
+    assert relative(found[0], usual.encode([clips[0]])[0]) > 1e-3
+    differing = {key for key, value in encoder.identity().items() if usual.identity().get(key) != value}
+    assert differing == {"window"}
+
+
+def test_a_failed_window_leaves_the_encoder_as_it_was(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = build("whisper", window="clip")
+    before = encoder.encode([speech(9000)])[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(encoder.pretrained), "run", lambda self, **inputs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            encoder.encode([speech(9000)])
+    assert relative(encoder.encode([speech(9000)])[0], before) < 1e-6
+    assert encoder.frame_rate == 50.0
+
+
 def test_provenance_says_what_the_encoder_has_seen(build: Build, tmp_path: Path) -> None:
     known = build("hubert").provenance()
     assert known["fitted_on"] == []
