@@ -133,7 +133,7 @@ def _first_positions(model: Any, count: int) -> Iterator[None]:
         return
     import torch
 
-    model.embed_positions = torch.nn.Embedding.from_pretrained(whole.weight[:count])
+    model.embed_positions = torch.nn.Embedding(count, whole.embedding_dim, _weight=whole.weight[:count])
     model.config.max_source_positions = count  # the model compares the length of its input with this
     try:
         yield
