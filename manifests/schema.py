@@ -21,6 +21,8 @@ Modality = Literal["audio", "text"]
 """What an encoder reads and a feature is computed from."""
 ASR = "asr"
 """The `text_kind` of a text written by a speech recogniser."""
+SILENT = "silent"
+"""The key of `Utterance.extra` that says why a clip has no sound: `no sound`, or `channels cancel` in their mean."""
 WITHDRAWN = "withdrawn"
 """The reason of an utterance whose speaker withdrew consent; reading the corpus again does not restore it."""
 TEXT_FIELDS = ("text_digest", "sentence_digest", "text_kind", "text_source")
@@ -236,7 +238,8 @@ def _keep_scan(fresh: Utterance, older: Utterance | None, audio_excluded: bool) 
     if fresh.audio_digest is not None:
         return fresh
     if older.audio == fresh.audio:
-        return replace(fresh, seconds=older.seconds, audio_digest=older.audio_digest)
+        mark = {SILENT: older.extra[SILENT]} if SILENT in older.extra else {}
+        return replace(fresh, seconds=older.seconds, audio_digest=older.audio_digest, extra={**mark, **fresh.extra})
     has_text = fresh.text is not None or fresh.text_digest is not None
     return replace(fresh, audio=None) if audio_excluded and older.audio is None and has_text else fresh
 

@@ -9,17 +9,17 @@ import io
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
+from emofuse.extract.audio.channels import BLOCK, MIXES, Activity, Channel, activity, mix, silent_mixes
 from emofuse.extract.audio.decoding import (
     AudioError,
     Channels,
     decode_stream,
     is_counted,
-    missing_seconds,
     open_sound,
     opened,
     read_all,
@@ -27,16 +27,21 @@ from emofuse.extract.audio.decoding import (
     require_finite,
 )
 from emofuse.extract.audio.resampling import KAISER_BEST, Waveform, resample
+from emofuse.extract.audio.wav_header import unmatched_seconds
+
+if TYPE_CHECKING:
+    import soundfile
 
 __all__ = ["POLICY", "AudioError", "Clip", "load", "probe"]
 
+_READ_SAMPLES = 1024 * BLOCK
 END_TOLERANCE = 0.1
 """Seconds that an annotated end may lie beyond the end of the file: annotations are rounded."""
 POLICY: dict[str, Any] = {
     "version": 1,
     "decode": "float32 in -1..1; libsndfile, else FFmpeg: first audio stream without damaged packets and priming",
     "cut": "from round(start * rate) to round(end * rate)",
-    "mono": "mean of channels",
+    "mono": MIXES["mean"],
     "resampling": {**KAISER_BEST, "length": "ceil(samples * new / old)"},
 }
 """How a file becomes a waveform; part of every audio feature's fingerprint."""
@@ -55,6 +60,10 @@ class Clip:
     """xxh3_128 of the file's bytes, and of start and end where they are given."""
     lost: float = 0.0
     """Seconds that the file's header promises beyond the end of the file."""
+    unread: float = 0.0
+    """Seconds of samples that lie behind those that the file's header declares."""
+    silent: frozenset[Channel] = frozenset()
+    """The ways to mix its channels that leave no sound; all of them where it holds none."""
 
     @property
     def seconds(self) -> float:
@@ -73,15 +82,23 @@ def probe(path: Path, start: float | None = None, end: float | None = None) -> C
     except OSError as error:
         raise AudioError(f"cannot be opened: {error.strerror}") from None
     # Many utterances may be cut from one recording: its bytes are read and counted once.
-    whole = _probe_file(path, stat.st_size, stat.st_mtime_ns)
+    whole, active = _probe_file(path, stat.st_size, stat.st_mtime_ns)
     first, stop = _cut(whole.samples, whole.sample_rate, start, end)
     digest = whole.digest
     if start is not None or end is not None:
         digest = xxhash.xxh3_128_hexdigest(f"{digest} {start} {end}".encode())
-    return replace(whole, samples=stop - first, digest=digest)
+    silent = silent_mixes(active, first, stop, whole.samples)
+    return replace(whole, samples=stop - first, digest=digest, silent=silent)
 
 
-def load(path: Path, sample_rate: int, start: float | None = None, end: float | None = None) -> Waveform:
+def audio_policy(channel: Channel) -> dict[str, Any]:
+    """How a file becomes a waveform with another choice of channel."""
+    return {**POLICY, "mono": MIXES[channel]}
+
+
+def load(
+    path: Path, sample_rate: int, start: float | None = None, end: float | None = None, channel: Channel = "mean"
+) -> Waveform:
     """The clip between `start` and `end` (seconds) as a mono waveform at `sample_rate` Hz.
 
     Returns:
@@ -92,7 +109,7 @@ def load(path: Path, sample_rate: int, start: float | None = None, end: float | 
     """
     with opened(path) as file:
         channels, rate = _decode(file, start, end)
-    waveform = _mono(require_finite(channels))
+    waveform = mix(require_finite(channels), channel)
     return waveform if rate == sample_rate else resample(waveform, rate, sample_rate)
 
 
@@ -139,23 +156,34 @@ def _decode(file: io.BufferedReader, start: float | None, end: float | None) -> 
 
 
 @lru_cache(maxsize=64)
-def _probe_file(path: Path, size: int, modified: int) -> Clip:
-    """The whole file as a clip; `size` (bytes) and `modified` (ns) are part of the cache's key."""
+def _probe_file(path: Path, size: int, modified: int) -> tuple[Clip, Activity]:
+    """The whole file as a clip, and where it has sound; `size` (bytes) and `modified` (ns) are part of the key."""
     with opened(path) as file:
         digest = _digest(file)
         sound = open_sound(file)
-        lost = 0.0
+        lost = unread = 0.0
         if sound is None:
             channels, rate = decode_stream(file)
+            active = activity(channels)
             count, samples = channels.shape
         else:
             with sound:
-                lost = missing_seconds(file, sound)
-                # Only floating-point files can hold NaN, and that must be known before anything is encoded.
-                header_suffices = is_counted(sound) and sound.subtype not in ("FLOAT", "DOUBLE")
-                samples = sound.frames if header_suffices else require_finite(read_all(sound, file)).shape[1]
+                lost, unread = unmatched_seconds(file, sound.frames / sound.samplerate)
+                samples, active = _read_through(sound, file)
                 rate, count = sound.samplerate, sound.channels
-    return Clip(samples=samples, sample_rate=rate, channels=count, digest=digest, lost=lost)
+    clip = Clip(samples=samples, sample_rate=rate, channels=count, digest=digest, lost=lost, unread=unread)
+    return clip, active
+
+
+def _read_through(sound: soundfile.SoundFile, file: io.BufferedReader) -> tuple[int, Activity]:
+    """The number of samples of a sound just opened from `file`, and where they are audible."""
+    # Only floating-point files can hold NaN, and that must be known before anything is encoded.
+    if not is_counted(sound) or sound.subtype in ("FLOAT", "DOUBLE"):
+        channels = require_finite(read_all(sound, file))
+        return channels.shape[1], activity(channels)
+    steps = range(0, sound.frames, _READ_SAMPLES)
+    parts = [activity(read_counted(sound, min(_READ_SAMPLES, sound.frames - first))) for first in steps]
+    return sound.frames, np.concatenate(parts) if parts else np.empty((0, len(MIXES)), dtype=bool)
 
 
 def _digest(file: io.BufferedReader) -> str:
@@ -176,15 +204,3 @@ def _cut(samples: int, rate: int, start: float | None, end: float | None) -> tup
     if first >= stop:
         raise AudioError(f"holds no samples between {start or 0:g} and {samples / rate if end is None else end:g} s")
     return first, stop
-
-
-def _mono(channels: Channels) -> Waveform:
-    """The mean [N] of channels [C, N]; of one or two as numpy computes it, but faster than over a short axis."""
-    mono: Waveform
-    if len(channels) == 1:
-        mono = channels[0].copy()  # a view would keep the whole recording in memory
-    elif len(channels) == 2:
-        mono = (channels[0] + channels[1]) / np.float32(2)
-    else:
-        mono = channels.mean(axis=0, dtype=np.float32)
-    return mono

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import EmofuseError
 from emofuse.extract.audio.torchaudio_compat import require
+from emofuse.extract.audio.unreadable import what_it_is
 
 if TYPE_CHECKING:
     import soundfile
@@ -31,10 +31,6 @@ _COUNTED_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST"}
 _COUNTED_ENCODINGS = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 _SINGLE_READ_SAMPLES = 1 << 24
 """The most samples, over all channels, that one call decodes (64 MB): a header may promise more than the file has."""
-_UNKNOWN_SIZE = 0x7FFF0000
-"""From this size on, a WAV header means that the writing program (to a pipe) did not know the size."""
-_NOTED_LOSS = 0.1
-"""Seconds: a header that promises no more than this beyond the file's end is not reported."""
 
 
 class AudioError(EmofuseError):
@@ -151,7 +147,7 @@ def decode_stream(file: io.BufferedReader) -> tuple[Channels, int]:
     try:
         with av.open(io.BytesIO(data)) as container:
             if not container.streams.audio:
-                raise AudioError("has no audio stream")
+                raise AudioError(what_it_is(data) or "has no audio stream")
             stream = container.streams.audio[0]
             to_float = av.AudioResampler(format="fltp")
             for packet in container.demux(stream):
@@ -163,20 +159,10 @@ def decode_stream(file: io.BufferedReader) -> tuple[Channels, int]:
             rate = int(stream.rate)
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"cannot be decoded: {reason}") from None
+        raise AudioError(what_it_is(data) or f"cannot be decoded: {reason}") from None
     if not blocks:
-        raise AudioError("cannot be decoded: no packet of its audio stream is intact")
+        raise AudioError(what_it_is(data) or "cannot be decoded: no packet of its audio stream is intact")
     return np.concatenate(blocks, axis=1), rate
-
-
-def missing_seconds(file: io.BufferedReader, sound: soundfile.SoundFile) -> float:
-    """Seconds that a WAV header promises beyond the file's end, as in an incomplete copy; else 0."""
-    head, size = os.pread(file.fileno(), 8, 0), os.fstat(file.fileno()).st_size
-    promised = int.from_bytes(head[4:], "little") + 8
-    if head[:4] != b"RIFF" or promised >= _UNKNOWN_SIZE or not sound.frames:
-        return 0.0
-    seconds = sound.frames / sound.samplerate * (promised - size) / size
-    return seconds if seconds > _NOTED_LOSS else 0.0
 
 
 def require_finite(channels: Channels) -> Channels:

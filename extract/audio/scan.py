@@ -9,12 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emofuse.common.console import plural, printable
 from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA, read_corpus
+from emofuse.extract.audio.channels import CHANNELS, MIXES, Channel
 from emofuse.extract.audio.clips import AudioError, Clip, probe
-from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.manifests.schema import SILENT, Excluded, Manifest, Utterance
+
+_MOST_LISTED = 10
 
 
 def read_dataset(
@@ -63,9 +67,24 @@ class AudioScan:
     unusable: tuple[Excluded, ...]
     """The clips that this scan excluded, with reasons."""
 
+    def report_silence(self, channel: Channel = "mean") -> None:
+        """Name on stderr the clips in which no sound is left, once for the corpus."""
+        silent = [id for id, clip in self.clips.items() if channel in clip.silent]
+        empty = [id for id in silent if len(self.clips[id].silent) == len(CHANNELS)]
+        mixed = [id for id in silent if id not in set(empty)]
+        way = "the channels cancel each other" if channel == "mean" else f"{MIXES[channel]} has no sound"
+        others = ", ".join(c for c in CHANNELS if c != channel)
+        for ids, why in ((empty, "there is no sound in them"), (mixed, f"{way} (other choices: --channel {others})")):
+            if ids:
+                listed = printable(", ".join(ids[:_MOST_LISTED]), 600)
+                more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""
+                print(
+                    f"note: {plural(len(ids), 'clip')} encoded as silence, since {why}: {listed}{more}", file=sys.stderr
+                )
+
 
 def scan_corpus(
-    manifest: Manifest, root: Path, modalities: set[str], quiet: bool = False
+    manifest: Manifest, root: Path, modalities: set[str], quiet: bool = False, channel: Channel = "mean"
 ) -> tuple[Manifest, dict[str, Clip], tuple[Excluded, ...]]:
     """Scan texts, and the audio where `modalities` has it.
 
@@ -81,6 +100,7 @@ def scan_corpus(
     scan = scan_audio(manifest, root, quiet)
     if not scan.clips:
         raise UsageError(f"no clip under {root} can be used; {scan.unusable[0].id}: {scan.unusable[0].reason}")
+    scan.report_silence(channel)
     return scan.manifest, scan.clips, (*unusable, *scan.unusable)
 
 
@@ -89,28 +109,47 @@ def scan_audio(manifest: Manifest, root: Path, quiet: bool = False) -> AudioScan
     with_audio = [u for u in manifest.utterances if u.audio is not None]
     clips: dict[str, Clip] = {}
     unusable: list[Excluded] = []
-    truncated: set[str | None] = set()
+    noted: set[str | None] = set()
     with Progress(len(with_audio), "scanning audio", "utterances", quiet=quiet) as progress:
         for utterance, result in _probe_all(with_audio, root):
             if isinstance(result, Clip):
                 clips[utterance.id] = result
-                if result.lost and utterance.audio not in truncated:
-                    truncated.add(utterance.audio)
-                    path = root / str(utterance.audio)
-                    progress.say(
-                        f"note: {path} is cut off: its header promises {result.lost:.2f} s more than the file holds; "
-                        "the samples that exist are used"
-                    )
+                if (wrong := _header_note(result)) and utterance.audio not in noted:
+                    noted.add(utterance.audio)
+                    progress.say(f"note: {root / str(utterance.audio)} {wrong}")
             else:
                 unusable.append(Excluded(id=utterance.id, reason=f"audio: {result}", modality="audio"))
             progress.advance()
-    scanned = tuple(
-        replace(u, seconds=clips[u.id].seconds, audio_digest=clips[u.id].digest) if u.id in clips else u
-        for u in manifest.utterances
-    )
+    scanned = tuple(_scanned(u, clips[u.id]) if u.id in clips else u for u in manifest.utterances)
     return AudioScan(
         manifest=replace(manifest, utterances=scanned).excluding(unusable), clips=clips, unusable=tuple(unusable)
     )
+
+
+def _header_note(clip: Clip) -> str | None:
+    """What the header of a clip's file does not say right."""
+    if clip.lost:
+        return (
+            f"is cut off: its header promises {clip.lost:.2f} s more than the file holds; the samples that exist are "
+            "used"
+        )
+    if clip.unread:
+        return f"holds {clip.unread:.2f} s behind the samples that its header declares; they are not used"
+    return None
+
+
+def _scanned(utterance: Utterance, clip: Clip) -> Utterance:
+    extra = utterance.extra
+    if silence := _silence(clip):
+        extra = {SILENT: silence, **extra}
+    return replace(utterance, seconds=clip.seconds, audio_digest=clip.digest, extra=extra)
+
+
+def _silence(clip: Clip) -> str | None:
+    """Why a clip is silent, as the manifest records it."""
+    if "mean" not in clip.silent:
+        return None
+    return "no sound" if len(clip.silent) == len(CHANNELS) else "channels cancel"
 
 
 def _probe_all(utterances: list[Utterance], root: Path) -> Iterator[tuple[Utterance, Clip | AudioError]]:

@@ -24,6 +24,12 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 @click.option("--dataset", required=True, help=DATASETS)
 @click.option("--encoder", "encoders", required=True, multiple=True, help="An encoder; can be repeated.")
 @corpus_options
+@click.option(
+    "--channel",
+    type=click.Choice(["mean", "left", "right", "loudest"]),
+    default="mean",
+    help="What to encode of several channels.",
+)
 @click.option("--store", type=click.Path(path_type=Path), help="The file to write.  [default: cache/DATASET.h5]")
 @click.option("--name", help="The feature's name in the store.  [default: the encoder's name]")
 @click.option(

@@ -41,6 +41,7 @@ def manifest(
     corpus, unusable = scan_text(corpus)
     if not quick and corpus.has("audio"):
         scan = scan_audio(corpus, root, quiet)
+        scan.report_silence()
         corpus, unusable = scan.manifest, (*unusable, *scan.unusable)
     _print_summary(corpus, root)
     out = out or Path("cache") / f"{dataset}.manifest.jsonl"

@@ -148,7 +148,7 @@ def _batch_requests(passes: Sequence[EncoderPass]) -> list[BatchRequest]:
     for no reader, come before them.
     """
     requests = [
-        BatchRequest(number, batch, encoder_pass.encoder.sample_rate)
+        BatchRequest(number, batch, encoder_pass.encoder.sample_rate, encoder_pass.jobs[0].channel)
         for number, encoder_pass in enumerate(passes)
         for batch in encoder_pass.batches
     ]

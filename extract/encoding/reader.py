@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.extract.audio.channels import Channel
 from emofuse.extract.audio.clips import AudioError, load
 from emofuse.manifests.schema import Utterance
 
@@ -20,6 +21,8 @@ MOST_READERS, MOST_READERS_BESIDE_CPU = 16, 4
 """Threads that decode: on a CPU they compete with the encoders."""
 EncoderInput = NDArray[np.float32] | str | AudioError
 """A waveform [samples], a text, or why there is none."""
+InputKey = tuple[str, int | None, Channel]
+"""An utterance id, the sampling rate and the channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,13 @@ class BatchRequest:
     ids: Sequence[str]
     sample_rate: int | None
     """Hz of the waveforms that its encoder reads; None for an encoder of texts."""
+    channel: Channel = "mean"
+    """What it reads of several channels."""
 
     @property
-    def keys(self) -> list[tuple[str, int | None]]:
-        """(utterance id, sampling rate) of its inputs."""
-        return [(id, self.sample_rate) for id in self.ids]
+    def keys(self) -> list[InputKey]:
+        """What tells its inputs apart."""
+        return [(id, self.sample_rate, self.channel) for id in self.ids]
 
 
 @contextmanager
@@ -80,7 +85,7 @@ class _SharedInputs:
     ) -> None:
         self._utterances, self._root, self._pool = utterances, root, pool
         self._uses_left = Counter(key for request in requests for key in request.keys)
-        self._inputs: dict[tuple[str, int | None], Future[EncoderInput]] = {}
+        self._inputs: dict[InputKey, Future[EncoderInput]] = {}
 
     def prepare(self, request: BatchRequest) -> None:
         """Start to read the inputs of a request."""
@@ -97,12 +102,12 @@ class _SharedInputs:
                 del self._inputs[key]
         return items
 
-    def _read(self, id: str, sample_rate: int | None) -> EncoderInput:
+    def _read(self, id: str, sample_rate: int | None, channel: Channel) -> EncoderInput:
         utterance = self._utterances[id]
         if sample_rate is None:
             return AudioError("the store keeps only a digest of it") if utterance.text is None else utterance.text
         assert utterance.audio is not None
         try:
-            return load(self._root / utterance.audio, sample_rate, utterance.start, utterance.end)
+            return load(self._root / utterance.audio, sample_rate, utterance.start, utterance.end, channel)
         except AudioError as error:
             return error

@@ -83,6 +83,7 @@ def build_jobs(
                     view=view,
                     dtype=DTYPES[config.dtype],
                     device=device,
+                    channel=config.channel,
                     no_text=config.no_text,
                     recogniser=recogniser,
                     provenance=provenance,
@@ -122,6 +123,8 @@ def _provenance(
         arguments += ["--window", window]
     if config.views != FRAMES:
         arguments += ["--views", config.views]
+    if config.channel != "mean" and encoder.modality == "audio":
+        arguments += ["--channel", config.channel]
     provenance: dict[str, Any] = {
         "corpus_options": corpus_arguments(root, config.reader_options, config.transcribe, config.language),
         "encoder_options": arguments,

@@ -98,7 +98,7 @@ def _sample_inputs(job: FeatureJob) -> list[Any]:
     for u in sample.utterances:
         assert u.audio is not None
         try:
-            waveforms.append(load(job.root / u.audio, encoder.sample_rate, u.start, u.end))
+            waveforms.append(load(job.root / u.audio, encoder.sample_rate, u.start, u.end, job.channel))
         except AudioError:
             continue  # the pass itself reports it
     return waveforms

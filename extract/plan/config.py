@@ -14,6 +14,7 @@ from emofuse.common.option_values import as_joined_text, as_path, as_tuple, chec
 from emofuse.common.problems import Problems
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA
+from emofuse.extract.audio.channels import Channel
 from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.views import parse_views
 
@@ -49,6 +50,8 @@ class ExtractConfig:
     manifest: Path | None = None
     """Your CSV or JSON Lines of utterances, for the dataset `custom`."""
     meld_clips: MeldClips | None = None
+    channel: Channel = "mean"
+    """What is encoded of several channels: their mean, one of them, or the one with the most energy."""
     transcripts: Path | None = None
     """CSV with columns id and text, for a corpus without transcripts."""
     store: Path | None = None
@@ -149,6 +152,8 @@ class ExtractConfig:
                 ENCODERS[encoder]
         if not self.encoders:
             problems.add(f"no encoder is named; valid: {', '.join(ENCODERS.names())}")
+        if self.channel != "mean" and not any(ENCODERS[e].modality == "audio" for e in self.encoders if e in ENCODERS):
+            problems.add(f"channel={self.channel!r} has no effect: {', '.join(self.encoders)} reads no audio")
         if len(set(self.encoders)) < len(self.encoders):
             problems.add(f"an encoder is named twice: {', '.join(self.encoders)}")
         pretrained = [e for e in self.encoders if e in ENCODERS and ENCODERS[e].pretrained]
@@ -195,6 +200,7 @@ class ExtractOptions(RequiredOptions, total=False):
     limit: int | None
     manifest: PathLike | None
     meld_clips: MeldClips | None
+    channel: Channel
     transcripts: PathLike | None
     store: PathLike | None
     name: str | None

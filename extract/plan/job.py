@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import plural
 from emofuse.common.progress import format_duration
-from emofuse.extract.audio.clips import POLICY, Clip
+from emofuse.extract.audio.channels import Channel
+from emofuse.extract.audio.clips import Clip, audio_policy
 from emofuse.extract.audio.resampling import resampled_length
 from emofuse.extract.encoders.base import Encoder, EncoderOptions
 from emofuse.extract.plan.views import FRAMES, apply_view, view_dimension, view_identity
@@ -63,6 +64,8 @@ class FeatureJob:
     device: str
     provenance: Mapping[str, Any]
     """Entries of the feature's provenance beyond the encoder's own."""
+    channel: Channel = "mean"
+    """What is encoded of several channels."""
     no_text: bool = False
     """Store a digest of each text instead of the text."""
     recogniser: str | None = None
@@ -149,7 +152,7 @@ def feature_spec(job: FeatureJob) -> FeatureSpec:
 def _input_policy(job: FeatureJob) -> dict[str, Any]:
     """How files become the encoder's input, for the fingerprint."""
     if job.encoder.modality == "audio":
-        return {"audio": dict(POLICY)}
+        return {"audio": audio_policy(job.channel)}
     if job.recogniser:
         return {"text_kind": "transcript, or asr where there is none", "recogniser": job.recogniser}
     return {"text_kind": "transcript"}

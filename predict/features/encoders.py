@@ -10,6 +10,7 @@ from typing import Any
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.problems import Problems
+from emofuse.extract.audio.channels import MIXES
 from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.build_jobs import build_jobs
 from emofuse.extract.plan.config import ExtractConfig
@@ -110,11 +111,18 @@ def _config(feature: RunFeature, weights: str | None, device: str) -> ExtractCon
         weights=weights,
         layers=feature.options.get("--layers", "last"),
         window=feature.options.get("--window"),
+        channel=_channel(feature),
         views=FRAMES if over_frames is None else MEAN if over_frames == ["mean"] else STATISTICS,
         device=device,
         precision=precision if ENCODERS[feature.encoder].pretrained else "auto",
         dtype=_dtype_option(feature.dtype),
     )
+
+
+def _channel(feature: RunFeature) -> Any:
+    """The option of `extract` for what was encoded of several channels."""
+    mono = feature.fingerprint.get("audio", {}).get("mono")
+    return next((channel for channel, name in MIXES.items() if name == mono), "mean")
 
 
 def _dtype_option(dtype: str) -> Any:

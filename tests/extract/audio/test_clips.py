@@ -234,9 +234,9 @@ def _broken(tmp_path: Path, kind: str) -> Path:
         ("absent", "cannot be opened: No such file"),
         ("folder", "is not a file"),
         ("empty", "is empty"),
-        ("junk", "cannot be decoded: "),
+        ("junk", "is a text file, not audio; it begins with '"),
         ("no samples", "holds no samples"),
-        ("cut mp4", "cannot be decoded: "),
+        ("cut mp4", "is an mp4 file without its index"),
         ("no audio", "has no audio stream"),
     ],
 )
