@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
+from emofuse.datasets.audio_paths import AudioFinder
 from emofuse.manifests.schema import Excluded, Manifest, Utterance, missing_audio_reason
 
 CORPORA_VARIABLE = "EMOFUSE_CORPORA"
@@ -177,10 +179,12 @@ def build_manifest(
     utterances: Iterable[Utterance],
     excluded: Iterable[Excluded] = (),
     reasons: Mapping[str, str] | None = None,
+    notes: Iterable[str] = (),
 ) -> Manifest:
     """The manifest of what a reader found; a missing audio file is listed as excluded, with the reason.
 
-    An utterance without its audio stays if it has a text.
+    An utterance without its audio stays if it has a text. A file is also found under a name in another Unicode form,
+    case, or with other slashes.
 
     Args:
         corpus: Name of the corpus.
@@ -189,21 +193,38 @@ def build_manifest(
         utterances: What was read, in a fixed order.
         excluded: What the reader left out.
         reasons: Why an audio file is known to be missing, by utterance id.
+        notes: What else the reader found.
 
     Raises:
         UsageError: No utterance is left.
     """
     left_out = list(excluded)
     kept = []
+    finder = AudioFinder(root)
     for u in utterances:
-        if u.audio is None or (root / u.audio).is_file():
-            kept.append(u)
+        found = None if u.audio is None else finder.find(u.audio)
+        if u.audio is None or found is not None:
+            kept.append(u if found == u.audio else replace(u, audio=found))
             continue
-        reason = (reasons or {}).get(u.id, missing_audio_reason(u.audio))
+        reason = (reasons or {}).get(u.id) or missing_audio_reason(u.audio, finder.near(u.audio))
         left_out.append(Excluded(id=u.id, reason=reason, modality="audio"))
         if u.text is not None:
             kept.append(replace(u, audio=None))
     if not kept:
         example = f"; {len(left_out)} excluded, such as {left_out[0].id}: {left_out[0].reason}" if left_out else ""
         raise UsageError(f"{root} has no usable utterance of corpus {corpus}{example}")
-    return Manifest(corpus=corpus, reader=reader, utterances=tuple(kept), excluded=tuple(left_out))
+    return Manifest(
+        corpus=corpus,
+        reader=reader,
+        utterances=tuple(kept),
+        excluded=tuple(left_out),
+        notes=(*notes, *_respelled_note(finder.respelled)),
+    )
+
+
+def _respelled_note(respelled: Mapping[str, str]) -> list[str]:
+    if not respelled:
+        return []
+    count = plural(len(respelled), "audio file")
+    example, found = next(iter(respelled.items()))
+    return [f"{count} found under a name in another case, Unicode form or slash: {example!a} is {found!a}"]

@@ -25,6 +25,7 @@ SILENT = "silent"
 """The key of `Utterance.extra` that says why a clip has no sound: `no sound`, or `channels cancel` in their mean."""
 WITHDRAWN = "withdrawn"
 """The reason of an utterance whose speaker withdrew consent; reading the corpus again does not restore it."""
+NEAR_NAME = "; there is "
 TEXT_FIELDS = ("text_digest", "sentence_digest", "text_kind", "text_source")
 """The fields that describe the text of an utterance; removed together with it."""
 Extra = Mapping[str, str | float]
@@ -103,6 +104,8 @@ class Manifest:
     """The reader and its version, for example `iemocap-1`."""
     utterances: tuple[Utterance, ...]
     excluded: tuple[Excluded, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What the reader found that its user should know; not stored."""
 
     def __post_init__(self) -> None:
         raise_problems(utterance_problems(self.utterances), f"the manifest of {self.corpus} cannot be used")
@@ -213,14 +216,15 @@ def _keep_missing_audio(fresh: Utterance, older: Utterance | None, excluded: str
     """
     if older is None or older.audio_digest is None or fresh.audio is not None:
         return fresh
-    if excluded != missing_audio_reason(older.audio) or (fresh.start, fresh.end) != (older.start, older.end):
+    missing = missing_audio_reason(older.audio)
+    if (excluded or "").partition(NEAR_NAME)[0] != missing or (fresh.start, fresh.end) != (older.start, older.end):
         return fresh
     return replace(fresh, audio=older.audio, seconds=older.seconds, audio_digest=older.audio_digest)
 
 
-def missing_audio_reason(audio: str | None) -> str:
-    """The reason of an utterance whose audio file does not exist."""
-    return f"no audio file {audio}"
+def missing_audio_reason(audio: str | None, near: str | None = None) -> str:
+    """The reason of an utterance whose audio file does not exist, with the most similar path."""
+    return f"no audio file {audio}" + (f"{NEAR_NAME}{near}" if near else "")
 
 
 def _keep_scan(fresh: Utterance, older: Utterance | None, audio_excluded: bool) -> Utterance:

@@ -1,12 +1,12 @@
-"""Prints what a command excluded: item by item while it works, and as a list at the end."""
+"""Prints what a reader remarks, and what a command excluded: item by item while it works, as a list at the end."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from emofuse.common.errors import DONE, EXCLUDED
-from emofuse.manifests.schema import Excluded
+from emofuse.common.errors import DONE, EXCLUDED, sanitized
+from emofuse.manifests.schema import Excluded, Manifest
 
 _MOST_LISTED = 50
 
@@ -14,6 +14,12 @@ _MOST_LISTED = 50
 def excluded_line(item: Excluded) -> str:
     """One item, for the progress display."""
     return f"excluded {item.id}: {item.reason.partition(': ')[2]}"
+
+
+def report_notes(manifest: Manifest) -> None:
+    """Print what the reader of a corpus remarks, on stderr."""
+    for note in manifest.notes:
+        print(sanitized(f"note: {note}"), file=sys.stderr)
 
 
 def report_excluded(

@@ -16,6 +16,7 @@ from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA, read_corpus
 from emofuse.extract.audio.channels import CHANNELS, MIXES, Channel
 from emofuse.extract.audio.clips import AudioError, Clip, probe
+from emofuse.extract.audio.exclusions import report_notes
 from emofuse.manifests.schema import SILENT, Excluded, Manifest, Utterance
 
 _MOST_LISTED = 10
@@ -26,7 +27,7 @@ def read_dataset(
 ) -> tuple[Manifest, Path]:
     """The corpus's manifest, and the folder that audio paths are relative to.
 
-    A release of which sessions or speakers are missing is noted on stderr.
+    What its reader remarks, and which sessions or speakers of the release are missing, is noted on stderr.
 
     Args:
         dataset: A name of `CORPORA`.
@@ -38,6 +39,7 @@ def read_dataset(
         UsageError: As `read_corpus`.
     """
     manifest, root = read_corpus(dataset, root, options)
+    report_notes(manifest)
     corpus = CORPORA[dataset]
     if missing := corpus.missing_groups(manifest):
         present = f"{len(corpus.groups) - len(missing)} of the release's {len(corpus.groups)} sessions or speakers"

@@ -12,6 +12,7 @@ from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.custom import SUFFIXES as MANIFEST_SUFFIXES
 from emofuse.datasets.custom import read as read_custom
 from emofuse.extract.audio.audio_files import SUFFIXES, audio_files
+from emofuse.extract.audio.exclusions import report_notes
 from emofuse.manifests.schema import Excluded, Manifest, Utterance, utterance_problems
 
 ROOT = Path(Path.cwd().anchor)
@@ -80,6 +81,7 @@ def _read(path: Path) -> tuple[Sequence[Utterance], Sequence[Excluded]]:
     if path.suffix.lower() not in MANIFEST_SUFFIXES:
         return [_clip(path)], []
     manifest = read_custom(path.parent, ReaderOptions(manifest=path))
+    report_notes(manifest)
     return [_from_manifest(u, path.parent) for u in manifest.utterances], manifest.excluded
 
 
