@@ -194,12 +194,14 @@ def _span_finder(
     """What finds the characters of each stored token, from the tokenizer alone.
 
     Raises:
-        UsageError: The tokenizer is not on this machine, or is not the one of the feature.
+        UsageError: The tokenizer was not found, or is not the one of the feature.
     """
     folder = local_folder(weights, source)
     if folder is None:
         wanted = weights or source.repository
-        raise UsageError(f"the tokenizer of encoder {encoder} ({wanted}) is not on this machine")
+        raise UsageError(
+            f"the tokenizer of encoder {encoder} was not found: {wanted} is neither a folder nor downloaded"
+        )
     tokenizer = _read_tokenizer(folder)
     if fingerprint.get("tokenizer") != _tokenizer_digest(folder):
         raise UsageError(f"the tokenizer in {folder} is not the one that made the feature")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from emofuse.extract.encoders.base import ENCODERS, SpanFinder
 from emofuse.extract.encoders.registry import FAMILIES
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
+from emofuse.train.runs.recorded_paths import found_path
 
 assert FAMILIES  # importing them fills ENCODERS
 
@@ -29,25 +30,38 @@ def span_finder(run: Run, weights: str | None = None) -> tuple[SpanFinder | None
             raise UsageError(f"encoder {encoder} does not say which characters its frames are of")
         if fingerprint.get("over_frames"):
             raise UsageError("the feature has one frame for the whole text")
-        return finder(weights or recorded, fingerprint), ""
+        return _finder(finder, weights or recorded, fingerprint), ""
     except EmofuseError as error:
         return None, f"words are not shown: {str(error).splitlines()[0]}"
 
 
+def _finder(of_encoder: Callable[..., SpanFinder], weights: str | None, fingerprint: Mapping[str, Any]) -> SpanFinder:
+    """The span finder of an encoder with these weights.
+
+    Raises:
+        UsageError: There is no such tokenizer; names the option that says where it is.
+    """
+    try:
+        return of_encoder(weights, fingerprint)
+    except UsageError as error:
+        raise UsageError(f"{str(error).splitlines()[0]}; name the folder of the weights with --weights") from None
+
+
 def _text_encoder(run: Run) -> tuple[str, str | None, Mapping[str, Any]]:
-    """The encoder of the run's text feature, its weights as recorded, and its fingerprint (of one of the folds)."""
+    """The encoder of the run's text feature, its weights where they are now, and its fingerprint (of one of the folds)."""
     features = run.config["run"]["features"]
     record, provenance = features["text"], run.config.get("provenance", {}).get("text", {})
     if names := per_fold_names(record):
-        weights = _recorded_weights(provenance.get(names[0], {}))
+        weights = _recorded_weights(run, provenance.get(names[0], {}))
         of_fold = Path(weights or "") / f"fold_{names[0].rpartition('@')[2]}"  # of a run of `finetune`
         return record["encoder"], str(of_fold) if of_fold.is_dir() else weights, record["fingerprint"][names[0]]
     if run.config["run"].get("protocol", {}).get("joint"):
         provenance = next(iter(provenance.values()), {})
-    return record["encoder"], _recorded_weights(provenance), record["fingerprint"]
+    return record["encoder"], _recorded_weights(run, provenance), record["fingerprint"]
 
 
-def _recorded_weights(provenance: Mapping[str, Any]) -> str | None:
-    """The weights that `extract` was called with; None for the encoder's default ones."""
+def _recorded_weights(run: Run, provenance: Mapping[str, Any]) -> str | None:
+    """The weights that `extract` was called with, a folder as it can be opened from here; None for the default ones."""
     arguments: Sequence[Any] = provenance.get("encoder_options") or []
-    return dict(zip(arguments[::2], arguments[1::2], strict=False)).get("--weights")
+    weights = dict(zip(arguments[::2], arguments[1::2], strict=False)).get("--weights")
+    return None if weights is None else str(found_path(run, Path(weights)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from emofuse.common.errors import EmofuseError, UsageError
 from emofuse.common.location import Location, is_remote, parse_location
@@ -13,6 +14,7 @@ from emofuse.manifests.joint import join_manifests, joined_name
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureStore
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.recorded_paths import found_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class RunStores:
 
 
 def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
-    """Look for the stores of a run where its config.json says, or where the user says.
+    """Look for the stores of a run where the user says, or where `found_path` finds what its config.json says.
 
     A recorded URL is not opened: nobody who looks at a run has asked for the network.
 
@@ -101,14 +103,12 @@ def _is_joint(run: Run) -> bool:
 
 
 def _recorded_paths(run: Run) -> dict[str, Location]:
-    """Corpus -> where its store was when the run was made; runs of version 0.1.0 may have recorded one path alone."""
-    stores = run.config.get("stores")
-    if isinstance(stores, dict):
-        return {corpus: parse_location(str(path)) for corpus, path in stores.items()}
-    path = run.config.get("store")
-    return (
-        {str(run.config["run"]["corpus"]): parse_location(path)} if isinstance(path, str) and not _is_joint(run) else {}
-    )
+    """Corpus -> its store; runs of version 0.1.0 may have recorded one path alone."""
+    stores, path = run.config.get("stores"), run.config.get("store")
+    if not isinstance(stores, dict):
+        stores = {run.config["run"]["corpus"]: path} if isinstance(path, str) and not _is_joint(run) else {}
+    recorded = {str(corpus): parse_location(str(path)) for corpus, path in stores.items()}
+    return {corpus: path if is_remote(path) else found_path(run, Path(path)) for corpus, path in recorded.items()}
 
 
 def _given_paths(run: Run, given: Sequence[Location]) -> dict[str, Location]:

@@ -262,5 +262,5 @@ def test_spans_of_another_tokenizer_are_refused(build: Build, folders: dict[str,
         find(str(folders["bert"]), identity | {"tokenizer": "0" * 32})
     with pytest.raises(UsageError, match="has no tokenizer"):
         find(str(tmp_path), identity)
-    with pytest.raises(UsageError, match=r"acme/none\) is not on this machine"):
+    with pytest.raises(UsageError, match=r"acme/none is neither a folder nor downloaded"):
         find("acme/none", identity)

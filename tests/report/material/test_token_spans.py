@@ -37,7 +37,8 @@ def test_words_of_the_hashed_encoder() -> None:
         ({"text": text("hashed", {"over_frames": ["mean"]})}, "the feature has one frame for the whole text"),
         (
             {"text": text("hf-text", provenance={"encoder_options": ["--weights", "gone/away"]})},
-            "the tokenizer of encoder hf-text (gone/away) is not on this machine",
+            "the tokenizer of encoder hf-text was not found: gone/away is neither a folder nor downloaded; name the folder of "
+            "the weights with --weights",
         ),
     ],
 )
@@ -58,6 +59,7 @@ def test_the_weights_of_a_fold_and_of_the_first_corpus_are_looked_for(tmp_path: 
         reason
         == f"words are not shown: {tmp_path / 'fold_2'} has no tokenizer: expected one of tokenizer.json, "
         + ("spiece.model, sentencepiece.bpe.model, vocab.txt, vocab.json, merges.txt; download the whole folder")
+        + "; name the folder of the weights with --weights"
     )
     joint = run(text=text("hf-text", provenance={"a": {"encoder_options": ["--weights", "gone/away"]}}))
     joint.config["run"]["protocol"]["joint"] = {"corpora": ["a"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import joint_samples
@@ -9,6 +10,7 @@ import pytest
 import report_samples as samples
 
 from emofuse.common.errors import SeveralProblemsError
+from emofuse.common.location import Location
 from emofuse.store import FeatureStore
 from emofuse.train import Run, fit
 from emofuse.train.inspection import open_fold
@@ -95,3 +97,24 @@ def test_a_recorded_url_is_opened_only_when_it_is_named(joint: Run, monkeypatch:
     assert "no store of big is at hand" in section.blocks[0].lines[0]
     assert url not in opened
     assert find_stores(remote, [url]).remarks == ()
+
+
+def test_a_relative_store_is_found_from_any_folder(joint: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "cache").mkdir(parents=True)
+    shutil.copy(joint.folder.parent / "small.h5", project / "cache")
+    run = Run(folder=project / "runs" / "one", metrics=joint.metrics)
+    stores = {"small": "cache/small.h5"}
+
+    def found(**config: object) -> Location:
+        vars(run)["config"] = joint.config | {"stores": stores, "calls": []} | config
+        return find_stores(run, ()).paths["small"]
+
+    monkeypatch.chdir(tmp_path)
+    assert found() == project / "cache" / "small.h5", "above the run"
+    (tmp_path / "other" / "cache").mkdir(parents=True)
+    shutil.copy(joint.folder.parent / "small.h5", tmp_path / "other" / "cache")
+    assert found(calls=[{"folder": str(tmp_path / "other")}]) == tmp_path / "other" / "cache" / "small.h5"
+    assert found(calls=[{"folder": str(tmp_path / "gone")}]) == project / "cache" / "small.h5"
+    monkeypatch.chdir(project)
+    assert found(calls=[{"folder": str(project)}]) == Path("cache/small.h5"), "as it was typed"

@@ -16,10 +16,26 @@ Command = Sequence[str] | Mapping[str, Any]
 
 
 def made_by(record: RunRecord) -> list[str]:
-    """The commands of both stages, as far as they are recorded: those of the features, then each call of the run."""
-    commands = [_extract(record, modality) for modality in record.task["features"]]
-    commands += [called(call["command"]) for call in record.config.get("calls", []) if call.get("command")]
-    return list(dict.fromkeys(filter(None, commands)))
+    """The commands of both stages, as far as they are recorded: those of the features, then each call of the run.
+
+    A `cd` stands before those that ran in another folder than the one before; the first, where it is recorded, also before
+    those of the features, whose stores are relative to it.
+    """
+    calls = [call for call in record.config.get("calls", []) if call.get("command")]
+    folder = next((call["folder"] for call in calls if call.get("folder")), "")
+    commands = list(dict.fromkeys(_extract(record, modality) for modality in record.task["features"]))
+    lines = [_into(folder), *commands]
+    for call in calls:
+        if call.get("folder", folder) != folder:
+            folder = call["folder"]
+            lines.append(_into(folder))
+        if (line := called(call["command"])) not in lines:
+            lines.append(line)
+    return list(filter(None, lines))
+
+
+def _into(folder: str) -> str:
+    return shlex.join(["cd", folder]) if folder else ""
 
 
 def called(command: Command) -> str:

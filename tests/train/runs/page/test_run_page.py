@@ -236,6 +236,18 @@ def test_the_modalities_are_compared_where_the_run_has_them() -> None:
     assert "modalities" not in names(run_page(samples.record()))
 
 
+def test_the_commands_say_in_which_folder_they_ran() -> None:
+    record = samples.record()
+    call, fit = record.config["calls"][0], ["fit", "--store", "a.h5"]
+    record.config["calls"][:] = [call | {"command": [*fit, "--jobs", n]} for n in "12"]
+    assert one(run_page(record), Commands, "commands").commands[-2:] == [f"fit --store a.h5 --jobs {n}" for n in "12"]
+    for call, folder in zip(record.config["calls"], ("/my project", "/there"), strict=True):
+        call["folder"] = folder
+    commands = one(run_page(record), Commands, "commands").commands
+    assert commands[0] == "cd '/my project'"
+    assert commands[-3:] == ["fit --store a.h5 --jobs 1", "cd /there", "fit --store a.h5 --jobs 2"]
+
+
 def test_without_such_scores_the_command_for_them_is_offered() -> None:
     record = samples.record()
     run = record.config["run"]
