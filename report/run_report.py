@@ -44,19 +44,20 @@ def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPa
     embedding = Embedding() if config.embed_audio else None
     roots = audio_roots(config.audio_root, stores.corpora)
     recordings = Recordings(stores.utterances, roots, page_folder, embedding)
-    remarks = list(stores.remarks)
+    missing = list(stores.remarks)
     texts = {} if config.no_text else stores.texts
     if not texts and stores.withholds_text and not config.no_text:
-        remarks.append("texts are not shown: the store has digests in place of them (--no-text)")
+        missing.append("texts are not shown: the store has digests in place of them (--no-text)")
     sections: Sequence[Section] = ()
+    reason = ""
     if not config.no_models and "evaluation" not in run.metrics:
         if "umap" in chosen_methods(config.maps):
             say(UMAP_STARTS)
         sections, reason = _model_sections(run, config, stores, texts, recordings)
-        remarks += [reason] if reason else []
     extras = PageExtras(
         texts=texts or None,
         sound=recordings.sound,
+        remarks=lambda: (*missing, *recordings.remarks),
         model_sections=sections,
         more_command=f"emofuse report {shlex.quote(str(run.folder))}" if config.no_models else None,
     )
@@ -65,7 +66,7 @@ def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPa
         page=page,
         folder=run.folder,
         note="; ".join(caveats(run.metrics)),
-        remarks=(*remarks, *recordings.remarks),
+        remarks=(*missing, *([reason] if reason else []), *recordings.remarks),
     )
 
 

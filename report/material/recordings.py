@@ -59,12 +59,25 @@ class Recordings:
     def remarks(self) -> list[str]:
         """What was asked for and is not there, one sentence each."""
         remarks = list(self._embedding.remarks) if self._embedding is not None else []
+        known = {found.corpus for found in self._utterances.values()}
+        spoken = {found.corpus for found in self._utterances.values() if found.utterance.audio is not None}
+        remarks += [_without_effect(corpus, corpus in known) for corpus in self._roots if corpus not in spoken]
         if self._missing:
             first, root = next(iter(self._missing.items()))
             count = plural(len(self._missing), "recording")
             verb = "is" if len(self._missing) == 1 else "are"
             remarks.append(f"{count} {verb} not below {root}, such as {printable(first)}")
         return remarks
+
+
+def _without_effect(corpus: str, known: bool) -> str:
+    """Why no recording of a corpus is found, whatever its folder holds."""
+    if known:
+        return f"--audio-root has no effect: the store of {corpus} names no recordings"
+    return (
+        f"--audio-root has no effect: the store of {corpus}, which names the recording of each utterance, was not "
+        "found; name it with --store"
+    )
 
 
 def recording_link(file: Path, page_folder: Path, utterance: Utterance) -> str | None:

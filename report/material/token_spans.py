@@ -48,7 +48,7 @@ def _finder(of_encoder: Callable[..., SpanFinder], weights: str | None, fingerpr
 
 
 def _text_encoder(run: Run) -> tuple[str, str | None, Mapping[str, Any]]:
-    """The encoder of the run's text feature, its weights where they are now, and its fingerprint (of one of the folds)."""
+    """The encoder of the run's text feature, where its weights are now, and its fingerprint (of one of the folds)."""
     features = run.config["run"]["features"]
     record, provenance = features["text"], run.config.get("provenance", {}).get("text", {})
     if names := per_fold_names(record):

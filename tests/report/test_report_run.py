@@ -135,8 +135,10 @@ def test_a_store_that_moved_is_named(copied: Path, run: Run, tmp_path: Path) -> 
     metrics = json.loads((copied / "metrics.json").read_text())
     del metrics["weights"]  # as a run of version 0.1.0
     (copied / "metrics.json").write_text(json.dumps(metrics))
-    made, lines = samples.reported(copied)
+    made, lines = samples.reported(copied, audio_root=tmp_path)
     assert any(line.startswith("note: the store of tiny cannot be read") for line in lines)
+    assert any(line.startswith("note: --audio-root has no effect: the store of tiny") for line in lines)
+    assert "--audio-root has no effect: the store of tiny, which names the recording" in samples.page_of(made)
     assert any("name it with --store" in line for line in lines)
     assert "words 3" not in samples.page_of(made)
     moved = shutil.copy(run.folder.parent / "tiny.h5", tmp_path / "moved.h5")

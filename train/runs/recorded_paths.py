@@ -14,9 +14,9 @@ HIGHEST = 4
 def found_path(run: Run, recorded: Path) -> Path:
     """A path that a run has recorded, as it can be opened from here.
 
-    A relative one is looked for where the calls of the run ran, then in the current folder, then in the folders above the
-    run's: a project whose folders stay together can be moved, and be read from anywhere. Where it is nowhere, it is as
-    recorded.
+    A relative one is looked for where the calls of the run ran, then in the current folder, then in the folders above
+    the run's: a project whose folders stay together can be moved, and be read from anywhere. Where it is nowhere, it
+    is as recorded.
     """
     if recorded.is_absolute():
         return recorded

@@ -86,7 +86,12 @@ def find_stores(run: Run, given: Sequence[Location]) -> RunStores:
         changed = " and ".join(str(path) for path in wanted.values())
         remarks.append(f"{changed} changed after the run: texts and recordings may differ")
     paths = {corpus: wanted[corpus] for corpus in manifests}
-    return RunStores(paths=paths, utterances=_utterances(run, manifests), remarks=tuple(remarks), corpora=tuple(wanted))
+    return RunStores(
+        paths=paths,
+        utterances=_utterances(run, manifests),
+        remarks=tuple(remarks),
+        corpora=tuple(wanted or _corpora(run)),
+    )
 
 
 def run_at_stores(run: Run, stores: RunStores) -> Run:
@@ -96,6 +101,11 @@ def run_at_stores(run: Run, stores: RunStores) -> Run:
     known = {corpus: str(path) for corpus, path in stores.paths.items()}
     vars(moved)["config"] = run.config | {"stores": local | known}
     return moved
+
+
+def _corpora(run: Run) -> list[str]:
+    """The names of the corpora of a run, also of one that has not recorded its stores."""
+    return str(run.config["run"].get("corpus", "")).split("+")
 
 
 def _is_joint(run: Run) -> bool:
@@ -112,7 +122,7 @@ def _recorded_paths(run: Run) -> dict[str, Location]:
 
 
 def _given_paths(run: Run, given: Sequence[Location]) -> dict[str, Location]:
-    known = list(_recorded_paths(run)) or str(run.config["run"].get("corpus", "")).split("+")
+    known = list(_recorded_paths(run)) or _corpora(run)
     problems, found = Problems(), dict[str, Location]()
     for path in given:
         with problems.collecting(), FeatureStore(path) as store:

@@ -71,6 +71,15 @@ def test_missing_recordings_are_one_remark(tmp_path: Path) -> None:
     assert found.remarks == [f"2 recordings are not below {tmp_path}, such as b\N{REPLACEMENT CHARACTER}.wav"]
 
 
+def test_a_folder_of_recordings_without_effect_is_said(tmp_path: Path) -> None:
+    text_only = {"u": CorpusUtterance(corpus="tiny", utterance=Utterance(id="u", text="yes"))}
+    assert Recordings(text_only, {"tiny": tmp_path}, tmp_path).remarks == [
+        "--audio-root has no effect: the store of tiny names no recordings"
+    ]
+    assert "; name it with --store" in Recordings({}, {"tiny": tmp_path}, tmp_path).remarks[0]
+    assert Recordings(text_only, {}, tmp_path).remarks == []
+
+
 def test_a_clip_inside_the_page_is_the_recording(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 1.0)
     link = recordings(tmp_path, tmp_path, "a.wav", embedding=Embedding()).sound("a.wav")

@@ -37,8 +37,8 @@ def test_words_of_the_hashed_encoder() -> None:
         ({"text": text("hashed", {"over_frames": ["mean"]})}, "the feature has one frame for the whole text"),
         (
             {"text": text("hf-text", provenance={"encoder_options": ["--weights", "gone/away"]})},
-            "the tokenizer of encoder hf-text was not found: gone/away is neither a folder nor downloaded; name the folder of "
-            "the weights with --weights",
+            "the tokenizer of encoder hf-text was not found: gone/away is neither a folder nor downloaded; name the "
+            "folder of the weights with --weights",
         ),
     ],
 )

@@ -18,8 +18,8 @@ Command = Sequence[str] | Mapping[str, Any]
 def made_by(record: RunRecord) -> list[str]:
     """The commands of both stages, as far as they are recorded: those of the features, then each call of the run.
 
-    A `cd` stands before those that ran in another folder than the one before; the first, where it is recorded, also before
-    those of the features, whose stores are relative to it.
+    A `cd` says in which folder they ran, where that is recorded; the first stands before those of the features too,
+    whose stores are relative to it.
     """
     calls = [call for call in record.config.get("calls", []) if call.get("command")]
     folder = next((call["folder"] for call in calls if call.get("folder")), "")

@@ -31,6 +31,8 @@ class PageExtras:
     """Id -> what is said in the utterance; None where withheld or unknown."""
     sound: Callable[[str], str | None] = _no_sound
     """The link to the recording of an utterance, None where there is none."""
+    remarks: Callable[[], Sequence[str]] = tuple
+    """What of texts and recordings is not shown, and why; phrases that begin in lower case. Asked after `sound`."""
     model_sections: Sequence[Section] = ()
     """What the trained models show; stands after the learning curves."""
     more_command: str | None = None
@@ -49,7 +51,7 @@ def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
         *calibration_sections(record),
         *learning_sections(record),
         *extras.model_sections,
-        utterances_section(record, extras.texts, extras.sound),
+        utterances_section(record, extras.texts, extras.sound, extras.remarks),
         made_section(record, extras.more_command),
     ]
     return Page(

@@ -15,13 +15,17 @@ MISTAKES = 20
 
 
 def utterances_section(
-    record: RunRecord, texts: Mapping[str, str] | None, sound: Callable[[str], str | None]
+    record: RunRecord,
+    texts: Mapping[str, str] | None,
+    sound: Callable[[str], str | None],
+    remarks: Callable[[], Sequence[str]] = tuple,
 ) -> Section:
     """The mistakes as cards, and all test utterances as a table.
 
     Args:
         texts: Id -> what is said; None where withheld or unknown.
         sound: Gives the link to a recording.
+        remarks: Gives what is not shown, once the recordings have been asked for.
     """
     tested = tested_utterances(record.predictions, record.metrics["classes"], record.utterances)
     wrong = [t for t in tested if t.prediction != t.label]
@@ -34,7 +38,8 @@ def utterances_section(
         shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
         caption = f"{len(cards)} of {len(wrong)} wrong predictions{_of_all_seeds(record)}."
         blocks.append(Examples(title=shown, caption=caption, examples=cards))
-    return Section(name="utterances", title="Utterances", blocks=blocks)
+    lead = " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in remarks())
+    return Section(name="utterances", title="Utterances", lead=lead, blocks=blocks)
 
 
 def _card(tested: Tested, texts: Mapping[str, str], sound: Callable[[str], str | None]) -> Example:
