@@ -69,9 +69,9 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["fp16", "fp32", "bf16"]),
-    default="fp16",
-    help="Floating-point type of the stored values.",
+    type=click.Choice(["auto", "fp16", "fp32", "bf16"]),
+    default="auto",
+    help="Floating-point type of the stored values; auto is fp16, or fp32 for openSMILE's functionals.",
 )
 @click.option(
     "--transcribe",

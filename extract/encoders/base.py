@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,6 +150,8 @@ class EncoderSpec:
     build: Callable[[EncoderOptions], Encoder]
     tunable: bool = False
     """Whether `finetune` can train it: the built encoder is a `blocks.tuning.Tunable`."""
+    stored_as: Literal["fp16", "fp32"] = "fp16"
+    """What a store holds its values in, unless `--dtype` says otherwise."""
     windows: tuple[str, ...] = ()
     """What `--window` may be; empty for an encoder that offers no choice."""
     token_spans: Callable[[str | None, Mapping[str, Any]], SpanFinder] | None = None

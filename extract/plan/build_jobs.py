@@ -81,7 +81,7 @@ def build_jobs(
                     recipe=recipe,
                     feature=view_name(feature, view),
                     view=view,
-                    dtype=DTYPES[config.dtype],
+                    dtype=DTYPES[ENCODERS[encoder].stored_as if config.dtype == "auto" else config.dtype],
                     device=device,
                     channel=config.channel,
                     no_text=config.no_text,

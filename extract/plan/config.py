@@ -19,7 +19,7 @@ from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.views import parse_views
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-StoredDtype = Literal["fp16", "fp32", "bf16"]
+StoredDtype = Literal["auto", "fp16", "fp32", "bf16"]
 MeldClips = Literal["plain", "recut"]
 PathLike = Path | str
 _PATHS = ("root", "store", "transcripts", "manifest")
@@ -72,8 +72,8 @@ class ExtractConfig:
     precision: Precision = "auto"
     """What the encoders compute in."""
     compile: bool = False
-    dtype: StoredDtype = "fp16"
-    """What the store holds."""
+    dtype: StoredDtype = "auto"
+    """What the store holds; `auto` is fp16, or fp32 for encoders whose values need it."""
     transcribe: str | None = None
     """A speech recogniser for the utterances without a text: a folder, or ORG/NAME on the hub."""
     language: str | None = None

@@ -107,7 +107,7 @@ def _feature_table(features: Sequence[dict[str, Any]]) -> str:
         (
             *(printable(f["name"]), f["modality"], printable(f["encoder"]), f["utterances"], f["missing"], f["stale"]),
             *(f["frames"], "x".join(map(str, f["shape"])), f["dtype"]),
-            f"{f['frame_rate']:g} Hz" if f["frame_rate"] else "tokens",
+            f"{f['frame_rate']:g} Hz" if f["frame_rate"] else "tokens" if f["modality"] == "text" else "one",
             *(format_size(f["bytes"]), f["state"]),
         )
         for f in features

@@ -32,8 +32,8 @@ BEST_OF_MANY = (
     "report how many runs were tried."
 )
 NOT_MIXED = (
-    "Runs are ranked only among runs of the same task, tested on the same utterances. Short runs, runs of some folds "
-    "and evaluations form groups of their own."
+    "Runs are ranked only among runs of the same task, tested on the same utterances. Runs of some utterances "
+    "(--limit), runs of some folds and evaluations form groups of their own."
 )
 NOT_CHECKED = (
     "To be quick, this page reads scores as the runs recorded them: it recomputes nothing and checks no digests. "
