@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emofuse.common.console import plural
-from emofuse.train.fitting.file_names import CONFIG, RESULT, RUN_FILES
+from emofuse.train.fitting.file_names import CONFIG, PREDICTIONS, RESULT, RUN_FILES
 
 DEEPEST = 4
 """How many folders below the given one are searched."""
 _PARTIAL = ".part"
+_TRACKED = ("artifacts", "files")
+"""The folders in which MLflow and Weights & Biases keep the files that `fit --track` gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ class FoundRuns:
 def find_runs(folder: Path) -> FoundRuns:
     """The runs in a folder and in the folders below it; not those inside of runs, such as the runs of single seeds.
 
-    Names that begin with a dot are passed over. Links to runs are followed, and a run is listed once.
+    Names that begin with a dot are passed over, and so are the copies that trackers keep. Links to runs are followed,
+    and a run is listed once.
     """
     found, seen = FoundRuns(), dict[Path, Path]()
     _visit(folder, DEEPEST, found, seen)
@@ -79,13 +82,18 @@ def _sort(folder: Path, depth: int, found: FoundRuns, seen: dict[Path, Path]) ->
         found.unread.append(Unread(folder=folder, state="unfinished", reason=_progress(folder)))
     elif missing := [name for name in RUN_FILES if not (folder / name).is_file()]:
         present = [name for name in RUN_FILES[1:] if name not in missing]
-        if present:
+        if present and not _is_tracked(folder):
             reason = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             found.unread.append(Unread(folder=folder, state="damaged", reason=reason))
-        elif depth > 1:
+        elif not present and depth > 1:
             _visit(folder, depth - 1, found, seen)
     else:
         found.runs.append(folder)
+
+
+def _is_tracked(folder: Path) -> bool:
+    """Whether a folder has what a tracker was given of a run: its settings and scores, without its predictions."""
+    return folder.name in _TRACKED and not (folder / PREDICTIONS).exists()
 
 
 def _progress(folder: Path) -> str:

@@ -76,6 +76,18 @@ def test_what_is_missing_unfinished_or_a_link(copied: Callable[..., Path], tmp_p
     }
 
 
+def test_what_trackers_keep_of_runs_is_passed_over(copied: Callable[..., Path]) -> None:
+    whole = copied("audio", "whole")
+    for place in ("mlruns/1/0a1b/artifacts", "wandb/offline-run-20261130-0a1b/files", "damaged/1"):
+        kept = whole.parent / place
+        kept.mkdir(parents=True)
+        for name in ("config.json", "metrics.json", "report.html"):
+            shutil.copy(whole / name, kept)
+    runs, unread = read_runs(whole.parent)
+    assert [run.folder.name for run in runs] == ["whole"]
+    assert [one.folder.name for one in unread] == ["1"]
+
+
 def test_a_link_to_a_run_elsewhere_is_followed(copied: Callable[..., Path], runs: Path) -> None:
     folder = copied("audio", "here").parent
     (folder / "elsewhere").symlink_to(runs / "text")
