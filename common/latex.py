@@ -7,8 +7,8 @@ _LATEX |= {"<": "$<$", ">": "$>$", "|": "$|$"} | {c: f"\\{c}" for c in "&%$#_{}"
 
 
 def latex_escaped(text: str) -> str:
-    """Text without LaTeX's special characters."""
-    return "".join(_LATEX.get(c, c) for c in text)
+    """Text without LaTeX's special characters; `--`, as of an option, stays two hyphens."""
+    return "".join(_LATEX.get(c, c) for c in text).replace("--", "-{}-").replace("--", "-{}-")
 
 
 def latex_first_cell(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -50,6 +50,8 @@ class Spark:
     key: str
     alt: str
     """What it shows, in words: the values."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """The values with their names, for tables without charts."""
 
 
 Cell = str | int | float | None | Link | ClassName | Marks | Sound | Spark

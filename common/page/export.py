@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofuse.common.charts.drawing import picture
-from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.outputs import write_output
 from emofuse.common.errors import UsageError
 from emofuse.common.formats import PICTURES, TableFormat
 from emofuse.common.latex import latex_escaped, latex_first_cell
 from emofuse.common.page.blocks import Page, PagedTable, Table
 from emofuse.common.page.columns import cell_text
+from emofuse.common.page.csv_columns import table_as_csv
 from emofuse.common.page.render import numeric_columns
 from emofuse.common.page.walk import charts_of, tables_of
 
@@ -51,7 +51,7 @@ def table_text(table: Table | PagedTable, format: TableFormat, note: str = "") -
         for row in [*table.rows, *getattr(table, "totals", ())]
     ]
     if format == "csv":
-        return csv_text([dict(zip(names, row, strict=True)) for row in rows], names)
+        return table_as_csv(table)
     numeric = numeric_columns(table)
     return (_markdown if format == "md" else _latex)(table.title, names, rows, numeric, note)
 

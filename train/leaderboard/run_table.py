@@ -55,7 +55,9 @@ class RunCells:
         key = str(len(self.sparklines))
         self.sparklines[key] = [float(value or 0) for value in scores.values()]
         listed = ", ".join(f"{number} {value:.3f}" for number, value in scores.items())
-        return Spark(key=key, alt=f"{metric_name(metric)} by fold: {listed}")
+        name = metric_name(metric)
+        values = {f"{name} of fold {number}": round(value, 6) for number, value in scores.items()}
+        return Spark(key=key, alt=f"{name} by fold: {listed}", values=values)
 
 
 def group_table(group: RunGroup, cells: RunCells, name: str) -> PagedTable:
