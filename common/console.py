@@ -43,6 +43,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def as_sentence(phrase: str) -> str:
+    """A phrase with a capital letter and a full stop; not for one that begins with a name."""
+    return f"{phrase[:1].upper()}{phrase[1:]}{'' if phrase.endswith('.') else '.'}"
+
+
 def format_size(count: float) -> str:
     """A number of bytes in a readable unit (powers of ten): `1.5 kB`."""
     for unit in ("B", "kB", "MB", "GB"):

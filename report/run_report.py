@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.console import Say
+from emofuse.common.console import Say, as_sentence
 from emofuse.common.page.blocks import Section
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig
@@ -65,7 +65,7 @@ def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPa
     return BuiltPage(
         page=page,
         folder=run.folder,
-        note="; ".join(caveats(run.metrics)),
+        note=as_sentence("; ".join(found)) if (found := caveats(run.metrics)) else "",
         remarks=(*missing, *([reason] if reason else []), *recordings.remarks),
     )
 

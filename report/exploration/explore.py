@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
-from emofuse.common.console import Say, format_size, printable, say
+from emofuse.common.console import Say, as_sentence, format_size, printable, say
 from emofuse.common.disk.outputs import write_output
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.blocks import Page, Section, Warnings
@@ -153,7 +153,7 @@ def _page(material: Material, *, all_rows: bool) -> Page:
     answers = answer_section(material)
     first = Section(
         name=answers.name, title=answers.title, lead=answers.lead,
-        blocks=[*([Warnings(lines=warnings)] if warnings else []), *answers.blocks],
+        blocks=[*([Warnings(lines=[*map(as_sentence, warnings)])] if warnings else []), *answers.blocks],
     )  # fmt: skip
     sections = [
         first,
@@ -203,6 +203,6 @@ def _written(page: Page, material: Material, config: ExploreConfig) -> list[Path
     target = _target(config, material.collection)
     if config.format != "html":
         found = caveats(material.run.predicted.run.metrics) if material.run else []
-        return write_parts(page, target, config.format, "; ".join(found))
+        return write_parts(page, target, config.format, as_sentence("; ".join(found)) if found else "")
     write_output(target, render(page).encode())
     return [target]

@@ -194,7 +194,7 @@ def test_figures_and_tables_are_files_of_their_own(format: str, copied: Path, ru
     ending = {"latex": "tex"}.get(format, format)
     assert all(p.parent == copied.parent / f"run-{format}" and p.name.endswith(f".{ending}") for p in made.files)
     if format in ("md", "latex"):
-        assert all("short run: 7 utterances" in p.read_text() for p in made.files)
+        assert all("Short run: 7 utterances" in p.read_text() for p in made.files)
     assert all(p.stat().st_size for p in made.files)
     assert not (copied / "digests.json").exists()
 

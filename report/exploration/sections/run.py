@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from emofuse.common.charts.intervals import Bar, intervals
-from emofuse.common.console import plural
+from emofuse.common.console import as_sentence, plural
 from emofuse.common.page.blocks import Chart, Column, Section, Table, Text, Warnings
 from emofuse.report.exploration.measure.run_errors import RunErrors, correlations, speaker_rows
 from emofuse.report.exploration.sections.material import MOST_GROUPS, Material
@@ -28,7 +28,7 @@ def run_section(material: Material) -> Section | None:
         f"{plural(len(material.collection.entries), 'utterance')}, {seeds}; {100 * run.errors.mean():.1f} % were wrong."
     )
     found = caveats(metrics)
-    blocks: list[Any] = [Warnings(lines=found)] if found else []
+    blocks: list[Any] = [Warnings(lines=[*map(as_sentence, found)])] if found else []
     blocks += [*_correlations(material, run), *_speakers(run)]
     return Section(name="run", title="Errors of the run", lead=lead, blocks=blocks)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from emofuse.common.charts.boxes import boxes
 from emofuse.common.charts.palette import class_colours, group_colours
-from emofuse.common.console import plural
+from emofuse.common.console import as_sentence, plural
 from emofuse.common.page.blocks import (
     Cell,
     Chart,
@@ -66,7 +66,7 @@ def sound_section(material: Material) -> Section | None:
 def _warnings(audio: MeasuredAudio) -> Iterator[Warnings]:
     lines = audio_warnings(audio)
     if lines:
-        yield Warnings(lines=lines)
+        yield Warnings(lines=[*map(as_sentence, lines)])
 
 
 def audio_warnings(audio: MeasuredAudio) -> list[str]:

@@ -202,5 +202,24 @@ def _scores_table(record: ComparisonRecord) -> Table:
         title="Scores of the runs",
         columns=columns,
         rows=rows,
-        caption="All test predictions pooled, the mean over seeds. A name leads to the page of the run.",
+        caption=" ".join(
+            [
+                "All test predictions pooled, the mean over seeds. A name leads to the page of the run.",
+                *_other_intervals(record),
+            ]
+        ),
     )
+
+
+def _other_intervals(record: ComparisonRecord) -> list[str]:
+    """One sentence where the pages of the runs have intervals over other units; none else."""
+    units = record.comparison.units
+    for run in record.runs:
+        own = run.run.metrics.get("interval")
+        if own and (own["unit"], own.get("inner_unit")) != (units.kind, units.inner_kind):
+            inner = f", then {own['inner_unit']}s of each" if own.get("inner_unit") else ""
+            return [
+                f"These intervals resample {units.description}, what the tests exchange; those on the page of a run "
+                f"resample what its protocol holds out, {plural(own['units'], own['unit'])}{inner}, and differ."
+            ]
+    return []

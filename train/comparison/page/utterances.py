@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emofuse.common.console import as_sentence
 from emofuse.common.page.blocks import Cell, ClassName, Column, PagedTable, Section, Text
 from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.comparison.page.record import ComparisonRecord
@@ -59,13 +60,12 @@ def _table(record: ComparisonRecord, ids: list[str], right: dict[str, str]) -> P
         (Column(name="speaker", filter=True, once=True), [rows.get(id, {}).get("speaker") for id in ids]),
     ]
     filled, cells = filled_columns(columns)
-    remarks = [f"{remark[0].upper()}{remark[1:]}." for remark in record.material.remarks]
     return PagedTable(
         name="utterances-table",
         title="Utterances that not every run gets right",
         columns=filled,
         rows=cells,
-        caption=" ".join([key(record).strip(), *_seeds_line(record), *remarks]),
+        caption=" ".join([key(record).strip(), *_seeds_line(record), *map(as_sentence, record.material.remarks)]),
     )
 
 

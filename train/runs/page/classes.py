@@ -26,10 +26,10 @@ def classes_section(record: RunRecord) -> Section:
     blocks: list[Any] = [_confusion_choice(record)]
     if metrics.get("per_class"):
         blocks += [_table(record), _chart(record)]
-    over = "the sum over seeds" if record.seeds > 1 else "all folds together"
-    return Section(
-        name="classes", title="Classes", lead=f"Rows are labels, columns predictions; {over}.", blocks=blocks
-    )
+    lead = "In the confusion matrix, rows are labels and columns predictions."
+    if record.seeds > 1:
+        lead += f" Its counts are sums over the {record.seeds} seeds; the other figures are means over them."
+    return Section(name="classes", title="Classes", lead=lead, blocks=blocks)
 
 
 def confusion_drawing(metrics: Any, *, shares: bool) -> Drawing:

@@ -100,14 +100,35 @@ def _worst(groups: Sequence[GroupScore], metric: str) -> GroupScore | None:
     return min(judged, key=lambda group: group.values[metric]) if len(judged) > 1 else None
 
 
+def _is_below(group: GroupScore, whole: float) -> bool:
+    """Whether a group is worse than all test utterances beyond what its size explains."""
+    return group.interval is not None and group.interval[1] < whole
+
+
+def _worst_line(kind: str, count: int, worst: GroupScore, metric: str, whole: float) -> str:
+    """The group with the lowest score, with what tells whether that may be chance."""
+    assert worst.interval is not None
+    low, high = worst.interval
+    found = f"n {worst.utterances}, interval {score(low)} to {score(high)}"
+    line = f"The lowest of all {plural(count, kind)} is {worst.name} with {score(worst.values[metric])} ({found})"
+    if _is_below(worst, whole):
+        return f"{line}."
+    return f"{line}; the score of all utterances, {score(whole)}, is not above that interval: it may be chance."
+
+
 def _chart(record: RunRecord, kind: str, groups: Sequence[GroupScore], metric: str) -> Chart:
-    name, worst = short_name(metric), _worst(groups, metric)
+    name, worst, whole = short_name(metric), _worst(groups, metric), record.metrics["pooled"][metric]
     largest = sorted(groups, key=lambda group: -group.utterances)[:MOST_GROUPS]
     shown = [group for group in groups if group in largest or group is worst]
-    rows = [_bar(group, metric, marked=group is worst) for group in shown]
+    rows = [_bar(group, metric, marked=group is worst and _is_below(group, whole)) for group in shown]
     small = [group for group in shown if group.is_small]
-    captions = [f"The {MOST_GROUPS} with the most utterances, of {len(groups)}."] if len(groups) > MOST_GROUPS else []
-    captions += [f"The worst is {worst.name} with {score(worst.values[metric])}."] if worst else []
+    captions = (
+        [f"Drawn are the {MOST_GROUPS} with the most utterances, of {len(groups)}."]
+        if len(groups) > MOST_GROUPS
+        else []
+    )
+    judged = sum(1 for group in groups if not group.is_small)
+    captions += [_worst_line(kind, judged, worst, metric, whole)] if worst else []
     if small:
         captions.append(f"Too small to judge, in grey: {plural(len(small), kind)} of fewer than ten utterances.")
     ends = f"{score(max(row.value for row in rows))} to {score(min(row.value for row in rows))}"

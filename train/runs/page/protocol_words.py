@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emofuse.common.console import plural
+from emofuse.common.console import as_sentence, plural
 from emofuse.common.page.blocks import Column, Details, Section, Table, Text
 from emofuse.manifests.metrics import short_name
 from emofuse.train.runs.page.record import RunRecord
@@ -21,8 +21,7 @@ def protocol_section(record: RunRecord) -> Section:
     lines = [f"{protocol['name']}: {protocol['source']}.", *held_out(protocol), *_selection(record)]
     lines += _inputs(record.task)
     lines += _texts(metrics)
-    lines += [f"{line[0].upper()}{line[1:]}." for line in [*near_duplicate_lines(metrics), *uneven_classes(metrics)]]
-    lines += [f"{line[0].upper()}{line[1:]}." for line in metrics.get("remarks", ())]
+    lines += map(as_sentence, [*near_duplicate_lines(metrics), *uneven_classes(metrics), *metrics.get("remarks", ())])
     if differences := record.config.get("differences"):
         lines.append(f"The task differs from the protocol's counts: {'; '.join(differences)}.")
     if "groups" not in metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emofuse.common.console import plural
+from emofuse.common.console import as_sentence, plural
 from emofuse.common.page.blocks import Facts, Headline, Section, Warnings
 from emofuse.manifests.metrics import METRICS, RESAMPLES, short_name
 from emofuse.manifests.resampling import narrow_interval
@@ -19,7 +19,12 @@ def result_section(record: RunRecord) -> Section:
     """The headline score, the caveats, and the counts behind it."""
     metrics, name = record.metrics, record.headline_metric
     interval = metrics.get("interval", {}).get(name)
-    meaning = [_definition(name), _majority_line(metrics, name), _interval_line(metrics, name)]
+    meaning = [
+        _definition(name),
+        _majority_line(metrics, name),
+        _interval_line(metrics, name),
+        _means_line(record, name),
+    ]
     blocks: list[Any] = [
         Headline(
             value=score(metrics["pooled"].get(name)),
@@ -29,7 +34,7 @@ def result_section(record: RunRecord) -> Section:
         )
     ]
     if found := caveats(metrics):
-        blocks.append(Warnings(lines=[f"{line}." for line in found]))
+        blocks.append(Warnings(lines=[*map(as_sentence, found)]))
     facts = [("Test utterances", f"{record.tested:,}"), ("Classes", str(len(metrics["classes"])))]
     facts += [("Folds", str(len(record.folds))), ("Seeds", str(record.seeds))]
     if (majority := majority_score(metrics["confusion"], name)) is not None:
@@ -47,12 +52,25 @@ def _means(record: RunRecord, name: str) -> list[tuple[str, str]]:
     metrics, short, several = record.metrics, short_name(name), record.seeds > 1
     found = []
     if metrics["std"].get(name) is not None and (several or record.has_folds):
-        over = "seeds" if several else "folds"
-        found.append((f"{short}, mean ± std over {over}", spread(metrics["mean"][name], metrics["std"][name])))
+        of_folds = "mean over folds, ± std over seeds" if record.has_folds else "mean ± std over seeds"
+        label = of_folds if several else "mean ± std over folds"
+        found.append((f"{short}, {label}", spread(metrics["mean"][name], metrics["std"][name])))
     deviation = metrics.get("pooled_std", {}).get(name)
     if deviation is not None and record.has_folds:
         found.append((f"{short} pooled, ± std over seeds", spread(metrics["pooled"][name], deviation)))
     return found
+
+
+def _means_line(record: RunRecord, name: str) -> str:
+    """How the headline relates to the mean over folds; empty where there is one fold."""
+    mean = record.metrics["mean"].get(name)
+    if not record.has_folds or mean is None:
+        return ""
+    over = "folds and seeds" if record.seeds > 1 else "folds"
+    return (
+        f"Pooled is one score of the predictions of all folds; the mean over {over}, {score(mean)}, weighs each fold "
+        "alike. Papers report the one or the other: compare like with like."
+    )
 
 
 def _pooled_over(record: RunRecord) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from emofuse.common.console import as_sentence
 from emofuse.common.page.blocks import Cell, ClassName, Column, Example, Examples, PagedTable, Section, Sound
 from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.runs.page.record import RunRecord
@@ -38,7 +39,7 @@ def utterances_section(
         shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
         caption = f"{len(cards)} of {len(wrong)} wrong predictions{_of_all_seeds(record)}."
         blocks.append(Examples(title=shown, caption=caption, examples=cards))
-    lead = " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in remarks())
+    lead = " ".join(map(as_sentence, remarks()))
     return Section(name="utterances", title="Utterances", lead=lead, blocks=blocks)
 
 

@@ -79,6 +79,16 @@ def test_one_pair_is_counted_utterance_by_utterance(tmp_path: Path) -> None:
     assert shown.rows[-1][2] == "none"
 
 
+def test_other_intervals_on_the_pages_of_the_runs_are_explained(tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, wrong_at(0, 4), wrong_at(8))
+    own = {"unit": "session", "units": 2, "inner_unit": "dialogue"}
+    for interval, expected in ((own, True), ({"unit": "speaker", "units": 12}, False)):
+        runs[0].run.metrics["interval"] = interval
+        caption = next(b for b in blocks(page_of(runs)) if isinstance(b, Table) and b.name == "runs").caption
+        assert ("resample what its protocol holds out, 2 sessions, then dialogues of each" in caption) is expected
+        assert ("These intervals resample 12 speakers" in caption) is expected
+
+
 def test_classes_and_speakers_have_the_differences_of_the_predictions(tmp_path: Path) -> None:
     page = page_of(runs_of(tmp_path, wrong_at(), wrong_at(0, 4, 8, 21)))
     rows = {str(row[1].name): row for row in table(page, "classes-table").rows}  # type: ignore[union-attr]

@@ -89,7 +89,7 @@ def test_one_fold_is_not_pooled() -> None:
 def test_caveats_are_on_top_once() -> None:
     record = samples.with_metrics(samples.record(), limit=60)
     page = run_page(record)
-    assert page.sections[0].blocks[1] == Warnings(lines=["short run: 60 utterances (--limit)."])
+    assert page.sections[0].blocks[1] == Warnings(lines=["Short run: 60 utterances (--limit)."])
     assert render(page).count("hort run: 60 utterances (--limit)") == 1
 
 
@@ -157,7 +157,24 @@ def test_the_worst_group_is_marked_and_named() -> None:
     record = samples.record(utterances=90)
     worst = record.metrics["worst_groups"]["speaker"]
     chart = one(run_page(record), Chart, "by-speaker")
-    assert f"The worst is {worst['name']} with {worst['ua']:.3f}." in chart.alt
+    assert f"is {worst['name']} with {worst['ua']:.3f} (n {worst['n']}, interval 0." in chart.alt
+
+
+def test_a_group_that_may_be_the_lowest_by_chance_is_not_marked() -> None:
+    for scores, chance in (((0.0, 0.0), True), ((1.0, 1.0), False)):
+        record = samples.record(utterances=90)
+        record.metrics["pooled"]["ua"] = scores[0]
+        chart = one(run_page(record), Chart, "by-speaker")
+        assert ("it may be chance" in chart.caption) is chance
+        assert chart.caption.startswith("The lowest of all ")
+
+
+def test_the_headline_says_how_it_relates_to_the_mean_over_folds() -> None:
+    record = samples.record(seeds=2)
+    (headline,) = [b for b in run_page(record).sections[0].blocks if isinstance(b, Headline)]
+    assert f"the mean over folds and seeds, {record.metrics['mean']['ua']:.3f}, weighs each fold" in headline.meaning
+    (headline,) = [b for b in run_page(samples.record(folds=1)).sections[0].blocks if isinstance(b, Headline)]
+    assert "Pooled" not in headline.meaning
 
 
 def test_groups_have_the_metric_of_the_protocol_and_intervals_unless_too_small() -> None:
