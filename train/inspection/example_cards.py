@@ -139,7 +139,7 @@ def _over_words(weighed: Weighed, words: Mapping[str, Sequence[Piece]]) -> Chart
         name=f"over-words-{weighed.number}",
         title="Over words",
         alt="Weights over words, " + "; ".join(f"{name}: most on {word}" for name, word in peaks.items()) + ".",
-        drawing=strips(curves, "" if len(names) <= MOST_TICKS else "word", "share",
+        drawing=strips(curves, "" if len(names) <= MOST_TICKS else "word", "× equal share", reference=1,
                        ticks=names if len(names) <= MOST_TICKS else ()),
     )  # fmt: skip
 
@@ -147,14 +147,14 @@ def _over_words(weighed: Weighed, words: Mapping[str, Sequence[Piece]]) -> Chart
 def _over_pieces(weighed: Weighed, names: Sequence[str]) -> Chart:
     """The curves over numbers of pieces, where their characters are not known."""
     curves: dict[str, Curve] = {
-        n: (list(range(1, len(w) + 1)), w.tolist()) for n in names for w in [weighed.weights[n]]
+        n: (list(range(1, len(w) + 1)), (w * len(w)).tolist()) for n in names for w in [weighed.weights[n]]
     }
     peaks = {name: int(np.argmax(weighed.weights[name])) + 1 for name in names}
     return Chart(
         name=f"over-pieces-{weighed.number}",
         title="Over word pieces",
         alt="Weights over word pieces, " + "; ".join(f"{n}: most on piece {i}" for n, i in peaks.items()) + ".",
-        drawing=strips(curves, "word piece", "share"),
+        drawing=strips(curves, "word piece", "× equal share", reference=1),
     )
 
 

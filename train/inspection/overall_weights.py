@@ -70,10 +70,10 @@ def word_chart(
     found: dict[str, list[float]] = defaultdict(list)
     for tested, of_pieces in zip(fold.tested, weights, strict=True):
         if tested.id in spans:
-            for piece, weight in word_weights(texts[tested.id], spans[tested.id], of_pieces.tolist())[0]:
+            for piece, times in word_weights(texts[tested.id], spans[tested.id], of_pieces.tolist())[0]:
                 word = piece.strip(".,!?;:\"'()…").lower()
                 if word.strip():
-                    found[word].append(weight * len(of_pieces))
+                    found[word].append(times)
     means = {word: float(np.mean(w)) for word, w in found.items() if len(w) >= LEAST_OCCURRENCES}
     best = sorted(means, key=lambda word: (-means[word], word))[:MOST_WORDS]
     if not best:
@@ -81,9 +81,9 @@ def word_chart(
     return Chart(
         name="word-weights",
         title="Words with the most weight",
-        alt=f"{len(best)} words by {name}; most has {best[0]}, {means[best[0]]:.1f} times the share of a piece.",
-        caption=f"{name[0].upper()}{name[1:]}: the mean over all occurrences, of words with at least "
-        f"{LEAST_OCCURRENCES}. Dashed: what a word of one piece would have if all pieces were equal.",
+        alt=f"{len(best)} words by {name}; most has {best[0]}, {means[best[0]]:.1f} times an equal share.",
+        caption=f"{name[0].upper()}{name[1:]}: the mean over the pieces of a word and over all its occurrences, of "
+        f"words with at least {LEAST_OCCURRENCES}. Dashed: if all pieces of a text had equal weight.",
         drawing=intervals(
             [Bar(name=w, value=means[w], note=f"n {len(found[w])}") for w in best], "times an equal share", reference=1
         ),

@@ -104,8 +104,8 @@ def _weights(
     if any(p.over == "audio" for p in hooks):
         caption += " Over time, 1 is the weight that every frame would have if all were equal."
     if spans:
-        caption += f" Words are darker the more weight they have, fully from {FULL:.0f} times an equal share on "
-        caption += f"({over_text.name if over_text else ''})."
+        caption += " The colour of a word is the mean weight of its pieces, full from "
+        caption += f"{FULL:.0f} times an equal share on ({over_text.name if over_text else ''})."
     blocks.append(Examples(title="Single utterances", caption=caption, examples=cards))
     lead = f"Read from the model of fold {side.fold} (seed {side.seed}) while it classified its test side."
     return Section(name="weights", title=title, blocks=blocks, lead=lead)

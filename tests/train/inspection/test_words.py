@@ -7,18 +7,25 @@ import pytest
 from emofuse.train.inspection.words import heat, word_weights
 
 
-def test_pieces_of_a_word_add_up_and_marks_are_outside():
+def test_a_word_has_the_mean_of_its_pieces_and_marks_are_outside():
     pieces, outside = word_weights("un happy!", [(0, 0), (0, 2), (3, 6), (6, 8), (8, 9), (0, 0)],
                                    [0.1, 0.2, 0.1, 0.2, 0.3, 0.1])  # fmt: skip
-    assert pieces == [("un", pytest.approx(0.2)), (" ", 0), ("happy!", pytest.approx(0.6))]
+    assert pieces == [("un", pytest.approx(6 * 0.2)), (" ", 0), ("happy!", pytest.approx(6 * 0.2))]
     assert outside == pytest.approx(0.2)
     assert "".join(text for text, _ in pieces) == "un happy!"
 
 
-def test_a_piece_of_two_words_is_divided_by_characters():
+def test_equal_pieces_are_an_equal_share_in_words_of_one_piece_and_of_many():
+    pieces, _ = word_weights("a dismal!", [(0, 1), (2, 4), (4, 6), (6, 8), (8, 9)], [0.2] * 5)
+    assert pieces == [("a", pytest.approx(1)), (" ", 0), ("dismal!", pytest.approx(1))]
+
+
+def test_a_piece_of_two_words_counts_in_both_by_its_characters():
     pieces, outside = word_weights("a bcd", [(0, 5)], [1.0])
-    assert pieces == [("a", pytest.approx(0.25)), (" ", 0), ("bcd", pytest.approx(0.75))]
+    assert pieces == [("a", pytest.approx(1)), (" ", 0), ("bcd", pytest.approx(1))]
     assert outside == 0
+    pieces, _ = word_weights("ab cd", [(0, 4), (4, 5)], [0.6, 0.4])  # a third of the first piece is of "cd"
+    assert pieces[2] == ("cd", pytest.approx(2 * (0.2 + 0.4) / (1 / 3 + 1)))
 
 
 def test_a_long_text_takes_time_in_proportion_to_its_length():
@@ -37,7 +44,7 @@ def test_words_that_the_model_did_not_read_have_no_weight():
 
 def test_scripts_without_spaces_are_divided_at_pieces():
     pieces, _ = word_weights("我很高兴", [(0, 1), (1, 2), (2, 4)], [0.2, 0.3, 0.5])
-    assert pieces == [("我", 0.2), ("很", 0.3), ("高兴", 0.5)]
+    assert pieces == [("我", pytest.approx(0.6)), ("很", pytest.approx(0.9)), ("高兴", pytest.approx(1.5))]
 
 
 def test_an_empty_text():
@@ -45,7 +52,5 @@ def test_an_empty_text():
 
 
 def test_equal_weights_are_pale_and_four_times_an_equal_share_is_full():
-    assert heat([("a", 0.5), (" ", 0), ("b", 0.5)]) == [("a", 0.25), (" ", 0), ("b", 0.25)]
-    long = [("w", 1 / 20)] * 16 + [("peak", 0.2)]
-    assert heat(long)[-1] == ("peak", pytest.approx(0.85))
-    assert heat([("a", 1.0), *[("b", 0.0)] * 9])[0] == ("a", 1.0)
+    assert heat([("a", 1.0), (" ", 0), ("b", 3.0)]) == [("a", 0.25), (" ", 0), ("b", 0.75)]
+    assert heat([("a", 10.0)]) == [("a", 1.0)]
