@@ -28,6 +28,8 @@ class Line:
     style: str = "-"
     """matplotlib's line style; "" for points alone."""
     marker: str = ""
+    width: float = 1.4
+    """In points."""
     alpha: float = 1.0
     chosen: Sequence[int] = field(default=())
     """Numbers of the values that a ring marks: the selected steps."""
@@ -54,16 +56,21 @@ def lines(
         axes = new_axes(figure, colours, 1, 1, 1)
         for curve in curves:
             colour, name = curve.colour or colours.accent, plain(curve.name, 30) or None
-            options = {"color": colour, "linewidth": 1.4, "alpha": curve.alpha, "markersize": 5, "label": name}
+            options = {"color": colour, "linewidth": curve.width, "alpha": curve.alpha, "markersize": 5, "label": name}
             form = {"marker": curve.marker or None, "linestyle": curve.style or "none"}
             if curve.spread:
                 axes.errorbar(curve.x, curve.y, curve.spread, capsize=3, **options, **form)
             else:
                 axes.plot(curve.x, curve.y, **options, **form)
-            ring = {"marker": "o", "linestyle": "none", "markersize": 7, "markerfacecolor": "none"}
+            ring = {
+                "marker": "o",
+                "linestyle": "none",
+                "markersize": 7 if curve.width > 1 else 5,
+                "markerfacecolor": "none",
+            }
             at = [(curve.x[i], curve.y[i]) for i in curve.chosen]
             if at:
-                axes.plot(*zip(*at, strict=True), **ring, color=colour, markeredgewidth=1.5)
+                axes.plot(*zip(*at, strict=True), **ring, color=colour, markeredgewidth=1.5 if curve.width > 1 else 1)
         if reference is not None:
             axes.axhline(reference, color=colours.muted, linestyle="--", linewidth=1)
         axes.set(xlabel=x_label, ylabel=y_label)

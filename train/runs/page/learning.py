@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from emofuse.common.charts.lines import Line, lines
 from emofuse.common.charts.palette import group_colours
@@ -11,8 +11,10 @@ from emofuse.manifests.metrics import short_name
 from emofuse.train.runs.page.record import Rows, RunRecord
 from emofuse.train.runs.reporting.score_text import score
 
-MOST_COLOURS = 12
+MOST_COLOURS = 10
 """With more folds, all have one colour."""
+Best = Callable[[list[float]], float]
+"""The best of the values of a curve."""
 Key = tuple[str, str]
 """Seed (empty, if there is one) and fold."""
 
@@ -24,67 +26,67 @@ def learning_sections(record: RunRecord) -> list[Section]:
         trainings.setdefault((row.get("seed", ""), row["fold"]), []).append(row)
     if not trainings:
         return []
-    metric = f"validation_{record.headline_metric}"
-    blocks = [_loss(record, trainings)]
-    if any(row.get(metric) for row in record.history):
-        blocks.append(_selecting(record, trainings, metric))
-    kinds = [*(["fold"] if record.has_folds else []), *(["seed"] if record.seeds > 1 else [])]
-    each = f"One line for each {' and '.join(kinds)}; a ring" if kinds else "A ring"
-    lead = f"{each} marks the chosen step."
-    return [Section(name="learning", title="Learning", lead=lead, blocks=blocks)]
+    name, metric = short_name(record.headline_metric), f"validation_{record.headline_metric}"
+    shown = [
+        _chart(record, trainings, metric, f"{name} on validation", name, max),
+        _chart(record, trainings, "validation_loss", "Loss on validation", "loss", min),
+        _chart(record, trainings, "train_loss", "Loss on training", "loss", min),
+    ]
+    lines = "One line for each fold" if record.has_folds else "A line"
+    seeds = f": the mean over {record.seeds} seeds, each of which is a thin line" if record.seeds > 1 else ""
+    best = f": the one of the best {name} on validation" if any(row.get(metric) for row in record.history) else ""
+    lead = f"{lines}{seeds}. A ring marks the chosen step{' of a seed' if seeds else ''}{best}."
+    return [Section(name="learning", title="Learning", lead=lead, blocks=[chart for chart in shown if chart])]
 
 
-def _loss(record: RunRecord, trainings: Mapping[Key, Rows]) -> Chart:
-    chosen = _chosen_steps(record)
-    validated = any(row.get("validation_loss") for row in record.history)
-    curves = _curves(trainings, "train_loss", style=":", named=not validated, chosen={} if validated else chosen)
-    if validated:
-        curves += _curves(trainings, "validation_loss", style="-", named=True, chosen=chosen)
-    ends = [float(rows[-1]["train_loss"]) for rows in trainings.values()]
+def _chart(
+    record: RunRecord, trainings: Mapping[Key, Rows], column: str, title: str, label: str, best: Best
+) -> Chart | None:
+    """The curves of one column of history.csv; None where it has no values."""
+    found = [values for rows in trainings.values() if (values := [float(r[column]) for r in rows if r.get(column)])]
+    if not found:
+        return None
+    ends = [best(values) for values in found]
     return Chart(
-        name="loss",
-        title="Loss on validation; dotted: on training" if validated else "Loss on training",
-        alt=f"Loss by step of {len(trainings)} trainings; on training it ends at {min(ends):.3f} to {max(ends):.3f}.",
-        drawing=lines(curves, "step", "loss"),
+        name=column.replace("_", "-"),
+        title=title,
+        alt=f"{title} by step of {len(found)} trainings; at best {score(min(ends))} to {score(max(ends))}.",
+        drawing=lines(_curves(trainings, column, _chosen_steps(record)), "step", label),
     )
 
 
-def _selecting(record: RunRecord, trainings: Mapping[Key, Rows], metric: str) -> Chart:
-    name = short_name(record.headline_metric)
-    best = [max(float(row[metric]) for row in rows if row.get(metric)) for rows in trainings.values()]
-    return Chart(
-        name="validation",
-        title=f"{name} on validation, which chooses the step",
-        alt=f"{name} by step of {len(trainings)} trainings; at best {score(min(best))} to {score(max(best))}.",
-        drawing=lines(_curves(trainings, metric, style="-", named=True, chosen=_chosen_steps(record)), "step", name),
-    )
-
-
-def _curves(
-    trainings: Mapping[Key, Rows], column: str, *, style: str, named: bool, chosen: Mapping[Key, int]
-) -> list[Line]:
-    """A line for each training; those of a fold share their colour, and only the first is in the legend."""
+def _curves(trainings: Mapping[Key, Rows], column: str, chosen: Mapping[Key, int]) -> list[Line]:
+    """A line for each fold; of several seeds it is their mean, and each seed has a thin line below it."""
     folds = list(dict.fromkeys(fold for _, fold in trainings))
+    several = len(trainings) > len(folds)
     colours = group_colours(folds) if len(folds) <= MOST_COLOURS else {}
-    found, listed = [], set()
-    for (seed, fold), all_rows in trainings.items():
-        rows = [row for row in all_rows if row.get(column)]
-        steps = [int(row["step"]) for row in rows]
-        name = f"fold {fold}" if named and len(folds) > 1 and fold not in listed else ""
-        listed.add(fold)
-        at = chosen.get((seed, fold))
-        found.append(
-            Line(
-                name=name if len(folds) <= MOST_COLOURS else "",
-                x=steps,
-                y=[float(row[column]) for row in rows],
-                colour=colours.get(fold),
-                style=style,
-                alpha=0.9 if len(trainings) <= MOST_COLOURS else 0.55,
-                chosen=[steps.index(at)] if at in steps else [],
+    thin, means = list[Line](), list[Line]()
+    for fold in folds:
+        name = f"fold {fold}" if 1 < len(folds) <= MOST_COLOURS else ""
+        curves = {
+            key: {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
+            for key, rows in trainings.items()
+            if key[1] == fold
+        }
+        for key, curve in curves.items():
+            steps = list(curve)
+            at = chosen.get(key)
+            thin.append(
+                Line(
+                    name="" if several else name,
+                    x=steps,
+                    y=list(curve.values()),
+                    colour=colours.get(fold),
+                    width=0.6 if several else 1.4,
+                    alpha=0.5 if several else 0.9,
+                    chosen=[steps.index(at)] if at in steps else [],
+                )
             )
-        )
-    return found
+        if several:  # where a seed has stopped early, the mean ends: it would jump
+            common = sorted(set.intersection(*(set(curve) for curve in curves.values())))
+            mean = [sum(curve[step] for curve in curves.values()) / len(curves) for step in common]
+            means.append(Line(name=name, x=common, y=mean, colour=colours.get(fold)))
+    return thin + means
 
 
 def _chosen_steps(record: RunRecord) -> dict[Key, int]:
