@@ -13,8 +13,6 @@ from emofuse.common.charts.palette import THEMED
 
 FEWEST_MARKERS = 6
 """Fewer equal markers in a row stay as they are."""
-SMALLEST = 0.85
-"""Of its size: where a page has less room than that for a chart, readers scroll it."""
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _NUMBER = re.compile(r"-?\d*\.\d+(?:e-?\d+)?")
 _REFERENCE = re.compile(r"^(#|url\(#)([^)]+)")
@@ -43,8 +41,7 @@ def page_svg(svg: str, name: str) -> str:
     _share_styles(root, name)
     width, height = (float(root.attrib[side].removesuffix("pt")) * 96 / 72 for side in ("width", "height"))
     size = {"width": f"{width:.0f}", "height": f"{height:.0f}", "viewBox": root.attrib["viewBox"]}
-    shrinking = {"style": f"min-width:{SMALLEST * width:.0f}px"}
-    root.attrib = {"aria-hidden": "true", "focusable": "false", **size, **shrinking}
+    root.attrib = {"aria-hidden": "true", "focusable": "false", **size, "style": f"--width:{width:.0f}px"}
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from emofuse.common.charts.drawing import NARROW, Drawing, new_axes, new_figure, plain
 from emofuse.common.charts.palette import Colours
 
-CELL, MOST_NUMBERS = 0.42, 14
-"""Inches of a cell, and with more rows than this, cells below 1 in 10 of the scale have no number."""
+CELL, SMALL_CELL, MOST_NUMBERS = 0.42, 0.32, 14
+"""Inches of a cell, and with more rows than this: then cells below 1 in 10 of the scale have no number."""
 
 
 def matrix(
@@ -42,7 +42,7 @@ def matrix(
 
     def draw(colours: Colours) -> Any:
         longest = max(len(plain(name, 16)) for name in rows)
-        side = 0.3 if len(rows) > MOST_NUMBERS else CELL
+        side = SMALL_CELL if len(rows) > MOST_NUMBERS else CELL
         width, height = 0.6 + 0.07 * longest + side * len(columns), 0.6 + 0.06 * longest + side * len(rows)
         figure = new_figure(colours, max(width, NARROW), max(height, 2.2))
         axes = new_axes(figure, colours, 1, 1, 1, grid="")
@@ -59,7 +59,7 @@ def matrix(
         turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, columns)) > 4 else {}
         axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(c, 16) for c in columns], **turned)
         axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(r, 16) for r in rows])
-        axes.tick_params(length=0, labelsize=7 if side < CELL else 8)
+        axes.tick_params(length=0, labelsize=8)
         axes.set(ylabel=axes_labels[0], xlabel=axes_labels[1], xlim=(0, len(columns)), ylim=(len(rows), 0))
         return figure
 
@@ -88,6 +88,6 @@ def _numbers(axes: Any, levels: NDArray[Any], texts: NDArray[Any], colours: Colo
     for (i, j), level in np.ndenumerate(levels):
         if np.isfinite(level) and (not small or level >= 0.1):
             axes.text(
-                j + 0.5, i + 0.5, str(texts[i, j]), ha="center", va="center", fontsize=5.5 if small else 7.5,
+                j + 0.5, i + 0.5, str(texts[i, j]), ha="center", va="center", fontsize=6.5 if small else 7.5,
                 color=colours.paper if level > 0.55 else colours.ink, parse_math=False,
             )  # fmt: skip

@@ -49,7 +49,8 @@ def map_section(
         if name in ("class", "speaker")
     ]
     if len(tested) > 2:
-        blocks.append(Facts(title=f"Of the {min(NEIGHBOURS, len(tested) - 1)} nearest vectors", facts=facts))
+        title = f"Of the {min(NEIGHBOURS, len(tested) - 1)} nearest vectors"
+        blocks.append(Facts(title=title, facts=facts, width="narrow"))
     for method in available_methods() if methods is None else methods:
         blocks.append(_choice(method, project(vectors, method), groupings, near))
     lead = f"What the last classifier reads, {vectors.shape[1]} numbers per utterance, placed in a plane."

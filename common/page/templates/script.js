@@ -48,6 +48,13 @@ addEventListener("afterprint", () => {
   for (const folded of opened.splice(0)) folded.open = false;
 });
 
+// What a link leads to stands below the contents, which stay in sight on large screens.
+const contents = document.querySelector("nav");
+new ResizeObserver(() => {
+  const height = getComputedStyle(contents).position === "sticky" ? contents.offsetHeight : 0;
+  document.documentElement.style.scrollPaddingTop = `${height + 8}px`;
+}).observe(contents);
+
 // The Tab key stops only at charts and tables that scroll.
 const sizes = new ResizeObserver((entries) => {
   for (const { target } of entries) {

@@ -55,10 +55,10 @@ def test_ids_and_classes_begin_with_the_name_and_are_used(svg: str) -> None:
     assert set(re.findall(r'class="([^"]+)"', svg)) == set(re.findall(r"\.(map-s\d+)\{", svg))
 
 
-def test_a_chart_is_at_most_as_wide_as_drawn_and_shrinks_on_phones(svg: str) -> None:
+def test_a_chart_tells_the_stylesheet_how_wide_it_was_drawn(svg: str) -> None:
     root = ElementTree.fromstring(svg)
     assert root.get("width") == f"{NARROW * 96:.0f}"
-    assert root.get("style") == "min-width:286px"
+    assert root.get("style") == f"--width:{NARROW * 96:.0f}px"
 
 
 def test_a_large_matrix_draws_every_cell() -> None:
