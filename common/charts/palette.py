@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import xxhash
+from itertools import chain, cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,9 @@ _SAFE = (VERMILION, "#e69f00", BLUE, GREY, "#cc79a7", "#009e73", "#56b4e9", "#a6
          "#999933")  # fmt: skip
 """Okabe and Ito's palette without black and yellow, then muted tones that differ in lightness; blue is lighter than
 theirs, for dark paper."""
+_OF_GROUPS = ("#4a6fd0", "#e0695a", "#2fa84f", "#c2478f", "#b5a000", "#2f9e9e", "#9a5fd6", "#a8785a", "#5f8aa8",
+              "#7d8f2e")  # fmt: skip
+"""Other tones than those of classes, neighbours far apart."""
 _SYNONYMS = (
     ("ang", "anger", "angry", "a"),
     ("hap", "happy", "happiness", "joy", "amusement"),
@@ -54,23 +56,27 @@ OUTCOME_COLOURS = {"right": BLUE, "wrong": VERMILION}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 
 
-def class_colour(name: str) -> str:
-    """The colour of a class, the same in every chart of every page.
-
-    An emotion has its own however it is spelled (`hap`, `happy`, `joy`); that of another name follows from its letters.
-    """
-    lower = name.lower()
-    return _OF_EMOTION.get(lower) or _SAFE[xxhash.xxh32_intdigest(lower.encode()) % len(_SAFE)]
-
-
 def class_colours(names: Iterable[str]) -> dict[str, str]:
-    """Class -> its colour."""
-    return {name: class_colour(name) for name in names}
+    """Class -> its colour; give all classes of a page at once, as no two of them share one up to the palette's size.
+
+    An emotion has its own on every page, however it is spelled (`hap`, `happy`, `joy`). Other names, and the second
+    spelling of an emotion, take the free colours in their order.
+    """
+    ordered = list(dict.fromkeys(names))
+    colours: dict[str, str] = {}
+    for name in ordered:
+        own = _OF_EMOTION.get(name.lower())
+        if own is not None and own not in colours.values():
+            colours[name] = own
+    free = [colour for colour in _SAFE if colour not in colours.values()]
+    others = [name for name in ordered if name not in colours]
+    colours |= dict(zip(others, chain(free, cycle(_SAFE)), strict=False))
+    return {name: colours[name] for name in ordered}
 
 
 def group_colours(names: Iterable[str]) -> dict[str, str]:
-    """Group (a speaker, a corpus, a run) -> its colour: in their order, again from the first after the last."""
-    return {name: _SAFE[(2 + i) % len(_SAFE)] for i, name in enumerate(names)}
+    """Group (a speaker, a corpus, a fold, a run) -> its colour: in their order, again from the first after the last."""
+    return dict(zip(names, cycle(_OF_GROUPS), strict=False))
 
 
 def markers(names: Iterable[str]) -> dict[str, str]:

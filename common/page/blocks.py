@@ -239,5 +239,7 @@ class Page:
     title: str
     subtitle: str = ""
     sections: Sequence[Section]
+    classes: Sequence[str] = ()
+    """Of the task, in its order: each has one colour in all charts and tables of the page."""
     sparklines: dict[str, str] = field(default_factory=dict)
     """Key -> SVG element of a `Spark`."""

@@ -8,11 +8,12 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from emofuse.common.charts.drawing import inline_svg, require_report_extra
-from emofuse.common.charts.palette import class_colour
+from emofuse.common.charts.palette import class_colours
 from emofuse.common.page.blocks import (
     Cell,
     ClassName,
@@ -26,6 +27,7 @@ from emofuse.common.page.blocks import (
     Table,
 )
 from emofuse.common.page.columns import format_number, is_empty, stacks, with_constants_in_caption
+from emofuse.common.page.walk import classes_of
 from emofuse.common.source_version import package_version
 
 FOLDER = Path(__file__).parent / "templates"
@@ -61,6 +63,7 @@ def render(page: Page) -> str:
         script_digest=f"sha256-{digest}",
         sparklines={key: Markup(svg) for key, svg in page.sparklines.items()},
         paged_data=paged_data,
+        colours=class_colours(classes_of(page)),
         first_rows=PAGE_ROWS,
         long_text=LONG_TEXT,
         plain_column=Column(name=""),
@@ -86,7 +89,6 @@ def _environment() -> Any:
     environment.filters |= {
         "href": safe_link,
         "number": format_number,
-        "colour": class_colour,
         "kind": cell_kind,
         "json": lambda value: Markup(_script_json(value)),
         "svg": lambda chart: Markup(inline_svg(chart.drawing, chart.name)),
@@ -128,8 +130,8 @@ def _looks_numeric(cell: Cell) -> bool:
     return isinstance(cell, (int, float)) or (isinstance(cell, str) and bool(_NUMERIC.fullmatch(cell)))
 
 
-def paged_data(table: PagedTable) -> dict[str, Any]:
-    """What the script needs of a paged table: columns, rows of values, and the colours of its classes."""
+def paged_data(table: PagedTable, colours: Mapping[str, str]) -> dict[str, Any]:
+    """What the script needs of a paged table: columns, rows of values, and which of the page's colours its classes have."""
     classes = {cell.name for row in table.rows for cell in row if isinstance(cell, ClassName)}
     numeric = numeric_columns(table)
     columns = [
@@ -146,7 +148,7 @@ def paged_data(table: PagedTable) -> dict[str, Any]:
         for number, column in enumerate(table.columns)
     ]
     rows = [[_value(cell) for cell in row] for row in table.rows]
-    return {"columns": columns, "rows": rows, "colours": {name: class_colour(name) for name in sorted(classes)}}
+    return {"columns": columns, "rows": rows, "colours": {name: colours[name] for name in sorted(classes)}}
 
 
 def _value(cell: Cell) -> Any:

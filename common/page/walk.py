@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from emofuse.common.page.blocks import Chart, Choice, Details, Examples, PagedTable, Table
+from emofuse.common.page.blocks import Chart, Choice, ClassName, Details, Examples, Page, PagedTable, Table
 
 
 def walk(blocks: Iterable[Any]) -> Iterator[Any]:
@@ -23,6 +23,14 @@ def charts_of(blocks: Iterable[Any]) -> Iterator[Chart]:
 def tables_of(blocks: Iterable[Any]) -> Iterator[Table | PagedTable]:
     """The tables among blocks."""
     return (block for block in walk(blocks) if isinstance(block, (Table, PagedTable)))
+
+
+def classes_of(page: Page) -> list[str]:
+    """The classes of the page's task, then others that cells name."""
+    blocks = list(walk(block for section in page.sections for block in section.blocks))
+    cells = [cell for table in tables_of(blocks) for row in table.rows for cell in row]
+    cells += [cell for b in blocks if isinstance(b, Examples) for e in b.examples for _, cell in e.facts]
+    return [*page.classes, *sorted({cell.name for cell in cells if isinstance(cell, ClassName)} - {*page.classes})]
 
 
 def _inside(block: Any) -> Iterable[Any]:

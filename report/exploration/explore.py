@@ -169,6 +169,7 @@ def _page(material: Material, *, all_rows: bool) -> Page:
         title=f"Exploration of {', '.join(store.corpus for store in stores)}",
         subtitle=", ".join(Path(str(store.path)).name for store in stores),
         sections=[section for section in sections if section is not None],
+        classes=material.collection.classes,
     )
 
 

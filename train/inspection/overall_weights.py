@@ -85,7 +85,10 @@ def word_chart(
         caption=f"{name[0].upper()}{name[1:]}: the mean over the pieces of a word and over all its occurrences, of "
         f"words with at least {LEAST_OCCURRENCES}. Dashed: if all pieces of a text had equal weight.",
         drawing=intervals(
-            [Bar(name=w, value=means[w], note=f"n {len(found[w])}") for w in best], "times an equal share", reference=1
+            [Bar(name=w, value=means[w], note=f"n {len(found[w])}") for w in best],
+            "times an equal share",
+            reference=1,
+            limits=(0, 1.05 * max(1.0, means[best[0]])),
         ),
     )
 

@@ -151,7 +151,7 @@ def _class_charts(collection: Collection, by: str) -> Iterator[Chart]:
                 counts[group][part] += 1
     rows = [group for group in counts if counts[group].total()]
     shares = {part: [100 * counts[g][part] / counts[g].total() for g in rows] for part in parts}
-    colours = class_colours(own) | {OTHERS: GREY}
+    colours = class_colours(classes) | {OTHERS: GREY}
     labels = [f"{g} (n {counts[g].total()})" for g in rows]
     yield Chart(
         name=f"classes-by-{by}",
@@ -178,7 +178,7 @@ def _durations(collection: Collection) -> Iterator[Any]:
             collection.entries, key, lambda e: e.utterance.seconds, frequent(list(map(key, collection.entries)))
         )
         if groups and (len(groups) > 1 or by == "class"):
-            colours = class_colours(groups) if by == "class" else group_colours(groups)
+            colours = class_colours(collection.classes) if by == "class" else group_colours(groups)
             medians = {name: float(np.median(values)) for name, values in groups.items()}
             longest, shortest = max(medians, key=medians.__getitem__), min(medians, key=medians.__getitem__)
             chart = Chart(

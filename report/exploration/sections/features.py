@@ -118,7 +118,7 @@ def map_section(material: Material) -> Section | None:
     most = min(MOST_POINTS, DRAWN_POINTS // pictures)
     blocks = [
         block for number, f in enumerate(material.features, 1) if len(f.pooled.entries) > 1
-        for block in _maps(f, number, material.maps, colourings, most, numbers)
+        for block in _maps(f, number, material.maps, colourings, most, numbers, material.collection.classes)
     ]  # fmt: skip
     if not blocks:
         return None
@@ -140,6 +140,7 @@ def _maps(
     colourings: Sequence[str],
     most: int,
     sentences: Mapping[str, str],
+    classes: Sequence[str],
 ) -> Iterator[Choice]:
     pooled = feature.pooled
     place = {e.id: i for i, e in enumerate(pooled.entries)}
@@ -156,7 +157,7 @@ def _maps(
             groups = [_keys()[by](e) or UNLABELLED for e in drawn]
             groups = [sentences[g] if by == "sentence" and g in sentences else g for g in groups]
             names = sorted(set(groups))
-            colours = class_colours(names) if by == "class" else group_colours(names)
+            colours = class_colours([*classes, UNLABELLED]) if by == "class" else group_colours(names)
             charts.append(
                 (
                     by,

@@ -123,7 +123,11 @@ def _distributions(material: Material, audio: MeasuredAudio) -> Iterator[Choice]
                 name=f"{measure.lower()}-by-{by}", title=f"{measure} by {by}",
                 alt=f"Medians from {medians[low]:.0f} ({low}) to {medians[high]:.0f} ({high}).",
                 caption=more_than_shown(names, f"{by}s") + "Line: middle 90 %; bar: middle half; tick: median.",
-                drawing=boxes(groups, label, class_colours(groups) if by == "class" else group_colours(groups)),
+                drawing=boxes(
+                    groups,
+                    label,
+                    class_colours(material.collection.classes) if by == "class" else group_colours(groups),
+                ),
             )  # fmt: skip
             options.append((measure, chart))
         if options:

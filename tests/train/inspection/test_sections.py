@@ -101,9 +101,8 @@ def test_heat_is_that_of_the_model(folder):
     weights = fold.observe(hooks_of("smcn", fold.model.model)).weights["intra-modal branch of text"]
     at = {t.id: n for n, t in enumerate(fold.tested)}
     for card in examples(found["weights"]):
-        first = float(weights[at[card.id]][1])  # the second piece is the whole text, of two words
-        share = len(f"<b>{card.id}") / len(TEXTS[card.id].replace(" ", ""))
-        assert card.text[0] == (f"<b>{card.id}", pytest.approx(min(1, first * share * 2 / 4), rel=1e-4))
+        of_pieces = weights[at[card.id]]  # the second piece is the whole text, so both words have its weight
+        assert card.text[0] == (f"<b>{card.id}", pytest.approx(min(1, of_pieces[1] * len(of_pieces) / 4), rel=1e-4))
 
 
 def test_fewer_utterances_are_loaded_where_their_features_do_not_fit_into_memory(folder):

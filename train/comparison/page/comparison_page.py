@@ -33,6 +33,7 @@ def comparison_page(comparison: Comparison, runs: Sequence[RunPredictions], mate
     return Page(
         title=f"{title} on {comparison.protocol}",
         subtitle="A comparison of finished runs" if len(names) == 2 else f"A comparison of {', '.join(names)}",
+        classes=record.classes,
         sections=[
             result_section(record),
             settings_section(record),

@@ -55,5 +55,8 @@ def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
         made_section(record, extras.more_command),
     ]
     return Page(
-        title=f"{record.metrics['model']} on {record.metrics['protocol']}", subtitle=record.name, sections=sections
+        title=f"{record.metrics['model']} on {record.metrics['protocol']}",
+        subtitle=record.name,
+        sections=sections,
+        classes=record.metrics["classes"],
     )
