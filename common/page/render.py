@@ -131,7 +131,7 @@ def _looks_numeric(cell: Cell) -> bool:
 
 
 def paged_data(table: PagedTable, colours: Mapping[str, str]) -> dict[str, Any]:
-    """What the script needs of a paged table: columns, rows of values, and which of the page's colours its classes have."""
+    """What the script needs of a paged table: columns, rows of values, and the colours of its classes."""
     classes = {cell.name for row in table.rows for cell in row if isinstance(cell, ClassName)}
     numeric = numeric_columns(table)
     columns = [
