@@ -113,7 +113,8 @@ def inline_svg(drawing: Drawing, name: str) -> str:
     Args:
         name: Unique in the page: it starts every id in the element.
     """
-    return page_svg(quick_svg(drawing(THEMED)), name)
+    figure = drawing(THEMED)
+    return page_svg(quick_svg(figure), name, getattr(figure, "titles_of", {}))
 
 
 def quick_svg(figure: Any) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -19,7 +20,7 @@ _REFERENCE = re.compile(r"^(#|url\(#)([^)]+)")
 _COLOURS = {getattr(THEMED, field.name): f"var(--{field.name})" for field in fields(THEMED)}
 
 
-def page_svg(svg: str, name: str) -> str:
+def page_svg(svg: str, name: str, titles_of: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
     """An SVG file of matplotlib as an element of a page.
 
     Its colours follow the page's theme, its letters the page's font.
@@ -27,12 +28,16 @@ def page_svg(svg: str, name: str) -> str:
     Args:
         svg: The file; its texts are texts (`svg.fonttype` none).
         name: Unique in the page: it starts every id and every class in the element.
+        titles_of: Id of a group of markers -> what a browser shows of each marker that is pointed at.
     """
     root = ElementTree.fromstring(svg)
     for element in root.iter():
         element.tag = _NAMESPACE.sub("", element.tag)
         element.attrib = {_NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
         element.text, element.tail = (element.text if element.tag == "text" else None), None
+    for group in root.iter("g"):
+        for use, title in zip(group.iter("use"), titles_of.get(group.get("id", ""), ()), strict=False):
+            ElementTree.SubElement(use, "title").text = title
     _join_markers(root)
     for element in root.iter():
         _shorten(element)
@@ -83,14 +88,15 @@ def _join_markers(root: Element) -> None:
 
 
 def _runs(parent: Element) -> Iterator[list[Element]]:
-    """Equal markers that stand one after the other."""
+    """Equal markers without titles that stand one after the other."""
     run: list[Element] = []
     for element in [*parent, Element("end")]:
-        if run and (element.tag != "use" or _look(element) != _look(run[0])):
+        joins = element.tag == "use" and not len(element)
+        if run and not (joins and _look(element) == _look(run[0])):
             if len(run) >= FEWEST_MARKERS:
                 yield run
             run = []
-        if element.tag == "use":
+        if joins:
             run.append(element)
 
 

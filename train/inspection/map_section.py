@@ -52,7 +52,7 @@ def map_section(
         title = f"Of the {min(NEIGHBOURS, len(tested) - 1)} nearest vectors"
         blocks.append(Facts(title=title, facts=facts, width="narrow"))
     for method in available_methods() if methods is None else methods:
-        blocks.append(_choice(method, project(vectors, method), groupings, near))
+        blocks.append(_choice(method, project(vectors, method), tested, groupings, near))
     lead = f"What the last classifier reads, {vectors.shape[1]} numbers per utterance, placed in a plane."
     return Section(name="map", title="Map of the representation", blocks=blocks, lead=lead)
 
@@ -93,9 +93,11 @@ def _groupings(side: PredictedFold, tested: Sequence[Predicted]) -> dict[str, tu
 def _choice(
     method: Method,
     points: NDArray[Any],
+    tested: Sequence[Predicted],
     groupings: Mapping[str, tuple[list[str], Mapping[str, str]]],
     near: Mapping[str, tuple[float, float]],
 ) -> Choice:
+    titles = [f"{t.id}: {t.label}, predicted {t.prediction} ({t.confidence:.2f})" for t in tested]
     options = []
     for name, (groups, colours) in groupings.items():
         share, chance = near[name]
@@ -105,7 +107,7 @@ def _choice(
             alt=f"Map of {len(points)} test utterances coloured by {name}, {len(set(groups))} groups: {share:.0%} of "
             f"the nearest vectors are of the same {name}, {chance:.0%} by chance.",
             grows=True,
-            drawing=scatter(points, groups, colours),
+            drawing=scatter(points, groups, colours, titles_of_points=titles),
         )
         options.append((name, chart))
     return Choice(name=f"map-{method}", title=TITLES[method], options=options, width="wide")

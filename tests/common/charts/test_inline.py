@@ -79,3 +79,12 @@ def test_markers_of_two_looks_stay_two_lines() -> None:
     )
     assert [len(line.get("points", "").split()) for line in root.iter("polyline")] == [6, 6]
     assert len({line.get("marker-mid") for line in root.iter("polyline")}) == 2
+
+
+def test_each_point_of_a_small_map_says_what_it_is() -> None:
+    drawing = scatter(POINTS[:4], ["a", "b", "a", "b"], group_colours("ab"), titles_of_points=["1", "2 < 3", "3", "4"])
+    root = ElementTree.fromstring(inline_svg(drawing, "m"))
+    found = [(use.get("class"), use[0].text) for use in root.iter("use") if len(use)]
+    assert [text for _, text in found] == ["1", "3", "2 < 3", "4"]  # one group after the other
+    many = scatter(POINTS, ["a"] * 900, group_colours("a"), titles_of_points=["x"] * 900)
+    assert "<title>" not in inline_svg(many, "m")
