@@ -28,6 +28,8 @@ class Line:
     style: str = "-"
     """matplotlib's line style; "" for points alone."""
     marker: str = ""
+    hollow: bool = False
+    """Its markers are not filled: values that stand for little."""
     width: float = 1.4
     """In points."""
     alpha: float = 1.0
@@ -58,6 +60,7 @@ def lines(
             colour, name = curve.colour or colours.accent, plain(curve.name, 30) or None
             options = {"color": colour, "linewidth": curve.width, "alpha": curve.alpha, "markersize": 5, "label": name}
             form = {"marker": curve.marker or None, "linestyle": curve.style or "none"}
+            form |= {"markerfacecolor": "none"} if curve.hollow else {}
             if curve.spread:
                 axes.errorbar(curve.x, curve.y, curve.spread, capsize=3, **options, **form)
             else:

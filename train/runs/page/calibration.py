@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.charts.bars import histogram
 from emofuse.common.charts.lines import Line, lines
 from emofuse.common.charts.palette import BLUE, GREY, VERMILION
+from emofuse.common.console import plural
 from emofuse.common.page.blocks import Chart, Column, Details, Section, Table
 from emofuse.manifests.calibration import BINS
 from emofuse.train.runs.page.record import RunRecord
@@ -15,6 +16,8 @@ from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score
 
 PERFECT, OWN, SCALED = GREY, BLUE, VERMILION
 """Colours of the three lines."""
+FEW = 10
+"""The share that is right among fewer predictions is mostly chance."""
 _HELP = {
     "ece": "Mean distance of confidence and accuracy (expected calibration error)",
     "classwise_ece": "The same for the probability of each class, mean over classes",
@@ -30,7 +33,7 @@ def calibration_sections(record: RunRecord) -> list[Section]:
         return []
     kinds = {"the model's own": own} | ({"with temperature": own["calibrated"]} if "calibrated" in own else {})
     lead = "Of the utterances that a calibrated model is 80 % sure of, 80 % are right: its points are on the diagonal."
-    blocks = [_diagram(kinds), _sizes(own), _errors(record, kinds), _bins(kinds)]
+    blocks = [_diagram(kinds), _sizes(record, own), _errors(record, kinds), _bins(kinds)]
     return [Section(name="calibration", title="Calibration", lead=lead, blocks=blocks)]
 
 
@@ -38,20 +41,25 @@ def _diagram(kinds: Mapping[str, Any]) -> Chart:
     curves = [Line(name="calibrated exactly", x=[0, 1], y=[0, 1], style="--", colour=PERFECT)]
     for (name, found), colour, marker in zip(kinds.items(), (OWN, SCALED), "os", strict=False):
         bins = found["reliability"]
-        x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
-        curves.append(Line(name=name, x=x, y=y, marker=marker, colour=colour))
+        many, few = ([b for b in bins if (b["n"] < FEW) == is_few] for is_few in (False, True))
+        curves.append(_points(many, name=name, marker=marker, colour=colour))
+        curves += [_points(few, style="", marker=marker, colour=GREY, hollow=True)] if few else []
     listed = "; ".join(f"{name}, ECE {score(found['ece'])}" for name, found in kinds.items())
     return Chart(
         name="reliability",
         title="Accuracy by confidence",
         alt=f"Reliability diagram: {listed}.",
         caption=f"Each point is one of {BINS} bins of the largest probability; the table of errors sums up how far off "
-        "they are.",
+        f"they are. Grey and hollow: bins of fewer than {FEW} predictions, which may be off the diagonal by chance.",
         drawing=lines(curves, "probability of the prediction", "share that is right", height=2.9),
     )
 
 
-def _sizes(own: Mapping[str, Any]) -> Chart:
+def _points(bins: Sequence[Mapping[str, Any]], **look: Any) -> Line:
+    return Line(x=[b["confidence"] for b in bins], y=[b["accuracy"] for b in bins], **look)
+
+
+def _sizes(record: RunRecord, own: Mapping[str, Any]) -> Chart:
     """How many predictions each point of the diagram stands for."""
     bins = own["reliability"]
     most = max(bins, key=lambda b: b["n"])
@@ -61,7 +69,9 @@ def _sizes(own: Mapping[str, Any]) -> Chart:
         name="reliability-counts",
         title="Predictions in each bin",
         alt=f"Histogram of the model's own probabilities: {_range(most)} has the most, {most['n']} of {len(middles)}.",
-        caption="Points of few predictions may be off the diagonal by chance.",
+        caption=f"{len(middles)} predictions: {plural(record.tested, 'utterance')}, {record.seeds} seeds."
+        if record.seeds > 1
+        else "",
         drawing=histogram(middles, "probability of the prediction", bins=edges, count_label="predictions"),
     )
 
