@@ -77,7 +77,7 @@ def _told(cell: Cell, column: Column) -> str:
 
 
 def _said(columns: Sequence[Column], texts: Sequence[str]) -> str:
-    found = [f"{column.name} {text}" for column, text in zip(columns, texts, strict=True) if text]
+    found = [f"{column.name} ({text})" for column, text in zip(columns, texts, strict=True) if text]
     return f"The same in all rows: {', '.join(found)}." if found else ""
 
 

@@ -37,7 +37,7 @@ def group_section(group: RunGroup, cells: RunCells, number: int, *, charts: bool
     drawn = [*_best_chart(group, number), *_matrix_chart(group, number)] if charts else []
     return Section(
         name=section_name(number),
-        title=group.title,
+        title=f"Group {number}: {group.title}",
         lead=" ".join(filter(None, [_classes(group), lead])),
         blocks=[_facts(group), *drawn, *_compare_command(group, number), group_table(group, cells, f"runs-{number}")],
     )
@@ -76,7 +76,7 @@ def _best_chart(group: RunGroup, number: int) -> list[Chart]:
         return []
     name, majority = metric_name(group.metric), group.majority
     bars, said = [], []
-    for rank, run in enumerate(best, 1):
+    for rank, run in zip(group.ranks, best, strict=False):
         low, high = run.interval(group.metric) or (None, None)
         title, score = f"{rank}. {run.model}, {run.features}", run.score(group.metric) or 0.0
         bars.append(Bar(name=title, value=score, low=low, high=high, note=f"{score:.3f}"))
@@ -87,7 +87,7 @@ def _best_chart(group: RunGroup, number: int) -> list[Chart]:
         if len(best) > 1
         else f"{name} of the only run with a score",
         alt=printable(f"{name} with 95 % intervals: {'; '.join(said)}", 1500),
-        caption="Points with 95 % intervals; numbers are ranks in the table"
+        caption="Lines are 95 % intervals; numbers are ranks in the table"
         + (f", and the dashed line is the most frequent class, {majority:.3f}." if majority is not None else "."),
         drawing=intervals(bars, name, reference=majority),
     )

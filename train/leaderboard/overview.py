@@ -86,7 +86,8 @@ def _group_table(groups: Sequence[RunGroup]) -> PagedTable:
         best = group.ranked[0] if group.ranked else None
         rows.append(
             [
-                Link(text=group.title, href=f"#{section_name(number)}"),
+                Link(text=f"Group {number}", href=f"#{section_name(number)}"),
+                group.title,
                 printable(group.corpus),
                 printable(group.protocol),
                 len(group.runs),
@@ -100,6 +101,7 @@ def _group_table(groups: Sequence[RunGroup]) -> PagedTable:
         )
     columns = [
         Column(name="Group"),
+        Column(name="Task", below=True),
         Column(name="Corpus", filter=True),
         Column(name="Protocol", filter=True),
         Column(name="Runs"),
@@ -158,7 +160,7 @@ def alone_section(alone: Sequence[RunGroup], cells: RunCells) -> Section:
 def find_section(groups: Sequence[RunGroup], alone: Sequence[RunGroup], cells: RunCells) -> Section:
     """All runs without scores, to find one by its corpus, model or feature."""
     rows: list[list[Cell]] = []
-    places = [(group, Link(text=group.title, href=f"#{section_name(n)}")) for n, group in enumerate(groups, 1)]
+    places = [(group, Link(text=f"Group {n}", href=f"#{section_name(n)}")) for n, group in enumerate(groups, 1)]
     places += [(group, Link(text="stands alone", href="#alone")) for group in alone]
     for group, place in places:
         for run, options in zip(group.runs, distinct_options(group.runs), strict=True):

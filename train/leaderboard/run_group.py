@@ -32,6 +32,12 @@ class RunGroup:
         return [run for run in self.runs if not run.is_sanity and run.score(self.metric) is not None]
 
     @property
+    def ranks(self) -> list[int]:
+        """The rank of each of `ranked`, from 1; equal scores share one."""
+        scores = [run.score(self.metric) for run in self.ranked]
+        return [1 + scores.index(score) for score in scores]
+
+    @property
     def metric(self) -> str:
         """The metric that ranks them: the protocol's first one."""
         return str(self.first.identity["protocol"]["metrics"][0])

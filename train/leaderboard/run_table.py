@@ -62,7 +62,7 @@ class RunCells:
 
 def group_table(group: RunGroup, cells: RunCells, name: str) -> PagedTable:
     """All runs of a group, the best one first."""
-    ranks = {id(run): rank for rank, run in enumerate(group.ranked, 1)}
+    ranks = {id(run): rank for rank, run in zip(group.ranks, group.ranked, strict=True)}
     runs, name_of = group.runs, metric_name(group.metric)
     columns, rows = filled_columns(
         [
@@ -76,8 +76,9 @@ def group_table(group: RunGroup, cells: RunCells, name: str) -> PagedTable:
             (Column(name="Marks", filter=True, help="What to know before believing a score; explained under Notes"),
              [*map(marks_cell, runs)]),
             (Column(name="Seeds", once=True), [run.seeds for run in runs]),
-            (Column(name="Folds run", once=True), [len(run.identity["folds"]) for run in runs]),
-            (Column(name="Parameters", secondary=True, help="Of the model of one fold"), [r.parameters for r in runs]),
+            (Column(name="Number of folds", once=True), [len(run.identity["folds"]) for run in runs]),
+            (Column(name="Million parameters", decimals=3, secondary=True, help="Of the model of one fold"),
+             [None if run.parameters is None else run.parameters / 1e6 for run in runs]),
             (Column(name="Minutes", decimals=1, below=True, help="Training time of all folds and seeds"),
              [*map(minutes, runs)]),
             (Column(name="Date (UTC)", secondary=True), [*map(date, runs)]),

@@ -45,7 +45,9 @@ const fill = (cell, value, column, colours) => {
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", value[1]);
     use.setAttribute("href", `#spark-${value[0]}`);
-    svg.append(use);
+    const title = document.createElementNS(space, "title");  // shown when it is pointed at
+    title.textContent = value[1];
+    svg.append(title, use);
     cell.append(svg);
   } else {
     cell.textContent = String(value);

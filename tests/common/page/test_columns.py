@@ -29,7 +29,7 @@ def test_what_all_rows_have_is_said_in_the_caption() -> None:
     shown = with_constants_in_caption(PagedTable(name="t", title="t", columns=columns, rows=rows, caption="All."))
     assert [column.name for column in shown.columns] == ["id", "n", "m"]
     assert shown.rows == [["a", 3, 1], ["b", 4, 1]]
-    assert shown.caption == "All. The same in all rows: class sad."
+    assert shown.caption == "All. The same in all rows: class (sad)."
 
 
 def test_a_single_row_and_other_totals_keep_a_column() -> None:

@@ -16,13 +16,13 @@ def test_empty_and_constant_columns_are_left_out_and_named() -> None:
     columns, kept, sentence = telling_columns(COLUMNS, rows)
     assert [column.name for column in columns] == ["id", "label", "audio"]
     assert kept[1] == ("b", ClassName(name="joy"), Sound(href="b.wav"))
-    assert sentence == "The same in all rows: level -20.0, clipped % 0.0."
+    assert sentence == "The same in all rows: level (-20.0), clipped % (0.0)."
 
 
 def test_a_column_with_some_empty_cells_and_the_first_column_are_kept() -> None:
     rows = [("a", None, 1, None), ("a", None, 1, Marks(names=("clipped",)))]
     columns, _, sentence = telling_columns(COLUMNS[:4], rows)
-    assert ([column.name for column in columns], sentence) == (["id", "marks"], "The same in all rows: level 1.")
+    assert ([column.name for column in columns], sentence) == (["id", "marks"], "The same in all rows: level (1).")
 
 
 def test_one_row_keeps_what_is_known() -> None:

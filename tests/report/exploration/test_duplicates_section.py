@@ -30,7 +30,7 @@ def test_identical_recordings_and_near_duplicates_are_tables() -> None:
     assert isinstance(identical, Table)
     assert [column.name for column in identical.columns] == ["recording", "id", "label"]
     assert identical.rows == [("1", "03-01", "calm"), ("1", "03-02", "sad")]
-    assert identical.caption == "The same in all rows: speaker 03."
+    assert identical.caption == "The same in all rows: speaker (03)."
     assert isinstance(possible, Table)
     assert possible.title == "Possible near-duplicates across the folds of tiny4"
     assert possible.rows == [("03-01", "03", "07-01", "07", 2, 0.98765)]

@@ -37,6 +37,13 @@ def test_best_first_and_a_sanity_run_last_without_a_rank(runs: Path) -> None:
     assert "shuffled" not in {run.folder.name for run in group.ranked}
 
 
+def test_equal_scores_share_a_rank(copied: Callable[..., Path]) -> None:
+    copied("audio", "a")
+    copied("audio", "b")
+    (group,) = groups_of(copied("concat", "c").parent)
+    assert sorted(group.ranks) in ([1, 1, 3], [1, 2, 2])
+
+
 def test_what_splits_a_group_and_what_does_not(copied: Callable[..., Path]) -> None:
     copied("audio", "a")
     copied("audio", "renamed", config=edited(lambda c: c["run"]["protocol"].update(name="other", source="a paper")))
