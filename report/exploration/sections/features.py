@@ -75,7 +75,7 @@ def _probe_table(features: Sequence[ProbedFeature]) -> Table:
         Column(name="probe"),
         Column(name="UA", help="Over the test sides of all folds, ± the standard deviation over folds"),
         Column(name="chance", help="1 / number of classes"),
-        Column(name="above chance", help="0 % is chance, 100 % is perfect"),
+        Column(name="chance to perfect", help="How far the UA is on the way from chance, 0 %, to perfect, 100 %"),
         Column(name="classes"),
         Column(name="utterances"),
         Column(name="folds"),
@@ -97,9 +97,10 @@ def _probe_chart(feature: ProbedFeature, number: int) -> Chart:
     return Chart(
         name=f"probes-{number}-{slug(name)}",
         title=f"From chance to perfect: {name}",
-        alt="; ".join(f"{p.target} {100 * p.skill:.0f} % above chance" for p in measured) or "Nothing was measured.",
-        caption="0 is chance, 1 is perfect. Lines: ± one standard deviation over folds.",
-        drawing=intervals(bars, "from chance to perfect", reference=0.0, limits=(_lowest(bars), 1.05)),
+        alt="; ".join(f"{p.target} {100 * p.skill:.0f} % of the way from chance to perfect" for p in measured)
+        or "Nothing was measured.",
+        caption="Points are scores; lines: ± one standard deviation over folds. The dashed line is chance.",
+        drawing=intervals(bars, "0: chance, 1: perfect", reference=0.0, limits=(_lowest(bars), 1.05)),
     )
 
 
@@ -168,7 +169,7 @@ def _maps(
                         + _probe_sentence(feature.probes, by),
                         caption=shown + _probe_sentence(feature.probes, by),
                         grows=True,
-                        drawing=scatter(points, groups, colours),
+                        drawing=scatter(points, groups, colours, titles_of_points=[e.id for e in drawn]),
                     ),
                 )
             )

@@ -55,6 +55,11 @@ class Material:
         """Id -> the share of the run's seeds that were wrong."""
         return self.run.by_id if self.run else {}
 
+    def percent_wrong(self, entry: Entry) -> float | None:
+        """How many percent of the run's seeds were wrong; None where it was not tested."""
+        share = self.run_errors.get(entry.id)
+        return None if share is None else 100 * share
+
     def player(self, entry: Entry) -> blocks.Sound | None:
         """What plays an utterance, if its audio was read."""
         u = entry.utterance

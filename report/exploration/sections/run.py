@@ -76,11 +76,12 @@ def _speakers(run: RunErrors) -> Iterator[Any]:
         name="ua-by-speaker",
         title="UA of each speaker",
         alt=f"UA from {worst['ua']:.2f} (speaker {worst['speaker']}) to {max(r['ua'] for r in rows):.2f}.",
-        caption=f"The {MOST_GROUPS} speakers with most utterances of {len(rows)}." if len(rows) > len(shown) else "",
+        caption="The dashed line is chance."
+        + (f" The {MOST_GROUPS} speakers with most utterances of {len(rows)}." if len(rows) > len(shown) else ""),
         drawing=intervals(
             [Bar(name=r["speaker"], value=r["ua"], marked=len(shown) > 1 and r is worst, note=f"n {r['n']}")
              for r in sorted(shown, key=lambda row: row["speaker"])],
-            "UA", reference=1 / len(run.predicted.classes),
+            "UA", reference=1 / len(run.predicted.classes), limits=(-0.03, 1.03),
         ),
     )  # fmt: skip
     if run.probabilities is None:

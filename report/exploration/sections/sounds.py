@@ -95,7 +95,7 @@ def _facts(audio: MeasuredAudio) -> list[tuple[str, str]]:
         ("clipped clips", str(sum(c.clipped >= CLIPPED for c in clips))),
         ("median level", f"{np.median([c.level for c in clips]):.0f} dBFS"),
         ("median silence", f"{100 * np.median([c.silence for c in clips]):.0f} %"),
-        ("largest offset", f"{max((c.offset for c in clips), key=abs):.4f}"),
+        ("largest offset", f"{max((c.offset for c in clips), key=abs):.4f} of full scale"),
         ("sampling rate", ", ".join(f"{rate / 1000:g} kHz" for rate in sorted(rates))),
     ]
 
@@ -138,11 +138,10 @@ def _worst(material: Material, audio: MeasuredAudio) -> PagedTable:
     """The clips with the most clipped samples and the lowest SNR."""
     measured = [(e, audio.by_id[e.id]) for e in material.collection.entries if e.id in audio.by_id]
     measured.sort(key=lambda pair: (-(pair[1].clipped if pair[1].clipped >= CLIPPED else 0), pair[1].snr or -99.0))
-    errors = material.run_errors
     rows: list[tuple[Cell, ...]] = [
         (
             e.id, ClassName(name=e.label) if e.label else None, e.speaker, material.player(e), c.snr, 100 * c.clipped,
-            c.peak, c.level, c.offset, 100 * c.silence, errors.get(e.id),
+            c.peak, c.level, c.offset, 100 * c.silence, material.percent_wrong(e),
         )
         for e, c in measured[:MOST_CLIPS]
     ]  # fmt: skip
@@ -150,11 +149,12 @@ def _worst(material: Material, audio: MeasuredAudio) -> PagedTable:
         Column(name="id"), Column(name="label", filter=True), Column(name="speaker", filter=True), Column(name="audio"),
         Column(name="SNR", decimals=1, help="dB, estimated by WADA-SNR"), Column(name="clipped %", decimals=2),
         Column(name="peak", decimals=1, help="dBFS"), Column(name="level", decimals=1, help="RMS in dBFS"),
-        Column(name="offset", decimals=4), Column(name="silence %", decimals=0),
-        Column(name="error", decimals=2, help="Share of the run's seeds that were wrong"),
+        Column(name="offset", decimals=4, help="Mean of the samples, where full scale is 1"),
+        Column(name="silence %", decimals=0),
+        Column(name="wrong %", decimals=0, help="Of the run's seeds"),
     ]  # fmt: skip
     columns, shown, common = telling_columns(columns, rows)
     return PagedTable(
-        name="worst-clips", title="Clips of the worst quality", columns=columns, rows=shown,
-        caption=f"The most clipped first, then the lowest estimated SNR. {common}".strip(),
+        name="worst-clips", title="Clips by quality, the worst first", columns=columns, rows=shown,
+        caption=f"{len(rows)} of {len(measured)}: the most clipped, then the lowest estimated SNR. {common}".strip(),
     )  # fmt: skip

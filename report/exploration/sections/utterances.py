@@ -24,7 +24,7 @@ COLUMNS = {
     "seconds": Column(name="seconds", decimals=2, filter=True),
     "SNR": Column(name="SNR", decimals=1, filter=True, help="dB, estimated by WADA-SNR"),
     "clipped": Column(name="clipped %", decimals=2),
-    "error": Column(name="error", decimals=2, filter=True, help="Share of the run's seeds that were wrong"),
+    "wrong": Column(name="wrong %", decimals=0, filter=True, help="Of the run's seeds"),
     "marks": Column(name="marks", filter=True),
 }
 """Those that are more than their name."""
@@ -64,7 +64,7 @@ def _cells(material: Material, e: Entry) -> dict[str, Cell]:
         "seconds": e.utterance.seconds,
         "SNR": clip.snr if clip else None,
         "clipped": 100 * clip.clipped if clip else None,
-        "error": material.run_errors.get(e.id),
+        "wrong": material.percent_wrong(e),
         "marks": Marks(names=marks) if marks else None,
         "text": spoken(text),
         "audio": material.player(e) if players else None,

@@ -85,7 +85,7 @@ def _differences_chart(record: ComparisonRecord, pair: PairComparison, number: i
         name=f"class-difference-{number + 1}",
         title=f"Difference in recall, {record.short(pair)}",
         alt=f"Recall of {pair.first} minus {pair.second} in points, with 95 % intervals: {listed}.",
-        caption=f"{key(record)}Right of the line the first run is better.",
+        caption=f"{key(record)}Lines are 95 % intervals; right of 0 the first run is better.",
         drawing=intervals(rows, "points, first minus second", reference=0.0),
     )
 

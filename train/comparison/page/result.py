@@ -137,8 +137,8 @@ def _forest_chart(record: ComparisonRecord, name: str, title: str, rows: list[Ba
         name=name,
         title=title,
         alt=f"Differences in points, first minus second, with 95 % intervals: {listed}.",
-        caption=f"{key(record)}Right of the line the first run is better. p of the permutation test{holm}; "
-        f"* is below {ALPHA:g}.{some}",
+        caption=f"{key(record)}Lines are 95 % intervals; right of 0 the first run is better. "
+        f"p of the permutation test{holm}; * is below {ALPHA:g}.{some}",
         drawing=intervals(rows, "points, first minus second", reference=0.0),
     )
 
@@ -172,7 +172,8 @@ def _scores_chart(record: ComparisonRecord) -> Choice | Chart:
             name=f"scores-{metric.replace('_', '-')}",
             title=f"{name} of each run",
             alt=f"{name} with 95 % intervals: {listed}.",
-            caption="Intervals of two scores may overlap although the runs differ: the differences are tested.",
+            caption="Lines are 95 % intervals. Those of two scores may overlap although the runs differ: the "
+            "differences are tested.",
             drawing=intervals(rows, name),
         )
         charts.append((name, chart))

@@ -42,7 +42,8 @@ def _chart(record: RunRecord) -> Chart:
         rows.append(
             Bar(name=label, value=mean[name], low=mean[name] - width, high=mean[name] + width, note=score(mean[name]))
         )
-    over = "± std over seeds" if record.seeds > 1 else "± std over folds" if record.has_folds else "of one fold"
+    over = " over seeds" if record.seeds > 1 else " over folds" if record.has_folds else ""
+    points = f"Points are means{over}, lines ± one standard deviation" if over else "Points are scores of one fold"
     listed = ", ".join(
         f"{label} {spread(mean[name], deviation.get(name))}" for label, (mean, deviation) in found.items()
     )
@@ -50,9 +51,11 @@ def _chart(record: RunRecord) -> Chart:
         name="modalities",
         title=f"{short_name(name)} with and without a modality",
         alt=f"{short_name(name)}: {listed}.",
-        caption=f"Mean {over}, the same weights with a modality absent. The dashed line is the score of the most "
+        caption=f"{points}; the same weights with a modality absent. The dashed line is the score of the most "
         "frequent class.",
-        drawing=intervals(rows, short_name(name), reference=majority_score(metrics["confusion"], name)),
+        drawing=intervals(
+            rows, short_name(name), reference=majority_score(metrics["confusion"], name), limits=(-0.03, 1.03)
+        ),
     )
 
 
