@@ -38,10 +38,10 @@ def test_best_first_and_a_sanity_run_last_without_a_rank(runs: Path) -> None:
 
 
 def test_equal_scores_share_a_rank(copied: Callable[..., Path]) -> None:
-    copied("audio", "a")
-    copied("audio", "b")
-    (group,) = groups_of(copied("concat", "c").parent)
-    assert sorted(group.ranks) in ([1, 1, 3], [1, 2, 2])
+    for name, score in {"a": 0.5, "b": 0.7, "c": 0.7, "d": 0.4}.items():
+        folder = copied("audio", name, metrics=edited(lambda m, score=score: m["pooled"].update(ua=score)))
+    (group,) = groups_of(folder.parent)
+    assert group.ranks == [1, 1, 3, 4]
 
 
 def test_what_splits_a_group_and_what_does_not(copied: Callable[..., Path]) -> None:
