@@ -7,6 +7,7 @@ from pathlib import Path
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.common.registry import Registry
 from emofuse.datasets.base import Corpus, ReaderOptions, corpus_root, folder_listing
+from emofuse.datasets.cremad import CREMAD
 from emofuse.datasets.custom import CUSTOM
 from emofuse.datasets.emodb import EMODB
 from emofuse.datasets.goemotions import GOEMOTIONS
@@ -18,7 +19,7 @@ from emofuse.datasets.synthetic import SYNTHETIC
 from emofuse.manifests.schema import Manifest
 
 CORPORA: Registry[Corpus] = Registry("dataset", "emofuse.corpora", Corpus)
-for _corpus in (IEMOCAP, MELD, SAVEE, RAVDESS, EMODB, GOEMOTIONS, CUSTOM, SYNTHETIC):
+for _corpus in (IEMOCAP, MELD, SAVEE, RAVDESS, EMODB, CREMAD, GOEMOTIONS, CUSTOM, SYNTHETIC):
     CORPORA.add(_corpus.name, _corpus.description, _corpus)
 
 

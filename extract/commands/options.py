@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 # Written out, so that --help imports no corpus reader; a test compares it with the registry.
-DATASETS = "iemocap, meld, savee, ravdess, emodb, goemotions, custom, synthetic."
+DATASETS = "iemocap, meld, savee, ravdess, emodb, cremad, goemotions, custom, synthetic."
 
 
 def corpus_options(function: Any) -> Any:

@@ -97,6 +97,7 @@ def test_an_included_protocol_holds_out_what_forms_its_folds(name: str) -> None:
         ("joint4-ravdess", 6503, [1888, 1355, 1336, 1924]),
         ("joint4-goemotions", 7763, [1789, 1294, 1246, 3434]),
         ("emodb4", 339, [127, 71, 79, 62]),
+        ("cremad6", 7442, 4 * [1271] + [1087, 1271]),
     ],
 )
 def test_published_counts(name: str, total: int, classes: list[int]) -> None:
@@ -146,7 +147,7 @@ def test_default_protocols() -> None:
 
 
 def test_an_unknown_protocol_lists_the_valid_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: emodb4, .*--protocol PATH\.toml"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: cremad6, emodb4, .*--protocol PATH\.toml"):
         protocol_files.load("iemocap5")
 
 
@@ -222,7 +223,7 @@ def test_your_own_protocol_by_its_path(tmp_path: Path) -> None:
     broken.write_text("classes = [\n")
     with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
         protocol_files.load(str(broken))
-    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: emodb4"):
+    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: cremad6, emodb4"):
         protocol_files.load(str(tmp_path / "absent.toml"))
 
 
