@@ -19,8 +19,9 @@ from emofuse.train.inspection.projection import UMAP_STARTS, chosen_methods
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.record import RunRecord
-from emofuse.train.runs.page.run_page import PageExtras, run_page
+from emofuse.train.runs.page.run_page import run_page
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.run_stores import RunStores, find_stores, run_at_stores
 
@@ -55,7 +56,8 @@ def build_run_page(config: ReportConfig, page_folder: Path, say: Say) -> BuiltPa
             say(UMAP_STARTS)
         sections, reason = _model_sections(run, config, stores, texts, recordings)
     extras = PageExtras(
-        texts=texts or None,
+        texts=texts,
+        about={id: found.utterance for id, found in stores.utterances.items()},
         sound=recordings.sound,
         remarks=lambda: (*missing, *recordings.remarks),
         model_sections=sections,

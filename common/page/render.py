@@ -27,7 +27,7 @@ from emofuse.common.page.blocks import (
     Table,
 )
 from emofuse.common.page.columns import format_number, is_empty, stacks, with_constants_in_caption
-from emofuse.common.page.walk import classes_of
+from emofuse.common.page.walk import classes_of, sounds_of
 from emofuse.common.source_version import package_version
 
 FOLDER = Path(__file__).parent / "templates"
@@ -68,8 +68,17 @@ def render(page: Page) -> str:
         long_text=LONG_TEXT,
         plain_column=Column(name=""),
         version=package_version(),
+        needs=_what_it_needs(page),
     )
     return html
+
+
+def _what_it_needs(page: Page) -> str:
+    """Which other files the page needs."""
+    blocks = [block for section in page.sections for block in section.blocks]
+    if any(not sound.href.startswith("data:") for sound in sounds_of(blocks)):
+        return "This file needs no network. It plays recordings of the corpus's folder: move both together."
+    return "This file needs no network and no other file."
 
 
 @functools.cache

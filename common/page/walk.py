@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from emofuse.common.page.blocks import Chart, Choice, ClassName, Details, Examples, Page, PagedTable, Table
+from emofuse.common.page.blocks import Chart, Choice, ClassName, Details, Examples, Page, PagedTable, Sound, Table
 
 
 def walk(blocks: Iterable[Any]) -> Iterator[Any]:
@@ -31,6 +31,15 @@ def classes_of(page: Page) -> list[str]:
     cells = [cell for table in tables_of(blocks) for row in table.rows for cell in row]
     cells += [cell for b in blocks if isinstance(b, Examples) for e in b.examples for _, cell in e.facts]
     return [*page.classes, *sorted({cell.name for cell in cells if isinstance(cell, ClassName)} - {*page.classes})]
+
+
+def sounds_of(blocks: Iterable[Any]) -> Iterator[Sound]:
+    """The recordings among blocks: of cells and of examples."""
+    for block in walk(blocks):
+        if isinstance(block, (Table, PagedTable)):
+            yield from (cell for row in block.rows for cell in row if isinstance(cell, Sound))
+        if isinstance(block, Examples):
+            yield from (example.sound for example in block.examples if example.sound is not None)
 
 
 def _inside(block: Any) -> Iterable[Any]:

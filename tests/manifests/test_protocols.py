@@ -147,7 +147,9 @@ def test_default_protocols() -> None:
 
 
 def test_an_unknown_protocol_lists_the_valid_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: cremad6, emodb4, .*--protocol PATH\.toml"):
+    with pytest.raises(
+        UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: cremad6, emodb4, .*--protocol PATH\.toml"
+    ):
         protocol_files.load("iemocap5")
 
 

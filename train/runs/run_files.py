@@ -20,8 +20,9 @@ from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES
 from emofuse.train.runs.page.classes import confusion_drawing
+from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.record import RunRecord, read_seed_metrics
-from emofuse.train.runs.page.run_page import PageExtras, run_page
+from emofuse.train.runs.page.run_page import run_page
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import utterance_rows
 
@@ -99,8 +100,9 @@ def write_report(folder: Path, record: RunRecord, utterances: Iterable[Utterance
 
 def _drawn(folder: Path, record: RunRecord, utterances: Iterable[Utterance]) -> dict[str, bytes]:
     """The content of the files of the report."""
-    texts = {u.id: u.text for u in utterances if u.text}
-    extras = PageExtras(texts=texts or None, more_command=shlex.join(["emofuse", "report", str(_final(folder))]))
+    about = {u.id: u for u in utterances}
+    texts = {id: u.text for id, u in about.items() if u.text}
+    extras = PageExtras(texts=texts, about=about, more_command=shlex.join(["emofuse", "report", str(_final(folder))]))
     page = render(run_page(record, extras))
     confusion = picture(confusion_drawing(record.metrics, shares=False), "png", "; ".join(caveats(record.metrics)))
     return dict(zip(REPORT_FILES, (page.encode(), confusion), strict=True))

@@ -13,10 +13,14 @@ from emofuse.common.page.blocks import (
     Chart,
     ClassName,
     Column,
+    Details,
+    Example,
+    Examples,
     Link,
     Page,
     PagedTable,
     Section,
+    Sound,
     Table,
     Text,
 )
@@ -71,3 +75,19 @@ def test_a_page_names_no_other_host_and_ids_are_unique() -> None:
 def test_a_link_that_runs_something_is_refused(href: str) -> None:
     with pytest.raises(ValueError, match="not a link of a page"):
         render(page(Table(name="t", title="t", columns=[Column(name="a")], rows=[[Link(text="x", href=href)]])))
+
+
+def test_the_page_says_when_its_recordings_are_elsewhere() -> None:
+    def made(*sounds: str) -> str:
+        example = Example(id="a", facts=(), sound=Sound(href=sounds[1]) if sounds[1:] else None)
+        cells = [[Sound(href=href)] for href in sounds[:1]]
+        blocks = [
+            PagedTable(name="t", title="t", columns=[Column(name="recording")], rows=cells),
+            Details(title="d", blocks=[Examples(title="e", examples=[example])]),
+        ]
+        return render(Page(title="t", sections=[Section(name="s", title="s", blocks=blocks)]))
+
+    for sounds in ((), ("data:audio/mpeg;base64,",)):
+        assert "This file needs no network and no other file." in made(*sounds)
+    for sounds in (("a.wav",), ("data:audio/mpeg;base64,", "../a.wav")):
+        assert "It plays recordings of the corpus&#39;s folder: move both together." in made(*sounds)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-from emofuse.common.page.blocks import Page, Section
+from emofuse.common.page.blocks import Page
 from emofuse.train.runs.page.calibration import calibration_sections
 from emofuse.train.runs.page.classes import classes_section
+from emofuse.train.runs.page.extras import NOTHING_MORE, PageExtras
 from emofuse.train.runs.page.groups import groups_sections
 from emofuse.train.runs.page.learning import learning_sections
 from emofuse.train.runs.page.modalities import modalities_sections
@@ -19,27 +17,7 @@ from emofuse.train.runs.page.score_tables import scores_section
 from emofuse.train.runs.page.utterances import utterances_section
 
 
-def _no_sound(id: str) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageExtras:
-    """What a page shows besides the content of the run's files."""
-
-    texts: Mapping[str, str] | None = None
-    """Id -> what is said in the utterance; None where withheld or unknown."""
-    sound: Callable[[str], str | None] = _no_sound
-    """The link to the recording of an utterance, None where there is none."""
-    remarks: Callable[[], Sequence[str]] = tuple
-    """What of texts and recordings is not shown, and why; phrases that begin in lower case. Asked after `sound`."""
-    model_sections: Sequence[Section] = ()
-    """What the trained models show; stands after the learning curves."""
-    more_command: str | None = None
-    """A command that adds what is not drawn here."""
-
-
-def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
+def run_page(record: RunRecord, extras: PageExtras = NOTHING_MORE) -> Page:
     """The page of a run or of an evaluation."""
     sections = [
         result_section(record),
@@ -51,7 +29,7 @@ def run_page(record: RunRecord, extras: PageExtras = PageExtras()) -> Page:
         *calibration_sections(record),
         *learning_sections(record),
         *extras.model_sections,
-        utterances_section(record, extras.texts, extras.sound, extras.remarks),
+        utterances_section(record, extras),
         made_section(record, extras.more_command),
     ]
     return Page(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from emofuse.common.console import as_sentence
 from emofuse.common.page.blocks import Cell, ClassName, Column, Example, Examples, PagedTable, Section, Sound
 from emofuse.common.page.columns import filled_columns, spoken
+from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.tested_utterances import Tested, tested_utterances
 
@@ -15,35 +16,24 @@ MISTAKES = 20
 """How many of the most confident mistakes are shown."""
 
 
-def utterances_section(
-    record: RunRecord,
-    texts: Mapping[str, str] | None,
-    sound: Callable[[str], str | None],
-    remarks: Callable[[], Sequence[str]] = tuple,
-) -> Section:
-    """The mistakes as cards, and all test utterances as a table.
-
-    Args:
-        texts: Id -> what is said; None where withheld or unknown.
-        sound: Gives the link to a recording.
-        remarks: Gives what is not shown, once the recordings have been asked for.
-    """
+def utterances_section(record: RunRecord, extras: PageExtras) -> Section:
+    """The mistakes as cards, and all test utterances as a table."""
     tested = tested_utterances(record.predictions, record.metrics["classes"], record.utterances)
     wrong = [t for t in tested if t.prediction != t.label]
     if all(t.of_prediction is not None for t in tested):
         wrong.sort(key=lambda t: -(t.of_prediction or 0))
     # The cards ask for their recordings first: a page has room to embed a limited number.
-    cards = [_card(t, texts or {}, sound) for t in wrong[:MISTAKES]]
-    blocks: list[Any] = [_table(record, tested, texts or {}, sound)]
+    cards = [_card(t, extras) for t in wrong[:MISTAKES]]
+    blocks: list[Any] = [_table(record, tested, extras)]
     if wrong:
         shown = "The most confident mistakes" if wrong[0].of_prediction is not None else "Mistakes"
         caption = f"{len(cards)} of {len(wrong)} wrong predictions{_of_all_seeds(record)}."
         blocks.append(Examples(title=shown, caption=caption, examples=cards))
-    lead = " ".join(map(as_sentence, remarks()))
+    lead = " ".join(map(as_sentence, extras.remarks()))
     return Section(name="utterances", title="Utterances", lead=lead, blocks=blocks)
 
 
-def _card(tested: Tested, texts: Mapping[str, str], sound: Callable[[str], str | None]) -> Example:
+def _card(tested: Tested, extras: PageExtras) -> Example:
     facts: list[tuple[str, Cell]] = [
         ("label", ClassName(name=tested.label)),
         ("prediction", ClassName(name=tested.prediction)),
@@ -51,7 +41,7 @@ def _card(tested: Tested, texts: Mapping[str, str], sound: Callable[[str], str |
     if tested.of_prediction is not None and tested.of_label is not None:
         facts.append(("probability", f"{tested.of_prediction:.3f}, of the label {tested.of_label:.3f}"))
     who = [f"{name} {tested.about[name]}" for name in ("speaker", "session") if tested.about.get(name)]
-    text, href = texts.get(tested.id), sound(tested.id)
+    text, href = extras.texts.get(tested.id), extras.sound(tested.id)
     return Example(
         id=tested.id,
         facts=[*facts, ("where", ", ".join([*who, f"fold {tested.fold}"]))],
@@ -60,11 +50,11 @@ def _card(tested: Tested, texts: Mapping[str, str], sound: Callable[[str], str |
     )
 
 
-def _table(
-    record: RunRecord, tested: Sequence[Tested], texts: Mapping[str, str], sound: Callable[[str], str | None]
-) -> PagedTable:
+def _table(record: RunRecord, tested: Sequence[Tested], extras: PageExtras) -> PagedTable:
     """One row for each utterance; columns of which nothing is known are left out."""
-    hrefs = {t.id: sound(t.id) for t in tested}
+    hrefs = {t.id: extras.sound(t.id) for t in tested}
+    seconds = [about.seconds if (about := extras.about.get(t.id)) else None for t in tested]
+    has_speakers = any(t.about.get("speaker") for t in tested)
     seeds_right: list[Cell] = [f"{t.right} of {record.seeds}" if record.seeds > 1 else None for t in tested]
     columns, rows = filled_columns(
         [
@@ -77,9 +67,18 @@ def _table(
             ),
             (Column(name="right", filter=True), ["yes" if t.prediction == t.label else "no" for t in tested]),
             (Column(name="seeds right", filter=True), seeds_right),
-            (Column(name="text"), [spoken(texts.get(t.id)) for t in tested]),
+            (Column(name="text"), [spoken(extras.texts.get(t.id)) for t in tested]),
             (Column(name="recording"), [Sound(href=h) if (h := hrefs[t.id]) else None for t in tested]),
+            (
+                Column(name="seconds", decimals=2, filter=True, secondary=True),
+                seconds,
+            ),
             (Column(name="speaker", filter=True, once=True), [t.about.get("speaker") for t in tested]),
+            (Column(name="dialogue", below=has_speakers), [_place(t, extras) for t in tested]),
+            (
+                Column(name="turn", below=True, help="Its number in the dialogue"),
+                turns,
+            ),
             (Column(name="session", filter=True, once=True), [t.about.get("session") for t in tested]),
             (Column(name="fold", filter=True, once=True), [t.fold for t in tested]),
             (
@@ -95,6 +94,14 @@ def _table(
         rows=rows,
         caption=_caption(record, tested),
     )
+
+
+def _place(tested: Tested, extras: PageExtras) -> str | None:
+    """The dialogue of an utterance, and where in it the utterance is."""
+    dialogue, about = tested.about.get("dialogue"), extras.about.get(tested.id)
+    if not dialogue or about is None or about.turn is None:
+        return dialogue or None
+    return f"{dialogue}, turn {about.turn}"
 
 
 def _of_all_seeds(record: RunRecord) -> str:

@@ -28,10 +28,12 @@ from emofuse.common.page.blocks import (
 )
 from emofuse.common.page.render import render
 from emofuse.common.page.walk import walk
+from emofuse.manifests.schema import Utterance
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.groups import group_scores
 from emofuse.train.runs.page.record import RunRecord
-from emofuse.train.runs.page.run_page import PageExtras, run_page
+from emofuse.train.runs.page.run_page import run_page
 from emofuse.train.runs.page.utterances import utterances_section
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions
 
@@ -328,9 +330,25 @@ def test_ten_thousand_utterances_stay_below_three_megabytes() -> None:
     assert len(render(run_page(record, PageExtras(texts=texts))).encode()) < 3_000_000
 
 
+def test_the_table_has_durations_dialogues_and_turns_where_they_are_known() -> None:
+    record = samples.record(utterances=60)
+    rows = [{**row, "dialogue": f"dia{i // 10}"} for i, row in enumerate(record.utterances)]
+    first = rows[0]["id"]
+    about = {first: Utterance(id=first, seconds=1.25, turn=7)}
+    page = run_page(replace(record, utterances=rows), PageExtras(about=about, remarks=lambda: ["some is not shown"]))
+    table = one(page, PagedTable, "utterances-table")
+    shown = dict(zip([column.name for column in table.columns], table.rows[0], strict=True))
+    assert (shown["seconds"], shown["dialogue"]) == (1.25, "dia0, turn 7")
+    other = dict(zip(shown, table.rows[1], strict=True))
+    assert (other["seconds"], other["dialogue"]) == (None, "dia0")
+    assert next(s for s in page.sections if s.name == "utterances").lead == "Some is not shown."
+    assert "seconds" not in [c.name for c in one(run_page(record), PagedTable, "utterances-table").columns]
+
+
 def test_mistakes_ask_for_their_recordings_first() -> None:
     asked: list[str] = []
-    section = utterances_section(samples.record(utterances=60), None, lambda id: asked.append(id))  # type: ignore[func-returns-value]
+    extras = PageExtras(sound=lambda id: asked.append(id))  # type: ignore[func-returns-value]
+    section = utterances_section(samples.record(utterances=60), extras)
     (examples,) = (block for block in section.blocks if isinstance(block, Examples))
     shown = [example.id for example in examples.examples]
     assert asked[: len(shown)] == shown
