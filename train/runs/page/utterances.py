@@ -75,10 +75,6 @@ def _table(record: RunRecord, tested: Sequence[Tested], extras: PageExtras) -> P
             ),
             (Column(name="speaker", filter=True, once=True), [t.about.get("speaker") for t in tested]),
             (Column(name="dialogue", below=has_speakers), [_place(t, extras) for t in tested]),
-            (
-                Column(name="turn", below=True, help="Its number in the dialogue"),
-                turns,
-            ),
             (Column(name="session", filter=True, once=True), [t.about.get("session") for t in tested]),
             (Column(name="fold", filter=True, once=True), [t.fold for t in tested]),
             (
