@@ -6,7 +6,6 @@ its length, are found by a later scan.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,11 +19,13 @@ from emofuse.manifests.schema import Excluded, Manifest, Utterance, missing_audi
 CORPORA_VARIABLE = "EMOFUSE_CORPORA"
 MAX_DEPTH = 4
 """The number of folder levels below the root that are searched for audio."""
+GENERAL_OPTIONS = ("max_seconds",)
+"""The fields of `ReaderOptions` that have an effect on every corpus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderOptions:
-    """Options for reading a corpus; each corpus lists those that it accepts."""
+    """Options for reading a corpus; each corpus lists those that it accepts beyond `GENERAL_OPTIONS`."""
 
     transcripts: Path | None = None
     """A CSV with columns id and text, for a corpus whose release has no transcripts."""
@@ -32,6 +33,8 @@ class ReaderOptions:
     """`plain` (the default) or `recut`: the second cut of those clips in MELD's test split that occur twice."""
     manifest: Path | None = None
     """Your own CSV or JSON Lines of utterances."""
+    max_seconds: float | None = None
+    """Clips that are longer are excluded; of every corpus."""
 
     def given(self) -> dict[str, str]:
         """The command-line flag of each option in use, by the option's name."""
@@ -56,6 +59,8 @@ class Corpus:
     """Reads the corpus from its root."""
     language: str | None = None
     """Code of the language that is spoken, such as `de`; None where it is unknown."""
+    scan_notes: Callable[[Manifest], list[str]] | None = None
+    """What its user should know once the lengths of its clips are known."""
     options: tuple[str, ...] = ()
     """The fields of `ReaderOptions` that have an effect."""
     groups: tuple[str, ...] = ()
@@ -89,48 +94,6 @@ def folder_listing(root: Path, limit: int = 8) -> str:
     """The first names in a folder, for an error message."""
     names = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir() if not p.name.startswith("."))
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "nothing"
-
-
-def text_lines(path: Path) -> list[str]:
-    """The lines of an annotation file; a line that is not UTF-8 is decoded as Windows-1252."""
-
-    def decode(line: bytes) -> str:
-        try:
-            return line.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return line.decode("cp1252", errors="replace")
-
-    return [decode(line) for line in path.read_bytes().splitlines()]
-
-
-def csv_rows(path: Path, required: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV or TSV file with their numbers (the header is row 1); empty rows are skipped.
-
-    Args:
-        path: The file; `.tsv` means tabs, any other name commas.
-        required: Columns that it must have.
-
-    Raises:
-        UsageError: The file or a column is missing, or a row is longer or shorter than the header.
-    """
-    if not path.is_file():
-        raise UsageError(f"no file {path}")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        rows = list(csv.reader((line + "\n" for line in text_lines(path)), delimiter=delimiter))
-    except csv.Error as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}") from None
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    missing = [c for c in required if c not in header]
-    if missing:
-        raise UsageError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}")
-    body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(cell.strip() for cell in row)]
-    uneven = [f"row {number} has {len(row)}" for number, row in body if len(row) != len(header)]
-    if uneven:
-        raise UsageError(
-            f"{path}: {'; '.join(uneven[:5])} cells where the header has {len(header)}; quote cells with commas"
-        )
-    return [(number, dict(zip(header, row, strict=True))) for number, row in body]
 
 
 def wav_files(root: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:

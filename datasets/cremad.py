@@ -15,10 +15,10 @@ from emofuse.datasets.base import (
     ReaderOptions,
     build_manifest,
     clips_by_id,
-    csv_rows,
     relative_path,
     wav_files,
 )
+from emofuse.datasets.tables import read_table
 from emofuse.manifests.schema import Manifest, Utterance
 
 SENTENCES = {
@@ -72,7 +72,7 @@ def _demographics(root: Path) -> dict[str, dict[str, str | int]]:
     path = root / DEMOGRAPHICS
     if not path.is_file():
         return {}
-    rows = (row for _, row in csv_rows(path, ("ActorID", "Age", "Sex")))
+    rows = (row for _, row in read_table(path, ("ActorID", "Age", "Sex")).rows)
     return {row["ActorID"].strip(): {"sex": row["Sex"].strip().lower(), "age": int(row["Age"])} for row in rows}
 
 

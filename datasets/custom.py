@@ -7,19 +7,24 @@ dialogue, turn, split. Other columns are kept as extra annotation. A manifest wr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import UsageError, raise_problems
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, csv_rows, text_lines
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
+from emofuse.datasets.tables import MISSING, read_table, text_lines
 from emofuse.manifests.jsonl import parse_record, read_manifest
 from emofuse.manifests.schema import Manifest, Utterance, utterance_problems
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 DEFAULT_NAMES = ("manifest.csv", "manifest.jsonl")
 _FIELDS = {f.name for f in fields(Utterance)}
+Row = tuple[int, dict[str, Any]]
+"""A row's number in its file, and its values."""
 # Only decoding the audio yields these: they are never taken from a user's file.
 _MEASURED = {"seconds", "audio_digest"}
 
@@ -43,7 +48,7 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--manifest {path} has an unknown file type; valid: {', '.join(SUFFIXES)}")
     if path.suffix.lower() in (".csv", ".tsv"):
-        return _from_rows(root, path, _csv(path))
+        return _from_rows(root, path, *_csv(path))
     rows = _json_lines(path)
     if rows and "emofuse-manifest" in rows[0][1]:
         written = read_manifest(path)
@@ -56,14 +61,44 @@ def _reader(root: Path) -> str:
     return f"custom-1 of {root.resolve().name}"
 
 
-def _csv(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    rows = csv_rows(path, ("id",))
+def _csv(path: Path) -> tuple[list[Row], list[str]]:
+    """The rows, and notes on how the file was read."""
+    table = read_table(path, ("id",))
     # An empty cell means None, except in a text column in use: there an empty text is excluded later, and listed.
-    keep_empty = {"text"} if any(row.get("text", "").strip() for _, row in rows) else set()
-    return [(number, {k: v.strip() for k, v in row.items() if v.strip() or k in keep_empty}) for number, row in rows]
+    in_use = any(row.get("text", "").strip() not in ("", *MISSING) for _, row in table.rows)
+    keep_empty = {"text"} if in_use else set()
+    rows = []
+    for number, row in table.rows:
+        cells = {k: "" if k != "id" and v.strip() in MISSING else v.strip() for k, v in row.items()}
+        if table.delimiter == ";":  # where semicolons separate columns, a comma may be the decimal point
+            cells |= {k: cells[k].replace(",", ".") for k in ("start", "end") if k in cells}
+        rows.append((number, {k: v for k, v in cells.items() if v or k in keep_empty}))
+    return rows, [*table.notes, *_missing_notes(table.rows)]
 
 
-def _json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def _missing_notes(rows: Sequence[tuple[int, Mapping[str, str]]]) -> list[str]:
+    """How many cells hold what a data frame writes for a missing value."""
+    counts = Counter(k for _, row in rows for k, v in row.items() if k != "id" and v.strip() in MISSING)
+    if not counts:
+        return []
+    return [f"cells such as nan and None are missing values: {', '.join(f'{k} {n}' for k, n in counts.items())}"]
+
+
+def _label_notes(utterances: Sequence[Utterance]) -> list[str]:
+    """The labels that differ only in case or blanks."""
+    spellings: dict[str, Counter[str]] = {}
+    for u in utterances:
+        if u.label is not None:
+            spellings.setdefault(" ".join(u.label.casefold().split()), Counter())[u.label] += 1
+    pairs = [
+        ", ".join(f"{label!r} {n}" for label, n in found.items()) for found in spellings.values() if len(found) > 1
+    ]
+    if not pairs:
+        return []
+    return [f"labels that differ only in case or blanks are different labels, each with its count: {'; '.join(pairs)}"]
+
+
+def _json_lines(path: Path) -> list[Row]:
     rows, problems = [], []
     for number, line in enumerate(text_lines(path), 1):
         if not line.strip():
@@ -74,14 +109,22 @@ def _json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
             problems.append(f"row {number} is not JSON: {error}")
             continue
         if isinstance(row, dict):
-            rows.append((number, {k: v for k, v in row.items() if v is not None}))
+            rows.append((number, {k: v for k, v in row.items() if k == "id" or not _is_missing(v)}))
         else:
             problems.append(f"row {number} holds {type(row).__name__}, expected an object")
     raise_problems(problems, f"{path} cannot be read; one JSON object per line is expected")
     return rows
 
 
-def _from_rows(root: Path, path: Path, rows: list[tuple[int, dict[str, Any]]]) -> Manifest:
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and value in MISSING)
+    )
+
+
+def _from_rows(root: Path, path: Path, rows: Sequence[Row], notes: Sequence[str] = ()) -> Manifest:
     problems: list[str] = []
     utterances: list[Utterance] = []
     seen: dict[str, int] = {}
@@ -96,7 +139,7 @@ def _from_rows(root: Path, path: Path, rows: list[tuple[int, dict[str, Any]]]) -
     raise_problems(problems, f"{path} has mistakes")
     if not utterances:
         raise UsageError(f"{path} lists no utterance")
-    return build_manifest("custom", _reader(root), root, utterances)
+    return build_manifest("custom", _reader(root), root, utterances, notes=[*notes, *_label_notes(utterances)])
 
 
 def _utterance(row: Mapping[str, Any], root: Path, problems: list[str]) -> Utterance | None:

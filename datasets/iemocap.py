@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path, text_lines
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path
+from emofuse.datasets.tables import text_lines
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"

@@ -12,7 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from emofuse.common.errors import UsageError, raise_problems
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, csv_rows, relative_path
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path
+from emofuse.datasets.meld_cuts import cut_notes
+from emofuse.datasets.tables import read_table, repaired_notes
 from emofuse.manifests.schema import Manifest, Utterance
 
 SPLITS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
@@ -57,13 +59,17 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     has_audio = any(folders.values())
     utterances: list[Utterance] = []
     problems: list[str] = []
-    recut = False
-    for split, table in tables.items():
+    notes: list[str] = []
+    repaired, recut = 0, False
+    for split, path in tables.items():
+        table = read_table(path or root, COLUMNS)
+        repaired += table.repaired
+        notes += table.delimiter_notes
         folder = folders[split] or root / SPLITS[split]
         names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-        for number, row in csv_rows(table or root, COLUMNS):
+        for number, row in table.rows:
             if not (row["Dialogue_ID"].isdecimal() and row["Utterance_ID"].isdecimal()):
-                problems.append(f"{table}, row {number}: Dialogue_ID and Utterance_ID must be numbers")
+                problems.append(f"{path}, row {number}: Dialogue_ID and Utterance_ID must be numbers")
                 continue
             stem = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
             clip = _clip(stem, names, recut=clips == "recut" and split == "test")
@@ -73,7 +79,8 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     if clips == "recut" and not recut:
         raise UsageError(f"--meld-clips recut has no effect: {root} has no {RECUT}* clip of the test split")
     reader = "meld-1" if clips == "plain" else "meld-1-recut"
-    return build_manifest("meld", reader, root, utterances, reasons=KNOWN_GAPS)
+    notes += repaired_notes("MELD's texts", repaired)
+    return build_manifest("meld", reader, root, utterances, reasons=KNOWN_GAPS, notes=notes)
 
 
 def _clip(stem: str, names: set[str], recut: bool) -> str:
@@ -110,5 +117,6 @@ MELD = Corpus(
     language="en",
     looks_like=lambda root: any(annotation(root, split) for split in SPLITS),
     read=read,
+    scan_notes=cut_notes,
     options=("meld_clips",),
 )

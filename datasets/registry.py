@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.common.registry import Registry
-from emofuse.datasets.base import Corpus, ReaderOptions, corpus_root, folder_listing
+from emofuse.datasets.base import GENERAL_OPTIONS, Corpus, ReaderOptions, corpus_root, folder_listing
 from emofuse.datasets.cremad import CREMAD
 from emofuse.datasets.custom import CUSTOM
 from emofuse.datasets.emodb import EMODB
@@ -41,7 +41,7 @@ def read_corpus(name: str, root: Path | None = None, options: ReaderOptions | No
         [
             f"{flag} has no effect; it belongs to {', '.join(accepting[option])}"
             for option, flag in options.given().items()
-            if name not in accepting[option]
+            if option not in GENERAL_OPTIONS and name not in accepting[option]
         ],
         f"dataset {name}",
     )

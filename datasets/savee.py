@@ -8,20 +8,23 @@ There are no recording sessions, so a speaker is also a session.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from emofuse.common.errors import UsageError
+from emofuse.common.console import plural
+from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import (
     Corpus,
     ReaderOptions,
     build_manifest,
     clips_by_id,
-    csv_rows,
     relative_path,
     wav_files,
 )
+from emofuse.datasets.tables import read_table
 from emofuse.manifests.schema import Manifest, Utterance
 
+_MOST_LISTED = 10
 SPEAKERS = ("DC", "JE", "JK", "KL")
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)[_-])?(sa|su|a|d|f|h|n)(\d\d)")
 
@@ -36,7 +39,7 @@ def clip_id(path: Path) -> str | None:
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every clip, by speaker, emotion code and sentence number."""
     clips, excluded = clips_by_id(root, clip_id, "SAVEE")
-    texts = _transcripts(options.transcripts, set(clips)) if options.transcripts else {}
+    texts, notes = _transcripts(options.transcripts, clips) if options.transcripts else ({}, [])
     utterances = []
     for key, path in clips.items():
         speaker, code = key.split("_")
@@ -51,16 +54,50 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
                 extra={"sentence": int(code[-2:])},
             )
         )
-    return build_manifest("savee", "savee-1", root, utterances, excluded)
+    return build_manifest("savee", "savee-1", root, utterances, excluded, notes=notes)
 
 
-def _transcripts(path: Path, known: set[str]) -> dict[str, str]:
-    rows = csv_rows(path, ("id", "text"))
-    texts = {row["id"].strip().replace("-", "_"): row["text"].strip() for _, row in rows}
-    if not known & texts.keys():
+def _transcripts(path: Path, clips: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The texts by clip, and notes on texts without a clip and clips without a text.
+
+    Raises:
+        UsageError: No row names a clip, or several name the same one.
+    """
+    table = read_table(path, ("id", "text"))
+    texts: dict[str, str] = {}
+    first: dict[str, int] = {}
+    problems = []
+    for number, row in table.rows:
+        key = _transcript_id(row["id"])
+        if first.setdefault(key, number) != number:
+            problems.append(f"row {number}: id {row['id'].strip()!r} is already used by row {first[key]}")
+        texts[key] = row["text"].strip()
+    raise_problems(problems, f"--transcripts {path} gives a clip several texts")
+    known = list(clips)
+    if texts.keys().isdisjoint(known):
         example = next(iter(texts), "no row")
         raise UsageError(f"--transcripts {path} has no clip of SAVEE; ids look like DC_a01, the file has {example!r}")
-    return texts
+    notes = _listed("text", "without a clip", [key for key in texts if key not in set(known)])
+    notes += _listed("clip", "without a text", [key for key in known if key not in texts])
+    return texts, [*table.notes, *(f"--transcripts {path}: {note}" for note in notes)]
+
+
+def _transcript_id(given: str) -> str:
+    """`DC_a01` for `DC_a01`, `DC-a01`, `dc_a01` and `DC_a01.wav`; other text unchanged."""
+    key = clip_id(Path(_upper_speaker(given.strip().replace("-", "_"))))
+    return key or given.strip()
+
+
+def _upper_speaker(name: str) -> str:
+    speaker, separator, rest = name.partition("_")
+    return f"{speaker.upper()}{separator}{rest.lower().removesuffix('.wav')}"
+
+
+def _listed(noun: str, what: str, ids: Sequence[str]) -> list[str]:
+    if not ids:
+        return []
+    more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""
+    return [f"{plural(len(ids), noun)} {what}: {', '.join(ids[:_MOST_LISTED])}{more}"]
 
 
 SAVEE = Corpus(

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
 from emofuse.datasets._voice import SAMPLE_RATE, Delivery, speak
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, csv_rows
+from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
+from emofuse.datasets.tables import read_table
 from emofuse.manifests.schema import Manifest, Utterance
 
 UTTERANCES = 1920
@@ -190,7 +191,7 @@ def _write_wav(path: Path, clip: NDArray[np.int16]) -> None:
 
 def read(root: Path, options: ReaderOptions) -> Manifest:
     """Every row of `synthetic.csv`, in its order."""
-    rows: list[dict[str, Any]] = [row for _, row in csv_rows(root / ANNOTATION, COLUMNS)]
+    rows: list[dict[str, Any]] = [row for _, row in read_table(root / ANNOTATION, COLUMNS).rows]
     hidden = ("arousal", "wording", "irony", "vague")
     utterances = [
         Utterance(

@@ -149,7 +149,9 @@ def _scan(
     encoded = {job.encoder.modality for job in jobs}
     scanned = encoded | ({"audio"} if transcripts.source else set())
     excluded = [item for item in manifest.excluded if item.modality in scanned]
-    manifest, clips, unusable = scan_corpus(manifest, root, {*scanned}, config.quiet, config.channel)
+    manifest, clips, unusable = scan_corpus(
+        manifest, root, {*scanned}, config.quiet, config.channel, config.max_seconds
+    )
     excluded += unusable
     if config.transcribe and not transcripts.recogniser:
         say(f"--transcribe {config.transcribe}: every utterance has a text of its own; nothing to recognise")

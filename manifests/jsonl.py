@@ -6,6 +6,7 @@ JSON Lines: a header row (corpus, reader version, counts), then one row per utte
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -96,8 +97,19 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
             raise UsageError(f"{path} has {key} {value!r:.200}, expected text")
 
 
+def _whole(value: Any) -> int:
+    """A whole number, also as `2.0`, which a data frame writes where a column has gaps.
+
+    Raises:
+        ValueError: It is no whole number.
+    """
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\.0*\s*", value):
+        value = value.partition(".")[0]
+    return int(value)
+
+
 T = TypeVar("T", Utterance, Excluded)
-_CASTS: dict[str, Callable[[Any], Any]] = {"start": float, "end": float, "seconds": float, "turn": int}
+_CASTS: dict[str, Callable[[Any], Any]] = {"start": float, "end": float, "seconds": float, "turn": _whole}
 
 
 def parse_record(kind: type[T], record: Mapping[str, Any], problems: list[str]) -> T | None:

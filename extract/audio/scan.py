@@ -9,17 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emofuse.common.console import plural, printable
 from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA, read_corpus
-from emofuse.extract.audio.channels import CHANNELS, MIXES, Channel
+from emofuse.extract.audio.channels import CHANNELS, Channel
 from emofuse.extract.audio.clips import AudioError, Clip, probe
 from emofuse.extract.audio.exclusions import report_notes
+from emofuse.extract.audio.scan_report import report_scan
 from emofuse.manifests.schema import SILENT, Excluded, Manifest, Utterance
-
-_MOST_LISTED = 10
 
 
 def read_dataset(
@@ -69,26 +67,24 @@ class AudioScan:
     unusable: tuple[Excluded, ...]
     """The clips that this scan excluded, with reasons."""
 
-    def report_silence(self, channel: Channel = "mean") -> None:
-        """Name on stderr the clips in which no sound is left, once for the corpus."""
-        silent = [id for id, clip in self.clips.items() if channel in clip.silent]
-        empty = [id for id in silent if len(self.clips[id].silent) == len(CHANNELS)]
-        mixed = [id for id in silent if id not in set(empty)]
-        way = "the channels cancel each other" if channel == "mean" else f"{MIXES[channel]} has no sound"
-        others = ", ".join(c for c in CHANNELS if c != channel)
-        for ids, why in ((empty, "there is no sound in them"), (mixed, f"{way} (other choices: --channel {others})")):
-            if ids:
-                listed = printable(", ".join(ids[:_MOST_LISTED]), 600)
-                more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""
-                print(
-                    f"note: {plural(len(ids), 'clip')} encoded as silence, since {why}: {listed}{more}", file=sys.stderr
-                )
-
 
 def scan_corpus(
-    manifest: Manifest, root: Path, modalities: set[str], quiet: bool = False, channel: Channel = "mean"
+    manifest: Manifest,
+    root: Path,
+    modalities: set[str],
+    quiet: bool = False,
+    channel: Channel = "mean",
+    max_seconds: float | None = None,
 ) -> tuple[Manifest, dict[str, Clip], tuple[Excluded, ...]]:
     """Scan texts, and the audio where `modalities` has it.
+
+    Args:
+        manifest: The corpus as it was read.
+        root: The folder that audio paths are relative to.
+        modalities: What is encoded.
+        quiet: Show no progress.
+        channel: What is encoded of several channels.
+        max_seconds: Longer clips are excluded.
 
     Returns:
         The manifest with lengths and digests, the usable clips by utterance id, and what was excluded.
@@ -99,22 +95,25 @@ def scan_corpus(
     manifest, unusable = scan_text(manifest)
     if "audio" not in modalities:
         return manifest, {}, unusable
-    scan = scan_audio(manifest, root, quiet)
+    scan = scan_audio(manifest, root, quiet, max_seconds)
     if not scan.clips:
         raise UsageError(f"no clip under {root} can be used; {scan.unusable[0].id}: {scan.unusable[0].reason}")
-    scan.report_silence(channel)
+    report_scan(scan.manifest, scan.clips, channel)
     return scan.manifest, scan.clips, (*unusable, *scan.unusable)
 
 
-def scan_audio(manifest: Manifest, root: Path, quiet: bool = False) -> AudioScan:
-    """Count every clip's samples: from its header where that is reliable, else by decoding it once."""
+def scan_audio(manifest: Manifest, root: Path, quiet: bool = False, max_seconds: float | None = None) -> AudioScan:
+    """Count every clip's samples, and find where it has sound; clips longer than `max_seconds` are excluded."""
     with_audio = [u for u in manifest.utterances if u.audio is not None]
     clips: dict[str, Clip] = {}
     unusable: list[Excluded] = []
     noted: set[str | None] = set()
     with Progress(len(with_audio), "scanning audio", "utterances", quiet=quiet) as progress:
         for utterance, result in _probe_all(with_audio, root):
-            if isinstance(result, Clip):
+            if isinstance(result, Clip) and max_seconds is not None and result.seconds > max_seconds:
+                reason = f"audio: lasts {result.seconds:.2f} s, longer than --max-seconds {max_seconds:g}"
+                unusable.append(Excluded(id=utterance.id, reason=reason, modality="audio"))
+            elif isinstance(result, Clip):
                 clips[utterance.id] = result
                 if (wrong := _header_note(result)) and utterance.audio not in noted:
                     noted.add(utterance.audio)

@@ -11,7 +11,7 @@ import click
 
 from emofuse.common.console import HELP_OPTIONS
 from emofuse.common.errors import command
-from emofuse.extract.commands.options import DATASETS, corpus_options
+from emofuse.extract.commands.options import DATASETS, corpus_options, max_seconds
 
 
 def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -24,6 +24,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 @click.option("--dataset", required=True, help=DATASETS)
 @click.option("--encoder", "encoders", required=True, multiple=True, help="An encoder; can be repeated.")
 @corpus_options
+@max_seconds
 @click.option(
     "--channel",
     type=click.Choice(["mean", "left", "right", "loudest"]),

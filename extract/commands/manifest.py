@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.console import HELP_OPTIONS, format_table, plural, printable, say
-from emofuse.common.errors import DONE, EXCLUDED, command
-from emofuse.extract.commands.options import corpus_options
+from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
+from emofuse.extract.commands.options import corpus_options, max_seconds
 
 if TYPE_CHECKING:
+    from emofuse.manifests.protocol import Protocol
     from emofuse.manifests.schema import Manifest
 
 _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
@@ -22,6 +23,7 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 @click.command(context_settings=HELP_OPTIONS)
 @click.argument("dataset")
 @corpus_options
+@max_seconds
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where to write it.  [default: cache/DATASET.manifest.jsonl]"
 )
@@ -34,14 +36,16 @@ def manifest(
     """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why."""
     from emofuse.datasets.base import ReaderOptions
     from emofuse.extract.audio.scan import read_dataset, scan_audio, scan_text
+    from emofuse.extract.audio.scan_report import report_scan
     from emofuse.manifests.jsonl import write_manifest
 
-    corpus, root = read_dataset(dataset, root, limit, ReaderOptions(**options))
+    reader = ReaderOptions(**options)
+    corpus, root = read_dataset(dataset, root, limit, reader)
     missing = [item for item in corpus.excluded if item.modality is not None]
     corpus, unusable = scan_text(corpus)
     if not quick and corpus.has("audio"):
-        scan = scan_audio(corpus, root, quiet)
-        scan.report_silence()
+        scan = scan_audio(corpus, root, quiet, reader.max_seconds)
+        report_scan(scan.manifest, scan.clips)
         corpus, unusable = scan.manifest, (*unusable, *scan.unusable)
     _print_summary(corpus, root)
     out = out or Path("cache") / f"{dataset}.manifest.jsonl"
@@ -78,7 +82,18 @@ def _print_protocols(corpus: Manifest) -> None:
     from emofuse.manifests import protocol_files
 
     for name in protocol_files.names(corpus.corpus):
-        protocol = protocol_files.load(name)
-        differences = protocol.differences([u for u in corpus.utterances if protocol.class_of(u) is not None])
-        counts = "counts as expected" if not differences else "; ".join(differences[:_MOST_DIFFERENCES])
-        say(f"\nprotocol {name}: {counts}")
+        say(f"\nprotocol {name}: {_counts(protocol_files.load(name), corpus)}")
+
+
+def _counts(protocol: Protocol, corpus: Manifest) -> str:
+    """Whether the counts of a protocol's task are the expected ones, or what the corpus misses for it."""
+    task = [u for u in corpus.utterances if protocol.class_of(u) is not None]
+    without = sum(protocol.fold_value(u) is None for u in task if not protocol.is_test_only(u))
+    if without:
+        needed = "texts" if protocol.fold_by == "sentence" else f"a {protocol.fold_by} of each utterance"
+        return f"needs {needed}: {without} of {len(task)} utterances have none"
+    try:
+        differences = protocol.differences(task)
+    except UsageError as error:
+        return str(error)
+    return "; ".join(differences[:_MOST_DIFFERENCES]) or "counts as expected"

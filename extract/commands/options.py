@@ -10,6 +10,13 @@ import click
 # Written out, so that --help imports no corpus reader; a test compares it with the registry.
 DATASETS = "iemocap, meld, savee, ravdess, emodb, cremad, goemotions, custom, synthetic."
 
+max_seconds = click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Exclude clips that last longer.",
+)
+
 
 def corpus_options(function: Any) -> Any:
     """Add --root, --limit, --manifest, --meld-clips and --transcripts to a command."""

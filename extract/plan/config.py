@@ -54,6 +54,8 @@ class ExtractConfig:
     """What is encoded of several channels: their mean, one of them, or the one with the most energy."""
     transcripts: Path | None = None
     """CSV with columns id and text, for a corpus without transcripts."""
+    max_seconds: float | None = None
+    """Clips that last longer are excluded."""
     store: Path | None = None
     """The file to write; None means `cache/DATASET.h5`."""
     name: str | None = None
@@ -110,7 +112,12 @@ class ExtractConfig:
     @property
     def reader_options(self) -> ReaderOptions:
         """The options of the corpus's reader."""
-        return ReaderOptions(transcripts=self.transcripts, meld_clips=self.meld_clips, manifest=self.manifest)
+        return ReaderOptions(
+            transcripts=self.transcripts,
+            meld_clips=self.meld_clips,
+            manifest=self.manifest,
+            max_seconds=self.max_seconds,
+        )
 
     @property
     def shard_number(self) -> tuple[int, int] | None:
@@ -143,6 +150,8 @@ class ExtractConfig:
             self._check_encoders(problems)
         if "budget" not in wrong and self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 1):
             problems.add(f"budget is {self.budget!r}, expected {_EXPECTED['budget']}")
+        if "max_seconds" not in wrong and self.max_seconds is not None and not self.max_seconds > 0:
+            problems.add(f"max_seconds is {self.max_seconds!r}, expected a number of seconds above 0")
         if not wrong & {"shard", "workers", "scheduler", "transcribe"}:
             self._check_processes(problems)
 
@@ -202,6 +211,7 @@ class ExtractOptions(RequiredOptions, total=False):
     meld_clips: MeldClips | None
     channel: Channel
     transcripts: PathLike | None
+    max_seconds: float | None
     store: PathLike | None
     name: str | None
     weights: str | None

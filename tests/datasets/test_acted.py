@@ -65,11 +65,31 @@ def test_savee_transcripts_come_from_a_csv(separator: str, tmp_path: Path) -> No
     assert [u.text for u in manifest.utterances] == ["She had your dark suit, all year.", None]
 
 
+def test_savee_transcripts_without_a_clip_and_clips_without_a_text_are_said(tmp_path: Path) -> None:
+    lay_out(tmp_path, "DC/a01.wav", "DC/a02.wav", "KL/sa01.wav")
+    table = tmp_path / "t.csv"
+    table.write_text("id,text\nJE_h01,not there\ndc_a01,small letters\nKL_sa01.wav,with suffix\n")
+    manifest, _ = read_corpus("savee", tmp_path, ReaderOptions(transcripts=table))
+    assert [u.text for u in manifest.utterances] == ["small letters", None, "with suffix"]
+    assert manifest.notes == (
+        f"--transcripts {table}: 1 text without a clip: JE_h01",
+        f"--transcripts {table}: 1 clip without a text: DC_a02",
+    )
+
+
+def test_savee_transcripts_that_give_a_clip_several_texts_are_refused(tmp_path: Path) -> None:
+    lay_out(tmp_path, "DC/a01.wav")
+    table = tmp_path / "t.csv"
+    table.write_text("id,text\nDC_a01,one\nDC-a01,two\n")
+    with pytest.raises(UsageError, match="gives a clip several texts: row 3: id 'DC-a01' is already used by row 2"):
+        read_corpus("savee", tmp_path, ReaderOptions(transcripts=table))
+
+
 def test_savee_wrong_transcript_files_are_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, "DC/a01.wav")
     table = tmp_path / "t.csv"
     table.write_text("id,text\nutt-1,hello\n")
-    with pytest.raises(UsageError, match="ids look like DC_a01, the file has 'utt_1'"):
+    with pytest.raises(UsageError, match="ids look like DC_a01, the file has 'utt-1'"):
         read_corpus("savee", tmp_path, ReaderOptions(transcripts=table))
     table.write_text("clip,words\nDC_a01,hello\n")
     with pytest.raises(UsageError, match="has no column id, text; it has: clip, words"):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.datasets.base import ReaderOptions, corpus_root, csv_rows, text_lines, wav_files
+from emofuse.datasets.base import ReaderOptions, corpus_root, wav_files
 from emofuse.datasets.registry import CORPORA, read_corpus
+from emofuse.datasets.tables import read_table, text_lines
 
 NAMES = CORPORA.names()
 # one characteristic file of each layout; empty, since recognising and listing never decode
@@ -129,14 +130,17 @@ def test_lines_that_are_not_utf8_are_decoded_as_windows_1252(tmp_path: Path) -> 
 def test_csv_rows_names_each_mistake(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('id,text\na,"one, two"\n\nb,three\n')
-    assert csv_rows(path, ("id", "text")) == [(2, {"id": "a", "text": "one, two"}), (4, {"id": "b", "text": "three"})]
+    assert read_table(path, ("id", "text")).rows == [
+        (2, {"id": "a", "text": "one, two"}),
+        (4, {"id": "b", "text": "three"}),
+    ]
     with pytest.raises(UsageError, match="has no column label; it has: id, text"):
-        csv_rows(path, ("id", "label"))
+        read_table(path, ("id", "label"))
     path.write_text("id,text\na,one, two\nb\n")
     with pytest.raises(UsageError, match="row 2 has 3; row 3 has 1 cells where the header has 2"):
-        csv_rows(path, ("id",))
+        read_table(path, ("id",))
     with pytest.raises(UsageError, match="no file"):
-        csv_rows(tmp_path / "absent.csv", ())
+        read_table(tmp_path / "absent.csv", ())
 
 
 def test_wav_files_follow_links_skip_apple_doubles_and_end_in_a_loop(tmp_path: Path) -> None:

@@ -102,3 +102,17 @@ def test_a_channel_without_an_encoder_of_audio_has_no_effect(tmp_path: Path) -> 
     result = extract(tmp_path, "--dataset", "custom", "--encoder", "hashed", "--channel", "left")
     assert result.returncode == 2
     assert "channel='left' has no effect: hashed reads no audio" in result.stderr
+
+
+def test_clips_that_are_too_long_are_excluded_on_request(tmp_path: Path) -> None:
+    clip(tmp_path / "short.wav", TONE)
+    clip(tmp_path / "long.wav", np.tile(TONE, 3))
+    (tmp_path / "manifest.csv").write_text("id,audio\nshort,short.wav\nlong,long.wav\n")
+    result = extract(
+        tmp_path, "--dataset", "custom", "--root", ".", "--encoder", "logmel", "--store", "s.h5", "--max-seconds", "2"
+    )
+    assert (result.returncode, "1 utterance encoded" in result.stdout) == (1, True)
+    assert "long: audio: lasts 3.00 s, longer than --max-seconds 2" in result.stderr
+    with FeatureStore(tmp_path / "s.h5") as store:
+        assert store.feature("logmel").ids == ["short"]
+        assert store.feature("logmel").provenance["corpus_options"][-2:] == ["--max-seconds", "2.0"]

@@ -1,0 +1,43 @@
+"""What a scan of a corpus's audio found that its user should know, once for the corpus."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from emofuse.common.console import plural
+from emofuse.common.errors import sanitized
+from emofuse.datasets.registry import CORPORA
+from emofuse.extract.audio.channels import CHANNELS, MIXES, Channel
+from emofuse.extract.audio.clips import Clip
+from emofuse.manifests.schema import Manifest
+
+_MOST_LISTED = 10
+
+
+def report_scan(manifest: Manifest, clips: Mapping[str, Clip], channel: Channel = "mean") -> None:
+    """Print on stderr which clips are silent, and what the corpus's reader finds wrong with their lengths."""
+    find = CORPORA[manifest.corpus].scan_notes if manifest.corpus in CORPORA else None
+    for note in [*silence_notes(clips, channel), *(find(manifest) if find else ())]:
+        print(sanitized(f"note: {note}"), file=sys.stderr)
+
+
+def silence_notes(clips: Mapping[str, Clip], channel: Channel) -> list[str]:
+    """The clips in which no sound is left."""
+    silent = [id for id, clip in clips.items() if channel in clip.silent]
+    without_sound = [id for id in silent if len(clips[id].silent) == len(CHANNELS)]
+    others = [id for id in silent if len(clips[id].silent) < len(CHANNELS)]
+    way = "the channels cancel each other" if channel == "mean" else f"{MIXES[channel]} has no sound"
+    choices = ", ".join(c for c in CHANNELS if c != channel)
+    return [
+        *_note(without_sound, "there is no sound in them"),
+        *_note(others, f"{way} (other choices: --channel {choices})"),
+    ]
+
+
+def _note(ids: Sequence[str], why: str) -> list[str]:
+    if not ids:
+        return []
+    more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""
+    listed = f"{', '.join(ids[:_MOST_LISTED])}{more}"
+    return [f"{plural(len(ids), 'clip')} encoded as silence, since {why}: {listed}"]

@@ -1,0 +1,18 @@
+"""`emofuse manifest` as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import commands
+from extract_samples import put_wav
+
+
+def test_a_protocol_that_needs_texts_says_so_and_the_manifest_is_written(tmp_path: Path) -> None:
+    for speaker in ("DC", "JE", "JK", "KL"):
+        put_wav(tmp_path / "savee" / speaker / "a01.wav", 0.2)
+    result = commands.run("manifest", ["savee", "--root", "savee", "--out", "m.jsonl", "--quiet"], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "protocol savee7-sentences: needs texts: 4 of 4 utterances have none" in result.stdout
+    assert "protocol savee7: utterances in all: found 4, expected 480" in result.stdout
+    assert (tmp_path / "m.jsonl").is_file()
