@@ -239,6 +239,8 @@ class Page:
     title: str
     subtitle: str = ""
     sections: Sequence[Section]
+    key: str = ""
+    """What short names stand for; stays in view beside the contents."""
     classes: Sequence[str] = ()
     """Of the task, in its order: each has one colour in all charts and tables of the page."""
     sparklines: dict[str, str] = field(default_factory=dict)

@@ -129,10 +129,13 @@ def cell_kind(cell: Cell) -> str:
 
 
 def numeric_columns(table: Table | PagedTable) -> list[bool]:
-    """Whether each column is right-aligned: it has a number, and nothing but numbers, `-` and empty cells."""
+    """Whether each column is right-aligned: it has a number, and nothing but numbers, `-` and empty cells.
+
+    The first column is the name of its row, and never is.
+    """
     rows = [*table.rows, *getattr(table, "totals", ())]
     columns = [[row[i] for row in rows if not is_empty(row[i]) and row[i] != "-"] for i in range(len(table.columns))]
-    return [bool(cells) and all(map(_looks_numeric, cells)) for cells in columns]
+    return [False, *(bool(cells) and all(map(_looks_numeric, cells)) for cells in columns[1:])]
 
 
 def _looks_numeric(cell: Cell) -> bool:

@@ -85,6 +85,6 @@ def _caveats(comparison: Comparison) -> list[str]:
     lines = []
     for caveat in dict.fromkeys(caveat for run in comparison.runs for caveat in run.caveats):
         names = [run.name for run in comparison.runs if caveat in run.caveats]
-        who = "all runs" if len(names) == len(comparison.runs) else ", ".join(names)
+        who = "All runs" if len(names) == len(comparison.runs) else ", ".join(names)
         lines.append(f"{who}: {caveat}.")
     return lines

@@ -14,7 +14,6 @@ from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, S
 from emofuse.manifests.metrics import NO_PREDICTION
 from emofuse.train.comparison.comparison import PairComparison
 from emofuse.train.comparison.page.record import MOST_CHOICES, ComparisonRecord
-from emofuse.train.comparison.page.result import key
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
 
 _COLOURS = group_colours(("both right", "both wrong", "only second", "only first"))
@@ -57,7 +56,7 @@ def _bars(record: ComparisonRecord, counts: list[Counts]) -> Chart:
         name="right-together",
         title="Right and wrong together",
         alt=f"Share of the utterances. {listed}.",
-        caption=f"{key(record)}Percent of the test utterances{_over_seeds(record)}.{some}",
+        caption=f"Percent of the test utterances{_over_seeds(record)}.{some}",
         drawing=stacked_bars(
             [record.short(pair) for pair in pairs],
             {part: [float(of_pair[i]) for of_pair in shares] for i, part in enumerate(PARTS)},
@@ -91,7 +90,7 @@ def _equal_predictions(record: ComparisonRecord) -> Chart:
         name="equal-predictions",
         title="Equal predictions, %",
         alt=f"Share of equal predictions of any two runs: {100 * lowest:.0f} to {100 * highest:.0f} %.",
-        caption=f"{key(record)}Percent of the test utterances to which two runs give the same class.",
+        caption="Percent of the test utterances to which two runs give the same class.",
         drawing=matrix(shares[1:, :-1], letters[1:], letters[:-1], texts=texts[1:, :-1], axes_labels=("run", "run")),
     )
 
@@ -128,7 +127,7 @@ def _confusion_chart(record: ComparisonRecord, pair: PairComparison, number: int
         name=f"confusion-{number + 1}",
         title=f"Confusion, {record.short(pair)}",
         alt=f"Counts of {pair.first} minus {pair.second}. Right predictions by class: {', '.join(gains)}.",
-        caption=f"{key(record)}Utterances{_over_seeds(record)}. Plus: the first run does it more often. On the "
+        caption=f"Utterances{_over_seeds(record)}. Plus: the first run does it more often. On the "
         "diagonal that is a gain, elsewhere an error.",
         drawing=matrix(
             found,
@@ -158,7 +157,7 @@ def _largest_confusions(record: ComparisonRecord) -> Table:
             Column(name="second", decimals=1), Column(name="difference", decimals=1),
         ],
         rows=[row for _, row in found[:MOST_CONFUSIONS]],
-        caption=f"{key(record)}Utterances{_over_seeds(record)}.",
+        caption=f"Utterances{_over_seeds(record)}.",
     )  # fmt: skip
 
 
@@ -177,5 +176,14 @@ def _table(record: ComparisonRecord, counts: list[Counts]) -> Table:
             Column(name="same prediction, %", decimals=1),
         ],
         rows=rows,
-        caption=f"{key(record)}Counts{_over_seeds(record)}. McNemar's test of them is below, under Statistics.",
+        caption=_counts_line(record),
+    )
+
+
+def _counts_line(record: ComparisonRecord) -> str:
+    if not _over_seeds(record):
+        return "McNemar's test of these counts is below, under Statistics."
+    return (
+        "Counts are means over all pairs of seeds. McNemar's test, under Statistics, is of one pair of seeds, so its "
+        "counts differ."
     )

@@ -12,7 +12,6 @@ from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, P
 from emofuse.train.comparison.comparison import PairComparison
 from emofuse.train.comparison.comparison_tables import points, points_interval
 from emofuse.train.comparison.page.record import MOST_CHOICES, MOST_ROWS_SHOWN, ComparisonRecord
-from emofuse.train.comparison.page.result import key
 from emofuse.train.comparison.statistics.resampled_scores import ClassDifference, ClassScores, class_differences
 from emofuse.train.runs.reporting.score_text import score
 
@@ -58,7 +57,7 @@ def _dots(record: ComparisonRecord, name: str) -> Chart:
         name=f"class-{name}",
         title=f"{_SCORES[name]} of each class",
         alt=f"{_SCORES[name]} of each class and run. {listed}.",
-        caption=f"{key(record)}n: test utterances of the class.",
+        caption="n: test utterances of the class.",
         drawing=dots(
             record.classes,
             series,
@@ -85,7 +84,7 @@ def _differences_chart(record: ComparisonRecord, pair: PairComparison, number: i
         name=f"class-difference-{number + 1}",
         title=f"Difference in recall, {record.short(pair)}",
         alt=f"Recall of {pair.first} minus {pair.second} in points, with 95 % intervals: {listed}.",
-        caption=f"{key(record)}Lines are 95 % intervals; right of 0 the first run is better.",
+        caption="Lines are 95 % intervals; right of 0 the first run is better.",
         drawing=intervals(rows, "points, first minus second", reference=0.0),
     )
 
@@ -108,7 +107,6 @@ def _table(record: ComparisonRecord) -> Table | PagedTable:
         title="Differences of each class, in points",
         columns=[Column(name=n, filter=n in ("pair", "class")) for n in (*names, "F1 difference", "F1 95 %")],
         rows=rows,
-        caption=key(record).strip(),
     )
 
 

@@ -12,7 +12,7 @@ from emofuse.train.comparison.page.agreement import agreement_section
 from emofuse.train.comparison.page.classes import classes_section
 from emofuse.train.comparison.page.groups import groups_section
 from emofuse.train.comparison.page.provenance import made_section, statistics_section
-from emofuse.train.comparison.page.record import ComparisonRecord, PageMaterial
+from emofuse.train.comparison.page.record import ComparisonRecord, PageMaterial, letters_line
 from emofuse.train.comparison.page.result import result_section
 from emofuse.train.comparison.page.settings import settings_section
 from emofuse.train.comparison.page.utterances import utterances_section
@@ -32,8 +32,9 @@ def comparison_page(comparison: Comparison, runs: Sequence[RunPredictions], mate
     title = " and ".join(names) if len(names) == 2 else plural(len(names), "run")
     return Page(
         title=f"{title} on {comparison.protocol}",
-        subtitle="A comparison of finished runs" if len(names) == 2 else f"A comparison of {', '.join(names)}",
+        subtitle=f"A comparison of finished runs. {letters_line(names)}",
         classes=record.classes,
+        key=record.key,
         sections=[
             result_section(record),
             settings_section(record),

@@ -15,7 +15,6 @@ from emofuse.manifests.folds import natural_key
 from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.comparison_tables import points
 from emofuse.train.comparison.page.record import MOST_ROWS_SHOWN, ComparisonRecord
-from emofuse.train.comparison.page.result import key
 from emofuse.train.comparison.statistics.paired_scores import unit_scores
 
 MOST_GROUPS, MOST_PAIRS = 30, 3
@@ -81,7 +80,7 @@ def _chart(
         name=f"by-{kind}",
         title=f"{metric} by {kind}",
         alt=f"{metric} of each {kind} and run. {words}",
-        caption=f"{key(record)}{words}{some}",
+        caption=f"{words}{some}",
         drawing=dots(
             [groups[i] for i in shown],
             series,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ from emofuse.common.disk.digests import digest_of, read_digests
 from emofuse.common.page.blocks import Cell, Column, Commands, Facts, Link, Section, Table, Text
 from emofuse.train.comparison.comparison_tables import mcnemar_table, pairs_table
 from emofuse.train.comparison.page.record import ComparisonRecord
-from emofuse.train.comparison.page.result import key
 from emofuse.train.comparison.sentences import definitions
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS
 
@@ -32,13 +30,18 @@ def statistics_section(record: ComparisonRecord) -> Section:
         ("Intervals", f"95 % percentile bootstrap, {comparison.resamples} resamples of units"),
         ("n_test / n_train", "-" if comparison.ratio is None else f"{comparison.ratio:.3f}"),
     ]
-    tables = [_with_letters(record, pairs_table), _with_letters(record, mcnemar_table)]
+    tables = [pairs_table(record.comparison, record.short), _mcnemar(record)]
     blocks: list[Any] = [Facts(facts=facts), *tables, Text(lines=definitions(comparison))]
     return Section(name="statistics", title="Statistics", blocks=blocks)
 
 
-def _with_letters(record: ComparisonRecord, table: Callable[..., Table]) -> Table:
-    return replace(table(record.comparison, record.short), caption=key(record).strip())
+def _mcnemar(record: ComparisonRecord) -> Table:
+    """The table of McNemar's test; with several seeds, why its counts are others than those of the agreement."""
+    table = mcnemar_table(record.comparison, record.short)
+    if all(len(run.seeds) == 1 for run in record.runs):
+        return table
+    caption = "Counts of the pair of seeds with the largest p; those under Agreement are means over all pairs of seeds."
+    return replace(table, caption=caption)
 
 
 def made_section(record: ComparisonRecord) -> Section:

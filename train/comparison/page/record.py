@@ -17,6 +17,8 @@ from emofuse.train.runs.reporting.tested_utterances import Tested
 
 MOST_CHOICES, MOST_ROWS_SHOWN = 8, 40
 """How many pairs have a chart of their own to choose; rows of a table that are all shown, more are paged."""
+MOST_IN_KEY = 4
+"""Up to how many runs have their names in view all over the page."""
 _LONGEST = 24
 """Characters of a name that fits into the legend of a narrow chart, beside its letter."""
 
@@ -87,6 +89,12 @@ class ComparisonRecord:
             f"{letter}  {name}" if len(name) <= _LONGEST else letter
             for letter, name in zip(self.letters, names, strict=True)
         ]
+
+    @property
+    def key(self) -> str:
+        """What the letters stand for, short enough to stay in view."""
+        names = [run.name for run in self.comparison.runs]
+        return letters_line(names) if len(names) <= MOST_IN_KEY else "Letters: see the table of scores."
 
     def numbers(self, pair: PairComparison) -> tuple[int, int]:
         """The places of a pair's runs."""

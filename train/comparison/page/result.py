@@ -21,7 +21,7 @@ from emofuse.common.page.blocks import (
     Warnings,
 )
 from emofuse.manifests.metrics import short_name
-from emofuse.train.comparison.page.record import ComparisonRecord, letters_line
+from emofuse.train.comparison.page.record import ComparisonRecord
 from emofuse.train.comparison.sentences import sentence, warnings
 from emofuse.train.comparison.statistics.paired_tests import ALPHA
 from emofuse.train.runs.page.protocol_words import held_out
@@ -137,18 +137,10 @@ def _forest_chart(record: ComparisonRecord, name: str, title: str, rows: list[Ba
         name=name,
         title=title,
         alt=f"Differences in points, first minus second, with 95 % intervals: {listed}.",
-        caption=f"{key(record)}Lines are 95 % intervals; right of 0 the first run is better. "
+        caption=f"Lines are 95 % intervals; right of 0 the first run is better. "
         f"p of the permutation test{holm}; * is below {ALPHA:g}.{some}",
         drawing=intervals(rows, "points, first minus second", reference=0.0),
     )
-
-
-def key(record: ComparisonRecord) -> str:
-    """What the letters stand for, in front of a caption."""
-    names = [run.name for run in record.comparison.runs]
-    if len(names) > 3:
-        return "The letters are those of the table of scores. "
-    return f"{letters_line(names)} "
 
 
 def _scores_chart(record: ComparisonRecord) -> Choice | Chart:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from emofuse.common.console import plural
 from emofuse.common.page.blocks import Column, Details, Section, Table, Text
 from emofuse.train.comparison.comparison_tables import NOTHING_DIFFERS, equal_settings, settings_table
 from emofuse.train.comparison.page.record import ComparisonRecord
-from emofuse.train.comparison.page.result import key
 
 
 def settings_section(record: ComparisonRecord) -> Section:
@@ -23,7 +21,7 @@ def settings_section(record: ComparisonRecord) -> Section:
         columns=[Column(name="setting"), Column(name="value")],
         rows=rows,
     )
-    blocks: list[Any] = [replace(table, caption=key(record).strip()) if table.rows else Text(lines=[NOTHING_DIFFERS])]
+    blocks: list[Any] = [table if table.rows else Text(lines=[NOTHING_DIFFERS])]
     if rows:
         blocks.append(Details(title=f"The same in all runs: {plural(len(rows), 'setting')}", blocks=[equal]))
     return Section(name="settings", title="What differs", blocks=blocks)

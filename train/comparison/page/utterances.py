@@ -6,7 +6,6 @@ from emofuse.common.console import as_sentence
 from emofuse.common.page.blocks import Cell, ClassName, Column, PagedTable, Section, Text
 from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.comparison.page.record import ComparisonRecord
-from emofuse.train.comparison.page.result import key
 
 MOST_PROBABILITIES = 4
 """Up to how many runs the table has their probabilities."""
@@ -65,7 +64,7 @@ def _table(record: ComparisonRecord, ids: list[str], right: dict[str, str]) -> P
         title="Utterances that not every run gets right",
         columns=filled,
         rows=cells,
-        caption=" ".join([key(record).strip(), *_seeds_line(record), *map(as_sentence, record.material.remarks)]),
+        caption=" ".join([*_seeds_line(record), *map(as_sentence, record.material.remarks)]),
     )
 
 
