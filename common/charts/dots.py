@@ -8,6 +8,9 @@ from typing import Any
 from emofuse.common.charts.drawing import NARROW, Drawing, legend, new_axes, new_figure, plain
 from emofuse.common.charts.palette import Colours, group_colours, markers
 
+SHORT = 10
+"""Characters of a name of which three stand side by side in a legend."""
+
 
 def dots(
     rows: Sequence[str],
@@ -28,9 +31,11 @@ def dots(
         limits: Of the axis.
     """
 
+    across = 3 if max(map(len, series), default=0) <= SHORT else 2
+
     def draw(colours: Colours) -> Any:
         colours_of, shapes = group_colours(series), markers(series)
-        figure = new_figure(colours, width, 0.75 + 0.24 * len(rows) + 0.16 * -(-len(series) // 2))
+        figure = new_figure(colours, width, 0.75 + 0.24 * len(rows) + 0.16 * -(-len(series) // across))
         axes = new_axes(figure, colours, 1, 1, 1, grid="x")
         for y, of_row in enumerate(zip(*series.values(), strict=True)):
             known = [value for value in of_row if value is not None]
@@ -49,7 +54,7 @@ def dots(
             right.set_yticks(range(len(rows)), [plain(note, 16) for note in notes])
             right.tick_params(length=0, labelsize=7, labelcolor=colours.muted)
             right.spines[:].set_visible(False)
-        legend(axes, colours, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, columnspacing=0.8)
+        legend(axes, colours, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=across, columnspacing=0.8)
         return figure
 
     return draw

@@ -49,11 +49,11 @@ class RunCells:
 
     def folds(self, run: RunEntry, metric: str) -> Cell:
         """A sparkline of the scores of the folds."""
-        scores = {number: fold[metric] for number, fold in run.folds.items() if fold.get(metric) is not None}
+        scores = {n: value for n, fold in run.folds.items() if (value := fold.get(metric)) is not None}
         if not scores:
             return None
         key = str(len(self.sparklines))
-        self.sparklines[key] = [float(value or 0) for value in scores.values()]
+        self.sparklines[key] = [*scores.values()]
         listed = ", ".join(f"{number} {value:.3f}" for number, value in scores.items())
         name = metric_name(metric)
         values = {f"{name} of fold {number}": round(value, 6) for number, value in scores.items()}

@@ -49,6 +49,17 @@ def test_it_is_sound(browser: Any, path: Path) -> None:
     check_page(browser, path)
 
 
+def test_the_contents_do_not_hide_what_they_lead_to(page: Any) -> None:
+    for width in (1280, 800, 390):
+        page.set_viewport_size({"width": width, "height": 600})
+        link = page.locator("nav a").nth(1)
+        link.click()
+        page.wait_for_timeout(50)
+        heading = page.locator(f"{link.get_attribute('href')} h2").bounding_box()
+        contents = page.locator("nav").bounding_box()
+        assert 0 <= heading["y"] - max(0, contents["y"] + contents["height"]) < 60
+
+
 def test_numbers_sort_as_numbers_and_empty_cells_come_last(page: Any) -> None:
     header = page.locator(UTTERANCES).get_by_role("columnheader", name="probability")
     for order, descending in (("descending", True), ("ascending", False)):

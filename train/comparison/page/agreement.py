@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from emofuse.common.charts.bars import stacked_bars
 from emofuse.common.charts.matrix import matrix
-from emofuse.common.charts.palette import group_colours
+from emofuse.common.charts.palette import GREY, group_colours
 from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Section, Table
 from emofuse.manifests.metrics import NO_PREDICTION
 from emofuse.train.comparison.comparison import PairComparison
 from emofuse.train.comparison.page.record import MOST_CHOICES, ComparisonRecord
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
 
-_COLOURS = group_colours(("both right", "both wrong", "only second", "only first"))
+_COLOURS = group_colours(("only first", "only second", "both right")) | {"both wrong": GREY}
+"""Those of the first and of the second run are theirs in other charts too."""
 PARTS = ("both right", "only first", "only second", "both wrong")
 MOST_PAIRS, MOST_CLASSES, MOST_CONFUSIONS = 30, 14, 20
 """How many pairs a chart shows; up to how many classes a matrix is readable; how many confusions a table lists."""
