@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
+from emofuse.common.redaction import redacted
+
 _KEY = "emofuse.command_line"
 _python_call: ContextVar[dict[str, Any] | None] = ContextVar("python_call", default=None)
 
 
 class RecordedCommand(click.Command):
-    """A click command that remembers its arguments as they were typed."""
+    """A click command that remembers its arguments as they were typed, without credentials."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember the arguments, then parse them."""
@@ -47,7 +49,7 @@ def _json_ready(value: Any) -> Any:
 
 def _text(typed: str) -> str:
     # Bytes that are not UTF-8 arrive as lone surrogates, which JSON files cannot hold.
-    return typed.encode(errors="surrogateescape").decode(errors="replace")
+    return redacted(typed.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def command_line() -> list[str] | dict[str, Any] | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from emofuse.common.redaction import redacted
 
 Say = Callable[[str], None]
 """Reports one line to the user."""
@@ -14,15 +17,30 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 def say(line: str) -> None:
     """Print a line to stdout at once; when the pipe is closed (`| head`), continue without output."""
+    say_coloured(screen_text(line))
+
+
+def say_coloured(text: str) -> None:
+    """Print text as it is, such as a picture in colours; everything else is for `say`."""
     try:
-        print(line, flush=True)
+        print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def warn(line: str, stream: TextIO | None = None) -> None:
+    """Print a line to stderr, or to another stream, at once."""
+    print(screen_text(line), file=stream or sys.stderr, flush=True)
+
+
+def screen_text(text: str) -> str:
+    """Lines that may include untrusted input, without control characters and credentials."""
+    return "\n".join(_without_controls(line) for line in redacted(text).split("\n"))
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> str:
     """An aligned table; columns whose cells are all numeric are right-aligned."""
-    cells = [[str(c) for c in row] for row in rows]
+    cells = [[_without_controls(str(c)) for c in row] for row in rows]
     columns = list(zip(header, *cells, strict=True)) if cells else [(h,) for h in header]
     widths = [max(len(c) for c in column) for column in columns]
     right = [len(column) > 1 and all(_is_numeric(c) for c in column[1:]) for column in columns]
@@ -59,5 +77,9 @@ def format_size(count: float) -> str:
 
 def printable(text: str, width: int = 120) -> str:
     """Untrusted text without control characters (such as terminal escapes), cut to `width` characters."""
-    clean = text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    clean = _without_controls(text)
     return clean if len(clean) <= width else clean[: width - 1] + "…"
+
+
+def _without_controls(line: str) -> str:
+    return line if line.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
 
+from emofuse.common.console import warn
+
 DONE, EXCLUDED, USAGE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota or a reached `ulimit -f`."""
@@ -127,12 +129,7 @@ def _exit_on_disk_error(error: OSError) -> None:
         fail(f"{error.strerror}: {error.filename}", USAGE)
 
 
-def sanitized(text: str) -> str:
-    """Text that may include untrusted input, without control characters other than line breaks."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def fail(message: str, exit_code: int, notes: Iterable[str] = ()) -> NoReturn:
     """Print one message to stderr and exit with `exit_code`."""
-    print(sanitized("\n".join([f"error: {message}", *notes])), file=sys.stderr, flush=True)
+    warn("\n".join([f"error: {message}", *notes]))
     sys.exit(exit_code)

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.common.location import parse_location
+from emofuse.common.location import Url, parse_location
 from emofuse.common.problems import Problems
 
 
@@ -30,6 +30,7 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
     Path: "a path",
+    Url: "a URL",
     NoneType: "None",
 }
 
@@ -41,7 +42,7 @@ def as_path(value: Any) -> Any:
 
 def as_tuple(value: Any) -> Any:
     """A tuple for one text or path, or for several values; another value unchanged."""
-    if isinstance(value, str | os.PathLike):
+    if isinstance(value, str | os.PathLike | Url):
         return (value,)
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else value
 
@@ -180,8 +181,6 @@ def _described(kind: Any, minimum: int | None) -> str:
     for member in members:
         if get_origin(member) is Literal:
             names += [repr(choice) for choice in get_args(member)]
-        elif member is str and Path in members:
-            names.append("a URL")
         elif member is int and minimum is not None:
             names.append(f"a whole number, {minimum} or more" + ("," if len(members) > 1 else ""))
         else:

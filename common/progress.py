@@ -10,6 +10,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from emofuse.common.console import screen_text, warn
+
 PLAIN_LINE_SECONDS = 10.0
 
 
@@ -48,7 +50,7 @@ class Progress:
             tqdm(
                 total=total,
                 initial=done,
-                desc=title,
+                desc=screen_text(title),
                 file=self._stream,
                 dynamic_ncols=True,
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} " + unit + "{postfix}",
@@ -63,7 +65,7 @@ class Progress:
         self._worked += amount if work is None else work
         self._note = note or self._note
         if self._bar is not None:
-            self._bar.set_postfix_str(self._tail(), refresh=False)
+            self._bar.set_postfix_str(screen_text(self._tail()), refresh=False)
             self._bar.update(amount)
         elif not self._quiet and time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
             self._plain_line()
@@ -78,14 +80,14 @@ class Progress:
 
     def _plain_line(self) -> None:
         self._printed, self._printed_done = time.monotonic(), self.done
-        print(f"{self.title}: {self.done}/{self.total} {self.unit}, {self._tail()}", file=self._stream, flush=True)
+        warn(f"{self.title}: {self.done}/{self.total} {self.unit}, {self._tail()}", self._stream)
 
     def say(self, line: str) -> None:
         """Print `line` above the bar."""
         if self._bar is not None:
-            self._bar.write(line, file=self._stream)
+            self._bar.write(screen_text(line), file=self._stream)
         else:
-            print(line, file=self._stream, flush=True)
+            warn(line, self._stream)
 
     def other_output(self) -> AbstractContextManager[None]:
         """A context in which other code may print lines to stdout without breaking the bar."""

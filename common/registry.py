@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
+from emofuse.common.console import warn
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.lazy import lazy_property
 
@@ -85,7 +86,7 @@ class Registry(Generic[T]):
             try:
                 yield self.entry(name)
             except UsageError as error:
-                print(f"note: {error}", file=sys.stderr, flush=True)
+                warn(f"note: {error}")
 
     def names(self) -> list[str]:
         """Every name, sorted."""

@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS
+from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import UnknownNameError, fail
 
 # Strings, not imports: this package imports no other emofuse package, and `emofuse --help` must answer at once.
@@ -98,7 +98,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, asked: bo
         from emofuse.common.source_version import UNKNOWN, commit, package_version
 
         known = f" (commit {commit()})" if commit() != UNKNOWN else ""
-        click.echo(f"emofuse, version {package_version()}{known}")
+        say(f"emofuse, version {package_version()}{known}")
         context.exit()
 
 

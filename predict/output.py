@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from emofuse.common.console import screen_text
 from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.errors import UsageError
@@ -21,20 +22,24 @@ class PredictionWriter:
     Args:
         file: Where to write.
         format: `jsonl`, or `csv` with a header row.
+        on_screen: Leave out what a terminal would take for a command.
     """
 
-    def __init__(self, file: TextIO, format: Format) -> None:
-        self._file, self._format = file, format
+    def __init__(self, file: TextIO, format: Format, *, on_screen: bool = False) -> None:
+        self._file, self._format, self._on_screen = file, format, on_screen
         self._begun = False
 
     def write(self, prediction: Prediction) -> None:
         """Write one prediction."""
         if self._format == "jsonl":
-            self._file.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
+            self._put(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
             return
         text = csv_text([prediction.row()])
-        self._file.write(text.partition("\r\n")[2] if self._begun else text)
+        self._put(text.partition("\r\n")[2] if self._begun else text)
         self._begun = True
+
+    def _put(self, text: str) -> None:
+        self._file.write(screen_text(text.replace("\r\n", "\n")) if self._on_screen else text)
 
     def flush(self) -> None:
         """Hand over what was written so far."""

@@ -89,7 +89,7 @@ class ReportOptions(TypedDict, total=False):
     path: Required[str | Path | RunFolder]
     format: PageFormat
     out: str | Path | None
-    store: Location | Sequence[Location]
+    store: Location | str | Sequence[Location | str]
     weights: str | Path | None
     audio_root: str | Path | Sequence[str | Path]
     embed_audio: bool

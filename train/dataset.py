@@ -49,7 +49,7 @@ class UtteranceDataset(Dataset[Item]):
 
     def __init__(
         self,
-        store: Location,
+        store: Location | str,
         features: Sequence[str],
         ids: Sequence[str] | None = None,
         transform: Callable[[Utterance], Any] | None = None,

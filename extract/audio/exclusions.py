@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from emofuse.common.errors import DONE, EXCLUDED, sanitized
+from emofuse.common.console import warn
+from emofuse.common.errors import DONE, EXCLUDED
 from emofuse.manifests.schema import Excluded, Manifest
 
 _MOST_LISTED = 50
@@ -19,7 +19,7 @@ def excluded_line(item: Excluded) -> str:
 def report_notes(manifest: Manifest) -> None:
     """Print what the reader of a corpus remarks, on stderr."""
     for note in manifest.notes:
-        print(sanitized(f"note: {note}"), file=sys.stderr)
+        warn(f"note: {note}")
 
 
 def report_excluded(
@@ -34,9 +34,9 @@ def report_excluded(
     """
     if not items:
         return DONE
-    print(f"{len(items)} {things} excluded:", file=sys.stderr)
+    warn(f"{len(items)} {things} excluded:")
     for item in items[:_MOST_LISTED]:
-        print(f"  {item.id}: {item.reason}", file=sys.stderr)
+        warn(f"  {item.id}: {item.reason}")
     if len(items) > _MOST_LISTED:
-        print(f"  ... and {len(items) - _MOST_LISTED} more; {where}", file=sys.stderr)
+        warn(f"  ... and {len(items) - _MOST_LISTED} more; {where}")
     return EXCLUDED

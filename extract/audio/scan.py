@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -41,7 +40,7 @@ def read_dataset(
     corpus = CORPORA[dataset]
     if missing := corpus.missing_groups(manifest):
         present = f"{len(corpus.groups) - len(missing)} of the release's {len(corpus.groups)} sessions or speakers"
-        print(f"note: {root} holds {present}; nothing of {', '.join(missing)}", file=sys.stderr)
+        warn(f"note: {root} holds {present}; nothing of {', '.join(missing)}")
     return (manifest.sample(limit) if limit else manifest), root
 
 

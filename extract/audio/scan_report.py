@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
-from emofuse.common.console import plural
-from emofuse.common.errors import sanitized
+from emofuse.common.console import plural, warn
 from emofuse.datasets.registry import CORPORA
 from emofuse.extract.audio.channels import CHANNELS, MIXES, Channel
 from emofuse.extract.audio.clips import Clip
@@ -19,7 +17,7 @@ def report_scan(manifest: Manifest, clips: Mapping[str, Clip], channel: Channel 
     """Print on stderr which clips are silent, and what the corpus's reader finds wrong with their lengths."""
     find = CORPORA[manifest.corpus].scan_notes if manifest.corpus in CORPORA else None
     for note in [*silence_notes(clips, channel), *(find(manifest) if find else ())]:
-        print(sanitized(f"note: {note}"), file=sys.stderr)
+        warn(f"note: {note}")
 
 
 def silence_notes(clips: Mapping[str, Clip], channel: Channel) -> list[str]:

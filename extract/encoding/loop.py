@@ -6,12 +6,12 @@ that a clip is decoded once for all of them. Reading, encoding and writing overl
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from emofuse.common.console import warn
 from emofuse.common.progress import Progress
 from emofuse.extract.audio.exclusions import excluded_line
 from emofuse.extract.encoding.encoder_pass import DoesNotFitError, EncoderPass
@@ -51,11 +51,7 @@ def _with_half_budget(jobs: Sequence[FeatureJob], too_large: Sequence[FeatureJob
     _free_gpu_memory(too_large[0].device)
     names = " and ".join(job.feature for job in too_large)
     unit = "s of audio" if too_large[0].encoder.modality == "audio" else "tokens"
-    print(
-        f"{names}: batches of {too_large[0].budget:g} {unit} do not fit in memory; continuing with {half:g}",
-        file=sys.stderr,
-        flush=True,
-    )
+    warn(f"{names}: batches of {too_large[0].budget:g} {unit} do not fit in memory; continuing with {half:g}")
     features = {job.feature for job in too_large}
     return [replace(job, budget=half) if job.feature in features else job for job in jobs]
 

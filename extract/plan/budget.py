@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
 from emofuse.common.system.machine import free_memory
 from emofuse.extract.encoders.base import Encoder
@@ -70,11 +70,9 @@ def _changes_budget(job: FeatureJob, recorded: Mapping[str, float], requested: f
 
 def _note_changes(jobs: Sequence[FeatureJob], recorded: Mapping[str, float], requested: float) -> None:
     for job in jobs:
-        print(
+        warn(
             f"{job.feature} was started with batches of {recorded[job.feature]:g}; its missing utterances are encoded "
-            f"in batches of {requested:g}, as requested: values differ by rounding",
-            file=sys.stderr,
-            flush=True,
+            f"in batches of {requested:g}, as requested: values differ by rounding"
         )
 
 

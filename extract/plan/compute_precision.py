@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from emofuse.common.console import warn
 from emofuse.extract.audio.clips import AudioError, load
 from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
@@ -70,11 +70,9 @@ def _measure(job: FeatureJob) -> dict[str, Any]:
         "largest": max(differences, default=0.0),
         "mean": float(np.mean(differences)) if differences else 0.0,
     }
-    print(
+    warn(
         f"{job.feature}: {options.precision} differs from fp32 by at most {difference['largest']:.1e} "
-        f"(max|difference| / max|value| in {len(differences)} utterances)",
-        file=sys.stderr,
-        flush=True,
+        f"(max|difference| / max|value| in {len(differences)} utterances)"
     )
     return difference
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, plural
+from emofuse.common.console import HELP_OPTIONS, plural, warn
 from emofuse.common.errors import DONE, EXCLUDED, command
 
 
@@ -75,17 +75,12 @@ def predict(**options: Any) -> None:
     config = PredictConfig(**options)
     if config.out is not None:
         refuse_existing(config.out)
-    predictor = Predictor(config, say=_to_stderr)
-    to_stdout = nullcontext(PredictionWriter(sys.stdout, config.format))
+    predictor = Predictor(config, say=warn)  # stdout is for the predictions
+    to_stdout = nullcontext(PredictionWriter(sys.stdout, config.format, on_screen=sys.stdout.isatty()))
     with to_stdout if config.out is None else open_output(config.out, config.format) as writer:
         for prediction in predictor.predictions():
             writer.write(prediction)
             writer.flush()
     if predictor.excluded:
-        _to_stderr(f"{plural(len(predictor.excluded), 'item')} excluded, named above")
+        warn(f"{plural(len(predictor.excluded), 'item')} excluded, named above")
     sys.exit(EXCLUDED if predictor.excluded else DONE)
-
-
-def _to_stderr(line: str) -> None:
-    """Stdout is for the predictions."""
-    print(line, file=sys.stderr, flush=True)

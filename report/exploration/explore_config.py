@@ -95,7 +95,7 @@ class ExploreConfig:
 class ExploreOptions(TypedDict, total=False):
     """The keywords of `explore`: the fields of `ExploreConfig` in the forms that it converts."""
 
-    stores: Required[Location | FeatureStore | Sequence[Location | FeatureStore]]
+    stores: Required[Location | str | FeatureStore | Sequence[Location | str | FeatureStore]]
     feature: str | Sequence[str]
     layer: int | None
     run: str | Path | Run | None
@@ -113,4 +113,4 @@ class ExploreOptions(TypedDict, total=False):
 def _location(value: Any) -> Any:
     if isinstance(value, FeatureStore):
         return value.path
-    return parse_location(value) if isinstance(value, str | Path) else value
+    return parse_location(value) if isinstance(value, str) else value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import format_size, plural, printable, say
+from emofuse.common.console import format_size, plural, printable, say, warn
 from emofuse.common.errors import DAMAGED, EXCLUDED, UsageError, command
 from emofuse.common.location import Location, LocationType
 
@@ -28,7 +28,7 @@ def local_path(file: Location) -> Path:
     Raises:
         UsageError: A URL.
     """
-    if isinstance(file, str):
+    if not isinstance(file, Path):
         raise UsageError(f"{file} can only be read: `emofuse store copy {file} FILE` makes a copy that can be changed")
     return file
 
@@ -68,7 +68,7 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> No
     if all(check.intact for check in checks):
         return
     if not mend:
-        print(_remedy(file, checks), file=sys.stderr)
+        warn(_remedy(file, checks))
         sys.exit(DAMAGED)
     repair(local_path(file), checks)
     say(f"dropped from {file}; run the `extract` command that computed it again")
@@ -123,10 +123,10 @@ def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None
     for name, numbers in result.missing_shards.items():
         shown = ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")
         problem = f"{printable(name)}: utterances are missing, and these shards are not among the stores: {shown}"
-        print(problem, file=sys.stderr)
+        warn(problem)
     for name, count in result.missing_utterances.items():
         hint = "shards of the same --limit and --budget together hold all"
-        print(f"{printable(name)}: {count} utterances are in none of the shards; {hint}", file=sys.stderr)
+        warn(f"{printable(name)}: {count} utterances are in none of the shards; {hint}")
     if result.missing_shards or result.missing_utterances:
         sys.exit(EXCLUDED)
 
@@ -222,7 +222,7 @@ def repack(file: Location) -> None:
     for feature, ids in result.damaged.items():
         say(f"{printable(feature)}: {len(ids)} damaged, {', '.join(map(printable, ids[:10]))} first")
     if result.damaged:
-        print(f"`emofuse store verify --repair {file}` drops them; `extract` then computes them again", file=sys.stderr)
+        warn(f"`emofuse store verify --repair {file}` drops them; `extract` then computes them again")
         sys.exit(DAMAGED)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import plural
+from emofuse.common.console import plural, say
 from emofuse.common.errors import EXCLUDED, command
 from emofuse.common.location import Location, LocationType
 
@@ -50,12 +50,13 @@ def export(file: Location, to: str, features: tuple[str, ...], out: Path, **opti
     from emofuse.store.exchange.join_report import counted
 
     result = run(file, to, features, out, **options)
-    print(f"{out}: {plural(result.written, 'utterance')} of {', '.join(features)}")
+    say(f"{out}: {plural(result.written, 'utterance')} of {', '.join(features)}")
     left_out = [
         *counted(result.missing, f"were left out: FILE has no values of {' and '.join(features)} for them"),
         *counted(result.stale, "were left out: their audio or text has changed since; run `extract` again"),
     ]
-    print("\n".join(left_out), end="\n" if left_out else "")
+    if left_out:
+        say("\n".join(left_out))
     sys.exit(EXCLUDED if left_out else 0)
 
 
@@ -93,10 +94,10 @@ def import_(file: Path, quiet: bool, **options: Any) -> None:
         state = f"{plural(result.written, 'utterance')} written"
     else:
         state = "no values to write, it has them all" if result.additions else "nothing to do, it has them all already"
-    print(f"{file}: feature {spec.name}, {'x'.join(map(str, spec.frame_shape))}, {spec.dtype}: {state}")
-    print("\n".join([*(f"{spec.name} {addition}" for addition in result.additions), *result.report.lines()]))
+    say(f"{file}: feature {spec.name}, {'x'.join(map(str, spec.frame_shape))}, {spec.dtype}: {state}")
+    say("\n".join([*(f"{spec.name} {addition}" for addition in result.additions), *result.report.lines()]))
     if normalise_fitted_on(spec.provenance.get("fitted_on")) == UNKNOWN_FITTED_ON:
-        print(
+        say(
             "it is unspecified what its encoder was fitted on, so `fit` will refuse it; import it with --fitted-on "
             "none or --fitted-on CORPUS"
         )

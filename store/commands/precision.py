@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from emofuse.common.console import format_size, format_table, printable, say
 from emofuse.common.errors import UsageError
-from emofuse.common.location import Location
+from emofuse.common.location import Location, is_remote
 
 
 def measure_precision(file: Location, fit: str | None) -> dict[str, Any]:
@@ -25,14 +26,14 @@ def measure_precision(file: Location, fit: str | None) -> dict[str, Any]:
     from emofuse.store.core.reader import FeatureStore
     from emofuse.store.inspect.storage_precision import fit_scores, storage_errors
 
-    if fit is not None and isinstance(file, str):
+    if fit is not None and is_remote(file):
         raise UsageError(f"--fit needs space for copies beside the store, which is at {file}: make a local copy first")
     options = [] if fit is None else _split_options(fit)
     with FeatureStore(file) as store:
         errors = [error for feature in store.features.values() for error in storage_errors(feature)]
     result: dict[str, Any] = {"losses": [asdict(error) for error in errors]}
     if fit is not None:
-        assert not isinstance(file, str)
+        assert isinstance(file, Path)
         result |= {"fit": fit, "scores": [asdict(score) for score in fit_scores(file, options)]}
     return result
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import format_table, printable, say
+from emofuse.common.console import format_table, printable, say, say_coloured
 from emofuse.common.errors import DAMAGED, UsageError, command
 from emofuse.common.formats import PICTURES, PictureFormat
 from emofuse.common.location import Location, LocationType
@@ -72,7 +72,7 @@ def show(
     say("\n".join(lines))
     colours = colour_mode(sys.stdout, os.environ)
     for view in views:
-        say("\n".join(_picture_lines(view, colours, scale)))
+        say_coloured("\n".join(_picture_lines(view, colours, scale)))
     if format is not None:
         _write_pictures(out or _file_of(u.id, format), format, u, views, scale)
     if damaged or any(view.mark == "damaged" for view in views):

@@ -131,7 +131,8 @@ def publish_feature(path: Path, partial: FeatureStore, feature: Feature, manifes
         feature: Its feature, with every utterance written that `manifest` has.
         manifest: What the store should know afterwards, together with what it knows already.
     """
-    partial_file = Path(partial.path)
+    partial_file = partial.path
+    assert isinstance(partial_file, Path)
     with replace_lock(path, wait=PATIENCE):
         if (
             not path.exists()

@@ -40,7 +40,7 @@ class FeatureStore:
         DataError: Damaged or cut short.
     """
 
-    def __init__(self, path: Location) -> None:
+    def __init__(self, path: Location | str) -> None:
         self.file = StoreFile(path)
         self.damaged_features: dict[str, DataError] = {}
         """Features whose index cannot be trusted, and why; the other features are not affected."""

@@ -43,7 +43,7 @@ class StoreFile:
     manifest_digest: str
     """What the digest of the manifest must be."""
 
-    def __init__(self, path: Location) -> None:
+    def __init__(self, path: Location | str) -> None:
         self.path = parse_location(path)
         self.source = open_source(self.path)
         """The bytes of the file."""
@@ -157,7 +157,8 @@ class StoreFile:
 
     def rename(self, target: Path) -> None:
         """Move a local file to `target`, whose place it takes; it stays open."""
-        Path(self.path).replace(target)
+        assert isinstance(self.path, Path)
+        self.path.replace(target)
         self.path = target
 
     def close(self) -> None:

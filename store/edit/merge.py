@@ -48,7 +48,7 @@ class Merged:
     """Feature whose shards are all among the stores -> number of utterances that none of them has."""
 
 
-def merge(target: Path, sources: Sequence[Location], *, prefer_first: bool = False) -> Merged:
+def merge(target: Path, sources: Sequence[Location | str], *, prefer_first: bool = False) -> Merged:
     """Write a store with everything that the sources have.
 
     Where several have an utterance or a value, it must be the same; scan results of an audio file (digest, seconds)

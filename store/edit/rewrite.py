@@ -127,7 +127,8 @@ def remove_utterances(
             for feature in store.features.values():
                 features[feature.name] = features.get(feature.name, 0) + len(set(removed) & set(feature.ids))
             manifest = _without_utterances(store.manifest, removed).excluding(excluded)
-            file = Path(store.path)
+            file = store.path
+            assert isinstance(file, Path)
             freed += rewrite_store(file, manifest, [*store.features.values()], partial=file != path)
         return Withdrawn(utterances=len(removed), features=features, freed=freed)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.common.location import Location
+from emofuse.common.location import Location, Url
+from emofuse.common.redaction import redacted
 from emofuse.store.hdf5.block_cache import BlockCache
 from emofuse.store.hdf5.byte_source import GROUP_BYTES, ByteSource, LocalFile, copy_through_memory
+from emofuse.store.hdf5.remote_requests import http_options, requested
 
 _BLOCK_BYTES, _MOST_BLOCKS = 1 << 18, 64
 """Blocks that are requested at once for small reads, and kept."""
@@ -36,25 +39,21 @@ class RemoteFile:
         DataError: The file system failed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: Url) -> None:
         try:
             import fsspec
         except ModuleNotFoundError:
             raise UsageError(f"reading {url} needs fsspec: pip install 'emofuse[remote]'") from None
-        self.name = url
+        self.name, self._url = str(url), url
         try:
-            self._system, self._path = fsspec.core.url_to_fs(url)
-            self._process = os.getpid()
-            info = self._system.info(self._path)
-        except (FileNotFoundError, IsADirectoryError):
-            raise UsageError(f"no store at {url}, or the server does not answer") from None
+            self._system, self._path = fsspec.core.url_to_fs(url.with_credentials, **http_options(url))
         except ImportError as error:
             remedy = "pip install 'emofuse[remote]' (and s3fs for s3://, gcsfs for gs://)"
-            raise UsageError(f"{url} cannot be opened: {error}; {remedy}") from None
+            raise UsageError(f"{url} cannot be opened: {redacted(str(error))}; {remedy}") from None
         except ValueError as error:  # a protocol that fsspec does not know
-            raise UsageError(f"{url} cannot be opened: {error}") from None
-        except Exception as error:
-            raise DataError(f"{url} cannot be opened: {type(error).__name__}: {error}") from None
+            raise UsageError(f"{url} cannot be opened: {redacted(str(error))}") from None
+        self._process = os.getpid()
+        info = self._request("its size", lambda **limit: self._system.info(self._path, **limit))
         if info.get("type") == "directory" or not isinstance(info.get("size"), int):
             raise UsageError(f"{url} is not a file of known length; range requests need one")
         self.length = int(info["size"])
@@ -66,7 +65,9 @@ class RemoteFile:
         if self._process != os.getpid():
             import fsspec
 
-            self._system, self._path = fsspec.core.url_to_fs(self.name, skip_instance_cache=True)
+            self._system, self._path = fsspec.core.url_to_fs(
+                self._url.with_credentials, skip_instance_cache=True, **http_options(self._url)
+            )
             self._process = os.getpid()
         return self._system
 
@@ -81,10 +82,8 @@ class RemoteFile:
         for group in _groups(windows):
             spans = _spans([(start, start + len(window)) for window, start in group])
             paths, starts, ends = [self._path] * len(spans), [a for a, _ in spans], [b for _, b in spans]
-            try:
-                fetched = self._file_system.cat_ranges(paths, starts, ends, on_error="raise")
-            except Exception as error:
-                raise DataError(f"{self.name}: reading bytes {starts[0]} to {ends[-1]} failed: {error!r}") from None
+            ranges = functools.partial(self._file_system.cat_ranges, paths, starts, ends, on_error="raise")
+            fetched = self._request(f"bytes {starts[0]} to {ends[-1]}", ranges, sum(b - a for a, b in spans))
             for data, start, end in zip(fetched, starts, ends, strict=True):
                 self._check_length(data, start, end)
             for window, start in group:
@@ -101,12 +100,13 @@ class RemoteFile:
         self.metadata.clear()
 
     def _fetch(self, start: int, end: int) -> bytes:
-        try:
-            data = bytes(self._file_system.cat_file(self._path, start=start, end=end))
-        except Exception as error:
-            raise DataError(f"{self.name}: reading bytes {start} to {end} failed: {error!r}") from None
+        one = functools.partial(self._file_system.cat_file, self._path, start=start, end=end)
+        data = bytes(self._request(f"bytes {start} to {end}", one, end - start))
         self._check_length(data, start, end)
         return data
+
+    def _request(self, what: str, call: Callable[..., Any], count: int = 0) -> Any:
+        return requested(self._url, what, call, total=bool(getattr(self._system, "async_impl", False)), count=count)
 
     def _check_length(self, data: bytes, start: int, end: int) -> None:
         if len(data) != end - start:

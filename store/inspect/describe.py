@@ -17,7 +17,7 @@ from emofuse.store.core.reader import FeatureStore
 from emofuse.store.core.spec import source_digest
 
 
-def describe(where: Location) -> dict[str, Any]:
+def describe(where: Location | str) -> dict[str, Any]:
     """Everything that `store info` prints.
 
     Args:

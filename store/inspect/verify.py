@@ -44,7 +44,7 @@ class FeatureCheck:
         return not self.damaged and self.complete and self.unreadable is None
 
 
-def verify(path: Location, *, quick: bool = False) -> list[FeatureCheck]:
+def verify(path: Location | str, *, quick: bool = False) -> list[FeatureCheck]:
     """Read every value of a store against its checksum, after manifest and indexes.
 
     Args:

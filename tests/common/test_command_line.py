@@ -31,6 +31,9 @@ def test_a_command_is_recorded_as_it_was_typed() -> None:
     arguments = ["--store", "a b.h5", "--store=c.h5", "--", "-x", "bad\udcff"]
     assert CliRunner().invoke(command, arguments).exit_code == 0
     assert found == [["fit", *arguments[:-1], "bad\N{REPLACEMENT CHARACTER}"]]
+    found.clear()
+    assert CliRunner().invoke(command, ["--store", "https://me:pass@host/a.h5?sig=1"]).exit_code == 0
+    assert found == [["fit", "--store", "https://host/a.h5"]]
 
 
 def test_a_call_is_recorded_by_the_options_that_are_not_the_defaults() -> None:

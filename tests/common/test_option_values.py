@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from emofuse.common.location import Url
 from emofuse.common.option_values import as_joined_text, as_path, as_tuple, check_values
 from emofuse.common.problems import Problems
 
@@ -16,7 +17,7 @@ from emofuse.common.problems import Problems
 @dataclass
 class Options:
     name: str
-    where: Path | str | None = None
+    where: Path | Url | None = None
     file: Path = Path("x")
     count: int | None = None
     share: float = 0.5
@@ -37,7 +38,7 @@ def problem_of(**values: Any) -> str:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"where": "s3://x", "count": 1, "share": 1, "names": ("a",), "side": "left", "on": True}, ""),
+        ({"where": Url("s3://x"), "count": 1, "share": 1, "names": ("a",), "side": "left", "on": True}, ""),
         ({"name": MISSING}, "option 'name' is missing, such as name='a'"),
         ({"name": ""}, "option 'name' is missing, such as name='a'"),
         ({"name": np.zeros(1)}, "name is array([0.]), expected text"),

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from emofuse.common.errors import SeveralProblemsError, UnknownNameError, UsageError
+from emofuse.common.location import Url
 from emofuse.report import ReportConfig, ReportOptions, report
 from emofuse.report.commands.report import report as command
 
@@ -30,7 +31,7 @@ def test_natural_forms_are_converted() -> None:
     )
     assert (config.path, config.store, config.audio_root) == (Path("runs/a"), (Path("b.h5"),), ("c",))
     assert (config.out, config.weights) == (Path("d.html"), "e")
-    assert ReportConfig(path="a", store=["s3://b/c.h5", "d.h5"]).store == ("s3://b/c.h5", Path("d.h5"))
+    assert ReportConfig(path="a", store=["s3://b/c.h5", "d.h5"]).store == (Url("s3://b/c.h5"), Path("d.h5"))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import train_samples as samples
 
 import emofuse.train
 from emofuse.common.errors import DataError, SeveralProblemsError, UnknownNameError, UsageError
+from emofuse.common.location import Url
 from emofuse.extract import ExtractConfig
 from emofuse.manifests.metrics import METRICS
 from emofuse.store import FeatureData, FeatureStore
@@ -117,7 +118,7 @@ def test_keywords_may_be_strings_lists_and_mappings() -> None:
         settings={"lr": 3e-4, "standardise_audio": "on"}, more_stores="d.h5", runs="elsewhere",
         protocol=Path("p.toml"), folds=[1, 3], jobs="auto",
     )  # fmt: skip
-    assert (config.store, config.more_stores) == (Path("a.h5"), ("s3://bucket/b.h5", Path("d.h5")))
+    assert (config.store, config.more_stores) == (Path("a.h5"), (Url("s3://bucket/b.h5"), Path("d.h5")))
     assert (config.test_store, config.runs, config.out) == (Path("c.h5"), Path("elsewhere"), None)
     assert (config.settings, config.score_without) == (("lr=0.0003", "standardise_audio=on"), ("audio",))
     assert (config.protocol, config.folds, config.jobs) == ("p.toml", "1,3", None)

@@ -142,7 +142,7 @@ class CompareOptions(TypedDict, total=False):
     format: Format
     out: str | Path | None
     html: str | Path | None
-    store: Location | Sequence[Location]
+    store: Location | str | Sequence[Location | str]
     no_text: bool
     open: bool
 

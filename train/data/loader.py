@@ -58,7 +58,7 @@ class Loader:
             if can_be_mapped(feature, self.plan.spec.pool):
                 if self.plan.device.type == "cpu":  # only the process that trains on a GPU may open it
                     self._report_if_larger(modality, feature)
-                key = feature.name, str(feature.path), hash(tuple(self._ids))
+                key = feature.name, feature.path, hash(tuple(self._ids))
                 if key not in verified:
                     verify_values(feature, self._ids)
                     verified.add(key)

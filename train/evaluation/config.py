@@ -81,7 +81,7 @@ class EvaluateOptions(TypedDict, total=False):
     """The keywords of `evaluate`: the fields of `EvaluateConfig` in the forms that it converts."""
 
     run: Required[str | Path]
-    store: Required[Location | FeatureStore]
+    store: Required[Location | str | FeatureStore]
     map: Mapping[str, str | Sequence[str]] | Sequence[str]
     ignore: str | Sequence[str]
     protocol: str | Path | None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
 from emofuse.common.system.machine import is_out_of_memory
 from emofuse.train.data.batches import TaskData
@@ -102,7 +101,7 @@ class Stepper:
             f"{tried} utterances at once do not fit in memory: continuing with micro-batches of {self.micro_batch}, "
             "whose gradients add up to the same batch"
         )
-        print(message, file=sys.stderr, flush=True)
+        warn(message)
 
 
 def set_product_precision(precision: Precision) -> None:

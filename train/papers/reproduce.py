@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emofuse.common.charts.drawing import MISSING, has_report_extra, require_report_extra
-from emofuse.common.console import Say
+from emofuse.common.console import Say, say
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.errors import UsageError
 from emofuse.common.page.render import render
@@ -48,7 +48,7 @@ class Reproduction:
     page: Path | None = None
 
 
-def reproduce(request: TableRequest, say: Say = print) -> Reproduction:
+def reproduce(request: TableRequest, say: Say = say) -> Reproduction:
     """Run the rows of a table that are not finished yet.
 
     A finished run is only read, and an interrupted one resumes. The files are written again after each row, so an
@@ -130,7 +130,7 @@ def folder_of(request: TableRequest) -> Path:
         "marks": request.marks(),
         "seeds": request.seeds,
         "rows": [r.name for r in request.rows()],
-        "stores": sorted(str(s.resolve()) if isinstance(s, Path) else s for s in request.stores),
+        "stores": sorted(str(s.resolve()) if isinstance(s, Path) else str(s) for s in request.stores),
         "allow_missing": request.allow_missing,
         **({"allow_duplicates": True} if request.allow_duplicates else {}),
     }

@@ -21,7 +21,7 @@ Calibrate = Literal["none", "temperature"]
 Select = Literal["validation", "last"]
 SHUFFLES = ("labels", "audio", "text")
 """What a sanity run can shuffle."""
-Store = Location | FeatureStore
+Store = Location | str | FeatureStore
 """A store to read: a path, a URL, or an open store, whose file is opened again."""
 MINIMUM = {"steps": 1, "seed": 0, "seeds": 1, "allow_missing": 0, "limit": 1, "threads": 1, "jobs": 1}
 _STORE = "a path, a URL or an open FeatureStore"

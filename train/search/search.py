@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Any
 
-from emofuse.common.console import Say, format_table
+from emofuse.common.console import Say, format_table, say
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError, UsageError, raise_problems
 from emofuse.common.progress import Progress
@@ -66,7 +66,7 @@ class SearchResult:
     """Utterances that were excluded from every trial."""
 
 
-def search(config: FitConfig, path: Path, trials: int, say: Say = print) -> SearchResult:
+def search(config: FitConfig, path: Path, trials: int, say: Say = say) -> SearchResult:
     """Search the space in the file `path`, with a total of `trials` trials; an interrupted search is resumed.
 
     Raises:

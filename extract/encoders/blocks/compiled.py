@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from typing import Any
+
+from emofuse.common.console import warn
 
 _LISTS = ("layers", "layer", "block")
 """Names that models give to the list of their transformer layers."""
@@ -22,7 +23,7 @@ def compile_layers(model: Any, device: str) -> bool:
     import torch
 
     if device == "cpu" and not _compiler():
-        print("no C++ compiler found: the encoder runs without --compile", file=sys.stderr, flush=True)
+        warn("no C++ compiler found: the encoder runs without --compile")
         return False
     layers = _layers(model)
     for layer in layers:

@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 
+from emofuse.common.console import warn
 from emofuse.common.errors import DataError
 from emofuse.train.fitting.fold import OnProgress, OnUnitEnd, TrainingUnit, UnitInContext, try_fit_fold, verify_features
 from emofuse.train.resolve.config import FitConfig
@@ -60,7 +60,7 @@ def run(
                 "what was written is kept, and the same command resumes"
             ) from None
         except KeyboardInterrupt:
-            print("\nstopping: each process ends after its current step", file=sys.stderr, flush=True)
+            warn("\nstopping: each process ends after its current step")
             raise
         finally:
             with _ignore_interrupts():  # a second Ctrl-C makes nothing faster

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import FitContext
@@ -46,10 +46,6 @@ def worker_context(config: FitConfig, identity: dict[str, Any]) -> FitContext:
             plan = stack.enter_context(resolved(config))
             if plan.identity() != identity:
                 raise UsageError(f"{config.store} was changed during the fit: run the command again")
-            context = fit_context(plan, Loader(plan, shared=True, say=_say))
+            context = fit_context(plan, Loader(plan, shared=True, say=warn))
             _open_fit = _OpenFit(key=key, context=context, stores=stack.pop_all())
     return _open_fit.context
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
