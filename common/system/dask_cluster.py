@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONNECT_SECONDS, START_SECONDS = 20.0, 120.0
 """Time limits for a scheduler and its workers, and for workers started here, which may import from a slow disk."""
+
+_TOKEN_DIGITS, _STALE_TOKEN_SECONDS = 8, 3600.0
 
 
 @contextlib.contextmanager
@@ -234,12 +238,21 @@ def _worker_problems(address: str, report: object, ours: Mapping[str, str | None
     return problems + ([f"{worker}: {report.problem}"] if report.problem else [])
 
 
+def remove_stale_tokens(folder: Path, name: str) -> None:
+    """Delete the files of `shared_token` that calls left which were killed while they inspected their workers."""
+    written_before = time.time() - _STALE_TOKEN_SECONDS
+    for token in folder.glob(f".{glob.escape(name)}.{'[0-9a-f]' * _TOKEN_DIGITS}"):
+        with contextlib.suppress(OSError):
+            if token.stat().st_mtime < written_before:
+                token.unlink()
+
+
 @contextlib.contextmanager
 def shared_token(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
     """A file in a folder by which workers check that they see it; yields its path and content, and deletes it."""
     folder.mkdir(parents=True, exist_ok=True)
     content = uuid.uuid4().hex
-    token = folder.resolve() / f".{name}.{content[:8]}"
+    token = folder.resolve() / f".{name}.{content[:_TOKEN_DIGITS]}"
     token.write_text(content)
     try:
         yield token, content

@@ -11,6 +11,7 @@ from emofuse.common.errors import UsageError
 from emofuse.common.system.dask_cluster import (
     WorkerReport,
     check_workers,
+    remove_stale_tokens,
     report_worker,
     shared_folder_problems,
     shared_token,
@@ -60,7 +61,9 @@ def inspect_workers(client: Client, jobs: Sequence[FeatureJob], device: str) -> 
     reads_audio = any(job.encoder.modality == "audio" for job in jobs)
     files = (u.audio for u in first.manifest.utterances if reads_audio and u.audio and (root / u.audio).is_file())
     clip = next(((audio, (root / audio).stat().st_size) for audio in files), None)
-    with shared_token(resolve_link(first.store).parent, first.store.name) as (token, content):
+    folder, name = resolve_link(first.store).parent, first.store.name
+    remove_stale_tokens(folder, name)
+    with shared_token(folder, name) as (token, content):
         return check_workers(client, inspect_worker, (root, clip, token, content, device), PACKAGES)
 
 

@@ -36,7 +36,12 @@ def local_path(file: Location) -> Path:
 @click.command(short_help="Check every value against its checksum; repair.")
 @STORE
 @click.option("--quick", is_flag=True, help="Do not read the values.")
-@click.option("--repair", "mend", is_flag=True, help="Drop what is damaged, so that `extract` computes it again.")
+@click.option(
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="Drop what is damaged, so that `extract` computes it again; complete the rest.",
+)
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
@@ -47,7 +52,8 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> No
     """Check every value of FILE against its checksum.
 
     --repair drops exactly the damaged utterances from their feature, and any feature whose index is damaged; everything
-    else stays, and the same `extract` command as before computes what is missing. Exit code 3: something is damaged.
+    else stays, and the same `extract` command as before computes what is missing. A feature whose values are all
+    written, but that was never marked as complete, is completed. Exit code 3: something is damaged.
     """
     from emofuse.store.inspect.verify import repair, repair_manifest
     from emofuse.store.inspect.verify import verify as verify_store
@@ -71,7 +77,8 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> No
         warn(_remedy(file, checks))
         sys.exit(DAMAGED)
     repair(local_path(file), checks)
-    say(f"dropped from {file}; run the `extract` command that computed it again")
+    for line in _repairs(checks):
+        say(line)
 
 
 def _print_checks(checks: Sequence[FeatureCheck], quick: bool) -> None:
@@ -98,7 +105,22 @@ def _remedy(file: Location, checks: Sequence[FeatureCheck]) -> str:
         return f"`emofuse store repack {file}` undoes the other program's layout; nothing is lost"
     if any(check.unwritten for check in checks):
         return "it is still in progress: the `extract` that writes it resumes"
-    return f"`emofuse store verify --repair {file}` drops it; `extract` then computes it again"
+    if all(check.only_incomplete or check.intact for check in checks):
+        return f"all values are written: `emofuse store verify --repair {file}`, or the same `extract`, completes it"
+    return f"`emofuse store verify --repair {file}` drops what is damaged; `extract` then computes it again"
+
+
+def _repairs(checks: Sequence[FeatureCheck]) -> list[str]:
+    """What a repair has done to each feature."""
+    lines = []
+    for check in (c for c in checks if not c.intact):
+        name = printable(check.feature)
+        if check.only_incomplete:
+            lines.append(f"{name}: completed; all {plural(check.utterances, 'utterance')} kept")
+        else:
+            what = "the feature" if check.unreadable else plural(len(check.damaged), "utterance")
+            lines.append(f"{name}: {what} dropped; run the `extract` command that computed it again")
+    return lines
 
 
 @click.command(short_help="Merge shards, or stores of one corpus.")

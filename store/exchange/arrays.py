@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.console import printable
-from emofuse.common.errors import DataError, UsageError
+from emofuse.common.errors import DataError, UsageError, raise_problems
 from emofuse.store.exchange.records import NUMERIC_KINDS, Unusable
 
 SAFE_CHARACTERS = "-_.~+=@, ()[]#"
 """Allowed in a file name besides letters and digits; everything else becomes %XX."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file name, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,25 @@ def id_as_file_name(id: str) -> str:
     """An id as a file name: no slash, no control character, never hidden, never `.` or `..`; `unquote` undoes it."""
     name = quote(id, safe=SAFE_CHARACTERS)
     return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def refuse_as_file_names(names: Mapping[str, str]) -> None:
+    """Refuse ids whose `.npy` files no file system takes.
+
+    Args:
+        names: Id -> the path of its file in a folder, without the suffix.
+
+    Raises:
+        UsageError: Names up to 20 of the ids.
+    """
+    raise_problems(
+        [
+            f"{printable(id, 80)!r} gives a file name that is too long, hidden or outside of the folder"
+            for id, name in names.items()
+            if any(p.startswith(".") or not p or len(p.encode()) > _LONGEST_NAME - 4 for p in name.split("/"))
+        ],
+        "these ids cannot be file names; --to parquet takes any id",
+    )
 
 
 def id_as_audio_path(id: str) -> str:

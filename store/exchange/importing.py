@@ -53,7 +53,7 @@ def import_feature(request: ImportRequest, quiet: bool = False) -> ImportResult:
     declared = declared_metadata(request, metadata.for_corpus(manifest.corpus))
     dtype = DTYPES[request.dtype] if request.dtype else _DECODED_DTYPE.get(metadata.dtype or "", metadata.dtype)
     with Progress(len(source.ids), "reading", "utterances", quiet=quiet) as progress:
-        scan = scan_source(source, report.matched, request.keep_padding, dtype == "float16", progress)
+        scan = scan_source(source, report.matched, request.keep_padding, dtype or "float32", progress)
     if not dtype:
         dtype = "float16" if scan.dtypes == {"float16"} else "float32"
     spec = build_spec(request, metadata, scan, dtype, declared)

@@ -18,7 +18,12 @@ from emofuse.store.exchange.records import NUMERIC_KINDS, ForeignSource, Unusabl
 
 NAMED_PROBLEMS = 20
 """Problems that one message names."""
-FP16_MAX = float(np.finfo(np.float16).max)
+LARGEST = {
+    "float16": float(np.finfo(np.float16).max),
+    "bfloat16": float(np.ldexp(2 - 2.0**-7, 127)),
+    "float32": float(np.finfo(np.float32).max),
+}
+"""The largest value that each stored type can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,7 @@ def array_digest(array: NDArray[Any] | Unusable) -> str:
 
 
 def scan_source(
-    source: ForeignSource, wanted: Mapping[str, str], keep_padding: bool, fp16: bool, progress: Progress
+    source: ForeignSource, wanted: Mapping[str, str], keep_padding: bool, dtype: str, progress: Progress
 ) -> SourceScan:
     """Read everything once.
 
@@ -101,7 +106,7 @@ def scan_source(
         source: The opened source.
         wanted: The ids whose arrays are checked; the others only count towards the content digest.
         keep_padding: Frames of zeros at an end are values.
-        fp16: The values will be stored as float16.
+        dtype: The type that the values will be stored as.
         progress: Advances with each array.
 
     Raises:
@@ -118,7 +123,7 @@ def scan_source(
             findings.damaged = findings.damaged or array.damaged
             problem: str | None = array.reason
         else:
-            problem = _problem(array, keep_padding or source.has_lengths, fp16)
+            problem = _problem(array, keep_padding or source.has_lengths, dtype)
         if problem is not None:
             findings.problems.append(f"{printable(id)}: {printable(problem, 240)}")
         elif not isinstance(array, Unusable):
@@ -134,7 +139,7 @@ def scan_source(
     )
 
 
-def _problem(array: NDArray[Any], zeros_allowed: bool, fp16: bool) -> str | None:
+def _problem(array: NDArray[Any], zeros_allowed: bool, dtype: str) -> str | None:
     """What is wrong with one array; None where nothing is."""
     if array.dtype.kind not in NUMERIC_KINDS:
         return f"holds {array.dtype}, not plain numbers"
@@ -147,8 +152,10 @@ def _problem(array: NDArray[Any], zeros_allowed: bool, fp16: bool) -> str | None
         return f"has shape {array.shape}, frames without values"
     if not np.isfinite(frames).all():
         return f"{int((~np.isfinite(frames)).sum())} of its {frames.size} values are NaN or infinite"
-    if fp16 and (largest := float(np.abs(frames).max())) > FP16_MAX:
-        return f"value {largest:.0f} does not fit float16; import with --dtype bf16 or fp32"
+    if (largest := float(np.abs(frames).max())) > LARGEST[dtype]:
+        place = [int(i) for i in np.unravel_index(int(np.abs(frames).argmax()), frames.shape)]
+        wider = "import with --dtype bf16 or fp32" if largest <= LARGEST["bfloat16"] else "correct it in the source"
+        return f"value {largest:g} at {place} does not fit {dtype}; {wider}"
     return None if zeros_allowed else _padding(frames)
 
 

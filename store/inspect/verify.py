@@ -43,6 +43,11 @@ class FeatureCheck:
         """Whether the feature is complete and nothing is damaged."""
         return not self.damaged and self.complete and self.unreadable is None
 
+    @property
+    def only_incomplete(self) -> bool:
+        """Whether every value is written and undamaged, and the feature alone is not marked as complete."""
+        return not (self.complete or self.damaged or self.unwritten or self.unreadable)
+
 
 def verify(path: Location | str, *, quick: bool = False) -> list[FeatureCheck]:
     """Read every value of a store against its checksum, after manifest and indexes.

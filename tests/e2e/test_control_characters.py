@@ -1,4 +1,4 @@
-"""Text of a store, a manifest, a protocol or a run reaches a terminal without control characters, whatever prints it."""
+"""Text of a store, a manifest, a protocol or a run reaches a terminal without control characters."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Utterance
-from emofuse.store.exchange.arrays import id_as_audio_path, id_as_file_name, write_array
+from emofuse.store.exchange.arrays import id_as_audio_path, id_as_file_name, refuse_as_file_names, write_array
 from emofuse.store.exchange.feature_metadata import FeatureMetadata, read_side_file, write_side_file
 from emofuse.store.exchange.formats.lhotse_manifests import LhotseManifests, LhotseRecord, read_manifests
 from emofuse.store.exchange.formats.lhotse_storage import read_values
@@ -179,12 +179,14 @@ def _write(job: ExportJob, out: Path) -> None:
             f"lhotse's features need a time axis; {feature.name!r} has none ({feature.modality}, {feature.view}). "
             "`--to parquet` takes it"
         )
+    names = {u.id: id_as_file_name(u.id) for u in job.utterances}
+    refuse_as_file_names(names)
     shift = 1 / feature.frame_rate
     if abs(shift * SAMPLE_RATE - round(shift * SAMPLE_RATE)) > 1e-6:
         raise UsageError(f"lhotse needs a frame shift of whole samples at {SAMPLE_RATE} Hz, got {shift:g} s")
     with _create(out / "features.jsonl.gz") as features, _create(out / "supervisions.jsonl.gz") as supervisions:
         for u, frames in job.read(feature):
-            key = f"{id_as_file_name(u.id)}.npy"
+            key = f"{names[u.id]}.npy"
             write_array(out / STORAGE / key, frames)
             span = {"recording_id": u.id, "start": 0.0, "duration": round(len(frames) * shift, 6)}
             features.write(_json_line({

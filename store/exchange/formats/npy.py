@@ -19,13 +19,9 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import raise_problems
-from emofuse.store.exchange.arrays import id_as_file_name, npy_files, read_array, write_array
+from emofuse.store.exchange.arrays import id_as_file_name, npy_files, read_array, refuse_as_file_names, write_array
 from emofuse.store.exchange.feature_metadata import read_side_file, write_side_file
 from emofuse.store.exchange.records import ExportJob, FeatureRequest, ForeignSource, Format, FrameStream, Unusable
-
-LONGEST_NAME = 255
-"""Bytes of a file name, at most."""
 
 
 def emobox_key(corpus: str, id: str) -> str:
@@ -106,14 +102,7 @@ def _open(how: _Reading, path: Path, request: FeatureRequest) -> ForeignSource:
 def _write(how: _Writing, job: ExportJob, out: Path) -> None:
     (feature,) = job.features
     names = {u.id: how.key(job.origin.corpus, u.id) for u in job.utterances}
-    raise_problems(
-        [
-            f"{id!r} gives a file name that is too long, hidden or outside of the folder"
-            for id, name in names.items()
-            if any(p.startswith(".") or not p or len(p.encode()) > LONGEST_NAME - 4 for p in name.split("/"))
-        ],
-        "these ids cannot be file names",
-    )
+    refuse_as_file_names(names)
     single = how.vectors and feature.view == "mean" and not feature.layers
     for u, frames in job.read(feature):
         write_array(out / f"{names[u.id]}.npy", frames[0] if single else how.arrange(frames))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,9 +50,10 @@ def here(corpus: Path) -> Path:  # noqa: F811
     return corpus
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+def start(folder: Path, *options: str, new_session: bool = False) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SMALL_SHARDS + COMMAND[-1], *OWN, *options, "--quiet"]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, text=True, start_new_session=new_session, **pipes)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -83,11 +85,41 @@ def test_a_killed_worker_loses_only_its_batch(here: Path, address: str) -> None:
         written = int((store.feature("hubert").marks() != 0).sum())
     victim = _holder(partial)
     os.kill(victim, signal.SIGKILL)
+    shutil.copy(partial, here / "part.h5")
+    (check,) = verify(here / "part.h5")
+    assert (check.damaged, check.unreadable) == ((), None), "what was marked as written is whole"
     finish(process)
     assert written > 0
     assert extract(here, *OWN, *options, "--store", "one.h5", environment={"OMP_NUM_THREADS": "1"}).returncode == 0
     assert_same_store(str(here / "one.h5"), str(here / "killed.h5"))
     assert sorted(p.name for p in here.glob("killed*")) == ["killed.h5"]
+
+
+@pytest.mark.slow
+def test_a_call_that_is_killed_with_all_its_workers_resumes(here: Path) -> None:
+    options = (*HUBERT, "--layers", "all", "--budget", "6", "--workers", "2", "--store", "killed.h5")
+    process = start(here, *options, new_session=True)
+    _growing(here, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    parts = sorted(here.glob("killed.h5.hubert.shards/*.part"))
+    assert parts
+    for part in parts:
+        (check,) = verify(part)
+        assert (check.damaged, check.unreadable) == ((), None)
+    finish(start(here, *options))
+    assert all(check.intact and check.utterances for check in verify(here / "killed.h5"))
+    assert sorted(p.name for p in here.iterdir() if "killed" in p.name) == ["killed.h5"]
+
+
+def test_files_of_a_call_that_was_killed_during_the_inspection_are_removed(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".s.h5.0123abcd", ".s.h5.4567cdef", ".s.h5.notes"))
+    for file in (old, new, other):
+        file.write_text("token")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    dask_cluster.remove_stale_tokens(tmp_path, "s.h5")
+    assert sorted(tmp_path.iterdir()) == sorted([new, other])
 
 
 def _growing(folder: Path, process: subprocess.Popen[str]) -> Path:

@@ -215,6 +215,23 @@ def test_a_part_is_not_repaired(path: Path, tmp_path: Path) -> None:
     assert run("verify", "--repair", tmp_path / "s.h5.wavlm.part").returncode == 2
 
 
+def test_a_part_with_all_its_values_is_completed(path: Path, tmp_path: Path) -> None:
+    spec = FeatureSpec(name="wavlm", modality="audio", encoder="wavlm", dimension=40)
+    with FeatureWriter(path, M, spec, {i: len(a) for i, a in AUDIO.items()}) as writer:
+        for id in writer.pending:
+            writer.put(id, AUDIO[id])
+    part = tmp_path / "s.h5.wavlm.part"
+    result = run("verify", part)
+    assert (result.returncode, "not complete" in result.stdout) == (3, True)
+    assert "all values are written: `emofuse store verify --repair" in result.stderr
+    assert "drop" not in result.stderr
+    done = run("verify", "--repair", part)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("wavlm: completed; all 12 utterances kept\n")
+    assert run("verify", part).returncode == 0
+    np.testing.assert_array_equal(values(part, "wavlm"), np.concatenate([AUDIO[i] for i in M.ids]).astype(np.float16))
+
+
 def test_a_store_without_features_is_verified_too(path: Path) -> None:
     assert run("rm", path, "hubert", "bert").returncode == 0
     assert "manifest: no damage; no features" in run("verify", path).stdout

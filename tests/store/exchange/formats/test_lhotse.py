@@ -24,6 +24,7 @@ from exchange_samples import (
 )
 from numpy.typing import NDArray
 
+from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.store.exchange.formats.lhotse import frame_count
 
@@ -229,3 +230,18 @@ def test_features_without_time_are_refused_by_name(tmp_path: Path) -> None:
     )
     check(run_export(tmp_path / "a.h5", "lhotse", tmp_path / "x", feature="odd"), 2, "whole samples at 16000 Hz")
     assert not (tmp_path / "x").exists()
+
+
+def test_ids_that_no_file_name_can_hold_come_back(tmp_path: Path) -> None:
+    ids = ("a/b", "../up", ".", "..", ".hidden", "50%", "a%2Fb", "ü ö", "c:d*?", "con|<>", "back\\slash")
+    utterances = tuple(Utterance(id=id, audio=f"{n}.wav") for n, id in enumerate(ids))
+    of = Manifest(corpus="tiny", reader="tests-1", utterances=utterances)
+    frames = {id: np.full((3, 2), n, np.float32) for n, id in enumerate(ids)}
+    make_store(tmp_path / "a.h5", of, hubert=FeatureData(modality="audio", arrays=frames, frame_rate=50.0))
+    check(run_export(tmp_path / "a.h5", "lhotse", tmp_path / "out"), 0)
+    files = [*(tmp_path / "out").rglob("*.npy")]
+    assert len(files) == len(ids)
+    assert all(p.parent == tmp_path / "out" / "frames" and not set(p.name) & set('<>:"|?*\\/') for p in files)
+    manifest_path = manifest_file(tmp_path / "m.jsonl", of)
+    check(run_import(tmp_path / "b.h5", "lhotse", tmp_path / "out", "--manifest", manifest_path), 0, "11 utterances")
+    assert_same_frames(stored_frames(tmp_path / "b.h5"), stored_frames(tmp_path / "a.h5", "hubert"))

@@ -140,6 +140,31 @@ def test_minus_infinity_and_double_ids(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (1e300, "fp32", "value 1e+300 at [1, 2] does not fit float32; correct it in the source"),
+        (-1e300, "bf16", "value 1e+300 at [1, 2] does not fit bfloat16; correct it in the source"),
+        (70000.0, "fp16", "value 70000 at [1, 2] does not fit float16; import with --dtype bf16 or fp32"),
+    ],
+)
+def test_a_value_that_overflows_is_named_and_the_corrected_file_is_imported(
+    value: float, dtype: str, message: str, tmp_path: Path
+) -> None:
+    def source(third: float) -> Path:
+        side = {"id": ["a", "b"], "raw_text": ["x", "y"], "audio": np.ones((2, 3, 4)), "audio_lengths": [3, 3]}
+        side["audio"][1, 1, 2] = third  # type: ignore[call-overload,index]
+        (tmp_path / "s.pkl").write_bytes(pickle.dumps({"train": side}, protocol=4))
+        return tmp_path / "s.pkl"
+
+    options = ("--corpus", "tiny", "--dtype", dtype)
+    printed = check(run_import(tmp_path / "a.h5", "mmsa", source(value), *options), 2, f"b: {message}")
+    assert len(printed) < 300
+    assert [p.name for p in tmp_path.iterdir()] == ["s.pkl"]
+    check(run_import(tmp_path / "a.h5", "mmsa", source(2.0), *options), 0, "2 utterances written")
+    assert stored_frames(tmp_path / "a.h5")["b"][1, 2] == 2.0
+
+
 def test_what_is_written_is_what_mmsas_loader_reads(tmp_path: Path) -> None:
     of = manifest()
     audio, text = store_samples.arrays(of), store_samples.arrays(of, dimension=3, seed=2)
