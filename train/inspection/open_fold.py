@@ -15,7 +15,7 @@ import torch
 
 from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
-from emofuse.common.location import parse_location
+from emofuse.common.location import Location, parse_location
 from emofuse.common.problems import Problems
 from emofuse.manifests.joint import corpus_of
 from emofuse.store import Feature, FeatureStore
@@ -153,7 +153,7 @@ def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict
     return found
 
 
-def _opened(corpus: str, paths: Mapping[str, str]) -> FeatureStore:
+def _opened(corpus: str, paths: Mapping[str, Location | str]) -> FeatureStore:
     if corpus not in paths:
         raise UsageError(f"no store of {corpus} is at hand: say where it is with --store")
     location = parse_location(paths[corpus])

@@ -98,7 +98,8 @@ def run_at_stores(run: Run, stores: RunStores) -> Run:
     """The run with a config that names its stores where they are now, without remote ones that nobody asked for."""
     moved = Run(folder=run.folder, metrics=run.metrics, excluded=run.excluded)
     local = {corpus: str(path) for corpus, path in _recorded_paths(run).items() if not is_remote(path)}
-    known = {corpus: str(path) for corpus, path in stores.paths.items()}
+    # A URL stays one, since its text is without the credentials that open it.
+    known = {corpus: path if is_remote(path) else str(path) for corpus, path in stores.paths.items()}
     vars(moved)["config"] = run.config | {"stores": local | known}
     return moved
 
@@ -117,8 +118,8 @@ def _recorded_paths(run: Run) -> dict[str, Location]:
     stores, path = run.config.get("stores"), run.config.get("store")
     if not isinstance(stores, dict):
         stores = {run.config["run"]["corpus"]: path} if isinstance(path, str) and not _is_joint(run) else {}
-    recorded = {str(corpus): parse_location(str(path)) for corpus, path in stores.items()}
-    return {corpus: path if is_remote(path) else found_path(run, Path(path)) for corpus, path in recorded.items()}
+    recorded = {str(corpus): parse_location(path) for corpus, path in stores.items()}
+    return {c: found_path(run, path) if isinstance(path, Path) else path for c, path in recorded.items()}
 
 
 def _given_paths(run: Run, given: Sequence[Location]) -> dict[str, Location]:

@@ -10,14 +10,14 @@ import pytest
 import report_samples as samples
 
 from emofuse.common.errors import SeveralProblemsError
-from emofuse.common.location import Location
+from emofuse.common.location import Location, Url
 from emofuse.store import FeatureStore
 from emofuse.train import Run, fit
 from emofuse.train.inspection import open_fold
 from emofuse.train.inspection.request import InspectionRequest
 from emofuse.train.inspection.sections import model_sections
 from emofuse.train.runs import run_stores
-from emofuse.train.runs.run_stores import find_stores, run_at_stores
+from emofuse.train.runs.run_stores import RunStores, find_stores, run_at_stores
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,9 @@ def test_a_recorded_url_is_opened_only_when_it_is_named(joint: Run, monkeypatch:
     assert "no store of big is at hand" in section.blocks[0].lines[0]
     assert url not in opened
     assert find_stores(remote, [url]).remarks == ()
+    given = Url("https://me:password@example.org/a.h5")
+    moved = run_at_stores(remote, RunStores(paths={"big": given})).config["stores"]
+    assert moved["big"] == given, "it is opened with the credentials that it was named with"
 
 
 def test_a_relative_store_is_found_from_any_folder(joint: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
