@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
 from emofuse.datasets.base import ReaderOptions
