@@ -7,6 +7,7 @@ labels of each class, what forms a fold (session, speaker, official split), the 
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -80,3 +81,13 @@ def default_for(corpus: str) -> Protocol:
             f"emofuse includes no protocol for corpus {corpus!r}; write one: --protocol PATH.toml (docs/protocols.md)"
         )
     return load(min(of_corpus, key=lambda name: (FILES.entry(name).package is not None, name)))
+
+
+def class_names(corpus: str) -> dict[str, str]:
+    """Label -> class, of the labels that the corpus's default protocol only renames; empty without one."""
+    try:
+        labels = default_for(corpus).labels
+    except UsageError:
+        return {}
+    counts = Counter(labels.values())
+    return {label: name for label, name in labels.items() if counts[name] == 1}

@@ -177,14 +177,20 @@ def compare(here: Mapping[str, Any], there: Mapping[str, Any]) -> CardDiff:
 
 def _diff_counts(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[str, ...]:
     found = [_difference("corpus", here["corpus"], there["corpus"])] if here["corpus"] != there["corpus"] else []
-    for what in ("labels", "sessions"):
-        a, b = flatten(here[what]), flatten(there[what])
-        found += [
-            _difference(f"{what} {key!r}", a.get(key), b.get(key))
-            for key in sorted({*a, *b})
-            if a.get(key) != b.get(key)
-        ]
+    found += _diff_labels("", here["labels"], there["labels"])
+    for session in sorted({*here["sessions"], *there["sessions"]}):
+        where = f"session {session!r}" if session else "no session"
+        found += _diff_labels(f"{where}, ", *(card["sessions"].get(session, {}) for card in (here, there)))
     return tuple(found)
+
+
+def _diff_labels(where: str, here: Mapping[str, int], there: Mapping[str, int]) -> list[str]:
+    """The labels that have other numbers of utterances."""
+    return [
+        f"{where}{f'label {label!r}' if label else 'no label'}: here {here.get(label, 0)}, there {there.get(label, 0)}"
+        for label in sorted({*here, *there})
+        if here.get(label, 0) != there.get(label, 0)
+    ]
 
 
 def _diff_features(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -197,4 +203,5 @@ def _diff_features(here: Mapping[str, Any] | None, there: Mapping[str, Any] | No
 
 
 def _difference(what: str, here: Any, there: Any) -> str:
-    return f"{what}: here {json.dumps(here)}, there {json.dumps(there)}"
+    ours, theirs = ("none" if value is None else json.dumps(value) for value in (here, there))
+    return f"{what}: here {ours}, there {theirs}"

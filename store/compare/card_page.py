@@ -25,6 +25,7 @@ from emofuse.common.page.blocks import (
     Text,
 )
 from emofuse.common.page.columns import telling_columns
+from emofuse.manifests.protocol_files import class_names
 from emofuse.store.compare.card import CardDiff
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.store.inspect.shortlist import ShortList
@@ -49,7 +50,7 @@ def card_page(card: Mapping[str, Any]) -> Page:
         title=f"Store card of {printable(card['corpus'])}",
         subtitle="Ids, durations, counts and digests, to find out whether two labs use the same data",
         sections=[
-            Section(name="data", title="Data", blocks=[_facts(card), *_counts(card)]),
+            Section(name="data", title="Data", blocks=[_facts(card), _digest(card), *_counts(card)]),
             Section(name="features", title="Features", blocks=_features(card["features"])),
             Section(name="utterances", title="Utterances", blocks=_utterances(card["utterances"])),
             Section(name="not-contained", title="What a card does not contain", blocks=[Text(lines=NOT_CONTAINED)]),
@@ -115,32 +116,75 @@ def _values(card: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _facts(card: Mapping[str, Any]) -> Facts:
-    return Facts(facts=_values(card))
+    return Facts(facts=[(name, value) for name, value in _values(card) if name != "digest"])
+
+
+def _digest(card: Mapping[str, Any]) -> Text:
+    return Text(lines=[f"Digest, the same for equal cards: {card['digest']}"])
+
+
+def _label_names(card: Mapping[str, Any]) -> list[str]:
+    """The labels, in the card's order, with the names of the classes where the corpus's default protocol has them."""
+    classes = class_names(card["corpus"])
+    shown = {label: _name(label, "no label") for label in card["labels"]}
+    return [
+        f"{name} ({found})" if (found := classes.get(label, "")).casefold() not in ("", name.casefold()) else name
+        for label, name in shown.items()
+    ]
 
 
 def _name(label: str, empty: str) -> str:
     return printable(label, 60) or empty
 
 
+def _labels_table(card: Mapping[str, Any], names: Sequence[str]) -> Table:
+    """How many utterances have each label: in each session, or, where no session is known, one label in a row."""
+    labels: Mapping[str, int] = card["labels"]
+    whole = sum(labels.values())
+    if not any(card["sessions"]):
+        return Table(
+            name="labels",
+            title="Utterances of each label",
+            columns=[Column(name="label"), Column(name="utterances")],
+            rows=list(zip(names, labels.values(), strict=True)),
+            totals=[["all", whole]],
+        )
+    return Table(
+        name="labels",
+        title="Utterances by session and label",
+        columns=[Column(name="session"), *(Column(name=name) for name in names), Column(name="all")],
+        rows=[
+            [_name(session, "no session"), *(n.get(label, 0) for label in labels), sum(n.values())]
+            for session, n in card["sessions"].items()
+        ],
+        totals=[["all", *labels.values(), whole]],
+    )
+
+
+def _sessions_chart(card: Mapping[str, Any], names: Sequence[str]) -> list[Chart]:
+    """The labels of each session as bars; none where there is one session, too many, or names that look alike."""
+    sessions = card["sessions"]
+    if not 1 < len(sessions) <= MOST_BARS or len(set(names)) < len(names):
+        return []
+    parts = {
+        name: [n.get(label, 0) for n in sessions.values()] for name, label in zip(names, card["labels"], strict=True)
+    }
+    classes = class_names(card["corpus"])
+    colours = class_colours(classes.get(label, label) for label in card["labels"])
+    drawing = stacked_bars(
+        [_name(session, "no session") for session in sessions],
+        parts,
+        {name: colours[classes.get(label, label)] for name, label in zip(names, card["labels"], strict=True)},
+        "utterances",
+    )
+    seen = ", ".join(f"{name} {sum(sizes)}" for name, sizes in parts.items())
+    return [Chart(name="sessions-chart", title="Labels in each session", alt=f"{seen}.", drawing=drawing)]
+
+
 def _counts(card: Mapping[str, Any]) -> list[Any]:
     """How many utterances have each label, in each session, and how long they are."""
-    labels, sessions = list(card["labels"]), card["sessions"]
-    names = [_name(label, "no label") for label in labels]
-    columns = [Column(name="session"), *(Column(name=name) for name in names), Column(name="all")]
-    title = "Utterances by session and label" if any(sessions) else "Utterances of each label"
-    rows: list[list[Cell]] = [
-        [_name(s, "no session"), *(n.get(label, 0) for label in labels), sum(n.values())] for s, n in sessions.items()
-    ]
-    total: list[Cell] = ["all", *card["labels"].values(), sum(card["labels"].values())]
-    if not any(sessions):
-        columns, rows, total = columns[1:], [total[1:]], []
-    totals = [total] if total else []
-    blocks: list[Any] = [Table(name="labels", title=title, columns=columns, rows=rows, totals=totals)]
-    if 1 < len(sessions) <= MOST_BARS and len(set(names)) == len(names):
-        parts = {name: [n.get(label, 0) for n in sessions.values()] for name, label in zip(names, labels, strict=True)}
-        seen = ", ".join(f"{name} {sum(sizes)}" for name, sizes in parts.items())
-        drawing = stacked_bars([str(row[0]) for row in rows], parts, class_colours(names), "utterances")
-        blocks.append(Chart(name="sessions-chart", title="Labels in each session", alt=f"{seen}.", drawing=drawing))
+    names = _label_names(card)
+    blocks: list[Any] = [_labels_table(card, names), *_sessions_chart(card, names)]
     seconds = [u["seconds"] for u in card["utterances"] if u["seconds"] is not None]
     if seconds:
         alt = f"{plural(len(seconds), 'utterance')} of {min(seconds):.2f} to {max(seconds):.2f} seconds."

@@ -86,7 +86,7 @@ def collect(stores: Sequence[FeatureStore], protocol_name: str | None) -> Collec
     joined = len(stores) > 1
     manifest = (JoinedStore(stores) if joined else stores[0]).manifest
     entries, left_out = [], 0
-    names = {} if protocol else {corpus: _class_names(corpus) for corpus in corpora}
+    names = {} if protocol else {corpus: protocols.class_names(corpus) for corpus in corpora}
     owners = [(s.corpus, u) for s in sorted(stores, key=lambda s: s.corpus) for u in s.manifest.utterances]
     for (corpus, own), shown in zip(owners, manifest.utterances, strict=True):
         if protocol is not None:
@@ -128,16 +128,6 @@ def _as_named_by(protocol: Protocol, corpus: str, own: Utterance) -> Utterance:
         return own
     label = None if own.label is None else joined_name(corpus, own.label)
     return replace(own, id=joined_name(corpus, own.id), label=label)
-
-
-def _class_names(corpus: str) -> dict[str, str]:
-    """Label -> class, of the labels that the corpus's default protocol only renames; empty without one."""
-    try:
-        labels = protocols.default_for(corpus).labels
-    except UsageError:
-        return {}
-    counts = Counter(labels.values())
-    return {label: name for label, name in labels.items() if counts[name] == 1}
 
 
 def sample(entries: Sequence[Entry], limit: int) -> list[Entry]:

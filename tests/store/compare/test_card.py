@@ -121,12 +121,12 @@ def edited(**fields: Any) -> Manifest:
 @pytest.mark.parametrize(
     ("other", "expected"),
     [
-        (manifest(10), ["ids only here: 2: u010, u011", "labels 'hap': here 6, there 5"]),
+        (manifest(10), ["ids only here: 2: u010, u011", "label 'hap': here 6, there 5"]),
         (manifest(14), ["ids only there: 2: u012, u013"]),
         (edited(seconds=1.0), ["durations differ: 2: u002 2.5 | 1.0, u005 5.5 | 1.0"]),
         (edited(audio_digest="f" * 32), ["audio differs: 2: u002, u005"]),
         (edited(audio_digest=None), ["audio scanned in only one of them: 2: u002, u005"]),
-        (edited(label="ang"), ["labels 'ang': here null, there 2", "sessions '0.sad': here 6, there 5"]),
+        (edited(label="ang"), ["  label 'ang': here 0, there 2", "  session '0', label 'sad': here 6, there 5"]),
         (replace(M, corpus="big"), ['corpus: here "tiny", there "big"']),
         (manifest(40), ["ids only there: 28: u012, u013,", "u021, ... and 18 more"]),
     ],

@@ -114,3 +114,23 @@ def test_a_missing_extra_is_named_and_nothing_is_written(path: Path, tmp_path: P
     assert "pip install 'emofuse[report]'" in done.stderr
     assert not page.exists()
     assert not out.exists()
+
+
+def test_labels_have_the_names_of_their_classes(card: dict[str, Any]) -> None:
+    labels = {"W": 7, "L": 5}
+    html = render(pages.card_page({**card, "corpus": "emodb", "labels": labels, "sessions": {"": labels}}))
+    assert re.search(r"W \(anger\)</th><td[^>]*>7<", html)
+    assert re.search(r"L</th><td[^>]*>5<", html), "no class has it"
+    assert re.search(r"<tfoot><tr>\s*<th[^>]*>all</th><td[^>]*>12<", html)
+
+
+def test_absent_values_have_no_null_in_the_differences(card: dict[str, Any]) -> None:
+    labels = {"F": 12}
+    there = {**card, "labels": labels, "sessions": {"": labels}}
+    lines = compare(card, there).counts
+    assert lines[0] == "label 'F': here 0, there 12"
+    assert "no session, label 'F': here 0, there 12" in lines
+    hubert = {**card["features"]["hubert"], "frame_rate": None}
+    other = {**card, "features": {"hubert": {**hubert, "frame_rate": 50.0}}}
+    expected = ("frame_rate: here none, there 50.0",)
+    assert compare({**card, "features": {"hubert": hubert}}, other).features["hubert"] == expected
