@@ -140,7 +140,8 @@ def _call_rows(calls: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
 
 
 def _values(nested: Mapping[str, Any]) -> list[list[str]]:
-    return [[key, plain_text(value)] for key, value in flatten(nested).items()]
+    """Keys with values; what was not recorded is left out."""
+    return [[key, text] for key, value in flatten(nested).items() if (text := plain_text(value))]
 
 
 def _table(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

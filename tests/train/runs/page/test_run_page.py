@@ -11,6 +11,7 @@ import pytest
 import record_samples as samples
 from paths import ROOT
 
+from emofuse.common.charts.palette import PRINTED
 from emofuse.common.page.blocks import (
     Chart,
     ClassName,
@@ -210,6 +211,33 @@ def test_bins_of_calibration_have_their_counts() -> None:
     own = record.metrics["calibration"]
     calibrated = samples.with_metrics(record, calibration=own | {"calibrated": own})
     assert "own, without the temperature" in one(run_page(calibrated), PagedTable, "utterances-table").caption
+
+
+def test_bins_of_few_predictions_are_hollow_and_not_joined() -> None:
+    record = samples.record(seeds=2)
+    bins = record.metrics["calibration"]["reliability"]
+    few = sum(b["n"] < 10 for b in bins)
+    joined, hollow = one(run_page(record), Chart, "reliability").drawing(PRINTED).axes[0].lines[1:3]
+    assert (len(joined.get_xdata()), len(hollow.get_xdata())) == (len(bins) - few, few)
+    assert (hollow.get_linestyle(), hollow.get_markerfacecolor()) == ("None", "none")
+    assert "120 predictions: 60 utterances, 2 seeds" in one(run_page(record), Chart, "reliability-counts").caption
+
+
+def test_learning_has_a_line_for_each_fold_over_thin_ones_of_its_seeds() -> None:
+    page = run_page(samples.record(seeds=2))
+    drawn = [b for b in next(s for s in page.sections if s.name == "learning").blocks if isinstance(b, Chart)]
+    assert [chart.name for chart in drawn] == ["validation-ua", "validation-loss", "train-loss"]
+    axes = drawn[0].drawing(PRINTED).axes[0]
+    curves = [line for line in axes.lines if line.get_linestyle() == "-"]
+    assert [line.get_linewidth() < 1 for line in curves] == [True] * 4 + [False] * 2
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["fold 1", "fold 2"]
+    assert len({line.get_color() for line in curves}) == 2
+
+
+def test_provenance_has_no_empty_rows() -> None:
+    rows = [row for table in blocks(run_page(samples.record())) if isinstance(table, Table) for row in table.rows]
+    assert ["fold_by", "speaker"] in rows
+    assert not [row for row in rows if list(row[1:]) == [""]]
 
 
 def test_parameters_that_an_older_run_does_not_record_are_those_of_its_weights() -> None:
