@@ -118,6 +118,20 @@ const choiceOf = (column, values, choicesOf, use) => {
   return make("label", {}, column.name, choice);
 };
 
+// A value as a cell of a CSV file that no spreadsheet runs as a formula.
+const csvOf = (value, kind) => {
+  const text = kind === "marks" && Array.isArray(value) ? value.join("; ") : textOf(value, kind);
+  const runs = typeof value !== "number" && /^'*[=+@\t\r-]/.test(text) && !/^[-+]?(\d+\.?\d*|\.\d+)$/.test(text);
+  const safe = runs ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+};
+
+const saveFile = (name, text) => {
+  const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  make("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60000);
+};
+
 const usePagedTable = (block) => {
   const table = block.querySelector("table.paged");
   const { columns, rows, colours } = JSON.parse(block.querySelector("script.rows").textContent);
@@ -133,7 +147,8 @@ const usePagedTable = (block) => {
   const count = make("span");
   const previous = make("button", { type: "button" }, "Previous");
   const next = make("button", { type: "button" }, "Next");
-  pager.replaceChildren(count, ...(rows.length > PAGE_ROWS ? [previous, next] : []));
+  const csv = make("button", { type: "button", title: "These rows, on all pages, as a file" }, "CSV");
+  pager.replaceChildren(count, ...(rows.length > PAGE_ROWS ? [previous, next] : []), csv);
 
   const draw = () => {
     const pages = Math.max(1, Math.ceil(shown.length / PAGE_ROWS));
@@ -205,6 +220,12 @@ const usePagedTable = (block) => {
     header.replaceChildren(...names.map((name, k) => (k ? make("div", { class: "below" }, name) : name)));
     header.removeAttribute("title");
     if (header.querySelector("button")) header.ariaSort = "none";
+  });
+  csv.addEventListener("click", () => {
+    const kept = columns.map((_, j) => j).filter((j) => columns[j].kind !== "sound");
+    const lines = shown.map((i) => kept.map((j) => csvOf(rows[i][j], columns[j].kind)));
+    const written = [kept.map((j) => csvOf(columns[j].name, "text")), ...lines];
+    saveFile(`${table.id.replace("table-", "")}.csv`, written.map((line) => `${line.join(",")}\r\n`).join(""));
   });
   previous.addEventListener("click", () => { state.page -= 1; draw(); });
   next.addEventListener("click", () => { state.page += 1; draw(); });

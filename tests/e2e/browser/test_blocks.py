@@ -9,6 +9,7 @@ from typing import Any
 import page_samples
 import pytest
 
+from emofuse.common.disk.csv_table import parse_csv
 from emofuse.common.page.render import PAGE_ROWS, render
 
 COUNT = 60
@@ -87,6 +88,15 @@ def test_filters_and_search_narrow_the_rows_together(page: Any) -> None:
     page.get_by_label("label").first.select_option("hap")
     assert set(cells(page, 3)) == {"hap"}
     assert pager(page).locator("span").inner_text() == f"1 to 15 of 15 rows, out of {COUNT}"
+    with page.expect_download() as download:
+        pager(page).get_by_role("button", name="CSV").click()
+    names, rows = parse_csv(Path(download.value.path()).read_bytes().decode())
+    assert download.value.suggested_filename == "utterances.csv"
+    assert names == [column.name for column in page_samples.COLUMNS if column.name != "sound"]
+    kept = [row for row in page_samples.rows(COUNT) if row[2].name == "hap"]
+    assert [row["text"] for row in rows] == [row[1] or "" for row in kept]
+    marks = [row[6] for row in kept]
+    assert [row["marks"] for row in rows] == ["; ".join(mark.names) if mark else "" for mark in marks]
     search = page.get_by_label("Search").first
     search.fill("UTTERANCE-2 fine")
     assert cells(page, 1) == ["utterance-21"]
