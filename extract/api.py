@@ -93,7 +93,7 @@ def run_extraction(config: ExtractConfig, say: Say = say) -> Extraction:
     backend = ExecutionBackend(config)
     manifest, root, device = _read_corpus(config, backend)
     transcripts = prepare_transcripts(
-        config.store_path, config.transcribe, without_blank_texts(manifest), device, config.language
+        config.store_path, config.transcribe, without_blank_texts(manifest), device, config.language, config.channel
     )
     if transcripts.source:
         manifest = without_blank_texts(manifest)

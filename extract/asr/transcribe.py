@@ -18,6 +18,7 @@ from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
 from emofuse.datasets.registry import CORPORA
 from emofuse.extract.asr.recogniser import DETECTED, Recognised, Recogniser, load_recogniser
+from emofuse.extract.audio.channels import MIXES, Channel
 from emofuse.extract.audio.clips import AudioError, load
 from emofuse.manifests.schema import ASR, Excluded, Manifest, Utterance, copy_text
 from emofuse.store import FeatureStore
@@ -39,12 +40,15 @@ class Transcripts:
     wordless: Mapping[str, str] = field(default_factory=dict)
     """Audio digest -> why the store has no text of it."""
     recogniser: Recogniser | None = None
+    channel: Channel = "mean"
+    """What the recogniser hears of several channels."""
 
     @property
     def source(self) -> str | None:
         """The recogniser of this call's texts, or several after a merge; None where all are the corpus's own."""
         if self.recogniser:
-            return self.recogniser.source
+            of_channel = "" if self.channel == "mean" else f"{MIXES[self.channel]} by "
+            return of_channel + self.recogniser.source
         stored = {_without_language(str(u.text_source)) for u in self.stored.values() if u.text_kind == ASR}
         return " and ".join(sorted(stored)) or None
 
@@ -147,7 +151,7 @@ class Transcripts:
         for u in utterances:
             assert u.audio is not None
             try:
-                waveforms.append(load(root / u.audio, self.recogniser.sample_rate, u.start, u.end))
+                waveforms.append(load(root / u.audio, self.recogniser.sample_rate, u.start, u.end, self.channel))
             except AudioError as error:
                 raise UsageError(f"{root / u.audio} {error}, though it could be read a moment ago") from None
         return self.recogniser.transcribe(waveforms)
@@ -203,7 +207,12 @@ def _has_no_text(utterance: Utterance) -> bool:
 
 
 def prepare_transcripts(
-    store: Path, model: str | None, manifest: Manifest, device: str, language: str | None = None
+    store: Path,
+    model: str | None,
+    manifest: Manifest,
+    device: str,
+    language: str | None = None,
+    channel: Channel = "mean",
 ) -> Transcripts:
     """The recognised texts of the store, and the recogniser if one is needed; before any clip is scanned.
 
@@ -213,13 +222,14 @@ def prepare_transcripts(
         manifest: The corpus as it was read, `without_blank_texts`.
         device: Where the recogniser computes.
         language: `--language`, if given; else that of the corpus, where it is known.
+        channel: What is recognised of several channels.
 
     Raises:
         UsageError: The corpus has no audio to transcribe, the model is missing or is not a speech recogniser, or it
             does not know the language.
         DataError: Damaged weights, or a damaged store.
     """
-    transcripts = Transcripts(store=store)
+    transcripts = Transcripts(store=store, channel=channel)
     if store.is_file():
         with FeatureStore(store) as opened:
             with_own_text = {u.id for u in manifest.utterances if not _has_no_text(u)}

@@ -28,14 +28,14 @@ def silence_notes(clips: Mapping[str, Clip], channel: Channel) -> list[str]:
     way = "the channels cancel each other" if channel == "mean" else f"{MIXES[channel]} has no sound"
     choices = ", ".join(c for c in CHANNELS if c != channel)
     return [
-        *_note(without_sound, "there is no sound in them"),
-        *_note(others, f"{way} (other choices: --channel {choices})"),
+        *_note(without_sound, "without any sound"),
+        *_note(others, f"encoded as silence, since {way} (other choices: --channel {choices})"),
     ]
 
 
-def _note(ids: Sequence[str], why: str) -> list[str]:
+def _note(ids: Sequence[str], what: str) -> list[str]:
     if not ids:
         return []
     more = f" and {len(ids) - _MOST_LISTED} more" if len(ids) > _MOST_LISTED else ""
     listed = f"{', '.join(ids[:_MOST_LISTED])}{more}"
-    return [f"{plural(len(ids), 'clip')} encoded as silence, since {why}: {listed}"]
+    return [f"{plural(len(ids), 'clip')} {what}: {listed}"]

@@ -123,7 +123,7 @@ def _provenance(
         arguments += ["--window", window]
     if config.views != FRAMES:
         arguments += ["--views", config.views]
-    if config.channel != "mean" and encoder.modality == "audio":
+    if config.channel != "mean" and (encoder.modality == "audio" or config.transcribe):
         arguments += ["--channel", config.channel]
     provenance: dict[str, Any] = {
         "corpus_options": corpus_arguments(root, config.reader_options, config.transcribe, config.language),

@@ -161,7 +161,11 @@ class ExtractConfig:
                 ENCODERS[encoder]
         if not self.encoders:
             problems.add(f"no encoder is named; valid: {', '.join(ENCODERS.names())}")
-        if self.channel != "mean" and not any(ENCODERS[e].modality == "audio" for e in self.encoders if e in ENCODERS):
+        if (
+            self.channel != "mean"
+            and not self.transcribe
+            and not any(ENCODERS[e].modality == "audio" for e in self.encoders if e in ENCODERS)
+        ):
             problems.add(f"channel={self.channel!r} has no effect: {', '.join(self.encoders)} reads no audio")
         if len(set(self.encoders)) < len(self.encoders):
             problems.add(f"an encoder is named twice: {', '.join(self.encoders)}")

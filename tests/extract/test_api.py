@@ -100,7 +100,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"precision": "fp8"}, ["precision is 'fp8', expected 'auto', 'fp32', 'bf16' or 'fp16'"]),
     (
         {"dtype": "float16", "meld_clips": "new"},
-        ["dtype is 'float16', expected 'fp16'", "meld_clips is 'new', expected 'plain'"],
+        ["dtype is 'float16', expected 'auto', 'fp16'", "meld_clips is 'new', expected 'plain'"],
     ),
     ({"budget": 0.5}, ["budget is 0.5, expected seconds of audio, or tokens"]),
     (

@@ -11,6 +11,7 @@ from pathlib import Path
 import asr_samples as asr
 import numpy as np
 import pytest
+import soundfile as sf
 import tiny_speech_models as speech
 import tiny_text_models as text
 import torch
@@ -109,6 +110,19 @@ def test_missing_texts_are_recognised_and_marked(folder: Path, models: Path) -> 
         assert store.feature("hashed").ids == list(SPOKEN)
         assert store.feature("hashed").fingerprint["recogniser"] == found["c0"].text_source
     assert [p.name for p in folder.glob("own.h5*")] == ["own.h5"]
+
+
+def test_the_recogniser_listens_to_the_channel_that_is_encoded(folder: Path, models: Path) -> None:
+    for id, words in SPOKEN.items():
+        samples = asr.tone(words)
+        sf.write(folder / "own" / f"{id}.wav", np.stack([samples, -samples], axis=1), 16000)
+    assert "no words in 4" in extract(folder, "--transcribe", models / "ctc").output
+    done = extract(folder, "--transcribe", models / "ctc", "--channel", "left", "--name", "left")
+    assert done.exit_code == 0, done.output
+    found = utterances(folder)
+    for id in set(SPOKEN) - set(OWN):
+        assert str(found[id].text).replace(" ", "") == "".join(SPOKEN[id])
+        assert str(found[id].text_source).startswith("the left channel by ctc, weights ")
 
 
 def test_a_second_call_has_nothing_to_do(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,7 @@ def test_silent_clips_are_named_once_and_marked_in_the_store(tmp_path: Path) -> 
     result = extract(tmp_path, *own)
     assert result.returncode == 0
     assert result.stderr.splitlines() == [
-        "note: 12 clips encoded as silence, since there is no sound in them: "
-        "z0, z1, z2, z3, z4, z5, z6, z7, z8, z9 and 2 more",
+        "note: 12 clips without any sound: z0, z1, z2, z3, z4, z5, z6, z7, z8, z9 and 2 more",
         "note: 1 clip encoded as silence, since the channels cancel each other (other choices: --channel left, right, "
         "loudest): opposite",
     ]
