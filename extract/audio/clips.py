@@ -66,6 +66,11 @@ class Clip:
     """The ways to mix its channels that leave no sound; all of them where it holds none."""
 
     @property
+    def is_silent(self) -> bool:
+        """Whether it holds no sound in any channel."""
+        return len(self.silent) == len(MIXES)
+
+    @property
     def seconds(self) -> float:
         """Length in seconds."""
         return self.samples / self.sample_rate

@@ -13,7 +13,7 @@ from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA, read_corpus
-from emofuse.extract.audio.channels import CHANNELS, Channel
+from emofuse.extract.audio.channels import Channel
 from emofuse.extract.audio.clips import AudioError, Clip, probe
 from emofuse.extract.audio.exclusions import report_notes
 from emofuse.extract.audio.scan_report import report_scan
@@ -150,7 +150,7 @@ def _silence(clip: Clip) -> str | None:
     """Why a clip is silent, as the manifest records it."""
     if "mean" not in clip.silent:
         return None
-    return "no sound" if len(clip.silent) == len(CHANNELS) else "channels cancel"
+    return "no sound" if clip.is_silent else "channels cancel"
 
 
 def _probe_all(utterances: list[Utterance], root: Path) -> Iterator[tuple[Utterance, Clip | AudioError]]:

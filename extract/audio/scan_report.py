@@ -20,11 +20,10 @@ def report_scan(manifest: Manifest, clips: Mapping[str, Clip], channel: Channel 
         warn(f"note: {note}")
 
 
-def silence_notes(clips: Mapping[str, Clip], channel: Channel) -> list[str]:
+def silence_notes(clips: Mapping[str, Clip], channel: Channel = "mean") -> list[str]:
     """The clips in which no sound is left."""
-    silent = [id for id, clip in clips.items() if channel in clip.silent]
-    without_sound = [id for id in silent if len(clips[id].silent) == len(CHANNELS)]
-    others = [id for id in silent if len(clips[id].silent) < len(CHANNELS)]
+    without_sound = [id for id, clip in clips.items() if clip.is_silent]
+    others = [id for id, clip in clips.items() if channel in clip.silent and not clip.is_silent]
     way = "the channels cancel each other" if channel == "mean" else f"{MIXES[channel]} has no sound"
     choices = ", ".join(c for c in CHANNELS if c != channel)
     return [

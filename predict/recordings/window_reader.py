@@ -8,9 +8,11 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
 
+from emofuse.common.console import warn
 from emofuse.extract.asr.transcribe import without_blank_texts
 from emofuse.extract.audio.clips import AudioError, decode_to_wav
 from emofuse.extract.audio.scan import scan_audio, scan_text
+from emofuse.extract.audio.scan_report import silence_notes
 from emofuse.manifests.schema import Utterance
 from emofuse.predict.config import PredictConfig
 from emofuse.predict.recordings.inputs import ROOT, manifest_of
@@ -48,6 +50,8 @@ class WindowReader:
             scan = scan_audio(manifest, ROOT, quiet=True)
             for item in (*empty, *scan.unusable):
                 self.reasons.setdefault(item.id, []).append(item.reason)
+            for note in silence_notes({id: clip for id, clip in scan.clips.items() if clip.is_silent}):
+                warn(f"note: {note}")
             usable = set(scan.manifest.ids)
             for id in (u.id for u in some if u.id not in usable):
                 self._on_excluded(id, "; ".join(self.reasons.pop(id)))

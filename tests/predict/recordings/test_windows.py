@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 
 from emofuse.extract.audio.clips import Clip
 from emofuse.manifests.schema import Utterance
+from emofuse.predict.config import PredictConfig
+from emofuse.predict.recordings.window_reader import WindowReader
 from emofuse.predict.recordings.windows import Window, cut
 
 RATE = 16000
@@ -69,3 +74,14 @@ def test_the_windows_cover_a_recording_up_to_a_second(seconds: float) -> None:
     assert found[0][0] == 0
     assert all(before[1] == after[0] for before, after in pairwise(found))
     assert 0 <= seconds - found[-1][1] < 1 + 1e-6
+
+
+def test_recordings_without_sound_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sf.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    sf.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16000), 16000)
+    clips = [
+        Utterance(id=name, audio=(tmp_path / f"{name}.wav").relative_to("/").as_posix()) for name in ("silent", "noise")
+    ]
+    reader = WindowReader(PredictConfig(run=tmp_path), tmp_path, lambda id, why: None)
+    assert [w.of.id for w in reader.windows(clips)] == ["silent", "noise"]
+    assert capsys.readouterr().err == "note: 1 clip without any sound: silent\n"
