@@ -97,7 +97,7 @@ def _environment() -> Any:
     )
     environment.filters |= {
         "href": safe_link,
-        "number": format_number,
+        "number": shown_number,
         "kind": cell_kind,
         "json": lambda value: Markup(_script_json(value)),
         "svg": lambda chart: Markup(inline_svg(chart.drawing, chart.name)),
@@ -117,6 +117,13 @@ def safe_link(href: str) -> str:
     if not (_SAFE_LINK.fullmatch(href) or href.startswith("data:audio/")):
         raise ValueError(f"{href[:40]!r} is not a link of a page: expected a relative path, https:// or data:audio/")
     return href
+
+
+def shown_number(value: float | int, column: Column) -> str:
+    """A number of a cell on a page: whole ones have separators from ten thousand on."""
+    if column.decimals is None and isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}"
+    return format_number(value, column)
 
 
 def cell_kind(cell: Cell) -> str:

@@ -19,7 +19,8 @@ const fill = (cell, value, column, colours) => {
   if (value === null || value === "") return;
   const kind = kindOf(value, column.kind);
   if (kind === "number") {
-    cell.textContent = column.decimals === null ? String(value) : value.toFixed(column.decimals);
+    const whole = Number.isInteger(value) && Math.abs(value) >= 10000 ? value.toLocaleString("en-US") : String(value);
+    cell.textContent = column.decimals === null ? whole : value.toFixed(column.decimals);
   } else if (kind === "link") {
     cell.append(make("a", { href: value[1] }, value[0]));
   } else if (kind === "class") {

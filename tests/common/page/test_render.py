@@ -24,7 +24,7 @@ from emofuse.common.page.blocks import (
     Table,
     Text,
 )
-from emofuse.common.page.render import render
+from emofuse.common.page.render import render, shown_number
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 
@@ -91,3 +91,9 @@ def test_the_page_says_when_its_recordings_are_elsewhere() -> None:
         assert "This file needs no network and no other file." in made(*sounds)
     for sounds in (("a.wav",), ("data:audio/mpeg;base64,", "../a.wav")):
         assert "It plays recordings of the corpus&#39;s folder: move both together." in made(*sounds)
+
+
+def test_large_whole_numbers_have_separators() -> None:
+    shown = [shown_number(value, Column(name="n")) for value in (9999, 2228108, -12345, 0.5)]
+    assert shown == ["9999", "2,228,108", "-12,345", "0.5"]
+    assert shown_number(12345, Column(name="n", decimals=1)) == "12345.0"
