@@ -10,9 +10,8 @@ from emofuse.common.console import Say, as_sentence
 from emofuse.common.page.blocks import Section
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig
-from emofuse.report.material.embedding import Embedding
+from emofuse.report.material.embedding import Embedding, refuse_embedding_without_decoders
 from emofuse.report.material.energy import open_energy
-from emofuse.report.material.recordings import Recordings, audio_roots, refuse_embedding_without_decoders
 from emofuse.report.material.token_spans import span_finder
 from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.inspection.projection import UMAP_STARTS, chosen_methods
@@ -22,6 +21,7 @@ from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.page.run_page import run_page
+from emofuse.train.runs.recordings import Recordings, audio_roots
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.run_stores import RunStores, find_stores, run_at_stores
 

@@ -14,3 +14,9 @@ page_format_option = click.option(
 )
 open_option = click.option("--open", is_flag=True, help="Open the page in the browser.")
 no_text_option = click.option("--no-text", is_flag=True, help="Leave the texts of the utterances out of the page.")
+audio_root_option = click.option(
+    "--audio-root",
+    multiple=True,
+    metavar="[CORPUS=]DIR",
+    help="The folder of the corpus: the page gets players that load the recordings from there.",
+)

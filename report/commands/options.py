@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import click
 
-audio_root_option = click.option(
-    "--audio-root",
-    multiple=True,
-    metavar="[CORPUS=]DIR",
-    help="The folder of the corpus: the page gets players that load the recordings from there.",
-)
 maps_option = click.option(
     "--maps",
     multiple=True,

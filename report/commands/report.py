@@ -11,8 +11,8 @@ import click
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import LocationType
-from emofuse.common.page.options import no_text_option, open_option, page_format_option
-from emofuse.report.commands.options import audio_root_option, maps_option
+from emofuse.common.page.options import audio_root_option, no_text_option, open_option, page_format_option
+from emofuse.report.commands.options import maps_option
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})

@@ -31,9 +31,9 @@ from emofuse.report.exploration.sections.material import Material, ProbedFeature
 from emofuse.report.exploration.sections.run import run_section
 from emofuse.report.exploration.sections.sounds import audio_warnings, sound_section
 from emofuse.report.exploration.sections.utterances import utterance_section
-from emofuse.report.material.recordings import audio_roots
 from emofuse.store import FeatureStore
 from emofuse.train.inspection.projection import UMAP_STARTS, Method, chosen_methods
+from emofuse.train.runs.recordings import audio_roots
 from emofuse.train.runs.reporting.caveats import caveats
 
 

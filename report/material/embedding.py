@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from emofuse.common.console import format_size
+from emofuse.common.errors import UsageError
 from emofuse.extract.audio.clips import load
 from emofuse.extract.audio.decoding import AudioError
 from emofuse.manifests.schema import Utterance
@@ -68,3 +69,16 @@ class Embedding:
         buffer = io.BytesIO()
         soundfile.write(buffer, waveform, SAMPLE_RATE, format="MP3")
         return "data:audio/mpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def refuse_embedding_without_decoders() -> None:
+    """Refuse to embed recordings where what decodes them is not installed.
+
+    Raises:
+        UsageError: Names the extra.
+    """
+    try:
+        import av  # noqa: F401
+        import soundfile  # noqa: F401
+    except ImportError:
+        raise UsageError("--embed-audio needs soundfile and av: pip install 'emofuse[extract]'") from None

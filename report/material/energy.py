@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from emofuse.common.errors import EmofuseError
 from emofuse.extract.audio.clips import load
 from emofuse.extract.audio.resampling import Waveform
-from emofuse.report.material.recordings import Recordings
 from emofuse.store import Feature, FeatureStore
+from emofuse.train.runs.recordings import Recordings
 from emofuse.train.runs.run_stores import RunStores
 
 RATE = 20

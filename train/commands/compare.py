@@ -12,7 +12,7 @@ from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
 from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import LocationType
-from emofuse.common.page.options import no_text_option, open_option
+from emofuse.common.page.options import audio_root_option, no_text_option, open_option
 
 FOLDER = click.Path(path_type=Path)
 
@@ -57,6 +57,7 @@ FOLDER = click.Path(path_type=Path)
     type=LocationType(),
     help="Where a store of the runs is now, if it has moved or is remote: the page has its texts; can be repeated.",
 )
+@audio_root_option
 @no_text_option
 @open_option
 @command

@@ -88,9 +88,9 @@ def _write_page(
     from emofuse.train.comparison.page.comparison_page import comparison_page
     from emofuse.train.comparison.page.record import letters_line
 
-    for remark in material.remarks:
-        say(f"note: {printable(remark, 400)}")
     page = comparison_page(found, runs, material)
+    for remark in material.remarks():
+        say(f"note: {printable(remark, 400)}")
     if config.html is not None:
         content = render(page).encode()
         write_output(config.html, content)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 from emofuse.common.disk.outputs import refuse_as_file, refuse_as_folder
 from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import Location
-from emofuse.common.option_values import as_locations, as_path, as_tuple, check_values, split_names
+from emofuse.common.option_values import as_locations, as_path, as_texts, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
 from emofuse.train.comparison.statistics.comparison_units import Unit
@@ -24,6 +24,7 @@ _EXPECTED = {
     "baseline": "the folder of a finished run, a Run or None",
     "metrics": EXPECTED_METRICS,
     "store": "paths or URLs of stores",
+    "audio_root": "folders, or texts such as 'savee=FOLDER'",
 }
 _EXAMPLES = {"runs": "runs=['runs/iemocap4-smcn-1a2b3c4d', 'runs/iemocap4-concat-5e6f7a8b']"}
 
@@ -50,6 +51,8 @@ class CompareConfig:
     """Also write the page of the comparison into this file."""
     store: tuple[Location, ...] = ()
     """Where stores of the runs are now, for the page; those that are not named are looked for where `fit` read them."""
+    audio_root: tuple[str, ...] = ()
+    """The folder of the corpus, for players on the page: `FOLDER`, or of runs on several corpora `CORPUS=FOLDER`."""
     no_text: bool = False
     """Leave out what is said in the utterances."""
     open: bool = False
@@ -68,6 +71,7 @@ class CompareConfig:
             "out": as_path(self.out),
             "html": as_path(self.html),
             "store": as_locations(self.store),
+            "audio_root": as_texts(self.audio_root),
         }
         for name, value in converted.items():
             object.__setattr__(self, name, value)
@@ -88,6 +92,8 @@ class CompareConfig:
             self._check_page(problems)
         if not wrong & {"format", "out", "html", "store"} and self.store and not self.has_page:
             problems.add("store has no effect without a page: pass its file with html (--html FILE)")
+        if not wrong & {"html", "audio_root"} and self.audio_root and self.html is None:
+            problems.add("audio_root has no effect without a page: pass its file with html (--html FILE)")
 
     @property
     def writes_parts(self) -> bool:
@@ -143,6 +149,7 @@ class CompareOptions(TypedDict, total=False):
     out: str | Path | None
     html: str | Path | None
     store: Location | str | Sequence[Location | str]
+    audio_root: str | Path | Sequence[str | Path]
     no_text: bool
     open: bool
 

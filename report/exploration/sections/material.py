@@ -16,8 +16,8 @@ from emofuse.report.exploration.measure.pooled_features import Pooled
 from emofuse.report.exploration.measure.probes import LinearProbe
 from emofuse.report.exploration.measure.run_errors import RunErrors
 from emofuse.report.exploration.measure.waveforms import MeasuredAudio
-from emofuse.report.material.recordings import recording_link
 from emofuse.train.inspection.projection import Method
+from emofuse.train.runs.recordings import recording_link
 
 MOST_GROUPS = 20
 """Speakers, sessions or classes that a chart has rows for; the most frequent ones."""

@@ -16,7 +16,7 @@ from emofuse.common.errors import SeveralProblemsError, UsageError
 from emofuse.common.page.render import safe_link
 from emofuse.manifests.schema import Utterance
 from emofuse.report.material.embedding import Embedding
-from emofuse.report.material.recordings import Recordings, audio_roots
+from emofuse.train.runs.recordings import Recordings, audio_roots
 from emofuse.train.runs.run_stores import CorpusUtterance
 
 HOSTILE = [

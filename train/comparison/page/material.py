@@ -11,6 +11,7 @@ from emofuse.manifests.gender import gender_of
 from emofuse.train.comparison.compare_config import CompareConfig
 from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
 from emofuse.train.comparison.page.record import PageMaterial
+from emofuse.train.runs.recordings import Recordings, audio_roots
 from emofuse.train.runs.reporting.utterance_table import COLUMNS
 from emofuse.train.runs.run_stores import CorpusUtterance, RunStores, find_stores
 
@@ -26,17 +27,21 @@ def page_material(config: CompareConfig, runs: Sequence[RunPredictions], folder:
     Raises:
         UsageError: A store that the user names is not one of the runs.
     """
-    stores = RunStores() if config.no_text and not config.store else _stores(runs, config.store)
+    unused = config.no_text and not config.store and not config.audio_root
+    stores = RunStores() if unused else _stores(runs, config.store)
     texts = {} if config.no_text else stores.texts
-    remarks = list(stores.remarks)
+    missing = list(stores.remarks)
     if stores.withholds_text and not texts:
-        remarks.append("the stores have digests in place of them (--no-text)")
+        missing.append("the stores have digests in place of them (--no-text)")
     hidden = "texts are not shown: " if not texts else ""
+    roots = audio_roots(config.audio_root, stores.corpora)
+    recordings = Recordings(stores.utterances, roots, folder or Path())
     return PageMaterial(
         folder=folder,
         texts=texts,
+        sound=recordings.sound,
         about={id: _about(member) for id, member in stores.utterances.items()},
-        remarks=[f"{hidden}{remark}" for remark in remarks],
+        remarks=lambda: [*(f"{hidden}{remark}" for remark in missing), *recordings.remarks],
         command=command_of(config),
     )
 
@@ -63,6 +68,7 @@ def command_of(config: CompareConfig) -> str:
     words += ["--unit", config.unit] if config.unit != "auto" else []
     words += ["--missing-as-wrong"] if config.missing_as_wrong else []
     words += [word for store in config.store for word in ("--store", str(store))]
+    words += [word for root in config.audio_root for word in ("--audio-root", root)]
     words += ["--no-text"] if config.no_text else []
     words += ["--html", str(config.html)] if config.html is not None else []
     return shlex.join(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +31,12 @@ class PageMaterial:
     """Of the page, which links are relative to; None for figures and tables without a page."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Id -> what is said in the utterance, where known and not withheld."""
+    sound: Callable[[str], str | None] = lambda id: None
+    """The link to the recording of an utterance, None where there is none."""
     about: Mapping[str, Row] = field(default_factory=dict)
     """Id -> what the stores say of the speaker, session and so on; for runs without utterances.csv."""
-    remarks: Sequence[str] = ()
-    """What is not shown, and why; phrases that begin in lower case."""
+    remarks: Callable[[], Sequence[str]] = tuple
+    """What is not shown, and why; phrases that begin in lower case. Asked after `sound`."""
     command: str = ""
     """What makes the page."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emofuse.common.console import as_sentence
-from emofuse.common.page.blocks import Cell, ClassName, Column, PagedTable, Section, Text
+from emofuse.common.page.blocks import Cell, ClassName, Column, PagedTable, Section, Sound, Text
 from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.comparison.page.record import ComparisonRecord
 
@@ -56,6 +56,7 @@ def _table(record: ComparisonRecord, ids: list[str], right: dict[str, str]) -> P
         columns += _of_run(record, number, ids)
     columns += [
         (Column(name="text"), [spoken(record.material.texts.get(id)) for id in ids]),
+        (Column(name="recording"), [Sound(href=h) if (h := record.material.sound(id)) else None for id in ids]),
         (Column(name="speaker", filter=True, once=True), [rows.get(id, {}).get("speaker") for id in ids]),
     ]
     filled, cells = filled_columns(columns)
@@ -64,7 +65,7 @@ def _table(record: ComparisonRecord, ids: list[str], right: dict[str, str]) -> P
         title="Utterances that not every run gets right",
         columns=filled,
         rows=cells,
-        caption=" ".join([*_seeds_line(record), *map(as_sentence, record.material.remarks)]),
+        caption=" ".join([*_seeds_line(record), *map(as_sentence, record.material.remarks())]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,10 @@ def test_a_recorded_url_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(run_stores, "FeatureStore", lambda path: pytest.fail(f"{path} was opened"))
     found = page_material(CompareConfig(runs=("x", "y")), runs_of(tmp_path), None)
     assert found.texts == {}
-    assert found.remarks == [
+    assert found.remarks() == [
         f"texts are not shown: the store of tiny is remote and was not opened: name it, --store {URL}"
     ]
-    assert page_material(CompareConfig(runs=("x", "y"), no_text=True), runs_of(tmp_path / "b"), None).remarks == []
+    assert page_material(CompareConfig(runs=("x", "y"), no_text=True), runs_of(tmp_path / "b"), None).remarks() == []
 
 
 def test_the_store_that_the_user_names_has_the_texts_and_the_speakers(tmp_path: Path) -> None:
@@ -46,7 +47,25 @@ def test_the_store_that_the_user_names_has_the_texts_and_the_speakers(tmp_path: 
         first = store.manifest.utterances[0]
     assert found.texts[first.id] == first.text
     assert found.about[first.id]["speaker"] == first.speaker
-    assert found.remarks == []
+    assert found.remarks() == []
     assert found.command == f"emofuse compare x y --store {path} --html page.html"
     with pytest.raises(UsageError, match=r"none\.h5"):
         page_material(CompareConfig(runs=("x", "y"), store=tmp_path / "none.h5"), runs_of(tmp_path / "b"), None)
+
+
+def test_recordings_of_the_folder_that_the_user_names_are_links(tmp_path: Path) -> None:
+    path = train_samples.store(tmp_path / "tiny.h5")
+    with FeatureStore(path) as store:
+        first = store.manifest.utterances[0]
+    (tmp_path / "corpus").mkdir()
+    options: Any = {"runs": ("x", "y"), "html": "page.html", "audio_root": tmp_path / "corpus"}
+    found = page_material(CompareConfig(**options, store=path), runs_of(tmp_path), tmp_path)
+    assert first.audio is not None
+    assert found.sound(first.id) is None
+    assert f"not below {tmp_path / 'corpus'}" in found.remarks()[0]
+    (tmp_path / "corpus" / first.audio).parent.mkdir()
+    (tmp_path / "corpus" / first.audio).touch()
+    assert found.sound(first.id) == f"./corpus/{first.audio}"
+    assert found.command.endswith(f"--audio-root {tmp_path / 'corpus'} --html page.html")
+    without = page_material(CompareConfig(**options), runs_of(tmp_path / "b"), tmp_path)
+    assert "--audio-root has no effect: the store of tiny" in without.remarks()[-1]

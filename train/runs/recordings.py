@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from emofuse.common.console import plural, printable
-from emofuse.common.errors import UsageError
 from emofuse.common.page.links import relative_link
 from emofuse.common.problems import Problems
 from emofuse.manifests.schema import Utterance
-from emofuse.report.material.embedding import Embedding
 from emofuse.train.runs.run_stores import CorpusUtterance
+
+
+class Clips(Protocol):
+    """What puts clips into the page itself."""
+
+    def clip(self, path: Path, utterance: Utterance) -> str | None:
+        """The part of a recording that an utterance is, as `data:audio/...`; None where it stays a link."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """Which clips are not in the page, and why."""
 
 
 class Recordings:
@@ -29,7 +39,7 @@ class Recordings:
         utterances: Mapping[str, CorpusUtterance],
         roots: Mapping[str, Path],
         page_folder: Path,
-        embedding: Embedding | None = None,
+        embedding: Clips | None = None,
     ) -> None:
         self._utterances, self._roots, self._embedding = utterances, roots, embedding
         self._page_folder = page_folder
@@ -110,16 +120,3 @@ def audio_roots(given: Sequence[str], corpora: Sequence[str]) -> dict[str, Path]
             roots.setdefault(corpus, folder)
     problems.raise_all()
     return roots
-
-
-def refuse_embedding_without_decoders() -> None:
-    """Refuse to embed recordings where what decodes them is not installed.
-
-    Raises:
-        UsageError: Names the extra.
-    """
-    try:
-        import av  # noqa: F401
-        import soundfile  # noqa: F401
-    except ImportError:
-        raise UsageError("--embed-audio needs soundfile and av: pip install 'emofuse[extract]'") from None
