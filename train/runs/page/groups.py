@@ -120,7 +120,7 @@ def _chart(record: RunRecord, kind: str, groups: Sequence[GroupScore], metric: s
     name, worst, whole = short_name(metric), _worst(groups, metric), record.metrics["pooled"][metric]
     largest = sorted(groups, key=lambda group: -group.utterances)[:MOST_GROUPS]
     shown = [group for group in groups if group in largest or group is worst]
-    rows = [_bar(group, metric, marked=group is worst and _is_below(group, whole)) for group in shown]
+    rows = [_bar(group, metric, marked=group is worst) for group in shown]
     small = [group for group in shown if group.is_small]
     captions = (
         [f"Drawn are the {MOST_GROUPS} with the most utterances, of {len(groups)}."]
