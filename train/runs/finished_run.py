@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError, damage_error
 from emofuse.common.lazy import lazy_property
+from emofuse.common.redaction import redacted
 from emofuse.train.fitting import file_names
 from emofuse.train.runs.reporting.utterance_table import COLUMNS
 from emofuse.train.runs.run_check import FILES, run_problems
@@ -59,8 +60,7 @@ class Run:
     @lazy_property
     def config(self) -> dict[str, Any]:
         """The content of config.json: the settings that identify the run, its stores, and each call."""
-        config: dict[str, Any] = run_folder.read_json(self.folder / CONFIG)
-        return config
+        return _without_credentials(run_folder.read_json(self.folder / CONFIG))
 
     @property
     def seed_folders(self) -> dict[int, Path]:
@@ -151,3 +151,18 @@ class Diverged:
 
 
 FitOutcome = Run | Diverged
+
+
+def _without_credentials(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without the passwords and signatures in URLs, which early runs recorded as they were given."""
+    open_places: list[Any] = [config[key] for key in ("stores", "calls") if isinstance(config.get(key), dict | list)]
+    if isinstance(config.get("store"), str):
+        config["store"] = redacted(config["store"], {})
+    while open_places:  # no recursion: files may nest as deep as JSON allows
+        place = open_places.pop()
+        for key, value in [*(place.items() if isinstance(place, dict) else enumerate(place))]:
+            if isinstance(value, str):
+                place[key] = redacted(value, {})
+            elif isinstance(value, dict | list):
+                open_places.append(value)
+    return config

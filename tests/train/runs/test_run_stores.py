@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_a_recorded_url_is_opened_only_when_it_is_named(joint: Run, monkeypatch:
     given = Url("https://me:password@example.org/a.h5")
     moved = run_at_stores(remote, RunStores(paths={"big": given})).config["stores"]
     assert moved["big"] == given, "it is opened with the credentials that it was named with"
+
+
+def test_credentials_that_an_early_run_recorded_are_not_shown(joint: Run, tmp_path: Path) -> None:
+    url, signed = "https://me:hunter2@example.org/a.h5", "s3://b/c.h5?X-Amz-Signature=hunter2&versionId=3"
+    calls = [
+        {"command": ["fit", "--store", url]},
+        {"command": {"fit": {"store": url, "more_stores": [signed]}}},
+        {"command": None},
+    ]
+    config = joint.config | {"store": url, "stores": {"big": url, "small": signed}, "calls": calls}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    read = Run(folder=tmp_path, metrics=joint.metrics).config
+    assert "hunter2" not in str(read)
+    assert read["stores"] == {"big": "https://example.org/a.h5", "small": "s3://b/c.h5?versionId=3"}
+    assert read["calls"][0]["command"] == ["fit", "--store", "https://example.org/a.h5"]
 
 
 def test_a_relative_store_is_found_from_any_folder(joint: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
