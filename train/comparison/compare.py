@@ -66,7 +66,7 @@ def _write_text(config: CompareConfig, found: Comparison, say: Say) -> None:
     """Print the comparison, or write it into the file that the user named."""
     text = FORMATS[config.format](found).rstrip("\r\n")
     if config.out is None:
-        say(text)
+        say(text.replace("\r\n", "\n"))  # of CSV
     else:
         write_output(config.out, f"{text}\n".encode())
         say(f"comparison: {printable(str(config.out), 400)}")

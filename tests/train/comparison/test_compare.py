@@ -174,7 +174,7 @@ def test_caveats_of_every_run_are_shown(folder: Path, tmp_path: Path) -> None:
     assert "short run: 32 utterances (--limit)" in found.runs[0].caveats
     for format in ("table", "csv", "json", "md", "latex"):
         text = run("compare", [str(tmp_path / "a"), str(tmp_path / "b"), "--format", format]).stdout
-        assert "short run: 32 utterances (--limit)" in text
+        assert f"short run: 32 utterances ({'-{}-' if format == 'latex' else '--'}limit)" in text
 
 
 def test_metrics_are_chosen_and_unknown_ones_named(folder: Path) -> None:
