@@ -42,12 +42,12 @@ def test_what_all_rows_share_is_said_once_in_every_output(done: tuple[ResultTabl
     for text in (
         table_text.screen(results),
         (where / "table.md").read_text(),
-        (where / "table.tex").read_text(),
+        (where / "table.tex").read_text().replace("-{}-", "--"),
         (where / "table.html").read_text(),
     ):
         assert text.count(shared) == 1
         assert text.count("--steps 4") in (1, 2)  # the command of the page has it too
-    tex = (where / "table.tex").read_text()
+    tex = (where / "table.tex").read_text().replace("-{}-", "--")
     caption = next(line for line in tex.splitlines() if line.startswith(r"\caption"))
     assert shared in caption
 
