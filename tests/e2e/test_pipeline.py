@@ -66,7 +66,7 @@ def test_laid_out_meld_clips_are_decoded_and_the_broken_one_is_listed(shared: Pa
     tool = shared / "tools" / "make_corpus.py"
     subprocess.run([sys.executable, str(tool), "meld", str(tmp_path / "meld"), "--limit", "12"], check=True)
     output = command(tmp_path, "extract", "--dataset", "meld", "--root", "meld", "--encoder", "logmel", code=1)
-    assert "train_dia125_utt3: audio: cannot be decoded" in output
+    assert "train_dia125_utt3: audio: is an mp4 file without its index" in output
     with FeatureStore(tmp_path / "cache" / "meld.h5") as store:
         assert len(store.feature("logmel").ids) == 12
         assert store.feature("logmel").frame_rate == 25.0

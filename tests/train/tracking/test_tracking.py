@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,21 @@ def wandb_records(path: Path) -> Iterator[Any]:
             yield record
 
 
+def settled_records(path: Path, seconds: float = 30) -> list[Any]:
+    """The records, once the last one is there: wandb's own process may still be writing on a busy machine."""
+    from google.protobuf.message import DecodeError
+
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            records = list(wandb_records(path))
+        except DecodeError:  # the last record is not whole yet
+            records = []
+        if any(record.WhichOneof("record_type") == "exit" for record in records) or time.monotonic() > end:
+            return records
+        time.sleep(0.1)
+
+
 def test_wandb_has_config_curves_scores_and_the_report_once_and_offline(run: Run) -> None:
     pytest.importorskip("wandb")
     (first,), (second,) = lines_of(run, "wandb"), lines_of(run, "wandb")
@@ -137,7 +153,7 @@ def test_wandb_has_config_curves_scores_and_the_report_once_and_offline(run: Run
     assert first == f"tracked: wandb, {place}; upload it with: wandb sync {place}"
     assert second == f"tracked: wandb, {place}, where it was already"
     assert (place / "files" / "report.html").read_bytes() == (run.folder / "report.html").read_bytes()
-    records = list(wandb_records(next(place.glob("*.wandb"))))
+    records = settled_records(next(place.glob("*.wandb")))
     (about,) = (record.run for record in records if record.WhichOneof("record_type") == "run")
     assert (about.project, about.display_name, about.run_group) == ("emofuse", "seeds", "tiny4")
     assert "short run" in about.notes
