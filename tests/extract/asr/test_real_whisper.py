@@ -14,7 +14,7 @@ from emofuse.extract.asr.recogniser import Recogniser, load_recogniser
 from emofuse.extract.audio.clips import load
 
 TOOL, CLIPS = SHARED / "tools" / "real_weights.py", SHARED / "data" / "emodb" / "wav"
-SAID = {"03a01Fa": "Der Lappen liegt auf dem Eisschrank", "03a02Nc": "Das will sie am Mittwoch abgeben"}
+SAID = {"03a01Fa": "Der Lappen liegt auf dem Eisschrank", "03a02Fc": "Das will sie am Mittwoch abgeben"}
 pytestmark = pytest.mark.slow
 
 
