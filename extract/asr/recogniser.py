@@ -1,7 +1,7 @@
 """A speech recogniser of transformers: waveforms in, texts out. A text does not depend on its batch.
 
 Two kinds of models work, known by their architecture: sequence-to-sequence models (Whisper, Speech2Text, ...), decoded
-greedily, and CTC models (`...ForCTC`), whose best labels are joined. Whisper is told the language, or detects it for
+greedily, and CTC models (`...ForCTC`), whose best labels are joined. Whisper gets the language, or detects it for
 each clip. What a model invents where nobody speaks is not kept.
 """
 
@@ -59,7 +59,7 @@ class Recogniser:
     generates: bool
     """Whether it is a sequence-to-sequence model; else a CTC model."""
     whisper: WhisperDecoding | None
-    """How a Whisper is told language and task; None for other models."""
+    """The special tokens of a Whisper, for language and task; None for other models."""
     language: str | None
     """Code of the language that is spoken; None detects it."""
 
@@ -189,7 +189,7 @@ def _spoken(name: str, whisper: WhisperDecoding | None, language: str | None, us
     if whisper is None:
         if language not in (None, DETECT):
             raise UsageError(
-                f"--language {language} has no effect: --transcribe {name} is told no language; leave it out"
+                f"--language {language} has no effect: --transcribe {name} takes no language; leave it out"
             )
         return None
     spoken = language or usual

@@ -1,4 +1,4 @@
-"""How Whisper is told what to do: its language, its task, and what it says about its own text.
+"""What Whisper needs to decode: language and task as tokens; and how sure it is of its text.
 
 A Whisper that was fine-tuned often has lost, from its generation config, the tokens of its languages and tasks: they
 are taken from its tokenizer.

@@ -81,7 +81,7 @@ def audio_warnings(audio: MeasuredAudio) -> list[str]:
             f"{audio.changed[0]} first"
         )
     if audio.without_audio:
-        lines.append(f"{plural(audio.without_audio, 'utterance')} name no audio file")
+        lines.append(f"{plural(audio.without_audio, 'utterance')} without an audio file")
     return lines
 
 

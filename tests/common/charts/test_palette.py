@@ -1,4 +1,4 @@
-"""Colours are told from the paper, light or dark."""
+"""Colours contrast with the paper, light or dark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recogniser invents is told from what may have been said."""
+"""Invented texts have a reason not to be kept; texts that may have been said have none."""
 
 from __future__ import annotations
 

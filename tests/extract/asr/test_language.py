@@ -1,4 +1,4 @@
-"""A Whisper is told which language is spoken, or detects it; its weights here are RANDOM, its texts mean nothing."""
+"""Whisper gets the language that is spoken, or detects it; its weights here are RANDOM, its texts mean nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prompts(monkeypatch: pytest.MonkeyPatch, loaded: recogniser.Recogniser) -> list[dict[str, Any]]:
-    """What `generate` is told, call by call."""
+    """The task and the language that `generate` gets, call by call."""
     told: list[dict[str, Any]] = []
     real = loaded.model.generate
 
@@ -74,7 +74,7 @@ def test_the_language_of_the_corpus_is_the_default_and_auto_detects(models: Path
     [
         ("several", "dee", "no language of --transcribe .* named 'dee'. Did you mean 'de'. Valid: de, en, pl"),
         ("english", "de", "knows English alone; the language here is 'de'"),
-        ("plain", "de", "--language de has no effect: .* is told no language"),
+        ("plain", "de", "--language de has no effect: .* takes no language"),
     ],
 )
 def test_a_language_that_a_model_does_not_know_is_refused(

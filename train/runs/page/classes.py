@@ -1,4 +1,4 @@
-"""Which classes are told apart: the confusion matrix, and precision, recall and F1 of each class."""
+"""How well classes are distinguished: the confusion matrix, and precision, recall and F1 of each class."""
 
 from __future__ import annotations
 

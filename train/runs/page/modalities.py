@@ -64,7 +64,7 @@ def _how_to(record: RunRecord) -> list[Any]:
     features = record.task["features"]
     try:
         optional = variant(record.task["model"], record.task.get("ablation"))[2].optional
-    except UnknownNameError:  # a model of one's own that is not registered here
+    except UnknownNameError:  # the model of a plugin that is not installed here
         optional = ()
     if optional:
         why = "This run was not scored with a modality absent."
