@@ -13,7 +13,7 @@ from pathlib import Path
 
 from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
-from emofuse.datasets.audio_paths import AudioFinder
+from emofuse.datasets.reading.audio_paths import AudioFinder
 from emofuse.manifests.schema import Excluded, Manifest, Utterance, missing_audio_reason
 
 CORPORA_VARIABLE = "EMOFUSE_CORPORA"

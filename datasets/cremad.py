@@ -18,7 +18,7 @@ from emofuse.datasets.base import (
     relative_path,
     wav_files,
 )
-from emofuse.datasets.tables import read_table
+from emofuse.datasets.reading.tables import read_table
 from emofuse.manifests.schema import Manifest, Utterance
 
 SENTENCES = {

@@ -16,7 +16,7 @@ from typing import Any
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
-from emofuse.datasets.tables import MISSING, read_table, text_lines
+from emofuse.datasets.reading.tables import MISSING, read_table, text_lines
 from emofuse.manifests.jsonl import parse_record, read_manifest
 from emofuse.manifests.schema import Manifest, Utterance, utterance_problems
 

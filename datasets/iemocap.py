@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path
-from emofuse.datasets.tables import text_lines
+from emofuse.datasets.reading.tables import text_lines
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path
-from emofuse.datasets.meld_cuts import cut_notes
-from emofuse.datasets.tables import read_table, repaired_notes
+from emofuse.datasets.reading.meld_cuts import cut_notes
+from emofuse.datasets.reading.tables import read_table, repaired_notes
 from emofuse.manifests.schema import Manifest, Utterance
 
 SPLITS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
-from emofuse.datasets._voice import SAMPLE_RATE, Delivery, speak
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
-from emofuse.datasets.tables import read_table
+from emofuse.datasets.reading.synthetic_voice import SAMPLE_RATE, Delivery, speak
+from emofuse.datasets.reading.tables import read_table
 from emofuse.manifests.schema import Manifest, Utterance
 
 UTTERANCES = 1920

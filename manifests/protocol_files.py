@@ -1,4 +1,4 @@
-"""Tasks: everything that a paper's sentence "we use ..." says, as one TOML file per task beside this module.
+"""Tasks: everything that a paper's sentence "we use ..." says, as one TOML file per task in `protocols/`.
 
 A protocol names the corpus (or several training corpora, and optionally another one that is tested), the classes, the
 labels of each class, what forms a fold (session, speaker, official split), the metrics, and the expected counts.
@@ -22,7 +22,7 @@ _DEFAULTS = {"iemocap": "iemocap4", "meld": "meld7", "ravdess": "ravdess8", "sav
 
 FILES: Registry[Path] = Registry("protocol", "emofuse.protocols", Path)
 """Name -> TOML file; another package's entry point names a `pathlib.Path`."""
-for _path in sorted(Path(__file__).parent.glob("*.toml")):
+for _path in sorted((Path(__file__).parent / "protocols").glob("*.toml")):
     FILES.add(_path.stem, "", _path)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.datasets.base import ReaderOptions, corpus_root, wav_files
+from emofuse.datasets.reading.tables import read_table, text_lines
 from emofuse.datasets.registry import CORPORA, read_corpus
-from emofuse.datasets.tables import read_table, text_lines
 
 NAMES = CORPORA.names()
 # one characteristic file of each layout; empty, since recognising and listing never decode

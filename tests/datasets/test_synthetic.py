@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from emofuse.common.errors import UsageError
-from emofuse.datasets import _voice as voice
+from emofuse.datasets.reading import synthetic_voice as voice
 from emofuse.datasets.registry import read_corpus
 from emofuse.datasets.synthetic import (
     CLASSES,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emofuse.datasets.meld_cuts import cut_notes, row_seconds
+from emofuse.datasets.reading.meld_cuts import cut_notes, row_seconds
 from emofuse.datasets.registry import read_corpus
 from emofuse.manifests.schema import Manifest, Utterance
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emofuse.datasets.audio_paths import AudioFinder
+from emofuse.datasets.reading.audio_paths import AudioFinder
 from emofuse.datasets.registry import read_corpus
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 

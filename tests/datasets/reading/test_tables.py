@@ -8,8 +8,8 @@ import pytest
 
 from emofuse.common.errors import UsageError
 from emofuse.datasets.base import ReaderOptions
+from emofuse.datasets.reading.tables import read_table, repaired, text_lines
 from emofuse.datasets.registry import read_corpus
-from emofuse.datasets.tables import read_table, repaired, text_lines
 from emofuse.manifests.schema import Manifest
 
 

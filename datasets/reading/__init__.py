@@ -1,0 +1,1 @@
+"""Steps that readers of corpora share: finding audio, reading tables, checking cuts."""
