@@ -1,16 +1,18 @@
-"""Speech transformers that read raw waveforms: HuBERT, wav2vec 2.0, WavLM and similar models on the hub.
+"""Speech transformers that read raw waveforms: HuBERT, wav2vec 2.0, WavLM, data2vec and similar models on the hub.
 
 Waveforms are normalised as the checkpoint's preprocessor_config.json says: to zero mean and unit variance over the
 samples of the utterance, or not at all. The number of frames follows from the kernel sizes and strides of the
 convolutions. A clip shorter than the receptive field of one frame (25 ms) is zero-padded to it.
 
-HuBERT, wav2vec 2.0 and WavLM run in padded batches with an attention mask; transformers zeroes the padding before the
-positional convolution, and a first convolution that is normalised over time gets a masked norm
-(`blocks/group_norm.py`). Other models may let padding change the features, so their batches contain utterances of one
-length.
+HuBERT, wav2vec 2.0 (XLS-R too), WavLM and UniSpeech-SAT run in padded batches with an attention mask; transformers
+zeroes the padding before the positional convolution, and a first convolution that is normalised over time gets a masked
+norm (`blocks/group_norm.py`). In data2vec the padding passes through five positional convolutions, and other models may
+let it change the features in other ways, so their batches contain utterances of one length.
 
 Papers: Hsu et al. 2021, https://arxiv.org/abs/2106.07447; Baevski et al. 2020, https://arxiv.org/abs/2006.11477;
-Chen et al. 2022, https://arxiv.org/abs/2110.13900
+Babu et al. 2021 (XLS-R), https://arxiv.org/abs/2111.09296; Chen et al. 2022 (WavLM), https://arxiv.org/abs/2110.13900;
+Chen et al. 2021 (UniSpeech-SAT), https://arxiv.org/abs/2110.05752; Baevski et al. 2022 (data2vec),
+https://arxiv.org/abs/2202.03555
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import torch
 
 
-_MASKED = ("hubert", "wav2vec2", "wavlm")
+_MASKED = ("hubert", "wav2vec2", "wavlm", "unispeech-sat")
 """Model types that can run in padded batches."""
 _VARIANCE_FLOOR = 1e-7
 
@@ -197,23 +199,17 @@ def _register(name: str, description: str, source: WeightsSource, model_type: st
 
 _LIBRISPEECH = "LibriSpeech 960 h, audio alone"
 _LIBRILIGHT = "Libri-Light 60,000 h, audio alone"
-_register(
-    "hubert",
-    "HuBERT base",
-    WeightsSource(repository="facebook/hubert-base-ls960", pretrained_on=_LIBRISPEECH),
-    "hubert",
-)
-_register(
-    "hubert-large",
-    "HuBERT large",
-    WeightsSource(repository="facebook/hubert-large-ll60k", pretrained_on=_LIBRILIGHT),
-    "hubert",
-)
-_register(
-    "wav2vec2",
-    "wav2vec 2.0 base",
-    WeightsSource(repository="facebook/wav2vec2-base", pretrained_on=_LIBRISPEECH),
-    "wav2vec2",
-)
-_register("wavlm", "WavLM base", WeightsSource(repository="microsoft/wavlm-base", pretrained_on=_LIBRISPEECH), "wavlm")
+_MIX_94K = "Libri-Light, GigaSpeech and VoxPopuli 94,000 h, audio alone"
+_XLS_R = "VoxPopuli, MLS, CommonVoice, VoxLingua107 and BABEL, 436,000 h in 128 languages, audio alone"
+for _name, _description, _repository, _data, _type in (
+    ("hubert", "HuBERT base", "facebook/hubert-base-ls960", _LIBRISPEECH, "hubert"),
+    ("hubert-large", "HuBERT large", "facebook/hubert-large-ll60k", _LIBRILIGHT, "hubert"),
+    ("wav2vec2", "wav2vec 2.0 base", "facebook/wav2vec2-base", _LIBRISPEECH, "wav2vec2"),
+    ("xlsr", "XLS-R 300M, 128 languages", "facebook/wav2vec2-xls-r-300m", _XLS_R, "wav2vec2"),
+    ("wavlm", "WavLM base", "microsoft/wavlm-base", _LIBRISPEECH, "wavlm"),
+    ("wavlm-large", "WavLM large", "microsoft/wavlm-large", _MIX_94K, "wavlm"),
+    ("unispeech-sat", "UniSpeech-SAT base+", "microsoft/unispeech-sat-base-plus", _MIX_94K, "unispeech-sat"),
+    ("data2vec-audio", "data2vec base for audio", "facebook/data2vec-audio-base", _LIBRISPEECH, "data2vec-audio"),
+):
+    _register(_name, _description, WeightsSource(repository=_repository, pretrained_on=_data), _type)
 _register("hf-audio", "any raw-waveform model; needs --weights", WeightsSource(repository=None, pretrained_on=""), None)

@@ -30,9 +30,11 @@ CASES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "hubert-large": ("hubert-large", "Hubert", {**SMALL, **LARGE}, True),
     "wav2vec2": ("wav2vec2", "Wav2Vec2", SMALL, True),
     "wavlm": ("wavlm", "WavLM", SMALL, False),
-    "wavlm-large": ("hf-audio", "WavLM", {**SMALL, **LARGE}, True),
+    "wavlm-large": ("wavlm-large", "WavLM", {**SMALL, **LARGE}, True),
+    "xlsr": ("xlsr", "Wav2Vec2", {**SMALL, **LARGE}, True),
+    "unispeech-sat": ("unispeech-sat", "UniSpeechSat", SMALL, True),
     "batch-normed-hubert": ("hf-audio", "Hubert", {**SMALL, "conv_pos_batch_norm": True}, True),
-    "data2vec": ("hf-audio", "Data2VecAudio", {**SMALL, "num_conv_pos_embeddings": 3}, True),
+    "data2vec-audio": ("data2vec-audio", "Data2VecAudio", {**SMALL, "num_conv_pos_embeddings": 3}, True),
     "adapted-wav2vec2": ("hf-audio", "Wav2Vec2", {**SMALL, "add_adapter": True}, True),
     "whisper": ("whisper", "Whisper", WHISPER, True),
 }
