@@ -14,6 +14,7 @@ from pathlib import Path
 from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
 from emofuse.datasets.reading.audio_paths import AudioFinder
+from emofuse.manifests.licences import Licence
 from emofuse.manifests.schema import Excluded, Manifest, Utterance, missing_audio_reason
 
 CORPORA_VARIABLE = "EMOFUSE_CORPORA"
@@ -44,6 +45,18 @@ class ReaderOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large the complete release is, as published or counted in it; None where that is unknown."""
+
+    utterances: int
+    hours: float | None = None
+    """Hours of speech; None also for a corpus of texts."""
+    speakers: int | None = None
+    emotions: int | None = None
+    """Different emotion labels, without `other` and `no agreement`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
     """A corpus: where to get it, how its folder is recognised and how it is read."""
 
@@ -59,6 +72,9 @@ class Corpus:
     """Reads the corpus from its root."""
     language: str | None = None
     """Code of the language that is spoken, such as `de`; None where it is unknown."""
+    size: Size | None = None
+    licence: Licence | None = None
+    """The terms of use; None where they are unknown."""
     scan_notes: Callable[[Manifest], list[str]] | None = None
     """What its user should know once the lengths of its clips are known."""
     options: tuple[str, ...] = ()

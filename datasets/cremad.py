@@ -13,12 +13,14 @@ from pathlib import Path
 from emofuse.datasets.base import (
     Corpus,
     ReaderOptions,
+    Size,
     build_manifest,
     clips_by_id,
     relative_path,
     wav_files,
 )
 from emofuse.datasets.reading.tables import read_table
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Manifest, Utterance
 
 SENTENCES = {
@@ -82,6 +84,8 @@ CREMAD = Corpus(
     page="https://github.com/CheyneyComputerScience/CREMA-D",
     layout="AudioWAV/1001_DFA_ANG_XX.wav ..., and VideoDemographics.csv for the actors' age and sex",
     language="en",
+    size=Size(utterances=7442, hours=5.3, speakers=91, emotions=6),
+    licence=LICENCES["cremad"],
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
     groups=ACTORS,

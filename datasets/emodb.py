@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, clips_by_id, relative_path, wav_files
+from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, clips_by_id, relative_path, wav_files
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Manifest, Utterance
 
 SENTENCES = {
@@ -57,6 +58,8 @@ EMODB = Corpus(
     page="http://emodb.bilderbar.info",
     layout="wav/03a01Fa.wav ... or 03a01Fa.wav ...",
     language="de",
+    size=Size(utterances=535, hours=0.4, speakers=10, emotions=7),
+    licence=LICENCES["emodb"],
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
 )

@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from emofuse.common.errors import raise_problems
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
+from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.protocol import SPLITS
 from emofuse.manifests.schema import Manifest, Utterance
 
@@ -61,6 +62,8 @@ GOEMOTIONS = Corpus(
     page="https://github.com/google-research/google-research/tree/master/goemotions",
     layout="train.tsv, dev.tsv, test.tsv, in the root or in data/",
     language="en",
+    size=Size(utterances=54263, emotions=28),
+    licence=LICENCES["goemotions"],
     looks_like=lambda root: folder(root) is not None,
     read=read,
 )

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path
+from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, relative_path
 from emofuse.datasets.reading.tables import text_lines
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
@@ -116,6 +117,8 @@ IEMOCAP = Corpus(
     page="https://sail.usc.edu/iemocap/iemocap_release.htm",
     layout="Session1 ... Session5, each with dialog/EmoEvaluation",
     language="en",
+    size=Size(utterances=10039, hours=12, speakers=10, emotions=9),
+    licence=LICENCES["iemocap"],
     looks_like=lambda root: bool(sessions(root)),
     read=read,
     groups=("1", "2", "3", "4", "5"),

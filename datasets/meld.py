@@ -12,9 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from emofuse.common.errors import UsageError, raise_problems
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, relative_path
+from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, relative_path
 from emofuse.datasets.reading.meld_cuts import cut_notes
 from emofuse.datasets.reading.tables import read_table, repaired_notes
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Manifest, Utterance
 
 SPLITS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
@@ -115,6 +116,8 @@ MELD = Corpus(
     page="https://affective-meld.github.io",
     layout="train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv, in the root or in train/, dev/, test/",
     language="en",
+    size=Size(utterances=13708, hours=12.1, speakers=304, emotions=7),
+    licence=LICENCES["meld"],
     looks_like=lambda root: any(annotation(root, split) for split in SPLITS),
     read=read,
     scan_notes=cut_notes,

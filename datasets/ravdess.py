@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest, clips_by_id, relative_path, wav_files
+from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, clips_by_id, relative_path, wav_files
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -56,6 +57,8 @@ RAVDESS = Corpus(
     page="https://zenodo.org/records/1188976",
     layout="Actor_01/03-01-01-01-01-01-01.wav ..., with or without an outer folder",
     language="en",
+    size=Size(utterances=1440, hours=1.5, speakers=24, emotions=8),
+    licence=LICENCES["ravdess"],
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
     groups=tuple(f"Actor_{n:02d}" for n in range(1, 25)),

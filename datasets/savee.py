@@ -16,12 +16,14 @@ from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import (
     Corpus,
     ReaderOptions,
+    Size,
     build_manifest,
     clips_by_id,
     relative_path,
     wav_files,
 )
 from emofuse.datasets.reading.tables import read_table
+from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Manifest, Utterance
 
 _MOST_LISTED = 10
@@ -106,6 +108,8 @@ SAVEE = Corpus(
     page="http://kahlan.eps.surrey.ac.uk/savee/Download.html",
     layout="AudioData/DC/a01.wav ... or DC_a01.wav ...",
     language="en",
+    size=Size(utterances=480, hours=0.5, speakers=4, emotions=7),
+    licence=LICENCES["savee"],
     looks_like=lambda root: any(clip_id(path) for path in wav_files(root)),
     read=read,
     groups=SPEAKERS,

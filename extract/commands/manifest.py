@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 
 
 @click.command(context_settings=HELP_OPTIONS)
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @corpus_options
 @max_seconds
 @click.option(
@@ -29,11 +30,36 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 )
 @click.option("--quick", is_flag=True, help="Do not scan the audio: no hours, and unreadable clips are not noticed.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--list", "listed", is_flag=True, help="List all corpora: size, licence and where to get them.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print everything as JSON.")
 @command
-def manifest(
+def manifest(dataset: str | None, listed: bool, as_json: bool, **options: Any) -> None:
+    """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why.
+
+    Example: emofuse manifest iemocap --root /data/IEMOCAP_full_release
+    """
+    if listed or as_json:
+        _print_list(dataset, listed, as_json, {name: value for name, value in options.items() if value})
+    elif dataset is None:
+        raise UsageError("which corpus? emofuse manifest DATASET; --list lists all corpora")
+    else:
+        _read(dataset, **options)
+
+
+def _print_list(dataset: str | None, listed: bool, as_json: bool, others: Mapping[str, Any]) -> None:
+    from emofuse.extract.commands.corpus_list import corpus_json, corpus_table
+
+    if not listed:
+        raise UsageError("--json belongs to --list: emofuse manifest --list --json")
+    without_effect = [*([dataset] if dataset else []), *("--" + name.replace("_", "-") for name in others)]
+    if without_effect:
+        raise UsageError(f"--list reads no corpus, so {', '.join(without_effect)} would have no effect: leave it out")
+    say(corpus_json() if as_json else corpus_table())
+
+
+def _read(
     dataset: str, root: Path | None, limit: int | None, out: Path | None, quick: bool, quiet: bool, **options: Any
 ) -> None:
-    """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why."""
     from emofuse.datasets.base import ReaderOptions
     from emofuse.extract.audio.scan import read_dataset, scan_audio, scan_text
     from emofuse.extract.audio.scan_report import report_scan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emofuse.manifests.licences import licence_of
 from emofuse.train.exporting.exported_model import ExportedModel
-from emofuse.train.exporting.licences import corpora, licence_of
 from emofuse.train.fitting import model_file
 from emofuse.train.resolve.fit_plan import package_versions
 from emofuse.train.runs.finished_run import Run
@@ -47,7 +47,7 @@ def describe(run: Run, models: Sequence[TrainedModel], exported: ExportedModel) 
         ],
         "recipe": model_file.describe(recipe),
         "caveats": caveats(run.metrics),
-        "licences": {corpus: licence_of(corpus).terms for corpus in corpora(run)},
+        "licences": {corpus: licence_of(corpus).terms for corpus in run.corpora},
         "versions": package_versions(),
     }
 

@@ -63,6 +63,11 @@ class Run:
         return _without_credentials(run_folder.read_json(self.folder / CONFIG))
 
     @property
+    def corpora(self) -> list[str]:
+        """The corpora that the run was fitted or tested on."""
+        return list(self.config.get("stores") or [self.config["run"]["corpus"]])
+
+    @property
     def seed_folders(self) -> dict[int, Path]:
         """Seed -> the folder of its folds: the run's own, or with several seeds one below it."""
         seeds = self.metrics.get("seeds")

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emofuse.manifests.licences import licence_of
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
-from emofuse.train.exporting.licences import corpora, licence_of
 from emofuse.train.runs.finished_run import Run
 
 DOCS = "docs/exporting.md of emofuse"
@@ -44,7 +44,7 @@ def fitted_on(provenance: Mapping[str, Any]) -> str:
 
 def licence_lines(run: Run) -> list[str]:
     """The terms of the corpora."""
-    rows = [[corpus, licence_of(corpus).terms, licence_of(corpus).source] for corpus in corpora(run)]
+    rows = [[corpus, licence_of(corpus).terms, licence_of(corpus).source] for corpus in run.corpora]
     return [
         *table(["corpus", "terms", "stated at"], rows),
         "The terms of a corpus may also cover models trained on it. The weights of the encoders have licences of their "

@@ -19,7 +19,6 @@ from emofuse.train.exporting.card.card_scores import (
 from emofuse.train.exporting.card.card_sources import encoder_lines, licence_lines, origin_lines, usage_lines
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
 from emofuse.train.exporting.checked_file import Check
-from emofuse.train.exporting.licences import corpora
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.registry import MODELS
 from emofuse.train.runs.finished_run import METRICS as METRICS_FILE
@@ -73,7 +72,7 @@ def model_card(run: Run, models: Sequence[TrainedModel], file: str | None, check
 def _marks(run: Run) -> list[str]:
     """What a reader must know before all else."""
     marks = [escaped(mark) for mark in caveats(run.metrics)]
-    if "synthetic" in corpora(run):
+    if "synthetic" in run.corpora:
         marks.append("trained on generated signals, not on speech: of no use for recordings")
     return bullets([f"**{mark}**" for mark in marks]) if marks else []
 
@@ -115,7 +114,7 @@ def _data(run: Run) -> list[str]:
     seeds = len(run.metrics.get("seeds", (0,)))
     tested = {c: sum(row) // seeds for c, row in zip(run.metrics["classes"], confusion, strict=True)}
     items = [
-        f"Corpus: {', '.join(map(escaped, corpora(run)))}; {plural(identity['utterances'], 'utterance')} of the task",
+        f"Corpus: {', '.join(map(escaped, run.corpora))}; {plural(identity['utterances'], 'utterance')} of the task",
         f"Source: {escaped(identity['protocol']['source'])}",
         "Tested utterances: " + ", ".join(f"{escaped(c)} {count}" for c, count in tested.items()),
         f"Digest of the manifest: `{identity['manifest']}`",

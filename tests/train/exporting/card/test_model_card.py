@@ -12,13 +12,13 @@ import pytest
 import train_samples as samples
 from train_samples import config, quietly
 
+from emofuse.manifests.licences import UNKNOWN
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.train import Run, export
 from emofuse.train.exporting.card.card_scores import calibration_table, class_lines, group_tables, shared_lines
 from emofuse.train.exporting.card.card_sources import fitted_on, origin_lines
 from emofuse.train.exporting.card.markdown import escaped, table
-from emofuse.train.exporting.licences import LICENCES, UNKNOWN, licence_of
 
 
 def card(run: Path, out: Path, **options: Any) -> str:
@@ -160,13 +160,6 @@ def test_a_run_of_version_0_1_0_has_a_card(tmp_path: Path) -> None:
     page = card(run, tmp_path / "card")
     classes = json.loads((run / "metrics.json").read_text())["classes"]
     assert f"Gives: probabilities of {', '.join(classes)}, in this order" in page
-
-
-def test_every_corpus_of_the_project_has_terms_with_a_source() -> None:
-    for corpus in ("iemocap", "meld", "emodb", "ravdess", "savee", "goemotions"):
-        assert licence_of(corpus).source.startswith("http")
-    assert licence_of("mine") == UNKNOWN
-    assert LICENCES["synthetic"].source == ""
 
 
 def test_a_task_over_several_corpora_says_what_each_keeps_apart(tmp_path: Path) -> None:
