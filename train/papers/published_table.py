@@ -17,6 +17,8 @@ from emofuse.manifests.metrics import LABEL_METRICS
 UNITS = {"fraction": (1, 3), "percent": (100, 1)}
 """How a paper prints its figures: (factor, decimals)."""
 FIGURE_KINDS = ("line", "grid", "tsne")
+MEAN = "mean"
+"""The name of the mean of several tasks, among protocols."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,13 @@ class TableTask:
     """Modality -> feature, unless a row names its own."""
     select: str
     """The value of `fit --select`."""
+    mean_of: tuple[str, ...] = ()
+    """Protocols of other tasks, whose figures this block averages; it is not run itself."""
+
+    @property
+    def title(self) -> str:
+        """The protocol, or which tasks the mean is of."""
+        return f"mean of {' and '.join(self.mean_of)}" if self.mean_of else self.protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,13 @@ class Table:
     fine_tuned: tuple[str, ...]
     """Features that the paper fine-tuned."""
     figure: FigureSpec | None
+    mean: TableTask | None = None
+    """Columns with the mean of several tasks, named `MEAN` instead of a protocol."""
+
+    @property
+    def blocks(self) -> tuple[TableTask, ...]:
+        """The tasks, then the mean of several of them, if the table prints one."""
+        return self.tasks if self.mean is None else (*self.tasks, self.mean)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -131,6 +147,7 @@ _SHAPE: dict[str, Any] = {
     "fine_tuned": [str],
     "figure": {"kind": str, "over": {str: [float]}},
     "tasks": [{"protocol": str, "metrics": {str: str}, "features": {str: str}, "select": str}],
+    "mean": {"of": [str], "metrics": {str: str}},
     "rows": [_SCALAR | {"set": [str], "features": {str: str}, "tasks": [str], "published": {str: {str: float}}}],
 }
 _NEEDED = ("paper", "where", "about", "unit", "tasks", "rows")
@@ -156,6 +173,7 @@ def parse(name: str, raw: Mapping[str, Any]) -> Table:
         notes=tuple(raw.get("notes", ())),
         fine_tuned=tuple(raw.get("fine_tuned", ())),
         figure=_figure(raw["figure"]) if "figure" in raw else None,
+        mean=_mean(raw["mean"]) if "mean" in raw else None,
     )
     raise_problems(_contradictions(table), f"{name} is wrong")
     return table
@@ -167,6 +185,12 @@ def _task(raw: Mapping[str, Any]) -> TableTask:
         metrics=raw["metrics"],
         features=raw.get("features", {}),
         select=raw.get("select", "validation"),
+    )
+
+
+def _mean(raw: Mapping[str, Any]) -> TableTask:
+    return TableTask(
+        protocol=MEAN, metrics=raw.get("metrics", {}), features={}, select="", mean_of=tuple(raw.get("of", ()))
     )
 
 
@@ -194,15 +218,31 @@ def _contradictions(table: Table) -> list[str]:
     problems = [] if table.unit in UNITS else [f"unit is {table.unit!r}; valid: {', '.join(UNITS)}"]
     if table.figure and table.figure.kind not in FIGURE_KINDS:
         problems.append(f"figure.kind is {table.figure.kind!r}; valid: {', '.join(FIGURE_KINDS)}")
-    for task in table.tasks:
+    for task in table.blocks:
         unknown = [m for m in task.metrics.values() if m not in LABEL_METRICS and not m.startswith("recall:")]
         problems += [f"no metric named {m!r}; valid: {', '.join(LABEL_METRICS)}, recall:CLASS" for m in unknown]
+    for task in table.tasks:
         if task.select not in ("validation", "last"):
             problems.append(f"select is {task.select!r}; valid: validation, last")
     counts = Counter(row.name for row in table.rows)
     problems += [f"row {name!r} occurs {n} times" for name, n in counts.items() if n > 1]
-    columns = {t.protocol: set(t.metrics) for t in table.tasks}
+    if table.mean is not None:
+        problems += _mean_contradictions(table.mean, table.tasks)
+    columns = {t.protocol: set(t.metrics) for t in table.blocks}
     return problems + [line for row in table.rows for line in _row_contradictions(row, columns)]
+
+
+def _mean_contradictions(mean: TableTask, tasks: Sequence[TableTask]) -> list[str]:
+    measures = {t.protocol: set(t.metrics.values()) for t in tasks}
+    problems = [f"mean.of has {p!r}, which is not a task" for p in mean.mean_of if p not in measures]
+    problems += [] if len(mean.mean_of) > 1 else ["mean.of: expected two tasks or more"]
+    problems += [] if mean.metrics else ["mean.metrics: expected a column"]
+    return problems + [
+        f"mean.metrics: {protocol} has no column of {measure!r}"
+        for protocol in dict.fromkeys(mean.mean_of)
+        for measure in mean.metrics.values()
+        if measure not in measures.get(protocol, {measure})
+    ]
 
 
 def _row_contradictions(row: TableRow, columns: Mapping[str, set[str]]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,26 @@ class ResultTable:
 
     def rows_of(self, task: TableTask) -> list[ResultRow]:
         """All rows of a task in the table's order, also cited ones and those without our own results."""
-        return [
-            self.finished.get((task.protocol, row.name)) or self._without_figures(row, task)
-            for row in self.table.rows
-            if task.protocol in row.tasks
-        ]
+        return [self._row_of(row, task) for row in self.table.rows if task.protocol in row.tasks]
+
+    def _row_of(self, row: TableRow, task: TableTask) -> ResultRow:
+        if task.mean_of:
+            return self._mean_row(row, task)
+        return self.finished.get((task.protocol, row.name)) or self._without_figures(row, task)
+
+    def _mean_row(self, row: TableRow, mean: TableTask) -> ResultRow:
+        """The mean of a row's figures on several tasks; without figures of ours where one of them has none."""
+        rows = [self._row_of(row, task) for task in self.table.tasks if task.protocol in mean.mean_of]
+        cells = published_cells(row, mean)
+        without = next((r for r in rows if r.state != "run"), None)
+        if without is not None:
+            return ResultRow(row=row, task=mean, cells=cells, state=without.state)
+        for column, measure in mean.metrics.items():
+            each = [r.cells[name] for r in rows for name, m in r.task.metrics.items() if m == measure]
+            values = [cell.mean for cell in each if cell.mean is not None]
+            value = float(np.mean(values)) if len(values) == len(each) else None
+            cells[column] = replace(cells[column], mean=value, count=sum(cell.count for cell in each))
+        return ResultRow(row=row, task=mean, cells=cells, notes=(row.note,) if row.note else (), state="run")
 
     def _without_figures(self, row: TableRow, task: TableTask) -> ResultRow:
         key = (task.protocol, row.name)
@@ -98,6 +113,11 @@ class ResultTable:
     def run_tasks(self) -> list[TableTask]:
         """The tasks for which there are stores."""
         return [t for t in self.table.tasks if t.protocol not in self.skipped_tasks]
+
+    @property
+    def shown_blocks(self) -> list[TableTask]:
+        """`run_tasks`, then the mean of several tasks, if there are stores for all of these."""
+        return [b for b in self.table.blocks if not {b.protocol, *b.mean_of} & set(self.skipped_tasks)]
 
     @property
     def scale(self) -> tuple[int, int]:

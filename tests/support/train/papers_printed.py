@@ -19,7 +19,10 @@ COLUMNS: dict[str, dict[str, list[str]]] = {
     "msmser-table2": {"iemocap4": ["UA", "WA"]},
     "msmser-table3": {"iemocap4": ["UA", "WA"]},
     "msmser-figure2": {"iemocap4": ["UA", "WA"]},
-    "slides-table1": {p: ["accuracy", "UA"] for p in ("iemocap4", "savee7", "savee7-sentences")},
+    "slides-table1": {
+        **{p: ["accuracy", "UA"] for p in ("iemocap4", "savee7", "savee7-sentences")},
+        "mean": ["Mean"],
+    },
     "slides-table2": {p: [*EMOTIONS, "Mean"] for p in ("iemocap4", "savee4", "savee4-sentences")},
     "slides-table3": {
         p: [*EMOTIONS] for p in ("joint4", "ravdess4", "goemotions4", "joint4-ravdess", "joint4-goemotions")
@@ -132,6 +135,14 @@ slides-table1  | TRILL distilled                   | savee7   | 67.8 -
 slides-table1  | TRILL Finetuned                   | savee7   | 68.6 -
 slides-table1  | Text-to-Text Transformer (T5)     | savee7   | 72.3 -
 slides-table1  | TRILL-T5 Multimodal Fusion        | savee7   | 75.9 -
+slides-table1  | VGGis FC1                         | mean     | 61.5
+slides-table1  | VGGish Finetuned                  | mean     | 60.4
+slides-table1  | YAMNet layer 10                   | mean     | 62.8
+slides-table1  | YAMNet Finetuned                  | mean     | 65.2
+slides-table1  | TRILL distilled                   | mean     | 69.2
+slides-table1  | TRILL Finetuned                   | mean     | 71.2
+slides-table1  | Text-to-Text Transformer (T5)     | mean     | 75.5
+slides-table1  | TRILL-T5 Multimodal Fusion        | mean     | 78.8
 slides-table2  | TRILL (IEMOCAP_Audio)             | iemocap4 | 77.2 81.9 72.3 66.8 74.6
 slides-table2  | TRILL (SAVEE_Audio)               | savee4   | 73.3 84.3 73.3 66.7 74.4
 slides-table2  | T5 (IEMOCAP_Text)                 | iemocap4 | 79.6 82.7 72.2 64.9 74.9

@@ -80,6 +80,10 @@ MISTAKES = [
     ("rows.0.settings", ["lr=1"], "unknown key rows, item 1, settings; known: ablation, cited, features, model, "),
     ("rows.0.cited", "yes", "rows, item 1, cited is 'yes', expected true or false"),
     ("model", "", "row 'Mine' has no model"),
+    ("mean", {"of": ["iemocap4", "meld7"], "metrics": {"Mean": "wa"}}, "mean.of has 'meld7', which is not a task"),
+    ("mean", {"of": ["iemocap4"], "metrics": {"Mean": "wa"}}, "mean.of: expected two tasks or more"),
+    ("mean", {"of": ["iemocap4"] * 2}, "mean.metrics: expected a column"),
+    ("mean", {"of": ["iemocap4"] * 2, "metrics": {"F": "wf1"}}, "mean.metrics: iemocap4 has no column of 'wf1'"),
     ("rows", [{"name": "Mine"}, {"name": "Mine"}], "row 'Mine' occurs 2 times"),
 ]
 

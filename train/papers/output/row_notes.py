@@ -33,7 +33,7 @@ def table_notes(results: ResultTable) -> TableNotes:
     """Collect the notes of a table's rows."""
     shared = {}
     notes: list[str] = []
-    for task in results.run_tasks:
+    for task in results.shown_blocks:
         rows = results.rows_of(task)
         ours = [[note for note in _notes(row) if note != row.row.note] for row in rows if row.state == "run"]
         common = [note for note in ours[0] if all(note in of_row for of_row in ours)] if ours else []

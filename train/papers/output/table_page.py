@@ -49,7 +49,7 @@ def table_page(results: ResultTable, folder: Path, command: str, figure: PaperFi
     if lines := _warnings(results, notes):
         blocks.append(Warnings(lines=lines))
     blocks += figure.charts if figure else []
-    for number, task in enumerate(results.run_tasks):
+    for number, task in enumerate(results.shown_blocks):
         blocks.append(_table(results, task, notes, folder, number))
         blocks += [] if table.figure else _charts(results, task, number)
     if notes.letters:
@@ -72,11 +72,11 @@ def table_page(results: ResultTable, folder: Path, command: str, figure: PaperFi
 def _warnings(results: ResultTable, notes: TableNotes) -> list[str]:
     """What a reader must know before comparing ours with the paper's, each once."""
     lines = [line.rstrip(".") for line in warnings(results)]
-    several = len(results.run_tasks) > 1
-    for task in results.run_tasks:
+    several = len(results.shown_blocks) > 1
+    for task in results.shown_blocks:
         where = f" on {task.protocol}" if several else ""
         lines += [f"every row of ours{where}: {note}" for note in notes.shared[task.protocol]]
-    waiting = [r.row.name for t in results.run_tasks for r in results.rows_of(t) if r.state == "not run"]
+    waiting = [r.row.name for t in results.shown_blocks for r in results.rows_of(t) if r.state == "not run"]
     if waiting:
         lines.append(f"not run, so without figures of ours: {', '.join(dict.fromkeys(waiting))}")
     return [*lines, *results.diverged.values()]
@@ -120,8 +120,7 @@ def _charts(results: ResultTable, task: TableTask, number: int) -> list[Chart]:
         charts.append(
             Chart(
                 name=f"chart-{number + 1}-{place + 1}",
-                title=f"{column}, ours and the paper's"
-                + (f", on {task.protocol}" if len(results.run_tasks) > 1 else ""),
+                title=f"{column}, ours and the paper's" + (f", {task.title}" if len(results.shown_blocks) > 1 else ""),
                 alt=f"{column}{unit}: {'; '.join(seen)}.",
                 drawing=dots([r.row.name for r in rows], series, f"{column}{unit}"),
             )

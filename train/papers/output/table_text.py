@@ -48,7 +48,7 @@ def shared_notes(notes: TableNotes, task: TableTask) -> list[str]:
 
 def footnotes(results: ResultTable) -> list[str]:
     """The lines under the table: definitions of the measures, skipped tasks, the table's notes, remarks."""
-    measures = {m for t in results.run_tasks for m in t.metrics.values()}
+    measures = {m for t in results.shown_blocks for m in t.metrics.values()}
     lines = [f"{METRICS[m]}." for m in METRICS if m in measures]
     lines += ["Recall of a class: the share of its utterances that were found."] if measures - set(METRICS) else []
     lines += ["Ours: mean ± standard deviation over folds and seeds. The paper's figures are as printed."]
@@ -60,7 +60,7 @@ def screen(results: ResultTable) -> str:
     """Plain text in aligned columns."""
     notes = table_notes(results)
     lines = [caption(results), *warnings(results)]
-    for task in results.run_tasks:
+    for task in results.shown_blocks:
         columns = [f"{c} {h}" for c in task.metrics for h in ("ours", "paper", "diff")]
         rows = [[r.row.name, *cells(results, task, r), remark(notes, r)] for r in results.rows_of(task)]
         lines += ["", headline(results, task), *shared_notes(notes, task), format_table(["", *columns, ""], rows)]
@@ -73,7 +73,7 @@ def markdown(results: ResultTable) -> str:
     """GitHub tables."""
     notes = table_notes(results)
     lines = [f"# {caption(results)}", "", *(f"**{w}**\n" for w in warnings(results))]
-    for task in results.run_tasks:
+    for task in results.shown_blocks:
         columns = [f"{c} {h}" for c in task.metrics for h in HEAD]
         lines += [f"## {headline(results, task)}", "", *(f"**{w}**\n" for w in shared_notes(notes, task))]
         lines += [_piped(["", *columns, "note"]), _piped(["---", *["---:" for _ in columns], "---"])]
@@ -85,7 +85,7 @@ def markdown(results: ResultTable) -> str:
 def latex(results: ResultTable) -> str:
     """One table environment per task; the document must load booktabs."""
     notes = table_notes(results)
-    return "\n\n".join(_latex_table(results, task, notes) for task in results.run_tasks) + "\n"
+    return "\n\n".join(_latex_table(results, task, notes) for task in results.shown_blocks) + "\n"
 
 
 def _latex_table(results: ResultTable, task: TableTask, notes: TableNotes) -> str:
@@ -122,7 +122,7 @@ def _latex_name(row: ResultRow, notes: TableNotes) -> str:
 def comma_separated(results: ResultTable) -> str:
     """CSV with one line per figure, in the paper's unit."""
     rows = []
-    for task in results.table.tasks:
+    for task in results.table.blocks:
         conditions = results.conditions.get(task.protocol, "")
         for r in results.rows_of(task):
             notes = "; ".join(
@@ -142,9 +142,9 @@ def comma_separated(results: ResultTable) -> str:
 
 
 def headline(results: ResultTable, task: TableTask) -> str:
-    """A task's protocol, features, selection and seeds."""
+    """A task's protocol, features, selection and seeds; which tasks a mean is of."""
     conditions = results.conditions.get(task.protocol)
-    return f"{task.protocol}: {conditions}" if conditions else task.protocol
+    return f"{task.title}: {conditions}" if conditions else task.title
 
 
 def cells(results: ResultTable, task: TableTask, row: ResultRow) -> list[str]:
