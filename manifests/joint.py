@@ -9,7 +9,8 @@ from typing import Any
 from emofuse.manifests.schema import Manifest, Utterance
 
 SEPARATOR = ":"
-_PREFIXED_FIELDS = ("id", "label", "speaker", "session", "dialogue")
+PREFIXED_FIELDS = ("id", "label", "speaker", "session", "dialogue")
+"""The fields of an utterance whose values carry their corpus."""
 
 
 def corpus_of(name: str) -> str:
@@ -49,6 +50,6 @@ def unjoined(utterance: Utterance) -> Utterance:
 
 def _rename(utterance: Utterance, rename: Callable[[str], str]) -> Utterance:
     names: dict[str, Any] = {
-        key: rename(value) for key in _PREFIXED_FIELDS if (value := getattr(utterance, key)) is not None
+        key: rename(value) for key in PREFIXED_FIELDS if (value := getattr(utterance, key)) is not None
     }
     return replace(utterance, **names)

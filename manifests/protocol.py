@@ -10,6 +10,7 @@ from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.joint import corpus_of
+from emofuse.manifests.row_filter import Where, selects
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.spellings import NameRules
 
@@ -81,6 +82,8 @@ class Protocol:
     """The number of groups that a hash distributes the values over; 0 means groups by `fold_groups` or by value."""
     names: Mapping[str, NameRules] = field(default_factory=dict)
     """Attribute (speaker, session, dialogue) -> which of its names are spellings of one name, and which are not."""
+    where: Where = field(default_factory=dict)
+    """Only utterances with these values belong to the task; of several corpora each key carries its corpus."""
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -111,6 +114,8 @@ class Protocol:
 
     def class_of(self, utterance: Utterance) -> str | None:
         """The utterance's class in this task; None where it is not part of the task."""
+        if self.where and not selects(self.where, utterance, self.names):
+            return None
         label = utterance.label if self.label_field == "label" else utterance.extra.get(self.label_field)
         if self.joint and self.joint.test_split and self.is_test_only(utterance):
             label = label if utterance.split == self.joint.test_split else None

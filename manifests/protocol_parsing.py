@@ -11,6 +11,7 @@ from emofuse.common.toml_checks import shape_problems
 from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
 from emofuse.manifests.metrics import LABEL_METRICS, METRICS
 from emofuse.manifests.protocol import GROUPINGS, HOLD_OUT_KEYS, SPLITS, ExpectedCounts, JointCorpora, Protocol
+from emofuse.manifests.row_filter import as_lists, joined_where
 from emofuse.manifests.spellings import NAMED, NameRules, rule_problems
 
 _NAME_RULES: dict[str, Any] = {"same": {str: str}, "distinct": [[str]]}
@@ -22,6 +23,7 @@ _SHAPE: dict[str, Any] = {
     "label_field": str,
     "labels": {str: str},
     "metrics": [str],
+    "where": {str: [str]},
     "names": dict.fromkeys(NAMED, _NAME_RULES),
     "folds": {"by": str, "groups": [[str]], "parts": int, "disjoint": [str]},
     "expected": {"total": int, "classes": {str: int}, "folds": {str: int}, "without_audio": [str]},
@@ -34,6 +36,7 @@ _JOINT_SHAPE: dict[str, Any] = {
     "classes": [str],
     "labels": {str: {str: str}},
     "metrics": [str],
+    "where": {str: {str: [str]}},
     "names": dict.fromkeys(NAMED, _NAME_RULES),
     "folds": {"by": {str: str}, "groups": [[str]], "validation": [str], "disjoint": {str: [str]}},
     "expected": {"total": int, "classes": {str: {str: int}}, "folds": {str: int}, "without_audio": [str]},
@@ -52,6 +55,7 @@ def parse(name: str, raw: Tables) -> Protocol:
         UsageError: Lists what is missing or of a wrong type; where nothing is, what contradicts something else.
     """
     several = "corpora" in raw
+    raw = {key: as_lists(value) if key == "where" else value for key, value in raw.items()}
     required = ("corpora" if several else "corpus", *_REQUIRED)
     missing = [f"{key!r} is missing" for key in required if key not in raw]
     wrong_types = shape_problems(dict(raw), _JOINT_SHAPE if several else _SHAPE)
@@ -86,6 +90,7 @@ def _build(name: str, raw: Tables, joint: JointCorpora | None) -> Protocol:
             attribute: NameRules(same=rules.get("same", {}), distinct=tuple(map(tuple, rules.get("distinct", ()))))
             for attribute, rules in raw.get("names", {}).items()
         },
+        where=joined_where(raw.get("where", {})) if joint else {k: tuple(v) for k, v in raw.get("where", {}).items()},
     )
 
 
@@ -113,6 +118,7 @@ def _class_problems(protocol: Protocol) -> list[str]:
         if value not in classes
     ]
     problems += [f"class {c!r} has no label" for c in classes if c not in protocol.labels.values()]
+    problems += [f"where.{key} selects no value" for key, values in protocol.where.items() if not values]
     problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in metrics if m not in METRICS]
     if metrics and metrics[0] in METRICS and metrics[0] not in LABEL_METRICS:
         problems.append(f"the first metric selects, and {metrics[0]} cannot; valid: {', '.join(LABEL_METRICS)}")
@@ -193,6 +199,7 @@ def _corpus_problems(raw: Tables) -> list[str]:
         problems.append("corpora names fewer than two, and there is no test_corpus; for one corpus use `corpus = ...`")
     tables = {
         "labels": (raw.get("labels", {}), everywhere),
+        "where": (raw.get("where", {}), everywhere),
         "folds.by": (folds.get("by", {}), corpora),
         "folds.disjoint": (folds.get("disjoint", {}), corpora),
         "expected.classes": (raw.get("expected", {}).get("classes", {}), everywhere),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.console import HELP_OPTIONS, format_table, plural, say
-from emofuse.common.errors import UsageError, command
+from emofuse.common.errors import UsageError, command, raise_problems
 from emofuse.extract.audio.exclusions import report_excluded
 from emofuse.extract.commands.options import DATASETS, corpus_options
 from emofuse.extract.finetune.config import FinetuneSettings
@@ -148,6 +148,7 @@ class _Call:
         from emofuse.extract.encoders.base import EncoderOptions
         from emofuse.extract.finetune.plan import FinetunePlan
         from emofuse.manifests.folds import build_folds, limit_folds, select_folds
+        from emofuse.manifests.row_filter import where_problems
         from emofuse.store.core.fitted_on import parse_fitted_on
 
         spec = _tunable_spec(self.encoder)
@@ -156,6 +157,8 @@ class _Call:
         reader = ReaderOptions(**self.reader)
         manifest, root = read_dataset(self.dataset, self.root, options=reader)
         self._check_modality(manifest, spec.modality)
+        problems = where_problems(protocol.where, manifest.utterances, protocol.names)
+        raise_problems(problems, f"{self.dataset} does not match protocol {protocol.name}")
         labelled = {u.id for u in manifest.utterances if protocol.class_of(u) is not None}
         manifest, _, _ = scan_corpus(manifest, root, {spec.modality}, self.quiet)
         manifest = replace(manifest, utterances=protocol.with_one_spelling(manifest.utterances))

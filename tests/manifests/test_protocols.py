@@ -87,6 +87,8 @@ def test_an_included_protocol_holds_out_what_forms_its_folds(name: str) -> None:
     ("name", "total", "classes"),
     [
         ("iemocap4", 5531, [1103, 1636, 1084, 1708]),
+        ("iemocap4-improvised", 2943, [289, 947, 608, 1099]),
+        ("iemocap4-scripted", 2588, [814, 689, 476, 609]),
         ("iemocap6", 7380, [1103, 595, 1041, 1084, 1849, 1708]),
         ("savee7", 480, [60, 60, 60, 60, 120, 60, 60]),
         ("savee4", 300, [60, 60, 60, 120]),

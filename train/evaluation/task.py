@@ -111,6 +111,7 @@ def recorded_protocol(record: Mapping[str, Any]) -> Protocol:
             attribute: NameRules(same=rules["same"], distinct=tuple(map(tuple, rules["distinct"])))
             for attribute, rules in record.get("names", {}).items()
         },
+        where={key: tuple(values) for key, values in record.get("where", {}).items()},
     )
 
 

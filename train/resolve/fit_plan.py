@@ -151,10 +151,13 @@ class FitPlan:
         }
 
 
+_LATER_FIELDS = ("names", "where")
+
+
 def _protocol_identity(protocol: Protocol) -> dict[str, Any]:
-    """The protocol's fields; without `names`, which older runs do not have, where it is empty."""
+    """The protocol's fields; without those that older runs do not have, where they are empty."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(protocol).items()}
-    return values if protocol.names else {k: v for k, v in values.items() if k != "names"}
+    return {k: v for k, v in values.items() if v or k not in _LATER_FIELDS}
 
 
 def title_of(model: str, ablation: str | None) -> str:

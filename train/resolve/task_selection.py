@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import UsageError, raise_problems
 from emofuse.manifests.folds import check_groups
 from emofuse.manifests.protocol import Protocol
+from emofuse.manifests.row_filter import where_problems, where_text
 from emofuse.manifests.schema import Utterance
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore
 
@@ -80,11 +81,14 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
 
 def _labelled_utterances(store: AnyStore, protocol: Protocol) -> Sequence[Utterance]:
     """Utterances with a class of the protocol, each of which belongs to a fold, with names in one spelling."""
+    problems = where_problems(protocol.where, store.manifest.utterances, protocol.names)
+    raise_problems(problems, f"{store.path} does not match protocol {protocol.name}")
     labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.class_of(u) is not None])
     if not labelled:
         labels = sorted({str(u.label) for u in store.manifest.utterances})
+        where = f" where {where_text(protocol.where)}" if protocol.where else ""
         raise UsageError(
-            f"no utterance of {store.path} has a label of protocol {protocol.name}; it has: {', '.join(labels)}"
+            f"no utterance of {store.path} has a label of protocol {protocol.name}{where}; it has: {', '.join(labels)}"
         )
     check_groups(protocol, labelled)
     return labelled

@@ -152,3 +152,14 @@ def test_unknown_splits_stop_before_anything_is_counted(tmp_path: Path, select: 
         pytest.raises(UsageError, match=r"16 of 64 utterances .*: extra 16; valid: train"),
     ):
         resolve(store, asked)
+
+
+def test_a_filter_that_the_store_cannot_satisfy_names_its_keys(path: Path) -> None:
+    with pytest.raises(UsageError, match=r"where.scenario: no utterance has 'scenario'; keys: id, label, speaker"):
+        task(path, samples.protocol(where={"scenario": "improvised"}))
+
+
+def test_only_selected_utterances_are_in_the_task(path: Path) -> None:
+    found = task(path, samples.protocol(where={"session": ["1", "2", "3"]}))
+    assert {u.session for u in found.utterances} == {"1", "2", "3"}
+    assert found.counted == 47

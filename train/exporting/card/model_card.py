@@ -9,6 +9,7 @@ from typing import Any
 from emofuse.common.console import plural
 from emofuse.common.disk import run_folder
 from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.row_filter import where_text
 from emofuse.train.exporting.card.card_scores import (
     calibration_table,
     class_lines,
@@ -111,11 +112,13 @@ def _uses(recipe: ModelRecipe) -> list[str]:
 
 def _data(run: Run) -> list[str]:
     identity, confusion = run.config["run"], run.metrics["confusion"]
+    where = identity["protocol"].get("where", {})
     seeds = len(run.metrics.get("seeds", (0,)))
     tested = {c: sum(row) // seeds for c, row in zip(run.metrics["classes"], confusion, strict=True)}
     items = [
         f"Corpus: {', '.join(map(escaped, run.corpora))}; {plural(identity['utterances'], 'utterance')} of the task",
         f"Source: {escaped(identity['protocol']['source'])}",
+        *([f"Only utterances with {escaped(where_text(where))}"] if where else []),
         "Tested utterances: " + ", ".join(f"{escaped(c)} {count}" for c, count in tested.items()),
         f"Digest of the manifest: `{identity['manifest']}`",
     ]
@@ -151,7 +154,7 @@ def _disjoint(protocol: Mapping[str, Any]) -> str:
     """What the sides of a fold do not share, of a joint task by corpus."""
     joint = protocol.get("joint")
     if not joint:
-        return f"no {' and no '.join(protocol['disjoint'])}"
+        return f"no {' and no '.join(protocol['disjoint'] or ['utterance'])}"
     by_corpus = [f"no {' and no '.join(kinds)} of {escaped(corpus)}" for corpus, kinds in joint["disjoint"].items()]
     return ", ".join(by_corpus) + (
         f"; the test side is {escaped(joint['test_corpus'])}" if joint["test_corpus"] else ""

@@ -8,6 +8,7 @@ from typing import Any
 from emofuse.common.console import as_sentence, plural
 from emofuse.common.page.blocks import Column, Details, Section, Table, Text
 from emofuse.manifests.metrics import short_name
+from emofuse.manifests.row_filter import where_text
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, uneven_classes
 
@@ -18,7 +19,12 @@ MOST_EXCLUDED = 200
 def protocol_section(record: RunRecord) -> Section:
     """How the score was made, in sentences."""
     metrics, protocol = record.metrics, record.protocol
-    lines = [f"{protocol['name']}: {protocol['source']}.", *held_out(protocol), *_selection(record)]
+    lines = [
+        f"{protocol['name']}: {protocol['source']}.",
+        *_selected(protocol),
+        *held_out(protocol),
+        *_selection(record),
+    ]
     lines += _inputs(record.task)
     lines += _texts(metrics)
     lines += map(as_sentence, [*near_duplicate_lines(metrics), *uneven_classes(metrics), *metrics.get("remarks", ())])
@@ -30,6 +36,11 @@ def protocol_section(record: RunRecord) -> Section:
     if excluded := record.config.get("excluded"):
         blocks.append(_excluded(excluded))
     return Section(name="protocol", title="Protocol", blocks=blocks)
+
+
+def _selected(protocol: Mapping[str, Any]) -> list[str]:
+    """Which utterances belong to the task."""
+    return [f"Only utterances with {where_text(protocol['where'])}."] if protocol.get("where") else []
 
 
 def held_out(protocol: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from emofuse.common.console import format_table, plural, printable
 from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.manifests.resampling import narrow_interval
+from emofuse.manifests.row_filter import where_text
 from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
@@ -27,6 +28,7 @@ def header(plan: FitPlan, parameters: int) -> list[str]:
     """What is fitted, on what, and by which rules."""
     lines = [
         f"protocol  {plan.protocol.name}: {plan.protocol.source}",
+        *([f"where     {where_text(plan.protocol.where)}"] if plan.protocol.where else []),
         classes_line(plan),
         *(_feature_line(plan, m) for m in plan.features),
         f"model     {plan.title}: {MODELS.entry(plan.model).description}; {parameters:,} parameters",
