@@ -16,6 +16,11 @@ class Licence:
 
 
 LICENCES = {
+    "cmu-mosei": Licence(
+        "ask the authors, videos copyrighted",
+        "the videos are from YouTube, whose authors hold the rights; ask the publishers for terms of the annotation",
+        "http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
+    ),
     "cremad": Licence(
         "ODbL 1.0",
         "Open Database License (ODbL) 1.0, its contents under the Database Contents License",
@@ -34,6 +39,16 @@ LICENCES = {
         "annotation GPL-3.0, clips copyrighted",
         "annotation under GPL-3.0; the clips are from a television series, whose owners hold the rights",
         "https://github.com/declare-lab/MELD",
+    ),
+    "msp-improv": Licence(
+        "on request, academic research",
+        "on request, under a licence agreement for academic research; not to be passed on",
+        "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html",
+    ),
+    "msp-podcast": Licence(
+        "on request, academic research",
+        "on request, under a licence agreement for academic research; commercial use needs another licence",
+        "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html",
     ),
     "ravdess": Licence(
         "CC BY-NC-SA 4.0",

@@ -17,7 +17,14 @@ from emofuse.common.registry import Registry
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.protocol_parsing import parse
 
-_DEFAULTS = {"iemocap": "iemocap4", "meld": "meld7", "ravdess": "ravdess8", "savee": "savee7"}
+_DEFAULTS = {
+    "iemocap": "iemocap4",
+    "meld": "meld7",
+    "cmu-mosei": "cmu-mosei3",
+    "msp-podcast": "msp-podcast8",
+    "ravdess": "ravdess8",
+    "savee": "savee7",
+}
 """Corpus -> its default protocol, where it has several."""
 
 FILES: Registry[Path] = Registry("protocol", "emofuse.protocols", Path)

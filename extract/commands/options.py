@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 # Written out, so that --help imports no corpus reader; a test compares it with the registry.
-DATASETS = "iemocap, meld, savee, ravdess, emodb, cremad, goemotions, custom, synthetic."
+DATASETS = (
+    "iemocap, meld, savee, ravdess, emodb, cremad, msp-improv, msp-podcast, cmu-mosei, goemotions, custom, synthetic."
+)
 
 max_seconds = click.option(
     "--max-seconds",

@@ -22,6 +22,9 @@ CHARACTERISTIC = {
     "ravdess": "Actor_01/03-01-01-01-01-01-01.wav",
     "emodb": "wav/03a01Fa.wav",
     "cremad": "AudioWAV/1001_DFA_ANG_XX.wav",
+    "msp-improv": "Evalution.txt",
+    "msp-podcast": "Labels/labels_consensus.csv",
+    "cmu-mosei": "label.csv",
     "goemotions": "data/train.tsv",
     "custom": "manifest.csv",
     "synthetic": "synthetic.csv",
@@ -103,7 +106,7 @@ def test_a_root_that_is_a_file_is_refused_as_a_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_corpus_lists_the_valid_ones_and_the_closest() -> None:
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap'\? Valid: cremad, custom, emodb, .*synthetic"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap'\? Valid: .*cremad, custom, emodb, .*synthetic"):
         read_corpus("iemocab")
 
 

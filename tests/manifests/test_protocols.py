@@ -15,6 +15,7 @@ from emofuse.manifests import protocol, protocol_files
 from emofuse.manifests.schema import Utterance
 
 NAMES = protocol_files.names()
+WITHOUT_COUNTS = ("msp-podcast8", "msp-podcast8-test2")  # they differ between releases
 MINIMAL: dict[str, Any] = {
     "corpus": "lab",
     "source": "a test",
@@ -62,6 +63,9 @@ def test_counts_of_an_included_protocol_add_up(name: str) -> None:
     assert task.name == name
     assert all(c in CORPORA for c in (*task.corpora, task.test_corpus) if c)
     assert task.source
+    if name in WITHOUT_COUNTS:
+        assert task.expected is None
+        return
     assert task.expected is not None
     assert set(task.expected.classes) == set(task.classes)
     assert sum(task.expected.classes.values()) == task.expected.total
@@ -150,7 +154,7 @@ def test_default_protocols() -> None:
 
 def test_an_unknown_protocol_lists_the_valid_ones() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: cremad6, emodb4, .*--protocol PATH\.toml"
+        UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: .*cremad6, emodb4, .*--protocol PATH\.toml"
     ):
         protocol_files.load("iemocap5")
 
@@ -227,7 +231,7 @@ def test_your_own_protocol_by_its_path(tmp_path: Path) -> None:
     broken.write_text("classes = [\n")
     with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
         protocol_files.load(str(broken))
-    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: cremad6, emodb4"):
+    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: .*cremad6, emodb4"):
         protocol_files.load(str(tmp_path / "absent.toml"))
 
 
