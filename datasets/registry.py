@@ -6,19 +6,25 @@ from pathlib import Path
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.common.registry import Registry
+from emofuse.datasets.aesdd import AESDD
 from emofuse.datasets.base import GENERAL_OPTIONS, Corpus, ReaderOptions, corpus_root, folder_listing
 from emofuse.datasets.cmu_mosei import CMU_MOSEI
 from emofuse.datasets.cremad import CREMAD
 from emofuse.datasets.custom import CUSTOM
 from emofuse.datasets.emodb import EMODB
+from emofuse.datasets.emovdb import EMOVDB
+from emofuse.datasets.emovo import EMOVO
+from emofuse.datasets.esd import ESD
 from emofuse.datasets.goemotions import GOEMOTIONS
 from emofuse.datasets.iemocap import IEMOCAP
+from emofuse.datasets.jlcorpus import JLCORPUS
 from emofuse.datasets.meld import MELD
 from emofuse.datasets.msp_improv import MSP_IMPROV
 from emofuse.datasets.msp_podcast import MSP_PODCAST
 from emofuse.datasets.ravdess import RAVDESS
 from emofuse.datasets.savee import SAVEE
 from emofuse.datasets.synthetic import SYNTHETIC
+from emofuse.datasets.tess import TESS
 from emofuse.manifests.schema import Manifest
 
 CORPORA: Registry[Corpus] = Registry("dataset", "emofuse.corpora", Corpus)
@@ -29,6 +35,12 @@ for _corpus in (
     RAVDESS,
     EMODB,
     CREMAD,
+    TESS,
+    ESD,
+    EMOVDB,
+    JLCORPUS,
+    EMOVO,
+    AESDD,
     MSP_IMPROV,
     MSP_PODCAST,
     CMU_MOSEI,

@@ -9,7 +9,8 @@ import click
 
 # Written out, so that --help imports no corpus reader; a test compares it with the registry.
 DATASETS = (
-    "iemocap, meld, savee, ravdess, emodb, cremad, msp-improv, msp-podcast, cmu-mosei, goemotions, custom, synthetic."
+    "iemocap, meld, savee, ravdess, emodb, cremad, tess, esd, emovdb, jlcorpus, emovo, aesdd, msp-improv, "
+    "msp-podcast, cmu-mosei, goemotions, custom, synthetic."
 )
 
 max_seconds = click.option(

@@ -6,19 +6,13 @@ import csv
 from pathlib import Path
 
 import pytest
+from corpus_files import lay_out
 
 from emofuse.common.errors import UsageError
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import read_corpus
 from emofuse.manifests import protocol_files
 from emofuse.manifests.schema import Manifest
-
-
-def lay_out(root: Path, *files: str) -> Path:
-    for file in files:
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).touch()
-    return root
 
 
 def real_names(shared: Path, corpus: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from corpus_files import lay_out
 
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.cremad import ACTORS, SENTENCES, clip_id
@@ -13,12 +14,6 @@ from emofuse.manifests import protocol_files
 from emofuse.manifests.gender import gender_of
 
 HEADER = "ActorID,Age,Sex,Race,Ethnicity\n"
-
-
-def lay_out(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 def test_what_a_file_name_and_the_table_of_actors_say(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus_files import lay_out
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.datasets.base import ReaderOptions, corpus_root, wav_files
@@ -22,6 +23,12 @@ CHARACTERISTIC = {
     "ravdess": "Actor_01/03-01-01-01-01-01-01.wav",
     "emodb": "wav/03a01Fa.wav",
     "cremad": "AudioWAV/1001_DFA_ANG_XX.wav",
+    "tess": "OAF_angry/OAF_back_angry.wav",
+    "esd": "0011/Angry/0011_000351.wav",
+    "emovdb": "bea_Amused/amused_1-15_0001.wav",
+    "jlcorpus": "JL(wav+txt)/male1_angry_1a_1.wav",
+    "emovo": "f1/dis-f1-b1.wav",
+    "aesdd": "anger/a03 (5).wav",
     "msp-improv": "Evalution.txt",
     "msp-podcast": "Labels/labels_consensus.csv",
     "cmu-mosei": "label.csv",
@@ -29,13 +36,6 @@ CHARACTERISTIC = {
     "custom": "manifest.csv",
     "synthetic": "synthetic.csv",
 }
-
-
-def lay_out(root: Path, *files: str) -> Path:
-    for file in files:
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).write_bytes(b"")
-    return root
 
 
 def test_every_planned_corpus_is_registered() -> None:
