@@ -31,6 +31,9 @@ Open in the paper, and what is chosen (the authors' public code is another model
 - Deltas: regression over five frames, applied twice, with the first and last frame repeated.
 - UFLB: kernel 3, 64-128-256 channels, leaky slope 0.01. One skip over the stack (`skip`), a convolution of width 1 with
   batch norm, added after the last activation. Batch norm ignores padding.
+- Eq. 2 has no scale, and its scores are sums over all frames: at initialisation, most rows of the channel attention of
+  speech are nearly one-hot, so a channel mostly adds itself. `channel_scale` = `sqrt` divides them by the square root
+  of the utterance's own number of frames. docs/reproduce.md has the measured shares and scores of both.
 - T_1 and T_2 have 32 channels. In eq. 3 each of the 4 heads has its own u, v, b; 128 units are 4 x 32 values, projected
   back to 256.
 - W_s and W_t have no bias, as printed. Each classifier is one linear layer. lambda = 1, omega = 1. No dropout.
@@ -83,6 +86,8 @@ class MCFNConfig(SequenceConfig):
     mask_bands: float = setting(15 / 40, modality="audio", positive=False, most=1.0)
     mask_frames: float = setting(0.18, modality="audio", positive=False, most=1.0)
     dual_attention: bool = setting(True)
+    channel_scale: str = setting("none", choices=("none", "sqrt"))
+    """What divides the scores of eq. 2: nothing, as printed, or the square root of the number of time steps."""
     excitement: bool = setting(True, modality="both")
     intra: str = setting("both", modality="both", choices=("both", "audio", "text"))
     """The modalities whose own S or T is in S^f, T^f and in eq. 7."""
@@ -113,6 +118,10 @@ class MCFNConfig(SequenceConfig):
             problems.append(f"heads={self.heads} does not divide units={self.units}")
         return problems
 
+    def idle(self) -> dict[str, str]:
+        """`channel_scale` without the attention that it scales."""
+        return SequenceConfig.idle(self) | ({} if self.dual_attention else {"channel_scale": "dual_attention=false"})
+
 
 class MCFN(FusionModel):
     """The network for one modality or both."""
@@ -127,7 +136,7 @@ class MCFN(FusionModel):
         if inputs.text is not None:
             self.text = nn.Linear(inputs.text, width)
         self.dual_attention = nn.ModuleDict(
-            {m: DualAttention(width, width // 8) for m in used if config.dual_attention}
+            {m: DualAttention(width, width // 8, config.channel_scale) for m in used if config.dual_attention}
         )
         # The classifiers' weights in eq. 8 and eq. 11, and the modalities of eq. 7.
         self.votes, self.lambdas, self.intra = dict.fromkeys(used, 1.0), dict.fromkeys(used, 1.0), ""

@@ -139,11 +139,13 @@ class DualAttention(nn.Module):
     """The sum of temporal-wise and channel-wise attention: O [B, n, D] -> S or T [B, n, D].
 
     T_1, T_2, T_3 are convolutions of width 1, so linear layers at each time step. T_1 has no bias: it would add one
-    constant to all scores of a softmax.
+    constant to all scores of a softmax. `channel_scale` is "none" (eq. 2 as printed) or "sqrt": the scores of eq. 2 are
+    divided by the square root of the utterance's own number of frames, over which they are sums.
     """
 
-    def __init__(self, width: int, inner: int) -> None:
+    def __init__(self, width: int, inner: int, channel_scale: str = "none") -> None:
         super().__init__()
+        self.channel_scale = channel_scale
         self.T_1 = nn.Linear(width, inner, bias=False)
         self.T_2 = nn.Linear(width, inner)
         self.T_3 = nn.Linear(width, width)
@@ -159,17 +161,20 @@ class DualAttention(nn.Module):
         scores = self.T_2(x) @ self.T_1(x).transpose(1, 2)
         return torch.softmax(scores.masked_fill(~mask.unsqueeze(1), -torch.inf), dim=2)
 
-    def channel(self, x: Tensor) -> Tensor:
-        """Eq. 2, [B, n, D]: x_j + sum_i w_ji x_i over channels i, where w_ji = softmax over i of x_i . x_j.
+    def channel(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Eq. 2, [B, n, D]: x_j + sum_i w_ji x_i over channels i, with `channel_weights`."""
+        return x + x @ self.channel_weights(x, mask).transpose(1, 2)
 
-        `x` must be zero on padding.
-        """
-        weights = torch.softmax(x.transpose(1, 2) @ x, dim=2)
-        return x + x @ weights.transpose(1, 2)
+    def channel_weights(self, x: Tensor, mask: Tensor) -> Tensor:
+        """w_ji = softmax over i of x_i . x_j, [B, D (j), D (i)]; `x` must be zero on padding."""
+        scores = x.transpose(1, 2) @ x
+        if self.channel_scale == "sqrt":
+            scores = scores * mask.sum(1).to(x).rsqrt().reshape(-1, 1, 1)
+        return torch.softmax(scores, dim=2)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """`x` must be zero on padding; padding of the result is meaningless."""
-        return self.temporal(x, mask) + self.channel(x)
+        return self.temporal(x, mask) + self.channel(x, mask)
 
 
 class AlignmentAttention(nn.Module):

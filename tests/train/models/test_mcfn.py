@@ -261,6 +261,14 @@ def test_without_dual_attention_a_modality_is_its_embedding() -> None:
     assert not any("dual" in name for name, _ in network.named_parameters())
 
 
+def test_the_channel_scale_changes_the_network_and_has_no_effect_without_dual_attention() -> None:
+    printed, scaled = (model(channel_scale=scale).eval()(*batch()).logits for scale in ("none", "sqrt"))
+    assert not torch.allclose(printed, scaled)
+    ablation = dataclasses.replace(preset("iemocap"), **SPEC.ablations["w/o DAB"].settings)
+    with pytest.raises(UsageError, match="channel_scale: without effect, since dual_attention=false"):
+        with_settings(ablation, ["channel_scale=sqrt"], BOTH, "w/o DAB", ["dual_attention"])
+
+
 def test_without_interaction_there_is_alignment_but_no_excitement() -> None:
     network = ablated("w/o CMI").eval()
     aux = network(*batch()).aux

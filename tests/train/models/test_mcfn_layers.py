@@ -56,14 +56,35 @@ def test_temporal_scores_are_not_scaled() -> None:
 
 
 def test_channel_attention_is_a_softmax_over_the_channels_that_are_summed() -> None:
-    found = DualAttention(2, 1).channel(torch.tensor([[[1.0, 0.0]]]))
+    found = DualAttention(2, 1).channel(torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool))
     torch.testing.assert_close(found, torch.tensor([[[1.7311, 0.5]]]), atol=1e-4, rtol=0)
+
+
+def test_channel_scores_may_be_divided_by_the_root_of_the_utterances_own_length() -> None:
+    # Four true frames of five: the scores 4, 0 become 2, 0.
+    x = torch.tensor([[[1.0, 0.0]] * 4 + [[0.0, 0.0]]])
+    mask = torch.tensor([[True] * 4 + [False]])
+    expected = {"none": torch.tensor([4.0, 0.0]).softmax(0), "sqrt": torch.tensor([2.0, 0.0]).softmax(0)}
+    for scale, row in expected.items():
+        weights = DualAttention(2, 1, scale).channel_weights(x, mask)
+        torch.testing.assert_close(weights[0], torch.stack([row, torch.tensor([0.5, 0.5])]))
+
+
+def test_channel_attention_as_printed_is_nearly_one_hot_on_many_frames() -> None:
+    torch.manual_seed(0)
+    x, mask = torch.randn(1, 260, 64), torch.ones(1, 260, dtype=torch.bool)
+    largest = {scale: DualAttention(64, 8, scale).channel_weights(x, mask).amax(2) for scale in ("none", "sqrt")}
+    assert largest["none"].min() > 0.99
+    assert largest["sqrt"].mean() > 0.9  # 16 against noise of deviation 1 on 63 others
+    x = 0.5 * x
+    assert DualAttention(64, 8).channel_weights(x, mask).amax(2).min() > 0.99
+    assert DualAttention(64, 8, "sqrt").channel_weights(x, mask).amax(2).max() < 0.8
 
 
 def test_temporal_attention_is_not_scaled_and_the_branches_are_added() -> None:
     torch.manual_seed(0)
     attention, x, mask = DualAttention(4, 2), torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
-    torch.testing.assert_close(attention(x, mask), attention.temporal(x, mask) + attention.channel(x))
+    torch.testing.assert_close(attention(x, mask), attention.temporal(x, mask) + attention.channel(x, mask))
     nn.init.zeros_(attention.T_3.weight)
     nn.init.zeros_(attention.T_3.bias)
     assert torch.equal(attention.temporal(x, mask), x)

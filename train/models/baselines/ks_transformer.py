@@ -23,6 +23,13 @@ A KS-transformer is a transformer layer with that attention. In each modality (A
 (HappyColor/Key-Sparse-Transformer) takes a share of the padded length and counts padded queries in s, so that a result
 depends on its batch. Equal importances at the threshold are all kept, as printed.
 
+`variant` = `code` is the network of that code, where it differs from the paper:
+- The extracted features are added twice after the cascade: within it, and again to its result.
+- Every stack of layers (extraction, both halves of a block, fusion) begins with a layer norm, of the keys too.
+Its other differences are settings or left out: 120 epochs (`--epochs 120`), batch 16 (`--set batch=16`), SGD from 5e-4
+with momentum and cosine annealing, positions added to the inputs of every attention, no cut at fixed lengths, dropout
+also on attention weights and inside the feed-forward network.
+
 Differences from the paper:
 - Both features are first resized to one width, 256; the paper keeps the features' own, 512 and 1024. The feed-forward
   network has half of it, as in the code.
@@ -72,6 +79,8 @@ class KSTransformerConfig(SequenceConfig):
     share: float = setting(0.5, most=1.0)
     """The share of keys that attention keeps."""
     dropout: float = setting(0.1, positive=False, most=0.9)
+    variant: str = setting("paper", choices=("paper", "code"))
+    """The network as the paper describes it, or as its authors' code builds it."""
 
     def problems(self, ablation: str | None) -> list[str]:
         """A width that heads do not divide."""
@@ -129,14 +138,24 @@ class KeySparseLayer(TransformerLayer):
         self.attention = KeySparseAttention(config.width, config.heads, config.share)
 
 
+def opening_norm(config: KSTransformerConfig) -> nn.Module:
+    """What a stack of layers begins with: the layer norm of the authors' code, or nothing."""
+    return nn.LayerNorm(config.width) if config.variant == "code" else nn.Identity()
+
+
 class KeySparseStream(nn.Module):
     """Interaction and fusion of one modality: [B, T, d] -> [B, T, d]."""
 
     def __init__(self, config: KSTransformerConfig) -> None:
         super().__init__()
+        self.skips = 2 if config.variant == "code" else 1
         self.cross = nn.ModuleList(KeySparseLayer(config) for _ in range(config.cross_layers))
         self.blend = nn.ModuleList(KeySparseLayer(config) for _ in range(config.cross_layers))
         self.fusion = nn.ModuleList(KeySparseLayer(config) for _ in range(config.fusion_layers))
+        self.query_openings, self.key_openings, self.blend_openings = (
+            nn.ModuleList(opening_norm(config) for _ in self.cross) for _ in range(3)
+        )
+        self.fusion_opening = opening_norm(config) if self.fusion else nn.Identity()
 
     def forward(self, own: Tensor, other: Tensor, mask: Tensor, other_mask: Tensor, keep: Tensor | None) -> Tensor:
         """[B, T, d] -> [B, T, d].
@@ -150,11 +169,13 @@ class KeySparseStream(nn.Module):
         """
         within, across = (mask.unsqueeze(2) & keys.unsqueeze(1) for keys in (mask, other_mask))
         keeps = repeat(None) if keep is None else iter(keep)
-        x = own
-        for cross, blend in zip(self.cross, self.blend, strict=True):
-            x = cross(x, other, across, next(keeps))
+        x: Tensor = own
+        openings = zip(self.query_openings, self.key_openings, self.blend_openings, strict=True)
+        for cross, blend, (of_query, of_key, of_blend) in zip(self.cross, self.blend, openings, strict=True):
+            x = cross(of_query(x), of_key(other), across, next(keeps))
+            x = of_blend(x)
             x = blend(x, x, within, next(keeps))
-        x = x + own
+        x = self.fusion_opening(x + self.skips * own)
         for layer in self.fusion:
             x = layer(x, x, within, next(keeps))
         return x
@@ -169,6 +190,7 @@ class KSTransformer(FusionModel):
         dimensions, width = inputs.dimensions, config.width
         sizes = (width, config.heads, config.feedforward, config.encoder_layers, config.dropout)
         self.resize = nn.ModuleDict({m: nn.Linear(d, width) for m, d in dimensions.items()})
+        self.opening = nn.ModuleDict({m: opening_norm(config) for m in dimensions})
         self.encoder = nn.ModuleDict({m: TransformerEncoder(*sizes) for m in dimensions})
         self.stream = nn.ModuleDict({m: KeySparseStream(config) for m in dimensions})
         self.classifier = mlp(2 * width, width, inputs.classes)
@@ -188,7 +210,7 @@ class KSTransformer(FusionModel):
         batch = by_modality(audio, audio_lengths, text, text_lengths)
         masks = time_masks(batch)
         features = {
-            m: self.encoder[m](with_positions(self.resize[m](x)), lengths, draws.get(f"encoder_{m}"))
+            m: self.encoder[m](with_positions(self.opening[m](self.resize[m](x))), lengths, draws.get(f"encoder_{m}"))
             for m, (x, lengths) in batch.items()
         }
         means = []

@@ -18,6 +18,10 @@ Open in the paper, and what is chosen:
 - z_a is two ReLU layers of the mean over time. z_l is the final state of an LSTM (section 4.3), here the bidirectional
   GRU of TFN. Their dimensions are 32 and 64, and r = 4 (section 5.3).
 - Dropout 0.15 and Adam at 5e-4 are from the middle of the code's random search.
+- Not as in the code (Justin1904/Low-rank-Multimodal-Fusion): it applies batch norm and dropout to the audio mean, has
+  three ReLU layers there, and dropout and one linear layer after the text LSTM, which runs forward only. It draws each
+  modality's factors from one Xavier normal distribution over all r of them (here: each of the r by itself), and the
+  fusion weights too (here: 1). It adds a bias to h, and h are the outputs (d_h = C). It searches all sizes at random.
 - Cross-entropy; batch 32 and 2500 steps as in SMCN; 1500 frames as in TFN.
 """
 

@@ -19,12 +19,16 @@ the last one before padding. Details of the layers are as in the authors' code (
 residuals carry the sequence itself, queries and memory share a layer norm, every stack ends in a layer norm, and
 self-attention layers are eq. 4's on one sequence.
 
+The paper has no mask. The code's default is a causal one in every stack, also across modalities: query i reads the keys
+j <= i + |Tq - Tk|. `causal` = true is that mask, with an utterance's own lengths; the code has those of the batch.
+
 Differences and choices:
 - Positions are added once; the code adds them before every stack, to sqrt(d) times the sequence.
 - d = 30, 5 heads, feed-forward 4d, 5 layers in every stack, Adam at 1e-3, batch 24 and 40 epochs are the code's
   defaults. So is dropout 0.1 on the output of each sub-layer; its other dropouts, gradient clipping and learning rate
   decay are left out.
-- Kernel 3 (the code has 1), since the convolution is meant to combine neighbouring elements.
+- The code skips the convolution where a feature has width d already, which is not done here.
+- Kernel 3 (the code has 1, without bias), since the convolution is meant to combine neighbouring elements.
 - 500 frames, 10 s at HuBERT's 50 Hz, since the cost of attention grows with their square.
 """
 
@@ -63,6 +67,8 @@ class MulTConfig(SequenceConfig):
     cross_layers: int = setting(5)
     self_layers: int = setting(5, positive=False)
     dropout: float = setting(0.1, positive=False, most=0.9)
+    causal: bool = setting(False)
+    """Whether a query reads only keys up to its own position, as in the authors' code."""
 
     def problems(self, ablation: str | None) -> list[str]:
         """A width that heads do not divide."""
@@ -85,7 +91,7 @@ class CrossmodalLayer(nn.Module):
         Args:
             x: The queries.
             memory: Keys and values [B, Tk, d]; None means `x`.
-            mask: [B, Tk], true on the keys that may be read.
+            mask: [B, Tk] or [B, T, Tk], true on the keys that may be read.
             keep: Dropout masks of both sub-layers [2, B, T, d]; None in evaluation.
         """
         query = self.norms[0](x)
@@ -108,6 +114,18 @@ class CrossmodalTransformer(nn.Module):
             x = layer(x, memory, mask, None if keep is None else keep[i])
         normalised: Tensor = self.norm(x)
         return normalised
+
+
+def causal_mask(queries: Tensor, keys: Tensor) -> Tensor:
+    """Which key j a query i may read, [B, Tq, Tk]: j <= i + |Tq - Tk|, with an utterance's own lengths.
+
+    Args:
+        queries: Time mask of the queries [B, Tq].
+        keys: Time mask of the keys [B, Tk].
+    """
+    i, j = (torch.arange(mask.shape[1], device=mask.device) for mask in (queries, keys))
+    offset = (queries.sum(1) - keys.sum(1)).abs().reshape(-1, 1, 1)
+    return (j <= i.unsqueeze(1) + offset) & keys.unsqueeze(1)
 
 
 class MulT(FusionModel):
@@ -144,11 +162,16 @@ class MulT(FusionModel):
         z_0 = {m: with_positions(self.convolution[m](x, lengths)) for m, (x, lengths) in batch.items()}
         aux: dict[str, Tensor] = {}
         for m, other in OTHER_MODALITY.items():
-            z = self.cross[m](z_0[m], z_0[other], masks[other], draws.get(f"cross_{m}"))
-            aux[m] = last_frame(self.own[m](z, None, masks[m], draws.get(f"own_{m}")), batch[m][1])
+            across, within = (self._readable(masks[m], masks[keys]) for keys in (other, m))
+            z = self.cross[m](z_0[m], z_0[other], across, draws.get(f"cross_{m}"))
+            aux[m] = last_frame(self.own[m](z, None, within, draws.get(f"own_{m}")), batch[m][1])
         last = torch.cat([aux["audio"], aux["text"]], dim=1)
         aux["fused"] = last + self.residual(last)
         return Outputs(logits=self.classifier(aux["fused"]), aux=aux)
+
+    def _readable(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """The keys that may be read, of the time masks [B, Tq] and [B, Tk]: [B, Tk], or [B, Tq, Tk] if causal."""
+        return causal_mask(queries, keys) if self.config.causal else keys
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Dropout masks of each stack."""

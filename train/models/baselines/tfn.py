@@ -15,6 +15,9 @@ The appended 1s keep each modality alone beside the products: the last row of z 
 Differences from the paper:
 - The LSTM of 128 units is a bidirectional GRU of 64 units per direction, whose two final states are concatenated.
 - Dropout 0.15 is on z^a and z^l. The L2 penalty of 0.01 is `weight_decay`, which is 0 by default.
+- Not as in public code (Justin1904/TensorFusionNetworks): it applies batch norm and dropout to the audio mean, has one
+  linear layer after the text LSTM, which runs forward only, and dropout on the outer product, and no ReLU between the
+  layers that follow it, so that these are one linear map.
 - Cross-entropy, Adam at 5e-4. Batch 32 and 2500 steps as in SMCN, since the paper prints no number of epochs.
 - 1500 frames, 30 s at HuBERT's 50 Hz: a mean over time need not be cut.
 """

@@ -206,15 +206,20 @@ class MultiHeadAttention(nn.Module):
         """
         q, k, _ = self.project(query, memory)
         scores = q @ k.transpose(2, 3) * q.shape[3] ** -0.5
-        return torch.softmax(scores.masked_fill(~mask[:, None, None, :], -torch.inf), dim=3)
+        return torch.softmax(scores.masked_fill(~_of_all_heads(mask), -torch.inf), dim=3)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Attend from [B, Tq, D] to [B, Tk, D], result [B, Tq, D].
 
-        `mask` [B, Tk] is true on the keys that may be read, at least one in each row.
+        `mask`, [B, Tk] or [B, Tq, Tk], is true on the keys that may be read, at least one for each query.
         """
         q, k, v = self.project(query, memory)
-        return self.join(F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :]))
+        return self.join(F.scaled_dot_product_attention(q, k, v, attn_mask=_of_all_heads(mask)))
+
+
+def _of_all_heads(mask: Tensor) -> Tensor:
+    """A mask of keys [B, Tk] or of pairs [B, Tq, Tk] as [B, 1, 1 or Tq, Tk]."""
+    return mask.unsqueeze(1) if mask.dim() == 3 else mask[:, None, None, :]
 
 
 class TransformerLayer(nn.Module):

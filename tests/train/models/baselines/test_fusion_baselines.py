@@ -21,7 +21,7 @@ from emofuse.train.models.baselines.ks_transformer import (
     strongest_keys,
 )
 from emofuse.train.models.baselines.lmf import LowRankFusion
-from emofuse.train.models.baselines.mult import CrossmodalLayer, MulTConfig
+from emofuse.train.models.baselines.mult import CrossmodalLayer, MulTConfig, causal_mask
 from emofuse.train.models.baselines.tfn import UtteranceEmbeddings, outer_product
 from emofuse.train.models.blocks.layers import (
     MultiHeadAttention,
@@ -266,7 +266,75 @@ def test_ks_a_share_below_one_changes_the_result() -> None:
     assert not torch.allclose(half, every)
 
 
+def test_ks_code_normalises_what_each_stack_reads_and_adds_the_extracted_features_twice() -> None:
+    torch.manual_seed(0)
+    config = KSTransformerConfig(width=8, heads=2, feedforward=16, cross_layers=2, fusion_layers=2, variant="code")
+    stream = KeySparseStream(config)
+    for parameter in stream.parameters():
+        if parameter.dim() == 1:
+            nn.init.normal_(parameter)
+    own, other = torch.randn(2, 5, 8), torch.randn(2, 4, 8)
+    within, across = torch.ones(2, 5, 5).bool(), torch.ones(2, 5, 4).bool()
+    x = own
+    for i in range(2):
+        x = stream.cross[i](stream.query_openings[i](x), stream.key_openings[i](other), across)
+        x = stream.blend_openings[i](x)
+        x = stream.blend[i](x, x, within)
+    x = stream.fusion_opening((x + own) + own)
+    for layer in stream.fusion:
+        x = layer(x, x, within)
+    torch.testing.assert_close(stream(own, other, within[:, 0], across[:, 0], None), x)
+
+
+def test_ks_code_has_three_norms_for_each_block_and_one_for_each_other_stack() -> None:
+    sizes = {v: sum(p.numel() for p in build("ks-transformer", variant=v).parameters()) for v in ("paper", "code")}
+    # In each of two streams: extraction, three of each of three blocks, fusion; a norm has 2 x 8 parameters.
+    assert sizes["code"] - sizes["paper"] == 2 * (1 + 3 * 3 + 1) * 16
+    paper, code = (build("ks-transformer", variant=v)(*inputs()).logits for v in ("paper", "code"))
+    assert not torch.allclose(paper, code)
+
+
+@pytest.mark.parametrize(("name", "setting"), [("ks-transformer", {"variant": "code"}), ("mult", {"causal": True})])
+def test_the_networks_of_the_authors_code_ignore_padding_and_train_every_parameter(
+    name: str, setting: dict[str, Any]
+) -> None:
+    network, (audio, lengths, text, text_lengths) = build(name, **setting).eval(), inputs()
+    found = network(audio, lengths, text, text_lengths)
+    padded = (nn.functional.pad(x, (0, 0, 0, 5), value=1e3) for x in (audio, text))
+    longer = network(next(padded), lengths, next(padded), text_lengths)
+    torch.testing.assert_close(longer.logits, found.logits)
+    alone = network(audio[1:, :4], lengths[1:], text[1:], text_lengths[1:])
+    torch.testing.assert_close(alone.logits, found.logits[1:])
+    network.loss(found, torch.tensor([0, 2])).backward()  # type: ignore[no-untyped-call]
+    assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
 # MulT.
+
+
+def test_mult_a_causal_query_reads_as_many_keys_more_as_the_lengths_differ() -> None:
+    audio, text = (time_mask(torch.tensor(n), t, torch.device("cpu")) for n, t in (([4, 2], 5), ([3, 3], 3)))
+    assert causal_mask(audio, audio)[0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0],
+    ]
+    assert causal_mask(audio, text)[0].int().tolist()[:3] == [[1, 1, 0], [1, 1, 1], [1, 1, 1]]
+    assert causal_mask(text, audio)[1].int().tolist() == [[1, 1, 0, 0, 0]] * 3
+
+
+def test_mult_is_not_causal_unless_it_is_set() -> None:
+    later, (audio, lengths, text, text_lengths) = inputs()[0].detach().clone(), inputs()
+    later[0, 5] += 1
+    for causal in (False, True):
+        network = build("mult", causal=causal, kernel=1).eval()
+        seen: list[Tensor] = []
+        network.own["audio"].register_forward_hook(lambda *call, to=seen: to.append(call[2]))  # type: ignore[index, union-attr]
+        for x in (audio, later):
+            network(x, lengths, text, text_lengths)
+        assert torch.allclose(seen[0][0, :5], seen[1][0, :5], atol=1e-6) == causal
 
 
 def test_mult_equation_4_normalises_before_attention_and_feed_forward_but_not_the_residuals() -> None:
