@@ -35,7 +35,7 @@ from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import read_corpus
 from emofuse.extract.audio.clips import load
 from emofuse.extract.encoders import trill
-from emofuse.extract.encoders.blocks import trill_network
+from emofuse.extract.encoders.networks import trill_network
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 from emofuse.extract.pretrain.checkpoint import open_checkpoint
 from emofuse.extract.pretrain.config import PretrainSettings

@@ -11,7 +11,7 @@ import click
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import UnknownNameError, command
 from emofuse.extract.audio.exclusions import report_excluded
-from emofuse.extract.encoders.blocks.trill_network import DIMENSIONS
+from emofuse.extract.encoders.networks.trill_network import DIMENSIONS
 from emofuse.extract.plan.device import device_of
 from emofuse.extract.pretrain.config import PretrainSettings
 

@@ -4,29 +4,24 @@
 that is 78 values every 50 ms (MELD: 40 ms). `logmel-mcfn`: 40 static bands every 10 ms; MCFN masks the bands before it
 takes deltas, so `fit` takes them. A last, incomplete pooling window averages the frames that it contains.
 
-The filter banks are Kaldi's (compute-fbank-feats): windows of 25 ms every 10 ms that lie completely inside the clip,
-Povey window, pre-emphasis 0.97, DC offset removed per window, no dither, 20 Hz to 8 kHz, power, natural logarithm with
-a floor of 1.19e-7, samples in the 16-bit range. A clip shorter than one window is zero-padded to one.
+The filter banks are Kaldi's (`blocks/kaldi_fbank.py`), of windows that lie completely inside the clip. A clip shorter
+than one window is zero-padded to one.
 
 The clips of a batch are concatenated into one waveform, whose windows are transformed in blocks of one size. The values
 of an utterance therefore do not depend on its batch, and memory beyond the waveform stays small.
-
-Source: https://github.com/kaldi-asr/kaldi/blob/master/src/feat/feature-fbank.cc, and torchaudio.compliance.kaldi.fbank,
-which computes the same values clip by clip and takes square roots of powers that are squared again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.extract.audio.torchaudio_compat import import_torchaudio
 from emofuse.extract.encoders.base import (
     ENCODERS,
     Array,
@@ -36,33 +31,13 @@ from emofuse.extract.encoders.base import (
     Modality,
     refuse_pretrained_options,
 )
+from emofuse.extract.encoders.blocks import kaldi_fbank
+from emofuse.extract.encoders.blocks.kaldi_fbank import FBANK, SAMPLE_RATE, SHIFT, WINDOW, banks, count_windows
 
 if TYPE_CHECKING:
     import torch
 
-
-SAMPLE_RATE = 16000
-"""Hz."""
-WINDOW, SHIFT, FFT = 400, 160, 512
-"""Samples: a window (25 ms), the step between windows (10 ms), and a window zero-padded for the FFT."""
-_FBANK: dict[str, Any] = {
-    "sample_frequency": float(SAMPLE_RATE),
-    "frame_length": 25.0,
-    "frame_shift": 10.0,
-    "dither": 0.0,
-    "snip_edges": True,
-    "preemphasis_coefficient": 0.97,
-    "remove_dc_offset": True,
-    "window_type": "povey",
-    "low_freq": 20.0,
-    "high_freq": 8000.0,
-    "use_power": True,
-}
-_INT16 = 32768.0
 _DELTA_WINDOW = 5
-_BLOCK = 256
-"""Windows transformed at once: half a megabyte of samples and half of spectra, which fit in a core's cache."""
-
 Indices = NDArray[np.int64]
 """Window numbers, one per utterance of a batch: [B]."""
 
@@ -110,7 +85,7 @@ class LogMel(EncoderDefaults):
             "encoder": "logmel",
             "version": 1,
             "bands": self.bands,
-            "fbank": {**_FBANK, "scale": "int16", "short_clips": "zeros up to one window"},
+            "fbank": {**FBANK, "scale": "int16", "short_clips": "zeros up to one window"},
             "deltas": deltas,
             "pool": {"frames": self.pool, "kind": "mean", "last": "averages what it has"},
             "precision": "fp32",
@@ -123,8 +98,7 @@ class LogMel(EncoderDefaults):
 
     def length(self, item: int | str) -> int:
         """Number of frames of a waveform of `item` samples at 16 kHz."""
-        windows = 1 + (max(cast(int, item), WINDOW) - WINDOW) // SHIFT
-        return -(-windows // self.pool)
+        return -(-count_windows(cast(int, item)) // self.pool)
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
         """One array [T_i, D] per waveform [samples at 16 kHz, -1..1]."""
@@ -135,7 +109,7 @@ class LogMel(EncoderDefaults):
             return []
         with torch.inference_mode():
             whole, first, last = _concatenate(waveforms, self.pool)
-            frames = _banks(whole, self.bands)
+            frames = banks(whole, self.bands)
             if self.deltas:
                 delta = _deltas(frames, first, last)
                 frames = torch.cat([frames, delta, _deltas(delta, first, last)], dim=1)
@@ -152,61 +126,16 @@ def _concatenate(waveforms: Sequence[Array], pool: int) -> tuple[torch.Tensor, I
     """
     import torch
 
-    windows = np.array([1 + max(0, len(waveform) - WINDOW) // SHIFT for waveform in waveforms])
+    windows = np.array([count_windows(len(waveform)) for waveform in waveforms])
     widths = -(-(windows + 4 + pool) // pool) * pool
     ends = 4 * pool + np.cumsum(widths)
     first = ends - widths
-    blocks = -(-int(ends[-1]) // _BLOCK)
-    whole = torch.zeros(blocks * _BLOCK * SHIFT + WINDOW - SHIFT)
+    blocks = -(-int(ends[-1]) // kaldi_fbank.BLOCK)
+    whole = torch.zeros(blocks * kaldi_fbank.BLOCK * SHIFT + WINDOW - SHIFT)
     samples = whole.numpy()
     for waveform, start in zip(waveforms, first * SHIFT, strict=True):
         samples[start : start + len(waveform)] = waveform
     return whole, first, first + windows - 1
-
-
-def _banks(waveform: torch.Tensor, bands: int) -> torch.Tensor:
-    """Static bands [T, bands] of the T windows of a waveform [samples], T a multiple of `_BLOCK`.
-
-    All blocks have one size, because matrix products of different shapes may round differently.
-    """
-    import torch
-
-    windows = waveform.unfold(0, WINDOW, SHIFT)
-    window, mel = _povey(), _mel(bands)
-    energies = torch.empty(len(windows), bands)
-    # Buffers that every block reuses: fresh memory would cost a tenth more.
-    centred, scaled, padded = torch.empty(_BLOCK, WINDOW), torch.empty(_BLOCK, WINDOW), torch.zeros(_BLOCK, FFT)
-    inner = padded[:, 1:WINDOW]  # the Povey window is zero at the first sample
-    for block, out in zip(torch.split(windows, _BLOCK), torch.split(energies, _BLOCK), strict=True):
-        torch.sub(block, block.mean(dim=1, keepdim=True), out=centred)
-        torch.mul(centred, _FBANK["preemphasis_coefficient"], out=scaled)  # a separate step, rounded as in Kaldi
-        torch.sub(centred[:, 1:], scaled[:, :-1], out=inner).mul_(window)
-        # Real and imaginary parts alternate; the Mel matrix sums their squares.
-        spectrum = torch.view_as_real(torch.fft.rfft(padded)).flatten(1)
-        torch.mm(spectrum.square_(), mel, out=out)
-    return energies.clamp_min_(torch.finfo(torch.float32).eps).log_()
-
-
-@lru_cache(maxsize=1)
-def _povey() -> torch.Tensor:
-    """The Povey window [399] without its first value, times the factor to the 16-bit range (an exact power of two)."""
-    import torch
-
-    return torch.hann_window(WINDOW, periodic=False).pow(0.85)[1:] * _INT16
-
-
-@lru_cache(maxsize=4)
-def _mel(bands: int) -> torch.Tensor:
-    """The weights [514, bands] of the squared real and imaginary part of each bin in each band."""
-    import_torchaudio()
-    import torch
-    from torchaudio.compliance import kaldi
-
-    edges = {"low_freq": _FBANK["low_freq"], "high_freq": _FBANK["high_freq"]}
-    unwarped = {"vtln_low": 100.0, "vtln_high": -500.0, "vtln_warp_factor": 1.0}
-    weights, _ = kaldi.get_mel_banks(bands, FFT, float(SAMPLE_RATE), **edges, **unwarped)
-    with_nyquist = torch.nn.functional.pad(weights, (0, 1))
-    return with_nyquist.repeat_interleave(2, dim=1).T.contiguous()
 
 
 def _deltas(frames: torch.Tensor, first: Indices, last: Indices) -> torch.Tensor:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from emofuse.extract.encoders import hashed, hf_audio, hf_text, logmel, opensmile, trill, vggish, whisper, yamnet
+from emofuse.extract.encoders import (
+    beats,
+    emotion2vec,
+    hashed,
+    hf_audio,
+    hf_text,
+    logmel,
+    opensmile,
+    trill,
+    vggish,
+    whisper,
+    yamnet,
+)
 from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, EncoderSpec
 
 __all__ = ["ENCODERS", "FAMILIES", "Encoder", "EncoderOptions", "EncoderSpec"]
 
-FAMILIES = (logmel, opensmile, hf_audio, whisper, yamnet, vggish, trill, hf_text, hashed)
+FAMILIES = (logmel, opensmile, hf_audio, emotion2vec, beats, whisper, yamnet, vggish, trill, hf_text, hashed)
 """The modules that fill `ENCODERS` when they are imported."""

@@ -15,9 +15,9 @@ from functools import partial
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import UsageError
 from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, EncoderSpec
-from emofuse.extract.encoders.blocks import trill_network
 from emofuse.extract.encoders.blocks.options import check_options
 from emofuse.extract.encoders.blocks.patch_encoder import PatchNetwork, read_checkpoint
+from emofuse.extract.encoders.networks import trill_network
 from emofuse.extract.encoders.weights.file_formats import kind_of
 from emofuse.extract.encoders.weights.tensors import TensorFile, find_file, read_tensors
 
@@ -37,7 +37,7 @@ def _build(options: EncoderOptions) -> Encoder:
     check_options(options)
     path = find_file("trill", options.weights, _SUFFIXES, _HINT)
     if path.suffix.lower() == ".onnx" and path.stat().st_size and kind_of(path) is None:
-        from emofuse.extract.encoders.blocks.onnx_encoder import load
+        from emofuse.extract.encoders.onnx_models.onnx_encoder import load
 
         return load("trill", path, options, "AudioSet's speech or larger collections, without labels of emotion")
     network = _network(_dimension(read_tensors(path, "trill", _HINT)))

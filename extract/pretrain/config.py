@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emofuse.common.errors import raise_problems
-from emofuse.extract.encoders.blocks.trill_network import DIMENSIONS
+from emofuse.extract.encoders.networks.trill_network import DIMENSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

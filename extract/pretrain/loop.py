@@ -13,7 +13,7 @@ import torch
 from emofuse.common.errors import UsageError
 from emofuse.common.system.machine import is_out_of_memory
 from emofuse.extract.encoder_training.checkpoint import EncoderCheckpoint
-from emofuse.extract.encoders.blocks import trill_network
+from emofuse.extract.encoders.networks import trill_network
 from emofuse.extract.pretrain.checkpoint import PretrainProgress
 from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.extract.pretrain.recordings import Patches, TripletBatch

@@ -18,7 +18,7 @@ from emofuse.common.progress import Progress
 from emofuse.extract.audio.audio_files import SUFFIXES, audio_files
 from emofuse.extract.audio.clips import AudioError, Clip, load, probe
 from emofuse.extract.encoders.blocks.audioset_logmel import PATCH, PATCH_SAMPLES, SAMPLE_RATE, SHIFT, log_mel
-from emofuse.extract.encoders.blocks.trill_network import FRONT_END
+from emofuse.extract.encoders.networks.trill_network import FRONT_END
 from emofuse.extract.pretrain.config import PretrainSettings
 from emofuse.manifests.schema import Excluded
 

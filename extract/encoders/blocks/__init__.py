@@ -1,1 +1,1 @@
-"""Building blocks shared by several encoders: transformers, log-Mel patch networks, ONNX models, fine-tuning."""
+"""Building blocks shared by several encoders: transformers, log-Mel patch networks, fine-tuning."""

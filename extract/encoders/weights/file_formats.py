@@ -1,11 +1,12 @@
 """Readers for the file formats of weights, recognised by content, not by suffix.
 
-The formats are safetensors, PyTorch files (with `weights_only`, so that no code of a checkpoint runs), NumPy's .npz,
-HDF5 as Keras 2 saves weights, and TensorFlow Lite.
+The formats are safetensors, PyTorch files (with `weights_only`, so that no code of a checkpoint runs), fairseq's
+checkpoints among them, NumPy's .npz, HDF5 as Keras 2 saves weights, and TensorFlow Lite.
 """
 
 from __future__ import annotations
 
+import argparse
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,18 +64,38 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _torch(path: Path) -> dict[str, Tensor]:
     import torch
 
-    # torchvggish passes its PCA parameters through as_tensor: they may be numpy arrays, which hold no code either.
-    rebuild: Any = np.array(0).__reduce__()[0]
-    arrays = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8")), rebuild]
-    old = [(rebuild, "numpy.core.multiarray._reconstruct"), (rebuild, "numpy._core.multiarray._reconstruct")]
-    with torch.serialization.safe_globals([*arrays, *old]):
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    content = _load_torch(path)
+    nested = (content.get(key) for key in ("state_dict", "model")) if isinstance(content, dict) else ()
+    content = next((entry for entry in nested if isinstance(entry, dict)), content)
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds a {type(content).__name__}, expected a state dict: names with their tensors")
     tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor | np.ndarray)}
     return {name: Tensor(shape=tuple(v.shape), read=partial(_to_numpy, v)) for name, v in tensors.items()}
+
+
+def torch_settings(path: Path) -> dict[str, Any]:
+    """What a PyTorch file holds under `cfg` beside its tensors; empty where there is no such entry."""
+    content = _load_torch(path)
+    settings = content.get("cfg") if isinstance(content, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _load_torch(path: Path) -> Any:
+    import torch
+
+    # torchvggish passes its PCA parameters through as_tensor: they may be numpy arrays, which hold no code either.
+    rebuild: Any = np.array(0).__reduce__()[0]
+    arrays = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8")), rebuild]
+    old = [(rebuild, "numpy.core.multiarray._reconstruct"), (rebuild, "numpy._core.multiarray._reconstruct")]
+    # fairseq writes its options as a namespace and its metrics as scalars of numpy.
+    scalar: Any = np.float64(0).__reduce__()[0]
+    fairseq: list[Any] = [
+        argparse.Namespace,
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+    ]
+    with torch.serialization.safe_globals([*arrays, *old, *fairseq]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _to_numpy(values: Any) -> NDArray[Any]:

@@ -10,17 +10,20 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.extract.encoders.weights.file_formats import READERS, Tensor, kind_of
+from emofuse.extract.encoders.weights.file_formats import READERS, Tensor, kind_of, torch_settings
 from emofuse.extract.encoders.weights.messages import first_line
 from emofuse.extract.encoders.weights.tflite import BrokenModelError
 
 # Parts of tensor names that only one kind of network has; the first match wins.
 _KNOWN_NETWORKS = (
+    ("emotion2vec", ("modality_encoders.AUDIO.",)),
+    ("beats", ("patch_embedding.weight",)),
     ("trill", ("/pointwise/scale",)),
     ("yamnet", ("depthwise_conv/",)),
     ("vggish", ("vggish/conv1/", "embeddings.4.weight")),
@@ -42,12 +45,14 @@ class TensorFile:
     kind: str
     """safetensors, torch, npz, hdf5 or tflite."""
     tensors: Mapping[str, Tensor]
+    exact: bool = False
+    """Whether names must match whole; else a tensor is also found inside any model or module."""
 
     def find(self, name: str) -> str | None:
-        """The full name of the tensor called `name`, inside any model or module; None where there is no such tensor."""
+        """The full name of the tensor called `name`; None where there is no such tensor."""
         plain = {full.removesuffix(":0"): full for full in self.tensors}
-        if name in plain:
-            return plain[name]
+        if name in plain or self.exact:
+            return plain.get(name)
         return next((plain[full] for full in plain if full.endswith((f"/{name}", f".{name}"))), None)
 
     def take(self, name: str, shape: tuple[int, ...], layer: str = "") -> NDArray[np.float32]:
@@ -75,6 +80,10 @@ class TensorFile:
         if values.shape != shape or not np.isfinite(values).all():
             raise DataError(f"{self.path} holds values in {name} that are not finite numbers; download it again")
         return values
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that a PyTorch file holds beside its tensors; empty for other files."""
+        return torch_settings(self.path) if self.kind == "torch" else {}
 
     def guess(self) -> str:
         """Whose weights the file seems to hold, as the end of a message; empty where they are this encoder's."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from file_transformer_samples import NETWORKS
 from patch_samples import MODULES
 from tiny_speech_models import CASES, save
 
@@ -50,8 +51,8 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_every_pretrained_speech_encoder_has_a_tiny_checkpoint_here() -> None:
     registered = {e.name for e in ENCODERS if e.value.modality == "audio" and e.value.pretrained}
-    # Encoders over log-Mel patches are tested in blocks/test_patch_encoder.py.
-    assert {encoder for encoder, *_ in CASES.values()} | set(MODULES) == registered
+    # Others are tested in blocks/test_patch_encoder.py and blocks/test_file_transformer.py.
+    assert {encoder for encoder, *_ in CASES.values()} | set(MODULES) | set(NETWORKS) == registered
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -10,7 +10,7 @@ import pytest
 from emofuse.common.errors import UsageError
 from emofuse.extract.audio.clips import load
 from emofuse.extract.audio.torchaudio_compat import import_torchaudio
-from emofuse.extract.encoders import logmel
+from emofuse.extract.encoders.blocks import kaldi_fbank
 from emofuse.extract.encoders.logmel import LogMel
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 
@@ -64,7 +64,7 @@ def _torchaudios(waveform: np.ndarray, encoder: LogMel) -> np.ndarray:
     from torchaudio.compliance import kaldi
 
     filled = np.pad(waveform, (0, max(0, 400 - len(waveform))))
-    settings = {name: value for name, value in encoder.identity()["fbank"].items() if name in logmel._FBANK}
+    settings = {name: value for name, value in encoder.identity()["fbank"].items() if name in kaldi_fbank.FBANK}
     frames = kaldi.fbank(torch.from_numpy(filled)[None] * 32768, num_mel_bins=encoder.bands, **settings)
     if encoder.deltas:
         delta = torchaudio.functional.compute_deltas(frames.T, win_length=5)
@@ -166,8 +166,8 @@ def test_blocks_bound_what_is_transformed_at_once_and_change_no_value(
     shapes, rfft = set(), torch.fft.rfft
     monkeypatch.setattr(torch.fft, "rfft", lambda values: (shapes.add(tuple(values.shape)), rfft(values))[1])
     encoder.encode(clips)
-    assert shapes == {(logmel._BLOCK, 512)}
-    monkeypatch.setattr(logmel, "_BLOCK", 7)
+    assert shapes == {(kaldi_fbank.BLOCK, 512)}
+    monkeypatch.setattr(kaldi_fbank, "BLOCK", 7)
     for frames, expected in zip(encoder.encode(clips), whole, strict=True):
         np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 

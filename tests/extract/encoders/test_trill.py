@@ -14,7 +14,7 @@ from pretrain_samples import save_onnx
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.encoders import yamnet
-from emofuse.extract.encoders.blocks import trill_network
+from emofuse.extract.encoders.networks import trill_network
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 from emofuse.store import FeatureStore
 

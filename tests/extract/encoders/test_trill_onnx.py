@@ -16,7 +16,7 @@ from pretrain_samples import kernels, put_onnx, save_onnx
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.commands.finetune import finetune
-from emofuse.extract.encoders.blocks.frame_count import FrameCount, measure
+from emofuse.extract.encoders.onnx_models.frame_count import FrameCount, measure
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
 from emofuse.store import FeatureStore
 
@@ -184,7 +184,7 @@ def test_finetune_refuses_it_before_it_writes(corpus: Path, monkeypatch: pytest.
 def test_without_onnx_runtime_it_says_what_to_install(tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "m.onnx")
     code = (
-        "import emofuse.extract.encoders.blocks.onnx_model as model; model.find_spec = lambda name: None\n"
+        "import emofuse.extract.encoders.onnx_models.onnx_model as model; model.find_spec = lambda name: None\n"
         "from emofuse.extract.encoders.registry import *\n"
         f"try: ENCODERS['trill'].build(EncoderOptions(weights={str(path)!r}))\n"
         "except Exception as e: print(type(e).__name__, e)"

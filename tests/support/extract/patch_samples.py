@@ -14,7 +14,7 @@ import numpy as np
 
 from emofuse.common.disk import tensor_file
 from emofuse.extract.encoders import trill, vggish, yamnet
-from emofuse.extract.encoders.blocks import trill_network
+from emofuse.extract.encoders.networks import trill_network
 
 YAMNET_WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 Arrays = dict[str, np.ndarray]

@@ -189,8 +189,8 @@ def test_of_a_repository_one_set_of_weights_is_fetched() -> None:
     assert _wanted(["model.safetensors.index.json", *shards]) == ["model.safetensors.index.json", *shards]
 
 
-ELSEWHERE = ("minilm", "trill", "vggish", "yamnet")
-"""In a package, or published outside the hub (blocks/test_patch_encoder.py)."""
+ELSEWHERE = ("beats", "emotion2vec", "minilm", "trill", "vggish", "yamnet")
+"""In a package, or files of their own (blocks/test_patch_encoder.py, blocks/test_file_transformer.py)."""
 OWN = [e.name for e in ENCODERS if e.value.pretrained and not e.name.startswith("hf-") and e.name not in ELSEWHERE]
 
 

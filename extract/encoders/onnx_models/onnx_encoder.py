@@ -17,8 +17,8 @@ import numpy as np
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.encoders.base import Array, EncoderDefaults, EncoderOptions, Modality
-from emofuse.extract.encoders.blocks.frame_count import FrameCount, measure
-from emofuse.extract.encoders.blocks.onnx_model import SAMPLE_RATE, NoFramesError, OnnxModel, open_model
+from emofuse.extract.encoders.onnx_models.frame_count import FrameCount, measure
+from emofuse.extract.encoders.onnx_models.onnx_model import SAMPLE_RATE, NoFramesError, OnnxModel, open_model
 from emofuse.extract.encoders.weights.locate import Weights
 
 # How a tensor in ONNX's protobuf names the external file that holds its values.

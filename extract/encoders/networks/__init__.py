@@ -1,0 +1,1 @@
+"""Networks that no library provides: their shapes and their forward pass over parameters by name."""
