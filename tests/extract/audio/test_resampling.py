@@ -54,6 +54,27 @@ def test_filters_are_computed_once_and_stay_small_at_extreme_rates() -> None:
     assert resampling._filters.cache_info().misses == 2, "the one that the long clip took"
 
 
-def test_a_rate_whose_filter_would_not_fit_in_memory_is_refused() -> None:
-    with pytest.raises(AudioError, match="15999 Hz, which cannot be resampled"):
-        resample(np.zeros(100, dtype=np.float32), 15999, 16000)
+@pytest.mark.parametrize("rate", [11025, 44100, 48000, 15000])
+@pytest.mark.parametrize("samples", [1, 100, 5000, 40_001])
+def test_sample_by_sample_gives_what_blocks_give(rate: int, samples: int) -> None:
+    waveform = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    factor = math.gcd(rate, 16000)
+    one_by_one = resampling._resample_by_sample(waveform, rate // factor, 16000 // factor)
+    blocks = resample(waveform, rate, 16000)
+    assert len(one_by_one) == len(blocks)
+    # torchaudio computes its filters in float32.
+    assert np.abs(one_by_one - blocks).max() <= 3e-5 * np.abs(waveform).max()
+
+
+@pytest.mark.parametrize("rate", [24414, 15999])  # 24414 Hz is TESS
+def test_a_tone_survives_rates_with_hardly_a_common_factor(rate: int) -> None:
+    seconds = np.arange(rate) / rate
+    ours = resample(np.sin(2 * np.pi * 1000 * seconds).astype(np.float32), rate, 16000)
+    assert len(ours) == 16000
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    assert np.abs(ours - expected)[200:-200].max() < 1e-4
+
+
+def test_a_rate_whose_filters_would_not_fit_in_memory_is_refused() -> None:
+    with pytest.raises(AudioError, match="15999999 Hz, which cannot be resampled"):
+        resample(np.zeros(100, dtype=np.float32), 15_999_999, 16000)
