@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,11 @@ from itertools import combinations
 from typing import Any, Literal
 
 from emofuse.common.errors import UnknownNameError, UsageError, raise_problems
+from emofuse.manifests.file_folds import file_sides
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.protocol import SPLITS, Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.manifests.spellings import NAMED, NameRules, similar_names
+from emofuse.manifests.spellings import NAMED, NameRules, natural_key, similar_names
 
 Select = Literal["validation", "last"]
 
@@ -99,8 +99,9 @@ def select_folds(folds: Sequence[Fold], selection: str) -> list[Fold]:
 def build_folds(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -> list[Fold]:
     """All folds of a protocol, checked for leaks.
 
-    Validation is the next group, the official dev split, or, where another corpus is tested, the groups that the
-    protocol names. With `last` it is added to training, except for an official dev split, which is left unused.
+    Validation is the next group, the official dev split, what the file of the folds has (`file_folds` otherwise), or,
+    where another corpus is tested, the groups that the protocol names. With `last` it is added to training, except for
+    an official dev split and the validation side of a file, which are left unused.
 
     Raises:
         UsageError: Too few groups, an empty official split, utterances of no fold, names that look the same in
@@ -113,6 +114,8 @@ def build_folds(protocol: Protocol, utterances: Sequence[Utterance], select: Sel
         groups.setdefault(protocol.group_of(utterance), []).append(utterance)
     if protocol.test_corpus:
         folds = [_other_corpus_fold(protocol, groups, select)]
+    elif protocol.fold_file:
+        folds = _file_folds(protocol, utterances, select)
     elif protocol.fold_by == "split":
         folds = [_official_fold(groups, select)]
     else:
@@ -225,6 +228,20 @@ def _group_folds(protocol: Protocol, groups: Mapping[str, list[Utterance]], sele
     return folds
 
 
+def _file_folds(protocol: Protocol, utterances: Sequence[Utterance], select: Select) -> list[Fold]:
+    """The folds of a file."""
+    every = file_sides(protocol, utterances, select == "validation")
+    folds = [Fold(number=number, **sides._asdict()) for number, sides in enumerate(every, 1)]
+    empty = [
+        f"fold {fold.name} has no utterance on its {side} side"
+        for fold in folds
+        for side, members in fold.sides.items()
+        if not members and (side != "validation" or fold.validated)
+    ]
+    raise_problems(empty, f"protocol {protocol.name}: the folds of {protocol.fold_source} do not match this corpus")
+    return folds
+
+
 def _other_corpus_fold(protocol: Protocol, groups: Mapping[str, list[Utterance]], select: Select) -> Fold:
     """The single fold that tests another corpus."""
     assert protocol.joint is not None
@@ -251,11 +268,6 @@ def _other_corpus_fold(protocol: Protocol, groups: Mapping[str, list[Utterance]]
         validation=validation if validates else (),
         test=test,
     )
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorts `10` after `9`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _leaks(protocol: Protocol, fold: Fold) -> list[str]:

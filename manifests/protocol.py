@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emofuse.common.errors import UsageError
+from emofuse.manifests.fold_file import FoldFile
 from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.row_filter import Where, selects
 from emofuse.manifests.schema import Utterance
@@ -68,7 +69,7 @@ class Protocol:
     """Where the label is: `label`, or a key of `Utterance.extra` such as `sentiment`."""
     fold_by: str
     """What a fold holds out: session, speaker, dialogue or sentence; `split` means the official train, dev and test,
-    `group` is for several corpora."""
+    `file` the folds of a file, and `group` is for several corpora."""
     fold_groups: tuple[tuple[str, ...], ...]
     """Values of `fold_by` that are held out together; empty means each value alone."""
     disjoint: tuple[str, ...]
@@ -84,6 +85,14 @@ class Protocol:
     """Attribute (speaker, session, dialogue) -> which of its names are spellings of one name, and which are not."""
     where: Where = field(default_factory=dict)
     """Only utterances with these values belong to the task; of several corpora each key carries its corpus."""
+    fold_source: str = ""
+    """The path of the file with the folds, as `[folds] file` gives it; `fold_by` is then `file`."""
+    fold_file: FoldFile | None = None
+    """The folds of that file; None where it was not read, as in the protocol that a run records."""
+    absent: int = 0
+    """How many names of the file the corpus is known not to have."""
+    unassigned: int = 0
+    """How many utterances of the task the file is known not to have; they are left out."""
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -98,6 +107,8 @@ class Protocol:
     @property
     def grouping(self) -> str:
         """What forms the folds, as text (also the `by` of fine-tuned checkpoints)."""
+        if self.fold_file:
+            return f"the file {self.fold_file.name} ({self.fold_file.digest})"
         if self.joint is None:
             return f"{self.fold_by}, in {self.fold_parts} parts" if self.fold_parts else self.fold_by
         return " and ".join(f"{by} of {corpus}" for corpus, by in self.joint.by.items())
@@ -110,10 +121,23 @@ class Protocol:
             return ", ".join(self.joint.validation)
         if self.fold_by == "split":
             return "the official dev split"
+        if self.fold_file:
+            return self._validated_by_file(self.fold_file)
         return f"the next {f'part of {self.fold_by}s' if self.fold_parts else self.fold_by} in turn"
+
+    def _validated_by_file(self, source: FoldFile) -> str:
+        if all(fold.validation for fold in source.folds):
+            return f"the validation side of {source.name}"
+        return "what the next fold tests" if len(source.folds) > 1 else "a fifth of the training side"
 
     def class_of(self, utterance: Utterance) -> str | None:
         """The utterance's class in this task; None where it is not part of the task."""
+        if self.fold_file and self.fold_file.group_of(utterance.id) is None:
+            return None
+        return self.labelled(utterance)
+
+    def labelled(self, utterance: Utterance) -> str | None:
+        """The class by label and filter alone, whether or not the file of the folds has the utterance."""
         if self.where and not selects(self.where, utterance, self.names):
             return None
         label = utterance.label if self.label_field == "label" else utterance.extra.get(self.label_field)
@@ -144,6 +168,8 @@ class Protocol:
 
     def fold_value(self, utterance: Utterance) -> str | None:
         """The session, speaker, dialogue, sentence or split that decides an utterance's group."""
+        if self.fold_by == "file":
+            return self.fold_file.group_of(utterance.id) if self.fold_file else None
         by = self.joint.by.get(corpus_of(utterance.id)) if self.joint else self.fold_by
         value: str | None = getattr(utterance, by) if by else None
         return value
@@ -184,7 +210,13 @@ class Protocol:
             counted.append((f"{corpus} class", present, classes))
         if not self.expected.corpora:
             counted.append(("class", Counter(str(self.class_of(u)) for u in utterances), self.expected.classes))
-        counted.append((self.fold_by, Counter(self.group_of(u) for u in utterances), self.expected.folds))
+        counted.append(
+            (
+                "fold" if self.fold_by == "file" else self.fold_by,
+                Counter(self.group_of(u) for u in utterances),
+                self.expected.folds,
+            )
+        )
         return [(kind, present, expected) for kind, present, expected in counted if expected]
 
     def differences(self, utterances: Sequence[Utterance], available: set[str] | None = None) -> list[str]:

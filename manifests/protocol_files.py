@@ -9,11 +9,13 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.registry import Registry
+from emofuse.manifests.fold_file import read_fold_file
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.protocol_parsing import parse
 
@@ -36,25 +38,38 @@ for _path in sorted((Path(__file__).parent / "protocols").glob("*.toml")):
 def names(corpus: str | None = None) -> list[str]:
     """The names of all protocols, or of those of one corpus."""
     every = FILES.names()
-    return every if corpus is None else [n for n in every if load(n).corpus == corpus]
+    return every if corpus is None else [n for n in every if declared(n).corpus == corpus]
 
 
 def names_for(corpora: Sequence[str], test_corpus: str | None) -> list[str]:
     """The protocols with exactly these training corpora and this test corpus (None means the training corpora)."""
-    protocols = {n: load(n) for n in names()}
+    protocols = {n: declared(n) for n in names()}
     return [n for n, p in protocols.items() if sorted(p.corpora) == sorted(corpora) and p.test_corpus == test_corpus]
 
 
 def load(name: str) -> Protocol:
-    """A protocol by its name, or your own by the path of its TOML file.
+    """A protocol by its name, or your own by the path of its TOML file, with the folds of its `[folds] file`.
 
     Raises:
         UnknownNameError: No such protocol; lists the valid ones.
-        UsageError: The file is wrong; lists every mistake.
+        UsageError: A file is wrong or missing; lists every mistake.
+    """
+    protocol = declared(name)
+    if not protocol.fold_source:
+        return protocol
+    return replace(protocol, fold_file=read_fold_file(protocol.fold_source, _file_of(name).parent))
+
+
+def declared(name: str) -> Protocol:
+    """The same without reading the file of its folds, which need not exist.
+
+    Raises:
+        UnknownNameError: No such protocol; lists the valid ones.
+        UsageError: The TOML file is wrong; lists every mistake.
     """
     if not name.endswith(".toml") and name not in FILES:
         raise UnknownNameError("protocol", name, names(), "Your own protocol: --protocol PATH.toml.")
-    path = Path(name) if name.endswith(".toml") else FILES[name]
+    path = _file_of(name)
     if not path.is_file():
         raise UsageError(f"no protocol file {path}; known protocols: {', '.join(names())}")
     try:
@@ -62,6 +77,10 @@ def load(name: str) -> Protocol:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     return _parse_content(path.stem if name.endswith(".toml") else name, path, content)
+
+
+def _file_of(name: str) -> Path:
+    return Path(name) if name.endswith(".toml") else FILES[name]
 
 
 @cache

@@ -25,7 +25,15 @@ _SHAPE: dict[str, Any] = {
     "metrics": [str],
     "where": {str: [str]},
     "names": dict.fromkeys(NAMED, _NAME_RULES),
-    "folds": {"by": str, "groups": [[str]], "parts": int, "disjoint": [str]},
+    "folds": {
+        "by": str,
+        "groups": [[str]],
+        "parts": int,
+        "disjoint": [str],
+        "file": str,
+        "absent": int,
+        "unassigned": int,
+    },
     "expected": {"total": int, "classes": {str: int}, "folds": {str: int}, "without_audio": [str]},
 }
 _JOINT_SHAPE: dict[str, Any] = {
@@ -71,7 +79,8 @@ def parse(name: str, raw: Tables) -> Protocol:
 def _build(name: str, raw: Tables, joint: JointCorpora | None) -> Protocol:
     """The protocol as its tables declare it, still unchecked."""
     classes, folds = tuple(raw["classes"]), raw["folds"]
-    by = "group" if joint else folds.get("by", "")
+    by = "group" if joint else "file" if "file" in folds else folds.get("by", "")
+    held_out = ("speaker",) if by == "file" else (by,) if by in HOLD_OUT_KEYS else ()
     return Protocol(
         name=name,
         corpus="+".join(raw["corpora"]) if joint else raw["corpus"],
@@ -81,11 +90,14 @@ def _build(name: str, raw: Tables, joint: JointCorpora | None) -> Protocol:
         label_field=raw.get("label_field", "label"),
         fold_by=by,
         fold_groups=tuple(tuple(group) for group in folds.get("groups", [])),
-        disjoint=() if joint else tuple(folds.get("disjoint", (by,) if by in HOLD_OUT_KEYS else ())),
+        disjoint=() if joint else tuple(folds.get("disjoint", held_out)),
         metrics=tuple(raw["metrics"]),
         expected=_expected_counts(raw["expected"], joint is not None) if "expected" in raw else None,
         joint=joint,
         fold_parts=folds.get("parts", 0),
+        fold_source=folds.get("file", ""),
+        absent=folds.get("absent", 0),
+        unassigned=folds.get("unassigned", 0),
         names={
             attribute: NameRules(same=rules.get("same", {}), distinct=tuple(map(tuple, rules.get("distinct", ()))))
             for attribute, rules in raw.get("names", {}).items()
@@ -127,11 +139,15 @@ def _class_problems(protocol: Protocol) -> list[str]:
 
 def _fold_problems(protocol: Protocol, folds: Tables) -> list[str]:
     problems = _duplicates([value for group in protocol.fold_groups for value in group], "folds.groups:")
-    if protocol.joint is None and protocol.fold_by not in GROUPINGS:
-        problems.append(f"folds.by is {folds.get('by')!r}; valid: {', '.join(GROUPINGS)}")
-    if "parts" in folds and (folds["parts"] < 2 or "groups" in folds or protocol.fold_by == "split"):
+    if protocol.fold_by == "file":
+        problems += [f"folds.{key} has no effect: the file forms the folds" for key in ("by", "groups") if key in folds]
+    elif protocol.joint is None and protocol.fold_by not in GROUPINGS:
+        problems.append(f"folds.by is {folds.get('by')!r}; valid: {', '.join(GROUPINGS)}; or give folds.file")
+    if protocol.fold_by != "file":
+        problems += [f"folds.{key} needs folds.file" for key in ("absent", "unassigned") if key in folds]
+    if "parts" in folds and (folds["parts"] < 2 or "groups" in folds or protocol.fold_by in ("split", "file")):
         problems.append(
-            f"folds.parts is {folds['parts']}; expected at least 2, without folds.groups and without an official split"
+            f"folds.parts is {folds['parts']}; expected at least 2, without folds.groups, folds.file or a split"
         )
     disjoint = protocol.joint.disjoint.values() if protocol.joint else [protocol.disjoint]
     return problems + [

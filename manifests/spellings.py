@@ -44,6 +44,11 @@ def name_key(name: str) -> tuple[str, ...]:
     return tuple(part.lstrip("0") or "0" if part.isdigit() else part for part in _TOKEN.findall(text)) or (text,)
 
 
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sorts `10` after `9`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def similar_names(groups_of: Mapping[str, set[str]], rules: NameRules) -> list[tuple[str, ...]]:
     """The names that look the same although folds keep them apart, and that `rules` do not declare distinct.
 

@@ -147,6 +147,7 @@ class _Call:
         from emofuse.extract.audio.scan import corpus_arguments, read_dataset, scan_corpus
         from emofuse.extract.encoders.base import EncoderOptions
         from emofuse.extract.finetune.plan import FinetunePlan
+        from emofuse.manifests.file_folds import fold_file_problems
         from emofuse.manifests.folds import build_folds, limit_folds, select_folds
         from emofuse.manifests.row_filter import where_problems
         from emofuse.store.core.fitted_on import parse_fitted_on
@@ -158,6 +159,7 @@ class _Call:
         manifest, root = read_dataset(self.dataset, self.root, options=reader)
         self._check_modality(manifest, spec.modality)
         problems = where_problems(protocol.where, manifest.utterances, protocol.names)
+        problems += fold_file_problems(protocol, manifest, self.allow_missing)
         raise_problems(problems, f"{self.dataset} does not match protocol {protocol.name}")
         labelled = {u.id for u in manifest.utterances if protocol.class_of(u) is not None}
         manifest, _, _ = scan_corpus(manifest, root, {spec.modality}, self.quiet)

@@ -108,7 +108,11 @@ def _print_protocols(corpus: Manifest) -> None:
     from emofuse.manifests import protocol_files
 
     for name in protocol_files.names(corpus.corpus):
-        say(f"\nprotocol {name}: {_counts(protocol_files.load(name), corpus)}")
+        try:
+            counts = _counts(protocol_files.load(name), corpus)
+        except UsageError as error:  # the file with its folds is not here
+            counts = f"not checked: {error}"
+        say(f"\nprotocol {name}: {counts}")
 
 
 def _counts(protocol: Protocol, corpus: Manifest) -> str:

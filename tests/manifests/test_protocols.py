@@ -59,7 +59,7 @@ def test_the_planned_protocols_exist() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_of_an_included_protocol_add_up(name: str) -> None:
-    task = protocol_files.load(name)
+    task = protocol_files.declared(name)
     assert task.name == name
     assert all(c in CORPORA for c in (*task.corpora, task.test_corpus) if c)
     assert task.source
@@ -76,12 +76,12 @@ def test_counts_of_an_included_protocol_add_up(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_included_protocol_holds_out_what_forms_its_folds(name: str) -> None:
-    task = protocol_files.load(name)
+    task = protocol_files.declared(name)
     held = {task.fold_by: task.disjoint} if task.joint is None else {}
     for corpus in task.corpora if task.joint else ():
         held |= {task.joint.by[corpus]: task.joint.disjoint[corpus]}
     for by, disjoint in held.items():
-        assert by in protocol.GROUPINGS
+        assert by in protocol.GROUPINGS or task.fold_source
         assert by not in ("session", "speaker") or by in disjoint
     held_out = [v for group in task.fold_groups for v in group]
     assert len(held_out) == len(set(held_out))
@@ -154,7 +154,7 @@ def test_default_protocols() -> None:
 
 def test_an_unknown_protocol_lists_the_valid_ones() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: .*cremad6, emodb4, .*--protocol PATH\.toml"
+        UnknownNameError, match=r"Did you mean 'iemocap[46]'\? Valid: .*cremad6, emobox-cremad, .*--protocol PATH\.toml"
     ):
         protocol_files.load("iemocap5")
 
@@ -195,7 +195,7 @@ def test_defaults() -> None:
     [
         ({"corpus": None, "metrics": None}, r"(?s)'corpus' is missing.*'metrics' is missing"),
         ({"classses": []}, "unknown key classses; known: classes, corpus"),
-        ({"folds": {"by": "speaker", "seed": 1}}, "unknown key folds.seed; known: by, disjoint, groups"),
+        ({"folds": {"by": "speaker", "seed": 1}}, "unknown key folds.seed; known: absent, by, disjoint, file, groups"),
         ({"folds": "speaker"}, "folds is 'speaker', expected a table"),
         ({"folds": {"by": "corpus"}}, "folds.by is 'corpus'; valid: session, speaker, dialogue, sentence, split"),
         ({"folds": {}}, "folds.by is None; valid: session"),
@@ -231,7 +231,7 @@ def test_your_own_protocol_by_its_path(tmp_path: Path) -> None:
     broken.write_text("classes = [\n")
     with pytest.raises(UsageError, match=r"broken\.toml is not TOML"):
         protocol_files.load(str(broken))
-    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: .*cremad6, emodb4"):
+    with pytest.raises(UsageError, match=r"no protocol file .*absent\.toml; known protocols: .*cremad6, emobox-cremad"):
         protocol_files.load(str(tmp_path / "absent.toml"))
 
 

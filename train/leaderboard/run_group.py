@@ -98,6 +98,8 @@ def fold_unit(run: RunEntry) -> str:
         return " and ".join(f"{by} of {corpus}" for corpus, by in joint["by"].items())
     if protocol["fold_by"] == "split":
         return "the official test split"
+    if protocol["fold_by"] == "file":
+        return f"the folds of {protocol['fold_source']}"
     return str(protocol["fold_by"]) + (f", in {protocol['fold_parts']} parts" if protocol.get("fold_parts") else "")
 
 

@@ -151,12 +151,13 @@ class FitPlan:
         }
 
 
-_LATER_FIELDS = ("names", "where")
+_LATER_FIELDS = ("names", "where", "fold_source", "fold_file", "absent", "unassigned")
 
 
 def _protocol_identity(protocol: Protocol) -> dict[str, Any]:
     """The protocol's fields; without those that older runs do not have, where they are empty."""
-    values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(protocol).items()}
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(replace(protocol, fold_file=None)).items()}
+    values["fold_file"] = protocol.fold_file.digest if protocol.fold_file else ""
     return {k: v for k, v in values.items() if v or k not in _LATER_FIELDS}
 
 

@@ -53,7 +53,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         *shared_remarks,
         *task.remarks,
         *_store_remarks(store),
-        *_unused_split_remarks(task, selection.used),
+        *_unused_split_remarks(choices.protocol, task, selection.used),
     ]
     return FitPlan(
         config=config,
@@ -245,9 +245,10 @@ def _store_remarks(store: AnyStore) -> list[str]:
     return [f"{s.corpus} from {s.path} ({option})" for option, s in store.options]
 
 
-def _unused_split_remarks(task: TaskSelection, used: int) -> list[str]:
+def _unused_split_remarks(protocol: Protocol, task: TaskSelection, used: int) -> list[str]:
     unused = len(task.utterances) - used
-    return [f"the official dev split, {plural(unused, 'utterance')}, is not used (--select last)"] if unused > 0 else []
+    split = f"the validation side of {protocol.fold_file.name}" if protocol.fold_file else "the official dev split"
+    return [f"{split}, {plural(unused, 'utterance')}, is not used (--select last)"] if unused > 0 else []
 
 
 def _labels(protocol: Protocol, utterances: Sequence[Utterance]) -> NDArray[np.int64]:

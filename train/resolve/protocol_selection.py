@@ -53,7 +53,7 @@ def _default_protocol(options: StoreOptions) -> Protocol:
     if len(matching) == 1:
         return protocols.load(matching[0])
     given = ", ".join(f"{option} of {s.corpus}" for option, s in options)
-    joint = matching or [n for n in protocols.names() if protocols.load(n).joint]
+    joint = matching or [n for n in protocols.names() if protocols.declared(n).joint]
     raise UsageError(
         f"no default protocol for {given}; protocols over several corpora: {', '.join(joint)}; or {WRITE_PROTOCOL}"
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emofuse.common.errors import UsageError, raise_problems
+from emofuse.manifests.file_folds import fold_file_problems, fold_file_remarks
 from emofuse.manifests.folds import check_groups
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.row_filter import where_problems, where_text
@@ -42,7 +43,7 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
     Raises:
         UsageError: No utterance is left, some belong to no fold, or a count differs by more than `allowed`.
     """
-    labelled = _labelled_utterances(store, protocol)
+    labelled = _labelled_utterances(store, protocol, allowed)
     usable = {m: set(f.position) - set(f.stale) for m, f in features.items()}
     available = set.intersection(*usable.values())
     selected = tuple(u for u in labelled if u.id in available)
@@ -50,14 +51,20 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
         raise UsageError(f"no utterance of protocol {protocol.name} in {store.path} has every feature: extract again")
     missing = tuple(u for u in labelled if u.id not in available)
     excluded = {u.id: _reason(store, u.id, usable) for u in missing}
+    about_folds = fold_file_remarks(protocol, store.manifest)
     if protocol.expected is None:
         known = set(store.manifest.ids)
         excluded |= {e.id: e.reason for e in store.manifest.excluded if e.modality in usable and e.id not in known}
-        remarks = ("--allow-missing has no effect: the protocol states no counts",) if allowed else ()
+        remarks = ["--allow-missing has no effect: the protocol states no counts"] if allowed else []
         return TaskSelection(
-            utterances=selected, excluded=excluded, counted=len(selected), missing=missing, remarks=remarks
+            utterances=selected,
+            excluded=excluded,
+            counted=len(selected),
+            missing=missing,
+            remarks=(*remarks, *about_folds),
         )
     gaps = sorted(excluded.keys() & set(protocol.expected.without_audio))
+    about_gaps = [f"known gaps of the release, without features: {', '.join(gaps)}"] if gaps else []
     excluded = {id: reason for id, reason in excluded.items() if id not in gaps}
     counted = [u for u in labelled if u.id not in excluded]
     differences = protocol.differences(labelled, available)
@@ -75,13 +82,14 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
         counted=len(counted),
         missing=missing,
         differences=tuple(differences),
-        remarks=(f"known gaps of the release, without features: {', '.join(gaps)}",) if gaps else (),
+        remarks=(*about_gaps, *about_folds),
     )
 
 
-def _labelled_utterances(store: AnyStore, protocol: Protocol) -> Sequence[Utterance]:
+def _labelled_utterances(store: AnyStore, protocol: Protocol, allowed: int) -> Sequence[Utterance]:
     """Utterances with a class of the protocol, each of which belongs to a fold, with names in one spelling."""
     problems = where_problems(protocol.where, store.manifest.utterances, protocol.names)
+    problems += fold_file_problems(protocol, store.manifest, allowed)
     raise_problems(problems, f"{store.path} does not match protocol {protocol.name}")
     labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.class_of(u) is not None])
     if not labelled:

@@ -1,14 +1,13 @@
 """Folders with one `.npy` file per utterance: in general, and as EmoBox and MERBench lay them out.
 
 EmoBox (examples/sb/speech_feature_extraction.py): `DUMP/KEY.npy`, [T, D], or [L, T, D] with --all_layers. A key is
-`CORPUS-ID`; MELD's is `meld-dia0_utt0-train`, and SAVEE's has dashes in place of underscores.
+`CORPUS-ID` (manifests/emobox_keys.py).
 MERBench (toolkit/utils/read_data.py): `FEATURE-UTT/NAME.npy`, [D], and `FEATURE-FRA/NAME.npy`, [T, D], squeezed on
 reading. MELD's dev split is called val there.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,16 +18,10 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.manifests.emobox_keys import emobox_key
 from emofuse.store.exchange.arrays import id_as_file_name, npy_files, read_array, refuse_as_file_names, write_array
 from emofuse.store.exchange.feature_metadata import read_side_file, write_side_file
 from emofuse.store.exchange.records import ExportJob, FeatureRequest, ForeignSource, Format, FrameStream, Unusable
-
-
-def emobox_key(corpus: str, id: str) -> str:
-    """How EmoBox spells an utterance of a corpus."""
-    if corpus == "meld" and (m := re.fullmatch(r"(train|dev|test)_(dia\d+_utt\d+)", id)):
-        return f"meld-{m[2]}-{m[1]}"
-    return f"{corpus}-{id.replace('_', '-') if corpus == 'savee' else id}"
 
 
 def merbench_key(corpus: str, id: str) -> str:

@@ -80,7 +80,7 @@ def test_protocols_that_would_be_valid_are_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, ("iemocap", "savee"), protocol="iemocap4")
     assert "protocol iemocap4 takes --store of iemocap; the given stores match joint4" in message
     message = refusal(tmp_path, ("savee",), protocol="joint4")
-    assert f"{needed}; the given stores match savee4 and " in message
+    assert f"{needed}; the given stores match emobox-savee and savee4 and " in message
     assert ": no store of iemocap: give --store PATH (extract --dataset iemocap --encoder NAME" in message
 
 

@@ -53,7 +53,9 @@ def held_out(protocol: Mapping[str, Any]) -> list[str]:
             split = f", its {joint['test_split']} split" if joint["test_split"] else ""
             lines.append(f"{joint['test_corpus']} is only tested{split}; no utterance of it is trained on.")
         return lines
-    if by == "split":
+    if by == "file":
+        lines = [f"The folds are those of the file {protocol['fold_source']} (content {protocol['fold_file']})."]
+    elif by == "split":
         lines = ["Train, validation and test are the corpus's official train, dev and test splits."]
     else:
         parts = protocol.get("fold_parts") or 0

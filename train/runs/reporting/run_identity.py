@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FREE_KEYS = ("name", "source", "metrics", "expected")
+FREE_KEYS = ("name", "source", "metrics", "expected", "fold_source", "absent", "unassigned")
 """The fields of a protocol in which runs of one task may differ: they change neither a label nor a fold."""
 _NOT_OPTIONS = (
     "features",
