@@ -10,6 +10,7 @@ from emofuse.extract.encoders import (
     hf_text,
     logmel,
     opensmile,
+    prosody,
     trill,
     vggish,
     whisper,
@@ -19,5 +20,5 @@ from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, Enc
 
 __all__ = ["ENCODERS", "FAMILIES", "Encoder", "EncoderOptions", "EncoderSpec"]
 
-FAMILIES = (logmel, opensmile, hf_audio, emotion2vec, beats, whisper, yamnet, vggish, trill, hf_text, hashed)
+FAMILIES = (logmel, opensmile, prosody, hf_audio, emotion2vec, beats, whisper, yamnet, vggish, trill, hf_text, hashed)
 """The modules that fill `ENCODERS` when they are imported."""

@@ -29,6 +29,7 @@ def test_the_encoders_of_the_papers_are_there() -> None:
         "xlsr",
         "unispeech-sat",
         "data2vec-audio",
+        "prosody",
         "emotion2vec",
         "beats",
         "hf-audio",
@@ -90,4 +91,4 @@ def test_listing_the_encoders_loads_nothing_heavy() -> None:
 
 
 def test_every_family_is_named_once() -> None:
-    assert len(set(FAMILIES)) == len(FAMILIES) == 11
+    assert len(set(FAMILIES)) == len(FAMILIES) == 12
