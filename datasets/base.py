@@ -33,7 +33,11 @@ class ReaderOptions:
     meld_clips: str | None = None
     """`plain` (the default) or `recut`: the second cut of those clips in MELD's test split that occur twice."""
     manifest: Path | None = None
-    """Your own CSV or JSON Lines of utterances."""
+    """Your own CSV or JSON Lines of utterances, an audformat database or a saved Hugging Face dataset."""
+    columns: str | None = None
+    """Which of your columns is which field of an utterance: `label=emotion,speaker=spk`."""
+    tables: str | None = None
+    """The tables of an audformat database that have the labels, separated by commas."""
     max_seconds: float | None = None
     """Clips that are longer are excluded; of every corpus."""
 

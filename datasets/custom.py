@@ -1,7 +1,8 @@
 """Your own corpus: a CSV or JSON Lines manifest that names audio files, texts, or both.
 
 Columns (keys) are the fields of an utterance: id, and audio or text; optionally start, end, label, speaker, session,
-dialogue, turn, split. Other columns are kept as extra annotation. A manifest written by emofuse can be read as well.
+dialogue, turn, split. Other columns are kept as extra annotation. A manifest written by emofuse can be read as well,
+and so can an audformat database and a Hugging Face dataset saved to disk.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
+from emofuse.datasets.reading.audformat_database import is_database, read_database
+from emofuse.datasets.reading.column_names import ColumnNames, texts
+from emofuse.datasets.reading.huggingface_dataset import is_saved_dataset, read_dataset
 from emofuse.datasets.reading.tables import MISSING, read_table, text_lines
 from emofuse.manifests.jsonl import parse_record, read_manifest
 from emofuse.manifests.schema import Manifest, Utterance, utterance_problems
@@ -30,8 +34,9 @@ _MEASURED = {"seconds", "audio_digest"}
 
 
 def default_manifest(root: Path) -> Path | None:
-    """The manifest in a root that was given without `--manifest`."""
-    return next((root / name for name in DEFAULT_NAMES if (root / name).is_file()), None)
+    """The manifest in a root that was given without `--manifest`, or the root itself where it is one."""
+    manifest = next((root / name for name in DEFAULT_NAMES if (root / name).is_file()), None)
+    return root if manifest is None and (is_database(root) or is_saved_dataset(root)) else manifest
 
 
 def read(root: Path, options: ReaderOptions) -> Manifest:
@@ -41,19 +46,37 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
         UsageError: The manifest is missing or wrong; lists every mistake with its row.
     """
     path = options.manifest or default_manifest(root)
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         raise UsageError(
             f"no manifest {path or root / DEFAULT_NAMES[0]}; pass --manifest FILE, a CSV or JSON Lines file"
         )
+    names = ColumnNames.parse(options.columns)
+    if is_database(path):
+        return _from_rows(root, path, *_numbered(*read_database(path, names, options.tables)))
+    if options.tables is not None:
+        raise UsageError(f"--tables has no effect: {path} is not an audformat database")
+    if is_saved_dataset(path):
+        return _from_rows(root, path, *_numbered(*read_dataset(path, root, names)))
+    if path.is_dir():
+        raise UsageError(f"--manifest {path} is a folder, but neither an audformat database nor a saved dataset")
+    return _from_file(root, path, names)
+
+
+def _numbered(rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> tuple[list[Row], Sequence[str]]:
+    return [(number, texts(row)) for number, row in enumerate(rows, 1)], notes
+
+
+def _from_file(root: Path, path: Path, names: ColumnNames) -> Manifest:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--manifest {path} has an unknown file type; valid: {', '.join(SUFFIXES)}")
     if path.suffix.lower() in (".csv", ".tsv"):
-        return _from_rows(root, path, *_csv(path))
+        return _from_rows(root, path, *_csv(path, names))
     rows = _json_lines(path)
     if rows and "emofuse-manifest" in rows[0][1]:
         written = read_manifest(path)
         return build_manifest("custom", _reader(root), root, written.utterances, written.excluded)
-    return _from_rows(root, path, rows)
+    names.recognised(list(dict.fromkeys(key for _, row in rows for key in row)), str(path))
+    return _from_rows(root, path, [(number, names.renamed(row)) for number, row in rows])
 
 
 def _reader(root: Path) -> str:
@@ -61,9 +84,10 @@ def _reader(root: Path) -> str:
     return f"custom-1 of {root.resolve().name}"
 
 
-def _csv(path: Path) -> tuple[list[Row], list[str]]:
+def _csv(path: Path, names: ColumnNames) -> tuple[list[Row], list[str]]:
     """The rows, and notes on how the file was read."""
-    table = read_table(path, ("id",))
+    table = read_table(path, dict.fromkeys((names.of("id"), *names.given.values())))
+    table = replace(table, rows=[(number, names.renamed(row)) for number, row in table.rows])
     # An empty cell means None, except in a text column in use: there an empty text is excluded later, and listed.
     in_use = any(row.get("text", "").strip() not in ("", *MISSING) for _, row in table.rows)
     keep_empty = {"text"} if in_use else set()
@@ -167,10 +191,10 @@ def _relative_audio(audio: str | None, root: Path) -> str | None:
 
 CUSTOM = Corpus(
     name="custom",
-    description="Your own audio and texts, listed in a CSV or JSON Lines file (--manifest FILE)",
+    description="Your own audio and texts: a CSV or JSON Lines file, an audformat database, a Hugging Face dataset",
     page="the format is described in docs/custom.md",
-    layout="manifest.csv or manifest.jsonl (or pass --manifest FILE)",
+    layout="manifest.csv, manifest.jsonl, an audformat database or a saved dataset (or pass --manifest PATH)",
     looks_like=lambda root: default_manifest(root) is not None,
     read=read,
-    options=("manifest",),
+    options=("manifest", "columns", "tables"),
 )

@@ -74,7 +74,7 @@ def read_corpus(name: str, root: Path | None = None, options: ReaderOptions | No
         f"dataset {name}",
     )
     if root is None and options.manifest is not None:
-        root = options.manifest.parent
+        root = options.manifest if options.manifest.is_dir() else options.manifest.parent
     root = corpus_root(corpus, root)
     if options.manifest is None and not corpus.looks_like(root):
         raise UsageError(_wrong_layout(corpus, root))

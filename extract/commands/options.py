@@ -22,7 +22,7 @@ max_seconds = click.option(
 
 
 def corpus_options(function: Any) -> Any:
-    """Add --root, --limit, --manifest, --meld-clips and --transcripts to a command."""
+    """Add --root, --limit, --manifest, --columns, --tables, --meld-clips and --transcripts to a command."""
     for option in (
         click.option(
             "--transcripts", type=click.Path(path_type=Path), help="CSV with columns id,text (SAVEE has none)."
@@ -32,7 +32,13 @@ def corpus_options(function: Any) -> Any:
             type=click.Choice(["plain", "recut"]),
             help="Which test clips of MELD to use.  [default: plain]",
         ),
-        click.option("--manifest", type=click.Path(path_type=Path), help="Your CSV or JSONL (custom)."),
+        click.option("--tables", metavar="A,B", help="The tables of an audformat database to read (custom)."),
+        click.option("--columns", metavar="FIELD=COLUMN,...", help="Your names of columns: label=emotion (custom)."),
+        click.option(
+            "--manifest",
+            type=click.Path(path_type=Path),
+            help="Your CSV or JSONL, audformat database or saved Hugging Face dataset (custom).",
+        ),
         click.option("--limit", type=click.IntRange(min=1), help="At most this many utterances, spread evenly."),
         click.option(
             "--root",

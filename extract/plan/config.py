@@ -48,7 +48,11 @@ class ExtractConfig:
     limit: int | None = None
     """At most this many utterances, spread evenly."""
     manifest: Path | None = None
-    """Your CSV or JSON Lines of utterances, for the dataset `custom`."""
+    """Your CSV or JSON Lines, audformat database or saved Hugging Face dataset, for the dataset `custom`."""
+    columns: str | None = None
+    """Which of your columns is which field: `label=emotion,speaker=spk`, for the dataset `custom`."""
+    tables: str | None = None
+    """The tables of an audformat database that have the labels, separated by commas."""
     meld_clips: MeldClips | None = None
     channel: Channel = "mean"
     """What is encoded of several channels: their mean, one of them, or the one with the most energy."""
@@ -116,6 +120,8 @@ class ExtractConfig:
             transcripts=self.transcripts,
             meld_clips=self.meld_clips,
             manifest=self.manifest,
+            columns=self.columns,
+            tables=self.tables,
             max_seconds=self.max_seconds,
         )
 
@@ -212,6 +218,8 @@ class ExtractOptions(RequiredOptions, total=False):
     root: PathLike | None
     limit: int | None
     manifest: PathLike | None
+    columns: str | None
+    tables: str | None
     meld_clips: MeldClips | None
     channel: Channel
     transcripts: PathLike | None

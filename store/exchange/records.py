@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.errors import UsageError
+from emofuse.common.optional import optional_library as library_of_extra
 from emofuse.common.progress import Progress
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature
@@ -146,7 +145,4 @@ def optional_library(name: str) -> ModuleType:
     Raises:
         UsageError: It is not installed; says what to install.
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"this format needs {error.name or name}: pip install 'emofuse[exchange]'") from error
+    return library_of_extra(name, "exchange", "this format")
