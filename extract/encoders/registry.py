@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emofuse.extract.encoders import (
     beats,
+    clap,
     emotion2vec,
     hashed,
     hf_audio,
@@ -20,5 +21,19 @@ from emofuse.extract.encoders.base import ENCODERS, Encoder, EncoderOptions, Enc
 
 __all__ = ["ENCODERS", "FAMILIES", "Encoder", "EncoderOptions", "EncoderSpec"]
 
-FAMILIES = (logmel, opensmile, prosody, hf_audio, emotion2vec, beats, whisper, yamnet, vggish, trill, hf_text, hashed)
+FAMILIES = (
+    logmel,
+    opensmile,
+    prosody,
+    hf_audio,
+    emotion2vec,
+    beats,
+    clap,
+    whisper,
+    yamnet,
+    vggish,
+    trill,
+    hf_text,
+    hashed,
+)
 """The modules that fill `ENCODERS` when they are imported."""

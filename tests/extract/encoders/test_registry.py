@@ -32,6 +32,7 @@ def test_the_encoders_of_the_papers_are_there() -> None:
         "prosody",
         "emotion2vec",
         "beats",
+        "clap",
         "hf-audio",
         "vggish",
         "yamnet",
@@ -91,4 +92,4 @@ def test_listing_the_encoders_loads_nothing_heavy() -> None:
 
 
 def test_every_family_is_named_once() -> None:
-    assert len(set(FAMILIES)) == len(FAMILIES) == 12
+    assert len(set(FAMILIES)) == len(FAMILIES) == 13
