@@ -32,6 +32,7 @@ FOLDS = {"0": "train", "1": "dev", "2": "test"}
 SIGNS = {"-1": "Negative", "0": "Neutral", "1": "Positive"}
 LARGEST = 3.0
 _SIMS = re.compile(r"(video|aqgy\d*)_\d+")
+_SEGMENT = re.compile(r".*?_{3,}\d+_{3,}(-?\d+(?:\.\d+)?)_{3,}(-?\d+(?:\.\d+)?)_{3,}(.*)")
 _Times = tuple[str, float, float]
 
 
@@ -107,8 +108,12 @@ def _read_videos(root: Path) -> Manifest:
             start, end = float(row["start"]), float(row["end"])
         except ValueError:
             sign = None
+        text = texts.get(_times(video, start, end)) if sign else None
         if sign is None:
             problems.append(f"row {number}: start, end and label2b (-1, 0 or 1) must be numbers")
+            continue
+        if not has_audio and text is None:
+            excluded.append(Excluded(id=key, reason="neither its video's sound nor its text is in the folder"))
             continue
         utterances.append(
             Utterance(
@@ -116,7 +121,7 @@ def _read_videos(root: Path) -> Manifest:
                 audio=f"{folder}/{video}.wav" if has_audio else None,
                 start=max(0.0, start) if has_audio else None,  # some first segments start below zero
                 end=end if has_audio else None,
-                text=texts.get(_times(video, start, end)),
+                text=text,
                 label=sign,
                 dialogue=video,
                 split=split,
@@ -132,9 +137,9 @@ def _texts(folder: Path) -> dict[_Times, str]:
     texts = {}
     for path in sorted(folder.glob("*.txt")):
         for line in text_lines(path):
-            fields = re.split("_{3,}", line[len(path.stem) :], maxsplit=4)
-            if line.startswith(path.stem) and len(fields) == 5:
-                texts[_times(path.stem, float(fields[2]), float(fields[3]))] = fields[4].strip()
+            match = _SEGMENT.fullmatch(line)
+            if match:
+                texts[_times(path.stem, float(match[1]), float(match[2]))] = match[3].strip()
     return texts
 
 

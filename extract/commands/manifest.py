@@ -126,4 +126,6 @@ def _counts(protocol: Protocol, corpus: Manifest) -> str:
         differences = protocol.differences(task)
     except UsageError as error:
         return str(error)
+    if protocol.expected is None:
+        return f"{plural(len(task), 'utterance')}; the protocol expects no counts"
     return "; ".join(differences[:_MOST_DIFFERENCES]) or "counts as expected"

@@ -80,7 +80,9 @@ def test_a_table_of_videos_with_the_authors_archive(raw: str, tmp_path: Path) ->
     write(tmp_path / "CMU_MOSEI_Labels.csv", VIDEOS)
     for video in ("--qXJuDtHPw", "-3g5yACwYnA", "0K7dCp80n9c"):
         write(tmp_path / f"{raw}Audio/Full/WAV_16000/{video}.wav")
-    lines = "--qXJuDtHPw___5___23.1989987___30.324998___I see, that_s it\nno segment\n"
+    lines = (
+        "--qXJuDtHPw___5___23.1989987___30.324998___I see, that_s it\nno segment\n--qXJuDtHPw___x___soon___later___no\n"
+    )
     write(tmp_path / f"{raw}Transcript/Segmented/Combined/--qXJuDtHPw.txt", lines)
     manifest = read_corpus("cmu-mosei", tmp_path)[0]
     first, second, third = manifest.utterances
@@ -98,6 +100,15 @@ def test_a_table_of_videos_with_the_authors_archive(raw: str, tmp_path: Path) ->
     assert (second.start, second.label, second.text) == (0.0, "Neutral", None)
     assert (third.split, third.label) == ("test", "Negative")
     assert manifest.excluded == (Excluded(id="xyz_0", reason="its video is in no official fold"),)
+
+
+def test_a_table_of_videos_without_sound_and_texts(tmp_path: Path) -> None:
+    write(tmp_path / "CMU_MOSEI_Labels.csv", VIDEOS)
+    with pytest.raises(UsageError, match=r"has no usable utterance .*: its video is in no official fold"):
+        read_corpus("cmu-mosei", tmp_path)
+    write(tmp_path / "Raw/Transcript/Segmented/Combined/0K7dCp80n9c.txt", "0K7dCp80n9c___9___1.919___5.299___No\n")
+    (utterance,) = read_corpus("cmu-mosei", tmp_path)[0].utterances
+    assert (utterance.text, utterance.audio, utterance.start) == ("No", None, None)
 
 
 def test_the_protocols_agree_with_each_other() -> None:

@@ -16,3 +16,14 @@ def test_a_protocol_that_needs_texts_says_so_and_the_manifest_is_written(tmp_pat
     assert "protocol savee7-sentences: needs texts: 4 of 4 utterances have none" in result.stdout
     assert "protocol savee7: utterances in all: found 4, expected 480" in result.stdout
     assert (tmp_path / "m.jsonl").is_file()
+
+
+def test_a_protocol_without_expected_counts_claims_no_match(tmp_path: Path) -> None:
+    header = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n"
+    (tmp_path / "Labels").mkdir()
+    (tmp_path / "Labels/labels_consensus.csv").write_text(f"{header}MSP-PODCAST_0001_0008.wav,N,2,4,3,127,Male,Train\n")
+    (tmp_path / "Audios").mkdir()
+    (tmp_path / "Audios/MSP-PODCAST_0001_0008.wav").touch()
+    result = commands.run("manifest", ["msp-podcast", "--root", ".", "--out", "m.jsonl", "--quick"], tmp_path)
+    assert "protocol msp-podcast8: 1 utterance; the protocol expects no counts" in result.stdout
+    assert "counts as expected" not in result.stdout
