@@ -104,7 +104,7 @@ def test_a_table_of_videos_with_the_authors_archive(raw: str, tmp_path: Path) ->
 
 def test_a_table_of_videos_without_sound_and_texts(tmp_path: Path) -> None:
     write(tmp_path / "CMU_MOSEI_Labels.csv", VIDEOS)
-    with pytest.raises(UsageError, match=r"has no usable utterance .*: its video is in no official fold"):
+    with pytest.raises(UsageError, match=r"has no usable utterance .*: neither its video's sound nor its text"):
         read_corpus("cmu-mosei", tmp_path)
     write(tmp_path / "Raw/Transcript/Segmented/Combined/0K7dCp80n9c.txt", "0K7dCp80n9c___9___1.919___5.299___No\n")
     (utterance,) = read_corpus("cmu-mosei", tmp_path)[0].utterances
