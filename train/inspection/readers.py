@@ -151,6 +151,20 @@ def _cme(model: Any) -> Iterator[WeightHook]:
     yield WeightHook(name="maximum over words", over="text", modules=(model.gru,), read=read)
 
 
+def _gban(model: Any) -> Iterator[WeightHook]:
+    """The gates of both groups, the mean over channels: their share is audio, the rest is text."""
+
+    def read(group: Any) -> Callable[[Calls, Lengths], Tensor]:
+        def shares(calls: Calls, lengths: Lengths) -> Tensor:
+            audio = group.weights(*calls[0]).mean(1)
+            return torch.stack([audio, 1 - audio], dim=1)
+
+        return shares
+
+    for name, group in (("aligned vectors", model.aligned), ("last states", model.last)):
+        yield WeightHook(name=name, over="modalities", modules=(group,), read=read(group))
+
+
 _LAST = "of the last layer, the mean over heads and over the time steps that read"
 READERS: Mapping[str, Reader] = {
     "smcn": Reader(
@@ -189,6 +203,11 @@ READERS: Mapping[str, Reader] = {
         about="There is no attention. The classifier reads the maximum over words of each channel: the weight of a "
         "word is the share of the channels whose maximum is at that word.",
         hooks=_cme,
+    ),
+    "gban": Reader(
+        about="Two gates mix audio and text (eq. 17 and 20), one for the vectors that are aligned with the other "
+        "modality and one for the last states; the share is the mean over channels.",
+        hooks=_gban,
     ),
     "concat": Reader(about="Each modality sums its frames with attention weights.", hooks=_recurrent),
     "audio": Reader(about="The frames are summed with attention weights.", hooks=_recurrent),

@@ -108,8 +108,8 @@ def test_which_rows_have_no_published_figures() -> None:
 @pytest.mark.parametrize(
     ("name", "again"),
     [
-        ("smcn-table1", {"CME [15]": "cme"}),
-        ("msmser-table1", {"CME [20]": "cme", "KS-Transformer [11]": "ks-transformer"}),
+        ("smcn-table1", {"GBAN [13]": "gban", "CME [15]": "cme"}),
+        ("msmser-table1", {"GBAN [14]": "gban", "CME [20]": "cme", "KS-Transformer [11]": "ks-transformer"}),
         ("mcfn-table1", {"KS-TRM (2022) [17]": "ks-transformer"}),
         ("mmrbn-table2", {"[19] (2022, A-T)": "ks-transformer"}),
     ],

@@ -38,7 +38,7 @@ from emofuse.train.models.blocks.layers import (
     apply_dropout,
     by_modality,
     draw_dropout_mask,
-    last_frame,
+    final_states,
     masked_mean,
 )
 from emofuse.train.models.config import SequenceConfig, setting
@@ -80,7 +80,7 @@ class UtteranceEmbeddings(nn.Module):
     ) -> None:
         super().__init__()
         dimensions = inputs.dimensions
-        self.hidden, self.dropout, self.widths = hidden, dropout, {"audio": units, "text": 2 * hidden}
+        self.dropout, self.widths = dropout, {"audio": units, "text": 2 * hidden}
         self.audio = relu_layers(dimensions["audio"], units, audio_depth)
         self.gru = BiGRU(dimensions["text"], hidden)
         self.text = relu_layers(2 * hidden, 2 * hidden, text_depth)
@@ -96,8 +96,7 @@ class UtteranceEmbeddings(nn.Module):
         """z^a and z^l; `draws` is the result of `draw`, None in evaluation."""
         batch = by_modality(audio, audio_lengths, text, text_lengths)
         words, lengths = batch["text"]
-        states = self.gru(words, lengths)
-        final = torch.cat([last_frame(states, lengths)[:, : self.hidden], states[:, 0, self.hidden :]], dim=1)
+        final = final_states(self.gru(words, lengths), lengths)
         z = {"audio": self.audio(masked_mean(*batch["audio"])), "text": self.text(final)}
         draws = draws or {}
         z = {m: apply_dropout(x, draws.get(m), 0, self.dropout) for m, x in z.items()}

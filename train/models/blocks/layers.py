@@ -61,6 +61,12 @@ def last_frame(x: Tensor, lengths: Tensor) -> Tensor:
     return x[torch.arange(x.shape[0], device=x.device), lengths.to(x.device) - 1]
 
 
+def final_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """The final state of each direction of a `BiGRU`, concatenated: [B, T, 2 hidden] -> [B, 2 hidden]."""
+    half = states.shape[2] // 2
+    return torch.cat([last_frame(states, lengths)[:, :half], states[:, 0, half:]], dim=1)
+
+
 class TimeConvolution(nn.Module):
     """A convolution over time that keeps the length and reads zeros on padding: [B, T, D] -> [B, T, out]."""
 

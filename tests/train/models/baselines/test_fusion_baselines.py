@@ -1,4 +1,4 @@
-"""The published fusion baselines (CME, KS-Transformer, MulT, LMF, TFN) on tiny tensors, computed by hand."""
+"""The published fusion baselines (CME, GBAN, KS-Transformer, MulT, LMF, TFN) on tiny tensors, computed by hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from emofuse.common.errors import UsageError
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.baselines.cme import Excitement, word_frames
+from emofuse.train.models.baselines.gban import GBAN, AlignedMean, GatedGroup, halved
 from emofuse.train.models.baselines.ks_transformer import (
     KeySparseAttention,
     KeySparseLayer,
@@ -35,7 +36,7 @@ from emofuse.train.models.registry import MODELS
 
 torch.set_num_threads(1)
 
-NAMES = ("cme", "ks-transformer", "mult", "lmf", "tfn")
+NAMES = ("cme", "gban", "ks-transformer", "mult", "lmf", "tfn")
 SMALL = {"width": 8, "heads": 2, "feedforward": 16, "units": 8, "hidden": 8, "rank": 3}
 
 
@@ -197,6 +198,58 @@ def test_cme_each_modality_excites_the_other_as_it_was_before() -> None:
     (s, a), (excited_a, by_s) = seen
     assert torch.equal(s, by_s)
     assert torch.equal(a, excited_a)
+
+
+# GBAN.
+
+
+def test_gban_equations_9_to_11_weigh_by_a_tanh_and_average_over_the_other_modality() -> None:
+    # Scores tanh(0), tanh(2) for the first step of the other modality, tanh(0), tanh(-1) for the second; padding of
+    # both would change everything.
+    x, other = torch.tensor([[[0.0], [1.0], [9.0]]]), torch.tensor([[[2.0], [-1.0], [50.0]]])
+    weights = AlignedMean().weights(x, torch.tensor([2]), other)[0, :2]
+    torch.testing.assert_close(weights, torch.tensor([[0.2761, 0.7239, 0], [0.6817, 0.3183, 0]]), atol=1e-4, rtol=0)
+    found = AlignedMean()(x, torch.tensor([2]), other, torch.tensor([2]))
+    torch.testing.assert_close(found, torch.tensor([[(0.7239 + 0.3183) / 2]]), atol=1e-4, rtol=0)
+
+
+def test_gban_equations_15_to_17_mix_both_by_a_gate_without_biases() -> None:
+    group = GatedGroup(1, 1)
+    for parameter, value in zip((group.audio, group.text, group.gate), (1.0, -1.0, 0.5), strict=True):
+        nn.init.constant_(parameter.weight, value)
+    # z = sigmoid(0.5 (1 + 2)) = .8176; z tanh(1) + (1 - z) tanh(-2)
+    found = group(torch.tensor([[1.0]]), torch.tensor([[2.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.8176 * 0.7616 - 0.1824 * 0.9640]]), atol=1e-4, rtol=0)
+    assert not group(torch.zeros(1, 1), torch.zeros(1, 1)).any()
+
+
+def test_gban_pooling_halves_the_length_rounded_up_and_reads_no_padding() -> None:
+    x = torch.tensor([[[1.0], [3.0], [-2.0], [9.0], [9.0]], [[5.0], [9.0], [9.0], [9.0], [9.0]]])
+    pooled, lengths = halved(x, torch.tensor([3, 1]))
+    assert pooled[:, :, 0].tolist() == [[3.0, 0.0, 0.0], [5.0, 0.0, 0.0]]
+    assert lengths.tolist() == [2, 1]
+
+
+def test_gban_adds_the_groups_of_aligned_vectors_and_of_last_states() -> None:
+    network, given, seen = build("gban", encoder_layers=1).eval(), inputs(), {}
+    for name in ("aligned", "last", "hidden_layer"):
+        network.get_submodule(name).register_forward_hook(lambda *call, to=name: seen.update({to: call}))
+    found = network(*given)
+    h = seen["aligned"][2] + seen["last"][2]
+    torch.testing.assert_close(seen["hidden_layer"][1][0], h)
+    assert isinstance(network, GBAN)
+    torch.testing.assert_close(found.aux["fused"], torch.relu(h @ network.hidden_layer.weight.T))
+    # What is aligned is not what is last.
+    assert not torch.allclose(seen["aligned"][1][0], seen["last"][1][0])
+
+
+def test_gban_is_as_large_as_its_authors_code() -> None:
+    network = MODELS["gban"].build(MODELS["gban"].preset("iemocap"), Inputs(audio=52, text=300, classes=4))
+    assert isinstance(network, GBAN)
+    convolutions = [m.weight.shape[:2] for m in network.speech.convolutions.modules() if isinstance(m, nn.Conv1d)]
+    assert [tuple(shape) for shape in convolutions] == [(12, 52), (20, 12), (28, 20), (36, 28)]
+    assert network.words.channels == 384
+    assert network.classifier.weight.shape == (4, 128)
 
 
 # KS-Transformer.
