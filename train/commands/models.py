@@ -43,15 +43,25 @@ def _model_list(corpus: str) -> str:
 
 
 def _model_details(name: str, corpus: str) -> str:
-    from emofuse.train.models.config import settings_of
+    from emofuse.train.models.config import effective, is_optional
     from emofuse.train.models.cost import cost
     from emofuse.train.models.registry import MODELS, variant
 
     spec = MODELS[name]
     preset = spec.preset(corpus)
     description = next(e.description for e in MODELS if e.name == name)
-    lines = [f"{name}: {description}", "", "settings (--set KEY=VALUE)"]
-    lines.append(format_table(["", ""], [[f"  {k}", str(v)] for k, v in settings_of(preset, spec.modalities).items()]))
+    lines = [f"{name}: {description}"]
+    known = effective(preset, spec.modalities)
+    for title, optional in (
+        ("settings (--set KEY=VALUE)", False),
+        ("training, off by default (docs/fitting.md)", True),
+    ):
+        values = [
+            [f"  {key}", str(getattr(preset, key)), " | ".join(f.metadata["choices"])]
+            for key, f in known.items()
+            if is_optional(f) == optional
+        ]
+        lines += ["", title, format_table(["", "", ""], values)]
     rows = []
     for ablation_name, ablation in spec.ablations.items():
         _, _, changed = variant(name, ablation_name)

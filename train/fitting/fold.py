@@ -139,6 +139,7 @@ def _train_fold(
         metric=metric,
         seed=unit.seed,
         class_weights=class_weights(plan, training),
+        groups=balanced_groups(plan, data, training),
         precision=plan.config.precision,
         keep_all=plan.config.optimism,
     )
@@ -194,3 +195,18 @@ def class_weights(plan: FitPlan, training: Indices) -> Tensor | None:
     counts = np.bincount(plan.labels[training], minlength=len(plan.protocol.classes))
     weights = np.divide(len(training), len(counts) * counts, out=np.zeros(len(counts)), where=counts > 0)
     return torch.from_numpy(weights.astype(np.float32)).to(plan.device)
+
+
+def balanced_groups(plan: FitPlan, data: TaskData, training: Indices) -> Indices | None:
+    """The class, or the number of the speaker, of each training utterance [n], as `balance` asks; None where it is off.
+
+    Args:
+        plan: Its training utterances have a speaker, if `balance` is `speaker`.
+        data: Has the labels, which a sanity run permutes.
+        training: [n].
+    """
+    if plan.settings.balance == "none":
+        return None
+    if plan.settings.balance == "class":
+        return data.labels.cpu().numpy()[training]
+    return np.unique([str(plan.utterances[i].speaker) for i in training.tolist()], return_inverse=True)[1]

@@ -1,9 +1,10 @@
-"""The training loop: Adam, a fixed number of steps (or epochs), ten evaluation steps, the best of them selected."""
+"""The training loop: a number of steps (or epochs), ten evaluation steps, the best of them selected."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
-from emofuse.train.data.batches import TaskData
+from emofuse.train.data.batches import Batch, TaskData
 from emofuse.train.data.ragged import Indices
+from emofuse.train.fitting import schedule
+from emofuse.train.fitting.averaging import WeightAverage
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.resume import BestEvaluation, FoldCheckpoint, State, TrainingProgress
 from emofuse.train.fitting.step import Stepper
@@ -45,6 +48,8 @@ class TrainingJob:
     seed: int
     class_weights: Tensor | None = None
     """[C], of the classes in the loss."""
+    groups: Indices | None = None
+    """The group of each utterance of `training`, where each group is drawn equally often."""
     precision: Precision = "fp32"
     """Of the matrix products in a training step; evaluation is always in fp32."""
     keep_all: bool = False
@@ -69,6 +74,8 @@ class TrainingResult:
     """Training time over all calls."""
     micro_batch: int | None = None
     """Utterances in one forward pass, if memory did not suffice for a whole batch."""
+    stopped: int | None = None
+    """The last step that was trained, if the training stopped early."""
     checkpoints: dict[int, State] = field(default_factory=dict)
     """Step -> weights on the CPU of every evaluation step, if the job keeps them."""
 
@@ -89,19 +96,23 @@ def train(
 
     Args:
         checkpoint: Where the training state is saved at evaluation steps, and from where training resumes.
-        on_step: Called after each step with its number and a note for the progress line.
+        on_step: Called after each step, also one that early stopping saves, with its number and a note for the
+            progress line.
 
     Raises:
         DivergedError: The training loss became NaN or infinite.
         UsageError: Not even a single utterance fits in memory.
     """
-    trainer = _Trainer(job, checkpoint)
     steps = job.recipe.settings.total_steps(len(job.training))
+    trainer = _Trainer(job, checkpoint, steps)
     last = job.stop or steps
     evaluations = set(evaluation_steps(last))
     note = ""
     for step, batch in trainer.remaining_batches(last):
-        trainer.train_step(batch, min(1.0, (step - 1) / steps))
+        if trainer.stopped:
+            on_step(step, note)
+            continue
+        trainer.train_step(step, batch)
         if step in evaluations:
             note = trainer.evaluate(step)
             if step < last:
@@ -113,30 +124,67 @@ def train(
 class _Trainer:
     """The state of a training, and what happens at a training step and at an evaluation step."""
 
-    def __init__(self, job: TrainingJob, checkpoint: FoldCheckpoint | None) -> None:
-        self._job, self._checkpoint = job, checkpoint
+    def __init__(self, job: TrainingJob, checkpoint: FoldCheckpoint | None, steps: int) -> None:
+        self._job, self._checkpoint, self._steps = job, checkpoint, steps
+        self._settings = settings = job.recipe.settings
         self._device = job.data.labels.device
-        self._stepper = Stepper(job.recipe, self._device, job.seed, job.class_weights, job.precision)
-        self._stateful = self._stepper.model, self._stepper.optimiser, self._stepper.generator
-        self._state = (checkpoint.restore(*self._stateful) if checkpoint else None) or TrainingProgress()
+        counts = torch.bincount(job.data.labels[torch.from_numpy(job.training)], minlength=job.recipe.inputs.classes)
+        self._stepper = Stepper(job.recipe, self._device, job.seed, job.class_weights, job.precision, counts)
+        averaged = settings.ema or settings.swa
+        self._average = WeightAverage(self._stepper.model, settings, steps) if averaged else None
+        weights = self._average.weights if self._average else {}
+        self._stateful = self._stepper.model, self._stepper.optimiser, self._stepper.generator, weights
+        self._state = (checkpoint.restore(self._stateful) if checkpoint else None) or TrainingProgress()
         self._started = time.monotonic() - self._state.seconds
         self._reset_loss()
 
     def remaining_batches(self, steps: int) -> Iterator[tuple[int, Indices]]:
         """The steps that are still to do, with their batches; those of the steps done are drawn and skipped."""
-        batches = self._job.data.training_batches(
-            self._job.training, self._job.recipe.settings.batch, np.random.default_rng(self._job.seed)
-        )
+        batches = self._batches()
         return zip(range(self._state.step + 1, steps + 1), islice(batches, self._state.step, None), strict=False)
 
-    def train_step(self, batch: Indices, progress: float) -> None:
-        self._loss_sum += self._stepper.step(self._job.data, batch, progress)
+    def _batches(self) -> Iterator[Indices]:
+        job, generator = self._job, np.random.default_rng(self._job.seed)
+        return job.data.training_batches(job.training, self._settings.batch, generator, job.groups)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last evaluations were no better than the best one, as many as `patience` allows."""
+        best, patience = self._state.best, self._settings.patience
+        if not patience or best is None or not len(self._job.validation):
+            return False
+        return len([row for row in self._state.history if row["step"] > best.step]) >= patience
+
+    def train_step(self, step: int, batch: Indices) -> None:
+        """Train one step, at the learning rate and with the progress of that step."""
+        if schedule.is_scheduled(self._settings):
+            metric = f"validation_{self._job.metric}"
+            scores = (row[metric] for row in self._state.history)
+            self._rate = schedule.learning_rate(self._settings, step, self._steps, scores)
+            self._stepper.set_learning_rate(self._rate)
+        progress = min(1.0, (step - 1) / self._steps)
+        self._loss_sum += self._stepper.step(self._job.data, batch, progress, step)
         self._loss_count += 1
+        if self._average:
+            self._average.update(step)
 
     def evaluate(self, step: int) -> str:
-        """Score validation, add a row to the history, and keep the weights if they are the best; gives a note."""
+        """Score validation, add a row to the history, and keep the weights if they are the best; gives a note.
+
+        Where weights are averaged, the average is scored and kept.
+        """
+        with self._average.applied(step, self._one_pass()) if self._average else nullcontext():
+            return self._evaluate(step)
+
+    def _one_pass(self) -> Iterator[Batch]:
+        batches = -(-len(self._job.training) // self._settings.batch)
+        return map(self._job.data.batch, islice(self._batches(), batches))
+
+    def _evaluate(self, step: int) -> str:
         loss = self._mean_loss(step)
         row: dict[str, Any] = {"step": step, "train_loss": loss}
+        if schedule.is_scheduled(self._settings):
+            row["lr"] = self._rate
         found: dict[str, float] | None = None
         note = f"loss {loss:.3f}"
         if len(self._job.validation):
@@ -153,7 +201,7 @@ class _Trainer:
     def save(self) -> None:
         """Save the state, unless that was done a moment ago."""
         if self._checkpoint:
-            self._checkpoint.save(self._state, *self._stateful)
+            self._checkpoint.save(self._state, self._stateful)
 
     def result(self) -> TrainingResult:
         """The model with the selected weights."""
@@ -168,7 +216,8 @@ class _Trainer:
             validation=state.best.scores,
             history=state.history,
             seconds=state.seconds,
-            micro_batch=micro_batch if micro_batch < self._job.recipe.settings.batch else None,
+            micro_batch=micro_batch if micro_batch < self._settings.batch else None,
+            stopped=state.step if self.stopped and state.step < self._steps else None,
             checkpoints=state.checkpoints,
         )
 
@@ -179,8 +228,7 @@ class _Trainer:
         """Over the steps since the last evaluation."""
         loss = float(self._loss_sum) / self._loss_count
         if not np.isfinite(loss):
-            lr = self._job.recipe.settings.lr
-            raise DivergedError(f"the training loss is {loss} at step {step}, with lr={lr:g}")
+            raise DivergedError(f"the training loss is {loss} at step {step}, with lr={self._settings.lr:g}")
         return loss
 
     def _validate(self) -> tuple[dict[str, float], float]:

@@ -15,7 +15,7 @@ from emofuse.common.errors import DataError, EmofuseError
 from emofuse.train.data.batches import Statistics
 from emofuse.train.fitting.file_names import STATISTICS
 from emofuse.train.models.base import FusionModel, Inputs
-from emofuse.train.models.config import Config
+from emofuse.train.models.config import Config, recorded
 from emofuse.train.models.registry import MODELS
 
 FORMAT = "emofuse-model-1"
@@ -57,7 +57,7 @@ def describe(recipe: ModelRecipe) -> dict[str, Any]:
     """A recipe, JSON-ready."""
     return {
         "model": recipe.model,
-        "settings": asdict(recipe.settings),
+        "settings": recorded(recipe.settings),
         "inputs": asdict(recipe.inputs),
         "classes": list(recipe.classes),
     }

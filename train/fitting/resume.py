@@ -1,12 +1,14 @@
 """The state of one fold's training, saved at its evaluation steps: a killed fold resumes there to the same weights.
 
-`training.safetensors` holds the parameters, Adam's state, the best weights so far, and the state of the generator of
-the model's random draws; its header holds everything that is not a tensor. The order of the batches follows from the
-seed and the step, and is not stored.
+`training.safetensors` holds the parameters, their average if there is one, the state of the optimiser (Adam or AdamW),
+the best weights so far, and the state of the generator of the model's random draws; its header holds everything that is
+not a tensor. The order of the batches and their changes follow from the seed and the step, the learning rate from the
+settings and the history: they are not stored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from emofuse.common.errors import DataError
 
 FORMAT = "emofuse-training-1"
 State = dict[str, Tensor]
+Stateful = tuple[nn.Module, torch.optim.Optimizer, torch.Generator, Mapping[str, Tensor]]
+"""What a training step changes: model, optimiser, generator, and the average of the weights (empty where none is)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +75,8 @@ class FoldCheckpoint(TrainingCheckpoint):
             raise DataError(f"{self.path} was altered: its step is {step!r}; delete it, and the fold restarts")
         return step
 
-    def restore(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
-    ) -> TrainingProgress | None:
-        """Load the saved state into model, optimiser and generator; None if nothing was saved.
+    def restore(self, stateful: Stateful) -> TrainingProgress | None:
+        """Load the saved state into `stateful`; None if nothing was saved.
 
         Raises:
             DataError: The saved state is not of this training.
@@ -82,20 +84,21 @@ class FoldCheckpoint(TrainingCheckpoint):
         if not self.step:
             return None
         try:
-            return self._restore(model, optimiser, generator)
+            return self._restore(stateful)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {str(error)[:200]}"
             raise DataError(
                 f"{self.path} is not of this training or was altered ({reason}); delete it, and the fold restarts"
             ) from None
 
-    def _restore(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
-    ) -> TrainingProgress:
+    def _restore(self, stateful: Stateful) -> TrainingProgress:
+        model, optimiser, generator, average = stateful
         tensors, about = self.tensors, self.metadata
         model.load_state_dict(strip_prefix(tensors, "model"))
         tensor_file.restore_optimiser(optimiser, strip_prefix(tensors, "adam"))
         generator.set_state(tensors["generator"])
+        for name, weight in average.items():
+            weight.copy_(tensors[f"average/{name}"])
         checkpoints = {step: strip_prefix(tensors, f"look/{step}") for step in about["looks"]}
         weights = checkpoints.get(about["best"]["step"]) or strip_prefix(tensors, "best")
         self.discard()
@@ -107,16 +110,15 @@ class FoldCheckpoint(TrainingCheckpoint):
             checkpoints=checkpoints,
         )
 
-    def save(
-        self, state: TrainingProgress, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
-    ) -> None:
+    def save(self, state: TrainingProgress, stateful: Stateful) -> None:
         """Write the state, unless one was written a moment ago."""
         assert state.best is not None
         best = state.best
+        model, optimiser, generator, average = stateful
 
         def collect() -> tuple[State, dict[str, Any]]:
             tensors = add_prefix("model", model.state_dict()) | {"generator": generator.get_state()}
-            tensors |= add_prefix("adam", tensor_file.optimiser_state(optimiser))
+            tensors |= add_prefix("adam", tensor_file.optimiser_state(optimiser)) | add_prefix("average", average)
             for step, weights in state.checkpoints.items():
                 tensors |= add_prefix(f"look/{step}", weights)
             if best.step not in state.checkpoints:

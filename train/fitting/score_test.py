@@ -56,11 +56,15 @@ def write_weights(folder: Path, recipe: ModelRecipe, result: TrainingResult, sta
 
 
 def write_selection(folder: Path, result: TrainingResult, rule: str) -> None:
-    """Write, after the weights, which step was selected and by which rule, and the digest of the weights, if any."""
-    micro_batch = {} if result.micro_batch is None else {"utterances_at_once": result.micro_batch}
+    """Write, after the weights, which step was selected and by which rule, and the digest of the weights, if any.
+
+    Where memory did not suffice for a batch, or the training stopped early, that is written too.
+    """
+    found = {"utterances_at_once": result.micro_batch, "stopped": result.stopped}
+    remarks = {name: value for name, value in found.items() if value is not None}
     weights = {"weights": digests.digest_of(folder / WEIGHTS)} if (folder / WEIGHTS).exists() else {}
     selection = {"step": result.step, "rule": rule, "validation": result.validation}
-    write_json(folder / SELECTION, selection | weights | micro_batch)
+    write_json(folder / SELECTION, selection | weights | remarks)
 
 
 def read_selection(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One training step: batch, forward, backward, Adam; in micro-batches where memory does not suffice for a batch."""
+"""One training step: batch, forward, backward, optimiser; in micro-batches where memory is too small for a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from emofuse.common.errors import UsageError
 from emofuse.common.system.machine import is_out_of_memory
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices
+from emofuse.train.fitting.batch_changes import BatchChanges
 from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.models.config import Config
+from emofuse.train.models.objective import Objective, class_offsets
 from emofuse.train.resolve.config import Precision
 
 
@@ -22,6 +25,7 @@ class Stepper:
         recipe: How the model is built.
         seed: Of the initial weights and of the generator.
         class_weights: [C], of the classes in the loss.
+        class_counts: [C], how many training utterances each class has; for the setting `logit_adjustment`.
         precision: Of the matrix products: fp32, tf32 (see `set_product_precision`) or bf16. Weights stay fp32.
     """
 
@@ -32,26 +36,36 @@ class Stepper:
         seed: int,
         class_weights: Tensor | None = None,
         precision: Precision = "fp32",
+        class_counts: Tensor | None = None,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = recipe.build().to(device)
         self.model.class_weights = class_weights
         settings = recipe.settings
-        self.optimiser = torch.optim.Adam(
+        self.model.objective = _objective(settings, class_counts)
+        optimiser = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+        self.optimiser = optimiser(
             self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
+        self._clip, self._changes = settings.clip, BatchChanges(settings, seed)
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         self.generator = torch.Generator(device).manual_seed(seed)
         self.micro_batch = settings.batch
         """Utterances in one forward pass at most; halved each time that memory does not suffice."""
 
-    def step(self, data: TaskData, indices: Indices, progress: float) -> Tensor:
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the learning rate of the steps from now on."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def step(self, data: TaskData, indices: Indices, progress: float, number: int = 1) -> Tensor:
         """Train on one batch.
 
         Args:
             indices: The batch's utterances.
             progress: The share of the training that is done, from 0 to 1; some models schedule by it.
+            number: Of the step; what is random in the batch follows from it and the seed.
 
         Returns:
             The loss of the batch, a scalar on the device.
@@ -63,7 +77,7 @@ class Stepper:
             generator_state = self.generator.get_state()
             buffers = [buffer.clone() for buffer in self.model.buffers()]  # the running statistics of batch norm
             try:
-                return self._accumulate(data, indices, progress)
+                return self._accumulate(data, indices, progress, number)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -72,22 +86,30 @@ class Stepper:
                 buffer.copy_(before)
             self._halve_micro_batch(min(self.micro_batch, len(indices)))
 
-    def _accumulate(self, data: TaskData, indices: Indices, progress: float) -> Tensor:
+    def _accumulate(self, data: TaskData, indices: Indices, progress: float, number: int) -> Tensor:
         """One step of the optimiser, on the gradients of all micro-batches together."""
         model, device = self.model.train(), data.labels.device
+        changed = self._changes.of_step(data, indices, number)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        for micro_batch in np.array_split(indices, -(-len(indices) // self.micro_batch)):
-            batch = data.batch(micro_batch)
+        for rows in np.array_split(np.arange(len(indices)), -(-len(indices) // self.micro_batch)):
+            mixture = changed(rows)
+            batch = mixture.batch
             audio, _, text, _ = batch.inputs
             frames, words = (0 if x is None else x.shape[1] for x in (audio, text))
-            draws = model.draw(len(micro_batch), frames, words, self.generator)
+            draws = model.draw(len(rows), frames, words, self.generator)
             with self.autocast:
-                loss = model.loss(model(*batch.inputs, draws=draws, progress=progress), batch.labels)
-            if len(micro_batch) < len(indices):
-                loss = loss * (len(micro_batch) / len(indices))
+                outputs = model(*batch.inputs, draws=draws, progress=progress)
+                loss = model.loss(outputs, batch.labels)
+                if mixture.partner_labels is not None:
+                    other = model.loss(outputs, mixture.partner_labels)
+                    loss = mixture.share * loss + (1 - mixture.share) * other
+            if len(rows) < len(indices):
+                loss = loss * (len(rows) / len(indices))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        if self._clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), self._clip)
         self.optimiser.step()
         return total
 
@@ -102,6 +124,17 @@ class Stepper:
             "whose gradients add up to the same batch"
         )
         warn(message)
+
+
+def _objective(settings: Config, class_counts: Tensor | None) -> Objective | None:
+    """What replaces cross-entropy in the training steps; None where nothing does."""
+    if not (settings.label_smoothing or settings.focal or settings.logit_adjustment):
+        return None
+    offsets = None
+    if settings.logit_adjustment:
+        assert class_counts is not None
+        offsets = class_offsets(class_counts, settings.logit_adjustment)
+    return Objective(smoothing=settings.label_smoothing, focal=settings.focal, offsets=offsets)
 
 
 def set_product_precision(precision: Precision) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.config import Config
+from emofuse.train.models.objective import Objective
 
 OTHER_MODALITY = {"audio": "text", "text": "audio"}
 """Modality -> the modality that it is fused with."""
@@ -60,6 +61,8 @@ class FusionModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
+        self.objective: Objective | None = None
+        """Replaces cross-entropy in training steps; None: plain cross-entropy."""
 
     def forward(
         self,
@@ -97,7 +100,12 @@ class FusionModel(nn.Module):
         return torch.softmax(outputs.logits, dim=1)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of logits [B, C] against labels [B], with the class weights if they are set."""
+        """Mean cross-entropy of logits [B, C] against labels [B], with the class weights if they are set.
+
+        Training steps use `objective` if it is set; validation does not, so that its losses can be compared.
+        """
+        if self.training and self.objective is not None:
+            return self.objective.loss(logits, labels, self.class_weights)
         return F.cross_entropy(logits, labels, weight=self.class_weights)
 
 

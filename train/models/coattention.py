@@ -53,7 +53,7 @@ from emofuse.train.models.blocks.layers import (
     width_problems,
     with_positions,
 )
-from emofuse.train.models.config import SequenceConfig, setting
+from emofuse.train.models.config import CROSS_ENTROPY, SequenceConfig, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,10 @@ class CoAttentionConfig(SequenceConfig):
     dropout: float = setting(0.1, positive=False, most=0.9)
 
     def idle(self) -> dict[str, str]:
-        """The settings of the transformer layers, if there are no layers."""
-        return {} if self.encoder_layers else dict.fromkeys(("heads", "feedforward", "dropout"), "encoder_layers=0")
+        """The changes of cross-entropy, and the settings of the transformer layers, if there are no layers."""
+        losses = dict.fromkeys(CROSS_ENTROPY, "the loss of this model is binary cross-entropy of each class")
+        layers = dict.fromkeys(("heads", "feedforward", "dropout"), "encoder_layers=0")
+        return losses | ({} if self.encoder_layers else layers)
 
     def problems(self, ablation: str | None) -> list[str]:
         """A width that heads do not divide."""

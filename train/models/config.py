@@ -17,6 +17,7 @@ def setting(
     choices: Sequence[str] = (),
     positive: bool = True,
     most: float = math.inf,
+    optional: bool = False,
 ) -> Any:
     """A field of a `Config`.
 
@@ -26,14 +27,22 @@ def setting(
         choices: The valid values of a string.
         positive: Whether a number must be above zero; otherwise it may be zero.
         most: The largest valid number.
+        optional: It changes how a model is trained, and is off by default (zero, if it is a number). Only runs that
+            change it record it, so that runs of earlier versions stay the same runs.
     """
-    metadata = {"modality": modality, "choices": tuple(choices), "positive": positive, "most": most}
+    metadata = {
+        "modality": modality,
+        "choices": tuple(choices),
+        "positive": positive and not optional,
+        "most": most,
+        "optional": optional,
+    }
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The settings of every model."""
+    """The settings of every model; docs/fitting.md describes the optional ones."""
 
     steps: int = setting(2500, positive=False)
     epochs: float = setting(0.0, positive=False)
@@ -41,6 +50,30 @@ class Config:
     lr: float = setting(1e-4)
     batch: int = setting(32)
     weight_decay: float = setting(0.0, positive=False)
+    optimiser: str = setting("adam", optional=True, choices=("adam", "adamw"))
+    schedule: str = setting("constant", optional=True, choices=("constant", "linear", "cosine", "plateau"))
+    """How the learning rate falls from `lr`."""
+    warmup: float = setting(0.0, optional=True, most=0.9)
+    """The share of the training in which the learning rate rises to `lr`."""
+    clip: float = setting(0.0, optional=True)
+    """The largest L2 norm of the gradient of all weights together; 0 for any norm."""
+    ema: float = setting(0.0, optional=True, most=0.99999)
+    """Decay of the moving average of the weights that is evaluated in place of the weights; 0 for none."""
+    swa: float = setting(0.0, optional=True, most=1.0)
+    """The share of the training, at its end, over which the evaluated weights are averaged; 0 for none."""
+    patience: int = setting(0, optional=True)
+    """Training stops after this many evaluations in a row without a better one; 0 for never."""
+    label_smoothing: float = setting(0.0, optional=True, most=0.9)
+    focal: float = setting(0.0, optional=True)
+    """The exponent of the focal loss; 0 is cross-entropy."""
+    logit_adjustment: float = setting(0.0, optional=True)
+    """How many times the logarithm of the training side's class shares is added to the logits in the loss."""
+    mixup: float = setting(0.0, optional=True)
+    """Both parameters of the Beta distribution of the mixing weight; 0 for no mixing."""
+    modality_dropout: float = setting(0.0, optional=True, modality="both", most=0.9)
+    """How probable it is that one of the two modalities of a training utterance is zero."""
+    balance: str = setting("none", optional=True, choices=("none", "class", "speaker"))
+    """Of what each one is drawn equally often."""
 
     def total_steps(self, training: int) -> int:
         """Training steps for `training` utterances."""
@@ -51,7 +84,7 @@ class Config:
         return []
 
     def idle(self) -> dict[str, str]:
-        """Setting without effect -> the setting that disables it, as `key=value`."""
+        """Setting without effect -> the reason, in most cases the setting that disables it, as `key=value`."""
         return {}
 
 
@@ -64,6 +97,14 @@ class SequenceConfig(Config):
     standardise_audio: str = setting("auto", modality="audio", choices=("auto", "on", "off"))
     """Scale each dimension to mean 0, deviation 1 over the fold's training side; `auto` does so only for log-Mel."""
     standardise_text: str = setting("off", modality="text", choices=("auto", "on", "off"))
+    mask_time: float = setting(0.0, optional=True, most=0.9)
+    """The largest share of the frames (or words) of a training utterance that are zero, in one span."""
+    mask_features: float = setting(0.0, optional=True, most=0.9)
+    """The largest share of neighbouring feature dimensions that are zero in a training utterance."""
+
+
+CROSS_ENTROPY = ("label_smoothing", "focal", "logit_adjustment")
+"""The settings that change the cross-entropy of `FusionModel`; without effect on a model that does not use it."""
 
 
 def shortened(config: Config, preset: Config, training: int) -> dict[str, Any]:
@@ -91,11 +132,29 @@ def longest_input(config: Config, modality: str) -> int | None:
 
 
 def settings_of(config: Config, modalities: Iterable[str]) -> dict[str, Any]:
-    """The settings that have an effect with these modalities, and their values."""
+    """The settings that have an effect with these modalities, and their values; optional ones where they are on."""
+    return {name: getattr(config, name) for name in effective(config, modalities) if not _is_off(config, name)}
+
+
+def effective(config: Config, modalities: Iterable[str]) -> dict[str, Field[Any]]:
+    """The settings that have an effect with these modalities, the optional ones too."""
     used, idle = _used(modalities), config.idle()
-    return {
-        f.name: getattr(config, f.name) for f in fields(config) if f.metadata["modality"] in used and f.name not in idle
-    }
+    return {f.name: f for f in fields(config) if f.metadata["modality"] in used and f.name not in idle}
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """All settings and their values, but the optional ones only where they are on."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if not _is_off(config, f.name)}
+
+
+def is_optional(known: Field[Any]) -> bool:
+    """Whether a setting is off by default and changes the training, not the model."""
+    return bool(known.metadata["optional"])
+
+
+def _is_off(config: Config, name: str) -> bool:
+    known = config.__dataclass_fields__[name]
+    return is_optional(known) and getattr(config, name) == known.default
 
 
 def _used(modalities: Iterable[str]) -> set[str | None]:
@@ -130,7 +189,7 @@ def with_settings(
             if not equals:
                 raise UsageError(f"--set {pair}: expected key=value")
             if key not in known:
-                raise UnknownNameError("setting", key, settings_of(config, modalities))
+                raise UnknownNameError("setting", key, effective(config, modalities))
             _require_modality(known[key], modalities)
             if key in fixed:
                 raise UsageError(f"--set {key}: ablation {ablation!r} has set it to {getattr(config, key)}")
@@ -143,7 +202,7 @@ def with_settings(
         config = replace(config, **_with_one_length(values))
         idle = config.idle()
         lines = [f"--set {k}: without effect, since {idle[k]}" for k in values if k in idle]
-        lines += [*_length_problems(config), *config.problems(ablation)]
+        lines += [*_length_problems(config), *_training_problems(config), *config.problems(ablation)]
         problems = [UsageError(line) for line in lines]
     if len(problems) == 1:
         raise problems[0]
@@ -180,6 +239,21 @@ def _length_problems(config: Config) -> list[str]:
     which = "both" if config.steps else "neither"
     return [
         f"steps={config.steps} and epochs={config.epochs:g}: {which} given; give one of the two (--steps, --epochs)"
+    ]
+
+
+def _training_problems(config: Config) -> list[str]:
+    """Optional settings that exclude each other."""
+    exclusive = {
+        ("ema", "swa"): "both average the evaluated weights",
+        ("swa", "patience"): "swa averages the end of a training, and patience may stop it before",
+        ("label_smoothing", "focal"): "the focal loss weighs the one true class, and smoothing makes several true",
+        ("balance", "logit_adjustment"): "both correct for unequal classes",
+    }
+    return [
+        f"{' and '.join(f'{key}={getattr(config, key)}' for key in pair)}: {reason}; give one of the two"
+        for pair, reason in exclusive.items()
+        if not any(_is_off(config, key) for key in pair) and (pair[0] != "balance" or config.balance == "class")
     ]
 
 

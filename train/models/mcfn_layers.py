@@ -69,6 +69,7 @@ class MaskedBatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.momentum = MOMENTUM
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B, C, n] -> [B, C, n]: by the batch's statistics in training, by the running ones in evaluation."""
@@ -78,8 +79,8 @@ class MaskedBatchNorm(nn.Module):
             count = mask.sum()
             mean = x.masked_fill(padding, 0).sum((0, 2)) / count
             var = (x - mean.unsqueeze(1)).square().masked_fill(padding, 0).sum((0, 2)) / count
-            self.running_mean.lerp_(mean.detach(), MOMENTUM)
-            self.running_var.lerp_(var.detach() * count / (count - 1).clamp(min=1), MOMENTUM)
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach() * count / (count - 1).clamp(min=1), self.momentum)
         scale = self.weight * torch.rsqrt(var + EPSILON)
         return ((x - mean.unsqueeze(1)) * scale.unsqueeze(1) + self.bias.unsqueeze(1)).masked_fill(padding, 0)
 

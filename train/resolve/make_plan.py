@@ -27,6 +27,7 @@ from emofuse.train.resolve.leaks.checks import check_test_sides
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.resolve.task_selection import TaskSelection, select_task
+from emofuse.train.resolve.training_conflicts import check_speakers, training_conflicts
 
 
 def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
@@ -38,6 +39,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
     choices = _resolve_options(store, config)
     task = select_task(store, choices.protocol, choices.features, config.allow_missing)
     selection = _select_folds(config, choices.protocol, task)
+    check_speakers(choices.settings, {u.id: u for fold in selection.folds for u in fold.train}.values())
     features = _features_for_folds(choices.features, selection.folds, choices.protocol)
     shared, shared_remarks = check_test_sides(
         store,
@@ -115,6 +117,8 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
         with problems.collecting():
             preset = _preset(spec, ablation, store.manifest.corpus)
             settings = _settings(config, spec, ablation, preset, tuple(features) or spec.modalities)
+            for conflict in training_conflicts(config, settings):
+                problems.add(conflict)
         _check_score_without(config, model, ablation, spec, problems)
     _check_scores(config, problems)
     _check_combinations(config, device, problems)

@@ -12,7 +12,7 @@ from emofuse.common.disk import run_folder
 from emofuse.common.progress import Progress
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import model_file, score_test
-from emofuse.train.fitting.fold import FitContext, class_weights
+from emofuse.train.fitting.fold import FitContext, balanced_groups, class_weights
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, TrainingResult, train
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import FitPlan
@@ -72,6 +72,7 @@ def _train(context: FitContext, run: Run) -> None:
         metric=plan.protocol.metrics[0],
         seed=plan.config.seed,
         class_weights=class_weights(plan, everything),
+        groups=balanced_groups(plan, data, everything),
         precision=plan.config.precision,
         stop=steps,
     )

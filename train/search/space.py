@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from emofuse.common.errors import EmofuseError, UsageError, raise_problems
 from emofuse.train.models.config import Config, with_settings
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.resolve.training_conflicts import training_conflicts
 
 if TYPE_CHECKING:  # optuna is optional
     from optuna import Trial
@@ -103,9 +104,12 @@ class Space:
             UnfitError: Names the setting and the reason.
         """
         try:
-            with_settings(plan.settings, setting_pairs(settings), tuple(plan.features), plan.ablation)
+            found = with_settings(plan.settings, setting_pairs(settings), tuple(plan.features), plan.ablation)
         except UsageError as error:
             raise UnfitError(str(error)) from None
+        conflicts = training_conflicts(plan.config, found)
+        if conflicts:
+            raise UnfitError("; ".join(conflicts))
 
     def combination(self, number: int) -> dict[str, Value]:
         """The settings of trial `number` in a grid."""

@@ -184,3 +184,17 @@ def test_evaluation_has_every_utterance_once_longest_first(path: Path) -> None:
     lengths = task_data(path).sort_lengths()[ordered]
     assert sorted(ordered.tolist()) == sorted(chosen.tolist())
     assert (np.diff(lengths) <= 0).all()
+
+
+@pytest.mark.parametrize("groups", [[0] * 18 + [1] * 6, [0] * 22 + [1, 2], list(range(24))])
+def test_a_balanced_pass_has_as_many_of_each_group(path: Path, groups: list[int]) -> None:
+    corpus, members = task_data(path), np.arange(24)
+    passes = corpus.training_batches(members, 8, np.random.default_rng(0), np.array(groups))
+    for _ in range(3):
+        drawn = np.concatenate(list(islice(passes, 3)))
+        shares = np.bincount(np.array(groups)[drawn], minlength=max(groups) + 1)
+        assert shares.tolist() == [24 // len(shares)] * len(shares)
+        times = np.bincount(drawn, minlength=24)
+        for group in set(groups):
+            of_group = times[np.array(groups) == group]
+            assert of_group.max() - of_group.min() <= 1, "none twice before all of the group are used"

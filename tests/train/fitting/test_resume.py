@@ -138,6 +138,42 @@ def test_a_stopped_training_resumes_to_the_same_weights(
     assert bare[0] == bare[1]
 
 
+EVERYTHING = {
+    "optimiser": "adamw", "warmup": 0.1, "clip": 1.0, "label_smoothing": 0.1, "logit_adjustment": 1.0, "mixup": 0.4,
+    "modality_dropout": 0.3, "mask_time": 0.3, "mask_features": 0.3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        EVERYTHING | {"ema": 0.9, "schedule": "plateau"},
+        EVERYTHING | {"swa": 0.8, "schedule": "cosine"},
+        {"patience": 3, "lr": 1e-9},
+    ],
+    ids=["ema", "swa", "patience"],
+)
+def test_the_optional_settings_resume_to_the_same_bits(
+    folder: Path, tmp_path: Path, always: None, options: dict[str, Any]
+) -> None:
+    recipe, corpus = prepared(folder, "concat")
+    recipe = replace(recipe, settings=replace(recipe.settings, **options))
+    whole = trained(recipe, corpus)
+    for stop in (11, 13, 14):
+
+        def until(step: int, note: str, stop: int = stop) -> None:
+            if step == stop:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            trained(recipe, corpus, checkpoint=FoldCheckpoint(tmp_path, CPU), on_step=until)
+    done = trained(recipe, corpus, checkpoint=FoldCheckpoint(tmp_path, CPU))
+    assert (done.step, done.validation, done.stopped) == (whole.step, whole.validation, whole.stopped)
+    expected = whole.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in done.model.state_dict().items())
+    assert [row | {"seconds": 0} for row in done.history] == [row | {"seconds": 0} for row in whole.history]
+
+
 def test_a_quick_fold_saves_nothing(folder: Path, tmp_path: Path) -> None:
     trained(*prepared(folder, "text"), checkpoint=FoldCheckpoint(tmp_path, CPU))
     assert list(tmp_path.iterdir()) == []

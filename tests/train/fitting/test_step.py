@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,12 @@ def small(corpus: TaskData, most: int) -> Small:
     return found
 
 
-def test_micro_batches_make_the_same_step(prepared: tuple[Any, TaskData], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("options", [{}, {"mixup": 0.4, "modality_dropout": 0.4, "mask_time": 0.4, "clip": 0.1}])
+def test_micro_batches_make_the_same_step(
+    prepared: tuple[Any, TaskData], capsys: pytest.CaptureFixture[str], options: dict[str, float]
+) -> None:
     recipe, corpus = prepared
+    recipe = replace(recipe, settings=replace(recipe.settings, **options))
     whole, pieces = Stepper(recipe, CPU, 0), Stepper(recipe, CPU, 0)
     for _ in range(3):
         expected = whole.step(corpus, SOME, 0.5)
@@ -160,8 +165,15 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("model", list(MODELS.names()))
-def test_no_step_makes_the_host_wait_for_a_gpu(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+OPTIONS = ("clip=1", "label_smoothing=0.1", "mixup=0.4", "modality_dropout=0.4", "mask_time=0.4", "mask_features=0.4")
+
+
+@pytest.mark.parametrize(
+    ("model", "options"), [*((model, ()) for model in MODELS.names()), ("concat", OPTIONS), ("concat", ("focal=2",))]
+)
+def test_no_step_makes_the_host_wait_for_a_gpu(
+    model: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def on_a_gpu(x: Tensor, lengths: Tensor, pairs: Any) -> list[Tensor]:
         found = []
         for pair in pairs:
@@ -174,7 +186,7 @@ def test_no_step_makes_the_host_wait_for_a_gpu(model: str, tmp_path: Path, monke
     samples.store(tmp_path / "tiny.h5")
     samples.protocol_file(tmp_path)
     audio = None if model == "text" else "hubert" if model == "weighted-layers" else "logmel"
-    asked = samples.config(tmp_path, "run", model, settings=("batch=16",), audio=audio)
+    asked = samples.config(tmp_path, "run", model, settings=("batch=16", *options), audio=audio)
     with FeatureStore(tmp_path / "tiny.h5") as store:
         plan = resolve(store, asked)
         corpus = Loader(plan).task_data(plan.folds[0]).with_statistics_of(SOME)

@@ -16,6 +16,7 @@ SETTINGS = [
     pytest.param(entry.value, field, id=f"{entry.name}-{field.name}")
     for entry in MODELS
     for field in dataclasses.fields(entry.value.preset("iemocap"))
+    if field.name not in entry.value.preset("iemocap").idle()
 ]
 
 
@@ -33,7 +34,7 @@ def others(config: Config, field: Any) -> list[tuple[Any, list[str]]]:
     if field.name in SUMS:
         other = SUMS[field.name]
         return [(value + 0.125, [f"{field.name}={value + 0.125}", f"{other}={getattr(config, other) - 0.125}"])]
-    numbers = [type(value)(n) for n in (2 * value, value + 1, value / 2, 1)]
+    numbers = [type(value)(n) for n in (2 * value, value + 1, value / 2, 1, value + 0.25)]
     return [(n, [f"{field.name}={n}"]) for n in numbers if n != value]
 
 
@@ -124,7 +125,7 @@ def test_every_ablation_is_a_valid_config_and_its_settings_are_fixed(entry: Any)
 
 
 def test_one_unknown_key_keeps_its_own_error() -> None:
-    with pytest.raises(UnknownNameError, match="Valid: batch, epochs, lr, steps, weight_decay"):
+    with pytest.raises(UnknownNameError, match="Valid: balance, batch, clip, ema, epochs"):
         with_settings(Config(), ["dropout=0.1"], BOTH)
 
 

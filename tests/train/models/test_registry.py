@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec
 from emofuse.train.models.blocks.layers import BiGRU, masked_mean, mlp, time_mask
+from emofuse.train.models.objective import Objective
 from emofuse.train.models.registry import MODELS
 
 torch.set_num_threads(1)
@@ -200,6 +201,15 @@ def test_class_weights_change_the_loss(name: str, modalities: tuple[str, ...]) -
     model.class_weights = torch.tensor([10.0, 1.0, 1.0, 1.0])
     assert model.loss(model(*batch), LABELS).item() != pytest.approx(plain, rel=1e-5)
     assert "class_weights" not in model.state_dict()
+
+
+@pytest.mark.parametrize(("name", "modalities"), CASES)
+def test_focal_weights_change_the_training_loss_or_are_refused(name: str, modalities: tuple[str, ...]) -> None:
+    model, batch = build(name, modalities), sides(name, modalities)
+    plain = model.loss(model(*batch), LABELS).item()
+    model.objective = Objective(focal=2.0)
+    changes = model.loss(model(*batch), LABELS).item() != pytest.approx(plain, rel=1e-3)
+    assert changes != ("focal" in MODELS[name].preset("").idle())
 
 
 @pytest.mark.parametrize("entry", list(MODELS), ids=lambda entry: entry.name)

@@ -12,10 +12,12 @@ import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.store import FeatureData, FeatureStore
+from emofuse.train.fitting import model_file
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.make_plan import resolve
+from emofuse.train.runs.fit_context import model_recipe
 
 UTTERANCES = samples.utterances()
 
@@ -268,3 +270,46 @@ def test_a_store_without_a_label_of_the_task_is_refused(tmp_path: Path) -> None:
         message = refusal(store, "text")
     assert "no utterance" in message
     assert "it has: xxx" in message
+
+
+def test_optional_settings_are_recorded_only_where_they_are_on(store: FeatureStore) -> None:
+    plain = plan(store)
+    on = plan(store, settings=("ema=0.9", "schedule=cosine"))
+    assert on.identity()["settings"] == plain.identity()["settings"] | {"ema": 0.9, "schedule": "cosine"}
+    assert plan(store, settings=("ema=0", "schedule=constant")).identity() == plain.identity()
+    recorded = model_file.describe(model_recipe(plain))["settings"]
+    assert "schedule" not in recorded
+    assert model_file.describe(model_recipe(on))["settings"] == recorded | {"ema": 0.9, "schedule": "cosine"}
+
+
+def test_settings_of_the_training_that_exclude_options_are_all_named_at_once(store: FeatureStore) -> None:
+    message = refusal(
+        store,
+        select="last",
+        final=True,
+        class_weights="balanced",
+        settings=("schedule=plateau", "patience=3", "logit_adjustment=1"),
+    )
+    for part in (
+        "schedule=plateau follows the validation score, and with --select last",
+        "patience=3 follows the validation score, and with --select last",
+        "--final trains on all data without validation",
+        "logit_adjustment=1 and --class-weights balanced both correct",
+    ):
+        assert part in message
+    assert "balance=class and --class-weights" in refusal(store, class_weights="balanced", settings=("balance=class",))
+    message = refusal(store, settings=("ema=0.9", "swa=0.2", "patience=2", "focal=1", "label_smoothing=0.1"))
+    assert all(pair in message for pair in ("ema=0.9 and swa=0.2", "swa=0.2 and patience=2", "label_smoothing=0.1 and"))
+    assert "balance=class and logit_adjustment=1.0" in refusal(store, settings=("balance=class", "logit_adjustment=1"))
+    assert "modality_dropout: without effect, since no text" in refusal(
+        store, "audio", settings=("modality_dropout=0.2",)
+    )
+
+
+def test_balanced_speakers_are_known(tmp_path: Path) -> None:
+    of = tuple(replace(u, speaker=None) if u.id == "s1_u003" else u for u in UTTERANCES)
+    samples.store(tmp_path / "tiny.h5", of)
+    samples.protocol_file(tmp_path, samples.TOML.replace('"speaker", ', ""))
+    with FeatureStore(tmp_path / "tiny.h5") as store:
+        message = refusal(store, settings=("balance=speaker",))
+    assert "balance=speaker: the speaker of 1 training utterance is unknown, s1_u003 first" in message

@@ -1,0 +1,54 @@
+"""Settings of the training that cannot be combined with other options of a fit, or with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emofuse.common.console import plural
+from emofuse.common.errors import UsageError
+from emofuse.manifests.schema import Utterance
+from emofuse.train.models.config import Config
+from emofuse.train.resolve.config import FitConfig
+
+
+def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
+    """What excludes each other, one line each, with the reason and what to do."""
+    found = []
+    plateau = settings.schedule == "plateau"
+    if config.select == "last":
+        watching = ["schedule=plateau"] * plateau + [f"patience={settings.patience}"] * bool(settings.patience)
+        found += [
+            f"--set {setting} follows the validation score, and with --select last there is no validation side: "
+            "leave one of the two out"
+            for setting in watching
+        ]
+    if config.final and plateau:
+        found.append(
+            "--set schedule=plateau follows the validation score, and --final trains on all data without validation: "
+            "choose another schedule, or leave --final out"
+        )
+    if config.class_weights != "none":
+        correcting = ["balance=class"] * (settings.balance == "class")
+        correcting += [f"logit_adjustment={settings.logit_adjustment:g}"] * bool(settings.logit_adjustment)
+        found += [
+            f"--set {setting} and --class-weights {config.class_weights} both correct for unequal classes: "
+            "give one of the two"
+            for setting in correcting
+        ]
+    return found
+
+
+def check_speakers(settings: Config, training: Iterable[Utterance]) -> None:
+    """Refuse to balance speakers that are unknown.
+
+    Raises:
+        UsageError: Names utterances of the training side without a speaker.
+    """
+    if settings.balance != "speaker":
+        return
+    unknown = [u.id for u in training if u.speaker is None]
+    if unknown:
+        raise UsageError(
+            f"--set balance=speaker: the speaker of {plural(len(unknown), 'training utterance')} is unknown, "
+            f"{', '.join(unknown[:5])} first: add speakers to the manifest, or choose balance=class"
+        )
