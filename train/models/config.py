@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
@@ -164,7 +164,12 @@ def _used(modalities: Iterable[str]) -> set[str | None]:
 
 
 def with_settings(
-    config: C, pairs: Iterable[str], modalities: Sequence[str], ablation: str | None = None, fixed: Iterable[str] = ()
+    config: C,
+    pairs: Iterable[str],
+    modalities: Sequence[str],
+    ablation: str | None = None,
+    fixed: Iterable[str] = (),
+    conflicts: Callable[[C], Iterable[str]] = lambda config: (),
 ) -> C:
     """Apply `key=value` pairs to a config.
 
@@ -174,6 +179,7 @@ def with_settings(
         modalities: The modalities in use.
         ablation: Name of the ablation in use.
         fixed: Settings that the ablation fixes.
+        conflicts: Gives the conflicts of settings with what is not a setting, one line each.
 
     Raises:
         UsageError: Pairs that are malformed, unknown (`UnknownNameError` if that is the only problem), without effect,
@@ -203,6 +209,7 @@ def with_settings(
         idle = config.idle()
         lines = [f"--set {k}: without effect, since {idle[k]}" for k in values if k in idle]
         lines += [*_length_problems(config), *_training_problems(config), *config.problems(ablation)]
+        lines += conflicts(config)
         problems = [UsageError(line) for line in lines]
     if len(problems) == 1:
         raise problems[0]

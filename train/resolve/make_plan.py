@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -117,8 +118,6 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
         with problems.collecting():
             preset = _preset(spec, ablation, store.manifest.corpus)
             settings = _settings(config, spec, ablation, preset, tuple(features) or spec.modalities)
-            for conflict in training_conflicts(config, settings):
-                problems.add(conflict)
         _check_score_without(config, model, ablation, spec, problems)
     _check_scores(config, problems)
     _check_combinations(config, device, problems)
@@ -154,7 +153,8 @@ def _settings(
     durations = {"steps": config.steps, "epochs": config.epochs}
     given = [f"{key}={value}" for key, value in durations.items() if value is not None]
     fixed = spec.ablations[ablation].settings if ablation else {}
-    return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed)
+    conflicts = partial(training_conflicts, config)
+    return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed, conflicts)
 
 
 def _check_score_without(

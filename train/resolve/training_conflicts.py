@@ -18,20 +18,20 @@ def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
     if config.select == "last":
         watching = ["schedule=plateau"] * plateau + [f"patience={settings.patience}"] * bool(settings.patience)
         found += [
-            f"--set {setting} follows the validation score, and with --select last there is no validation side: "
+            f"{setting} follows the validation score, and with --select last there is no validation side: "
             "leave one of the two out"
             for setting in watching
         ]
     if config.final and plateau:
         found.append(
-            "--set schedule=plateau follows the validation score, and --final trains on all data without validation: "
+            "schedule=plateau follows the validation score, and --final trains on all data without validation: "
             "choose another schedule, or leave --final out"
         )
     if config.class_weights != "none":
         correcting = ["balance=class"] * (settings.balance == "class")
         correcting += [f"logit_adjustment={settings.logit_adjustment:g}"] * bool(settings.logit_adjustment)
         found += [
-            f"--set {setting} and --class-weights {config.class_weights} both correct for unequal classes: "
+            f"{setting} and --class-weights {config.class_weights} both correct for unequal classes: "
             "give one of the two"
             for setting in correcting
         ]

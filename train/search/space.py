@@ -13,6 +13,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,12 +105,11 @@ class Space:
             UnfitError: Names the setting and the reason.
         """
         try:
-            found = with_settings(plan.settings, setting_pairs(settings), tuple(plan.features), plan.ablation)
+            conflicts = partial(training_conflicts, plan.config)
+            modalities = tuple(plan.features)
+            with_settings(plan.settings, setting_pairs(settings), modalities, plan.ablation, conflicts=conflicts)
         except UsageError as error:
             raise UnfitError(str(error)) from None
-        conflicts = training_conflicts(plan.config, found)
-        if conflicts:
-            raise UnfitError("; ".join(conflicts))
 
     def combination(self, number: int) -> dict[str, Value]:
         """The settings of trial `number` in a grid."""
