@@ -140,7 +140,7 @@ def test_wrong_options_are_refused(store: FeatureStore, model: str, options: dic
 
 def test_an_unknown_setting_lists_the_valid_ones_and_the_nearest(store: FeatureStore) -> None:
     with pytest.raises(
-        UnknownNameError, match=r"named 'hiden'. Did you mean 'hidden'\? Valid: batch, classified"
+        UnknownNameError, match=r"named 'hiden'. Did you mean 'hidden'\? Valid: balance, batch, classified"
     ) as caught:
         plan(store, settings=("hiden=3",))
     assert "max_words" in str(caught.value)
