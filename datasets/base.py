@@ -83,6 +83,8 @@ class Corpus:
     """What its user should know once the lengths of its clips are known."""
     options: tuple[str, ...] = ()
     """The fields of `ReaderOptions` that have an effect."""
+    manifest_root: Callable[[Path], Path] = lambda path: path if path.is_dir() else path.parent
+    """The root of a corpus that is given by `--manifest` alone."""
     groups: tuple[str, ...] = ()
     """All sessions of the release, or all speakers where it has no sessions."""
 

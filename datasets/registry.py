@@ -11,6 +11,7 @@ from emofuse.datasets.base import GENERAL_OPTIONS, Corpus, ReaderOptions, corpus
 from emofuse.datasets.cmu_mosei import CMU_MOSEI
 from emofuse.datasets.cremad import CREMAD
 from emofuse.datasets.custom import CUSTOM
+from emofuse.datasets.emobox import EMOBOX
 from emofuse.datasets.emodb import EMODB
 from emofuse.datasets.emovdb import EMOVDB
 from emofuse.datasets.emovo import EMOVO
@@ -45,6 +46,7 @@ for _corpus in (
     MSP_PODCAST,
     CMU_MOSEI,
     GOEMOTIONS,
+    EMOBOX,
     CUSTOM,
     SYNTHETIC,
 ):
@@ -74,7 +76,7 @@ def read_corpus(name: str, root: Path | None = None, options: ReaderOptions | No
         f"dataset {name}",
     )
     if root is None and options.manifest is not None:
-        root = options.manifest if options.manifest.is_dir() else options.manifest.parent
+        root = corpus.manifest_root(options.manifest)
     root = corpus_root(corpus, root)
     if options.manifest is None and not corpus.looks_like(root):
         raise UsageError(_wrong_layout(corpus, root))

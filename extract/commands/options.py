@@ -10,7 +10,7 @@ import click
 # Written out, so that --help imports no corpus reader; a test compares it with the registry.
 DATASETS = (
     "iemocap, meld, savee, ravdess, emodb, cremad, tess, esd, emovdb, jlcorpus, emovo, aesdd, msp-improv, "
-    "msp-podcast, cmu-mosei, goemotions, custom, synthetic."
+    "msp-podcast, cmu-mosei, goemotions, emobox, custom, synthetic."
 )
 
 max_seconds = click.option(
@@ -37,7 +37,7 @@ def corpus_options(function: Any) -> Any:
         click.option(
             "--manifest",
             type=click.Path(path_type=Path),
-            help="Your CSV or JSONL, audformat database or saved Hugging Face dataset (custom).",
+            help="Your CSV or JSONL, audformat database or saved Hugging Face dataset (custom); or a set (emobox).",
         ),
         click.option("--limit", type=click.IntRange(min=1), help="At most this many utterances, spread evenly."),
         click.option(

@@ -48,7 +48,8 @@ class ExtractConfig:
     limit: int | None = None
     """At most this many utterances, spread evenly."""
     manifest: Path | None = None
-    """Your CSV or JSON Lines, audformat database or saved Hugging Face dataset, for the dataset `custom`."""
+    """Your CSV or JSON Lines, audformat database or saved Hugging Face dataset, for the dataset `custom`;
+    a set's file or folder, for `emobox`."""
     columns: str | None = None
     """Which of your columns is which field: `label=emotion,speaker=spk`, for the dataset `custom`."""
     tables: str | None = None

@@ -33,6 +33,7 @@ CHARACTERISTIC = {
     "msp-podcast": "Labels/labels_consensus.csv",
     "cmu-mosei": "label.csv",
     "goemotions": "data/train.tsv",
+    "emobox": "data/aesdd/aesdd.jsonl",
     "custom": "manifest.csv",
     "synthetic": "synthetic.csv",
 }
@@ -106,7 +107,9 @@ def test_a_root_that_is_a_file_is_refused_as_a_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_corpus_lists_the_valid_ones_and_the_closest() -> None:
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'iemocap'\? Valid: .*cremad, custom, emodb, .*synthetic"):
+    with pytest.raises(
+        UnknownNameError, match=r"Did you mean 'iemocap'\? Valid: .*cremad, custom, emobox, emodb, .*synthetic"
+    ):
         read_corpus("iemocab")
 
 

@@ -18,7 +18,8 @@ from emofuse.common.errors import command
     "--format",
     required=True,
     metavar="FORMAT",
-    help="onnx (pip install 'emofuse[onnx]'), torchscript or safetensors; card writes MODEL_CARD.md alone.",
+    help="onnx (pip install 'emofuse[onnx]'), torchscript or safetensors; card writes MODEL_CARD.md alone; "
+    "emobox-predictions writes the test predictions in EmoBox's form.",
 )
 @click.option(
     "--fold", type=click.IntRange(min=1), help="Only the models of this fold.  [default: the mean over all folds]"

@@ -12,6 +12,8 @@ from emofuse.train.runs.finished_run import Run
 
 CARD = "card"
 """The format that writes the model card alone."""
+EMOBOX = "emobox-predictions"
+"""The format that writes the test predictions, in EmoBox's form."""
 _EXPECTED = {"run": "the folder of a run, or a Run"}
 _EXAMPLES = {"run": "run='runs/emodb7-linear-0123abcd'", "format": "format='onnx'"}
 
@@ -23,7 +25,8 @@ class ExportConfig:
     run: Path
     """The folder of a finished run."""
     format: str
-    """`onnx`, `torchscript` or `safetensors`; `card` writes the model card alone."""
+    """`onnx`, `torchscript` or `safetensors`; `card` writes the model card alone, `emobox-predictions` the test
+    predictions."""
     fold: int | None = None
     """Only the models of this fold; None means the mean over the models of all folds and seeds."""
     refit: bool = False
@@ -45,6 +48,8 @@ class ExportConfig:
         wrong = check_values(self, problems, expected=_EXPECTED, minimum={"fold": 1}, examples=_EXAMPLES)
         if not wrong & {"fold", "refit"} and self.fold is not None and self.refit:
             problems.add("fold and refit exclude each other: pass one")
+        if not wrong & {"format", "refit"} and self.format == EMOBOX and self.refit:
+            problems.add(f"refit has no effect on format {EMOBOX}: the final model has no test predictions")
 
     @property
     def folder(self) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from emofuse.common.console import Say, say
 from emofuse.common.disk.files import refuse_unwritable, write_atomically
@@ -16,13 +16,15 @@ from emofuse.common.option_values import checked_config
 from emofuse.common.problems import Problems
 from emofuse.train.exporting.card.model_card import model_card
 from emofuse.train.exporting.checked_file import Check, write_checked
-from emofuse.train.exporting.config import CARD, ExportConfig, ExportOptions
+from emofuse.train.exporting.config import CARD, EMOBOX, ExportConfig, ExportOptions
+from emofuse.train.exporting.emobox_predictions import write_predictions
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
 
 MODEL_CARD = "MODEL_CARD.md"
+Written = TypeVar("Written")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Export:
 
     folder: Path
     file: Path | None
-    """The exported model; None if only the model card was written."""
+    """The exported model; None if only the model card or predictions were written."""
     check: Check | None
     """How it was checked against PyTorch."""
 
@@ -56,12 +58,16 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
     config = checked_config(ExportConfig, config, options, say)
     problems = Problems()
     with problems.collecting():
-        chosen = None if config.format == CARD else _format(config.format)
+        chosen = None if config.format in (CARD, EMOBOX) else _format(config.format)
     with problems.collecting():
         _refuse_existing(config.folder)
     with problems.collecting():
         run = Run.open(config.run)
     problems.raise_all()
+    if config.format == EMOBOX:
+        with run_lock(config.folder):
+            _write_folder(config.folder, lambda folder: write_predictions(run, config.fold, folder), say)
+        return Export(folder=config.folder, file=None, check=None)
     models = trained_models(run, config.fold, final=config.refit)
     _refuse_different_inputs(run, models)
     with run_lock(config.folder):
@@ -70,7 +76,7 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
 
 def _format(name: str) -> ExportFormat:
     if name not in FORMATS:
-        raise UnknownNameError("export format", name, [*FORMATS.names(), CARD])
+        raise UnknownNameError("export format", name, [*FORMATS.names(), CARD, EMOBOX])
     return installed_format(name)
 
 
@@ -91,17 +97,26 @@ def _refuse_different_inputs(run: Run, models: Sequence[TrainedModel]) -> None:
 
 
 def _export(run: Run, models: Sequence[TrainedModel], chosen: ExportFormat | None, out: Path, say: Say) -> Export:
+    def write(partial: Path) -> Check | None:
+        check = None if chosen is None else write_checked(run, models, chosen, partial, say)
+        card = model_card(run, models, chosen.file if chosen else None, check)
+        write_atomically(partial / MODEL_CARD, card.encode())
+        return check
+
+    check = _write_folder(out, write, say)
+    return Export(folder=out, file=out / chosen.file if chosen else None, check=check)
+
+
+def _write_folder(out: Path, write: Callable[[Path], Written], say: Say) -> Written:
     """Write everything into a `.part` folder and rename it; after an error nothing is left."""
     partial = out.with_name(f"{out.name}.part")
     shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
     partial.mkdir(parents=True)
     try:
-        check = None if chosen is None else write_checked(run, models, chosen, partial, say)
-        card = model_card(run, models, chosen.file if chosen else None, check)
-        write_atomically(partial / MODEL_CARD, card.encode())
+        written = write(partial)
         partial.rename(out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     say(f"exported: {out}")
-    return Export(folder=out, file=out / chosen.file if chosen else None, check=check)
+    return written

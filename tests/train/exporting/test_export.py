@@ -173,9 +173,8 @@ def test_mistakes_are_named_together(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     done = command("export", ["--run", str(folder), "--format", "onx", "--out", "out"], tmp_path)
     assert done.returncode == 2
-    assert (
-        "no export format named 'onx'. Did you mean 'onnx'? Valid: card, onnx, safetensors, torchscript" in done.stderr
-    )
+    valid = "card, emobox-predictions, onnx, safetensors, torchscript"
+    assert f"no export format named 'onx'. Did you mean 'onnx'? Valid: {valid}" in done.stderr
     assert "out already exists: delete it, or give another --out" in done.stderr
     assert "is not a finished run" in done.stderr
     assert "Traceback" not in done.stderr
