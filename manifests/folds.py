@@ -120,7 +120,8 @@ def build_folds(protocol: Protocol, utterances: Sequence[Utterance], select: Sel
         folds = [_official_fold(groups, select)]
     else:
         folds = _group_folds(protocol, groups, select)
-    raise_problems([p for fold in folds for p in _leaks(protocol, fold)], f"protocol {protocol.name}: folds leak")
+    allow = ' (a file may allow what is shared: leave it out of "disjoint" under [folds])' if protocol.fold_file else ""
+    raise_problems([p for f in folds for p in _leaks(protocol, f)], f"protocol {protocol.name}: folds leak{allow}")
     return folds
 
 
