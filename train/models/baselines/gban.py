@@ -25,12 +25,15 @@ Open in the paper, and what is chosen; sizes are those of the authors' code (ppf
 - 128 units in each direction, width 128. The bidirectional GRU that the models share replaces the LSTM. The last hidden
   state is the final one of each direction; the code takes both at the last time step.
 - Dropout 0.5 on h and before the output.
-- Adam at 1e-4 and L2 0.01 as printed, the latter as `weight_decay`. Batch 32 as in the code; 2500 steps as in SMCN,
-  since no number is printed (the code: at most 100 epochs, stopped on 5 % of the training utterances).
+- Adam at 1e-4 as printed. Batch 32 as in the code; 2500 steps as in SMCN, since no number is printed (the code: at most
+  100 epochs, stopped on 5 % of the training utterances).
 
 Differences from the paper and its code:
 - 40 log-Mel bands instead of 26 with 13 MFCCs and deltas; BERT instead of trained GloVe vectors. 7.5 s at 100 frames/s.
 - Eq. 9 as printed; the code has additive attention with a learned vector. The code reads padding.
+- The printed L2 penalty of 0.01 is `weight_decay`, which is 0 by default. The code sets it after the layers are built,
+  where Keras ignores it, and here it prevents learning: on the synthetic corpus (300 steps at 1e-3) validation UA stays
+  at 0.35 with it, and test UA is 0.71 without.
 - The code weights classes by their frequency: `fit --class-weights` offers it.
 """
 
@@ -190,8 +193,8 @@ class GBAN(FusionModel):
 
 
 def preset(corpus: str) -> GBANConfig:
-    """The paper's training, for every corpus."""
-    return GBANConfig(max_frames=750, weight_decay=0.01)
+    """The paper's training without its L2 penalty, for every corpus."""
+    return GBANConfig(max_frames=750)
 
 
 SPEC = ModelSpec(
