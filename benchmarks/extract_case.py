@@ -19,9 +19,9 @@ from emofuse.extract.audio.scan import read_dataset, scan_corpus
 from emofuse.extract.encoders.base import EncoderOptions
 from emofuse.extract.plan.batching import padding_share
 from emofuse.extract.plan.budget import with_budgets
-from emofuse.extract.plan.build_jobs import build_encoders
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
 from emofuse.extract.plan.passes import plan_pass
+from emofuse.extract.plan.view_encoders import build_encoders
 
 _HERE: dict[str, Any] = {}
 """State of a process: its case, its folder, and its prepared floor."""
@@ -107,7 +107,7 @@ def make_case(options: argparse.Namespace, folder: Path) -> Case:
         else replace(plain, weights=weights, precision=options.precision, compile=options.compile)
     )
     recipe = EncoderRecipe(encoder=options.encoder, options=chosen)
-    encoder, _ = build_encoders(recipe)
+    encoder = build_encoders(recipe).built
     manifest, clips, _ = scan_corpus(manifest, root, {encoder.modality}, True)
     job = FeatureJob(
         store=folder / "none.h5",
@@ -124,7 +124,7 @@ def make_case(options: argparse.Namespace, folder: Path) -> Case:
     raw = None
     if options.encoder != "logmel":
         exact = replace(recipe, options=replace(chosen, precision="fp32", compile=False))
-        raw = build_encoders(exact)[0].pretrained.model  # type: ignore[attr-defined]
+        raw = build_encoders(exact).built.pretrained.model  # type: ignore[attr-defined]
         if options.encoder == "hubert":
             unmask(raw)
     return Case(job=some_of(with_budgets([job], options.budget)[0], options.utterances), raw=raw)

@@ -150,7 +150,7 @@ def floor(case: Case) -> Callable[[], None]:
     if not isinstance(encoder, HfAudio | HfText):
         return lambda: [encoder.encode(batch) for batch in batches] and None
     if isinstance(encoder, HfText):
-        prepared = [(None, encoder._inputs(encoder._windows(batch))) for batch in batches]
+        prepared = [(None, encoder._inputs(encoder.tokens.windows(batch))) for batch in batches]
     else:
         prepared = []
         for batch in batches:

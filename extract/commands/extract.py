@@ -54,7 +54,8 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 @click.option(
     "--views",
     default="frames",
-    help="What to store of one pass, separated by commas: frames, mean (over frames, in every layer), statistics.",
+    help="What to store of an utterance, separated by commas: frames, mean (over frames, in every layer), last "
+    "(frame), pooled (as a sentence encoder declares), statistics.",
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0.")
 @click.option(

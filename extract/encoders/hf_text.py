@@ -1,64 +1,46 @@
-"""Text transformers, one frame per token: BERT, RoBERTa, MPNet, T5's encoder, MiniLM and similar models on the hub.
+"""Text transformers of the hub, one frame per token: BERT and its relatives, sentence encoders, T5's encoder, decoders.
 
 Special tokens ([CLS], [SEP], <s>, </s>, ...) are encoded with a text but not stored; a text that has no other token
 keeps the first of them, so that T >= 1. A text with more tokens than the model accepts is encoded in consecutive
 windows, each with its own special tokens, and the windows are concatenated: no token is truncated.
+
+A decoder (LLaMA, Qwen, ...) reads a text from left to right: a token's frame knows the tokens before it alone, and its
+last layer is that after the final norm, from which the next token would be predicted.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import xxhash
 
 from emofuse.common.errors import UsageError
-from emofuse.extract.audio.torchaudio_compat import import_transformers
-from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality, SpanFinder, Spans
+from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, EncoderSpec, Modality, SpanFinder
+from emofuse.extract.encoders.blocks.pooled_text import PooledText
 from emofuse.extract.encoders.blocks.pretrained import Pretrained, load
+from emofuse.extract.encoders.blocks.sentence_pooling import read_pooling
+from emofuse.extract.encoders.blocks.tokenizer import TextTokenizer, TokenWindow, read_tokenizer, tokenizer_digest
 from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
 from emofuse.extract.encoders.blocks.tuning import Tuning, tune_transformer
-from emofuse.extract.encoders.weights.locate import WeightsSource, local_folder, settings_digest
+from emofuse.extract.encoders.weights.locate import WeightsSource, local_folder
 
 if TYPE_CHECKING:
     import torch
 
 
-# The files that a tokenizer can be built from, by precedence.
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-)
 # A tokenizer without a maximum length reports 10^30; T5 has relative positions and was trained on 512 tokens.
-_NO_MAXIMUM, _DEFAULT_MAXIMUM = 100_000, 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenWindow:
-    """Tokens that are encoded together: a text, or a section of a long text."""
-
-    text: int
-    """Index of the text in its batch."""
-    tokens: list[int]
-    stored: list[int]
-    """Positions of the tokens whose frames are stored."""
+_NO_MAXIMUM, _DEFAULT_MAXIMUM = 100_000_000, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HfText(HubTransformer):
     """A text transformer and its tokenizer."""
 
-    tokenizer: Any
-    window: int
-    """Maximum number of tokens per window, including special tokens."""
+    tokens: TextTokenizer
 
     @property
     def modality(self) -> Modality:
@@ -79,14 +61,13 @@ class HfText(HubTransformer):
             "encoder": "hf_text",
             "version": 1,
             **self.pretrained.identity(),
-            "tokenizer": _tokenizer_digest(self.pretrained.weights.folder),
-            "special_tokens": "encoded, not stored; the first one where there is no other token",
-            "long_text": f"consecutive windows of {self.window} tokens",
+            "tokenizer": tokenizer_digest(self.pretrained.weights.folder),
+            **self.tokens.identity(),
         }
 
     def length(self, item: int | str) -> int:
         """Number of tokens of a text without special tokens, at least 1."""
-        return sum(len(window.stored) for window in self._windows([cast(str, item)]))
+        return self.tokens.length(cast(str, item))
 
     def encode(self, items: Sequence[Array] | Sequence[str]) -> list[Array]:
         """One array [T_i, D] or [T_i, L, D] per text."""
@@ -94,102 +75,75 @@ class HfText(HubTransformer):
 
     def begin(self, items: Sequence[Array] | Sequence[str]) -> Callable[[], list[Array]]:
         """Start to encode texts; the returned function waits for the result of `encode`."""
-        windows = self._windows([cast(str, item) for item in items])
-        if not windows:
-            return list
-        fetch = self.pretrained.start(**self._inputs(windows))
+        fetch = self.begin_windows([cast(str, item) for item in items])
 
         def finish() -> list[Array]:
-            values = fetch()
-            frames = ((window.text, values[row, window.stored]) for row, window in enumerate(windows))
-            by_text = groupby(frames, key=lambda pair: pair[0])
-            return [np.concatenate([section for _, section in sections]) for _, sections in by_text]
+            by_text = groupby(fetch(), key=lambda pair: pair[0].text)
+            return [np.concatenate([values[w.stored] for w, values in pairs]) for _, pairs in by_text]
 
         return finish
 
+    def begin_windows(self, texts: Sequence[str]) -> Callable[[], list[tuple[TokenWindow, Array]]]:
+        """Start to encode texts; the returned function gives their windows and all their tokens, special ones too.
+
+        The values of a window are [T, D] or [T, L, D].
+        """
+        windows = self.tokens.windows(texts)
+        if not windows:
+            return list
+        fetch = self.pretrained.start(**self._inputs(windows))
+        return lambda: [(w, values[: len(w.tokens)]) for w, values in zip(windows, fetch(), strict=True)]
+
+    def pooled(self) -> PooledText:
+        """One vector per text, as the modules.json of sentence-transformers declares; errors as `read_pooling`."""
+        folder = self.pretrained.weights.folder
+        pooling = read_pooling(folder, self.dimension, self.tokens.prefix)
+        return PooledText(text=replace(self, pretrained=self.pretrained.with_last_layer()), pooling=pooling)
+
     def tuning(self) -> Tuning:
         """The model as `finetune` fits it."""
-        return tune_transformer(self.pretrained, self._pooled, "embeddings")
+        return tune_transformer(self.pretrained, self._mean, "embeddings")
 
-    def _pooled(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
+    def _mean(self, items: Sequence[Array] | Sequence[str]) -> torch.Tensor:
         """The mean [B, D] over the stored tokens of each text."""
-        windows = self._windows([cast(str, item) for item in items])
+        windows = self.tokens.windows([cast(str, item) for item in items])
         hidden = self.pretrained.model(**self._inputs(windows)).last_hidden_state
         # Weight [texts, windows, tokens] of every token in the mean of its text.
         share = np.zeros((len(items), len(windows), hidden.shape[1]), dtype=np.float32)
         for row, window in enumerate(windows):
             share[window.text, row, window.stored] = 1
         share /= share.sum(axis=(1, 2), keepdims=True)
-        pooled: torch.Tensor = self.pretrained.tensor(share.reshape(len(items), -1)) @ hidden.flatten(0, 1).float()
-        return pooled
+        mean: torch.Tensor = self.pretrained.tensor(share.reshape(len(items), -1)) @ hidden.flatten(0, 1).float()
+        return mean
 
-    def _inputs(self, windows: list[TokenWindow]) -> dict[str, torch.Tensor]:
+    def _inputs(self, windows: list[TokenWindow]) -> dict[str, Any]:
         """Padded tokens [windows, T] and their mask, on the device."""
-        longest = max(len(w.tokens) for w in windows)
-        ids = np.full((len(windows), longest), self.tokenizer.pad_token_id or 0, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, window in enumerate(windows):
-            ids[row, : len(window.tokens)] = window.tokens
-            mask[row, : len(window.tokens)] = 1
-        return {"input_ids": self.pretrained.tensor(ids), "attention_mask": self.pretrained.tensor(mask)}
-
-    def _windows(self, texts: list[str]) -> list[TokenWindow]:
-        """The windows of all texts, in order; every text has at least one stored token."""
-        windows: list[TokenWindow] = []
-        for number, text in enumerate(texts):
-            encoded = self.tokenizer(
-                text,
-                truncation=True,
-                max_length=self.window,
-                return_overflowing_tokens=True,
-                return_special_tokens_mask=True,
-            )
-            tokens = [list(ids) or [self._filler] for ids in encoded["input_ids"]]
-            stored = [[i for i, special in enumerate(mask) if not special] for mask in encoded["special_tokens_mask"]]
-            if not any(stored):
-                stored[0] = [0]
-            windows += [TokenWindow(text=number, tokens=t, stored=s) for t, s in zip(tokens, stored, strict=True)]
-        return windows
-
-    @property
-    def _filler(self) -> int:
-        """The token of an empty text where the tokenizer adds no special tokens."""
-        candidates = (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, self.tokenizer.unk_token_id, 0)
-        return next(int(token) for token in candidates if token is not None)
+        ids, mask = self.tokens.padded(windows)
+        inputs: dict[str, Any] = {
+            "input_ids": self.pretrained.tensor(ids),
+            "attention_mask": self.pretrained.tensor(mask),
+        }
+        if "use_cache" in inspect.signature(self.pretrained.model.forward).parameters:
+            inputs["use_cache"] = False  # keys and values serve the generation of further tokens
+        return inputs
 
 
-def build(encoder: str, source: WeightsSource, model_type: str | None, options: EncoderOptions) -> HfText:
-    """Load a checkpoint as a text encoder.
+def build(
+    encoder: str, source: WeightsSource, model_type: str | None, options: EncoderOptions, prefix: str = ""
+) -> HfText:
+    """Load a checkpoint as a text encoder that reads each text after `prefix`.
 
     Raises:
         UsageError: The folder has no tokenizer, or a tokenizer that cannot be read without custom code.
     """
     pretrained = load(encoder, source, options, model_type, "AutoModelForTextEncoding")
-    tokenizer = _read_tokenizer(pretrained.weights.folder)
-    return HfText(pretrained=pretrained, tokenizer=tokenizer, window=_window(pretrained, tokenizer))
-
-
-def _read_tokenizer(folder: Path) -> Any:
-    """The fast tokenizer of a checkpoint."""
-    if not _tokenizer_files(folder):
-        raise UsageError(
-            f"{folder} has no tokenizer: expected one of {', '.join(_TOKENIZER_FILES)}; download the whole folder"
-        )
-    try:
-        tokenizer = import_transformers().AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except (ValueError, OSError, ImportError, KeyError) as error:
-        raise UsageError(f"the tokenizer in {folder} cannot be read: {str(error).strip().splitlines()[0]}") from None
-    if not tokenizer.is_fast:
-        raise UsageError(
-            f"the tokenizer in {folder} has no tokenizer.json and cannot be converted to one; expected a fast tokenizer"
-        )
-    return tokenizer
+    tokenizer = read_tokenizer(pretrained.weights.folder)
+    tokens = TextTokenizer(tokenizer=tokenizer, window=_window(pretrained, tokenizer), prefix=prefix)
+    return HfText(pretrained=pretrained, tokens=tokens)
 
 
 def _span_finder(
-    encoder: str, source: WeightsSource, weights: str | None, fingerprint: Mapping[str, Any]
+    encoder: str, source: WeightsSource, prefix: str, weights: str | None, fingerprint: Mapping[str, Any]
 ) -> SpanFinder:
     """What finds the characters of each stored token, from the tokenizer alone.
 
@@ -202,17 +156,11 @@ def _span_finder(
         raise UsageError(
             f"the tokenizer of encoder {encoder} was not found: {wanted} is neither a folder nor downloaded"
         )
-    tokenizer = _read_tokenizer(folder)
-    if fingerprint.get("tokenizer") != _tokenizer_digest(folder):
+    tokenizer = read_tokenizer(folder)
+    if fingerprint.get("tokenizer") != tokenizer_digest(folder):
         raise UsageError(f"the tokenizer in {folder} is not the one that made the feature")
-    return lambda texts: [_stored_spans(tokenizer, text) for text in texts]
-
-
-def _stored_spans(tokenizer: Any, text: str) -> Spans:
-    """The characters of the tokens whose frames are stored: windows neither drop nor repeat any."""
-    encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
-    spans = zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
-    return [(int(start), int(end)) for (start, end), special in spans if not special] or [(0, 0)]
+    tokens = TextTokenizer(tokenizer=tokenizer, window=_DEFAULT_MAXIMUM, prefix=prefix)
+    return lambda texts: [tokens.spans(text) for text in texts]
 
 
 def _window(pretrained: Pretrained, tokenizer: Any) -> int:
@@ -229,27 +177,14 @@ def _window(pretrained: Pretrained, tokenizer: Any) -> int:
     return limit if limit < _NO_MAXIMUM else _DEFAULT_MAXIMUM
 
 
-def _tokenizer_files(folder: Path) -> list[str]:
-    """The files that the tokenizer is built from; tokenizer.json alone where it exists."""
-    existing = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-    return existing[:1] if existing[:1] == ["tokenizer.json"] else existing
-
-
-def _tokenizer_digest(folder: Path) -> str:
-    state = xxhash.xxh3_128()
-    for name in _tokenizer_files(folder):
-        state.update((folder / name).read_bytes())
-    if (folder / "tokenizer_config.json").is_file():
-        state.update(settings_digest(folder, "tokenizer_config.json").encode())
-    return state.hexdigest()
-
-
-def _register(name: str, description: str, source: WeightsSource, model_type: str | None) -> None:
+def _register(
+    name: str, description: str, source: WeightsSource, model_type: str | None = None, prefix: str = ""
+) -> None:
     def build_with(options: EncoderOptions) -> HfText:
-        return build(name, source, model_type, options)
+        return build(name, source, model_type, options, prefix)
 
     def token_spans(weights: str | None, fingerprint: Mapping[str, Any]) -> SpanFinder:
-        return _span_finder(name, source, weights, fingerprint)
+        return _span_finder(name, source, prefix, weights, fingerprint)
 
     ENCODERS.add(
         name,
@@ -286,6 +221,17 @@ _DISTILBERT_GOEMOTIONS = WeightsSource(
     pretrained_on=f"{_BOOKS}, then what a zero-shot model said of GoEmotions' texts; its labels were not used",
     fitted_on=({"corpus": "goemotions", "labels": False},),
 )
+_DEBERTA = WeightsSource(
+    repository="microsoft/deberta-v3-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
+)
+_PAIRS = "then pairs of texts from the web, then labelled retrieval and inference corpora"
+_E5 = WeightsSource(repository="intfloat/e5-base-v2", pretrained_on=f"{_BOOKS}, {_PAIRS}")
+_E5_MULTILINGUAL = WeightsSource(
+    repository="intfloat/multilingual-e5-base", pretrained_on=f"CommonCrawl in 100 languages, {_PAIRS}"
+)
+_BGE = WeightsSource(repository="BAAI/bge-base-en-v1.5", pretrained_on=f"{_BOOKS}, {_PAIRS}")
+# The model card: "query: " is the prefix for features of a linear probe.
+_E5_PREFIX = "query: "
 _register("bert", "BERT base, uncased", _BERT, "bert")
 _register("roberta", "RoBERTa base", _ROBERTA, "roberta")
 _register("mpnet", "MPNet base", _MPNET, "mpnet")
@@ -298,4 +244,12 @@ _register(
     _DISTILBERT_GOEMOTIONS,
     "distilbert",
 )
-_register("hf-text", "any text encoder; needs --weights", WeightsSource(repository=None, pretrained_on=""), None)
+_register("deberta", "DeBERTa v3 base", _DEBERTA, "deberta-v2")
+_register("e5", "E5 base v2, a sentence encoder; reads `query: ` before each text", _E5, "bert", _E5_PREFIX)
+_register("e5-multilingual", "multilingual E5 base, in the same way", _E5_MULTILINGUAL, "xlm-roberta", _E5_PREFIX)
+_register("bge", "BGE base v1.5, English; a sentence encoder whose own pooling is [CLS]", _BGE, "bert")
+_register(
+    "hf-text",
+    "any text encoder or decoder language model; needs --weights",
+    WeightsSource(repository=None, pretrained_on=""),
+)

@@ -26,15 +26,14 @@ from emofuse.common.errors import UsageError
 from emofuse.common.progress import Progress
 from emofuse.common.system.dask_cluster import completed_results, package_versions
 from emofuse.extract.audio.exclusions import excluded_line
-from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.encoding.loop import Throughput, run_jobs
 from emofuse.extract.parallel.cluster import PACKAGES
 from emofuse.extract.plan.budget import with_recorded_budgets
-from emofuse.extract.plan.build_jobs import build_encoders, shown_encoder
 from emofuse.extract.plan.compute_precision import with_precision_sample
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob, JobOutcome, frame_counts
 from emofuse.extract.plan.passes import group_by_pass, plan_pass, split_jobs
 from emofuse.extract.plan.store_state import is_recorded, missing_ids
+from emofuse.extract.plan.view_encoders import ViewEncoders, build_encoders
 from emofuse.manifests.schema import Excluded
 from emofuse.store.edit.merge import merge_shards
 from emofuse.store.edit.shard_completeness import SHARD_BUDGET_KEY, SHARD_KEY
@@ -219,7 +218,7 @@ def _encode_shards(client: Client, tasks: Sequence[ShardTask], title: str, quiet
             yield outcomes
 
 
-_ENCODERS: dict[EncoderRecipe, tuple[Encoder, Encoder]] = {}
+_ENCODERS: dict[EncoderRecipe, ViewEncoders] = {}
 _ONE_SHARD_AT_A_TIME = threading.Lock()
 
 
@@ -238,7 +237,6 @@ def encode_shard(task: ShardTask) -> list[JobOutcome]:
         for job in task.jobs:
             if job.recipe not in _ENCODERS:
                 _ENCODERS[job.recipe] = build_encoders(job.recipe)
-            built, computing = _ENCODERS[job.recipe]
-            encoder = shown_encoder(job.view, built, computing)
-            jobs.append(replace(job, wait_seconds=WAIT_SECONDS, encoder=encoder, shared_encoder=computing))
+            shown, computing = _ENCODERS[job.recipe].shown(job.view), _ENCODERS[job.recipe].computing(job.view)
+            jobs.append(replace(job, wait_seconds=WAIT_SECONDS, encoder=shown, shared_encoder=computing))
         return run_jobs(with_recorded_budgets(jobs), quiet=True)

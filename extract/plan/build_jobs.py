@@ -16,7 +16,8 @@ from emofuse.extract.plan.config import ExtractConfig
 from emofuse.extract.plan.finetuned_weights import checkpoints
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
 from emofuse.extract.plan.pretraining_overlap import pretraining_overlap
-from emofuse.extract.plan.views import FRAMES, MEAN, parse_views, view_name
+from emofuse.extract.plan.view_encoders import build_encoders
+from emofuse.extract.plan.views import FRAMES, parse_views, view_name
 from emofuse.manifests.schema import Manifest
 from emofuse.store.core.fitted_on import combine_fitted_on, parse_fitted_on
 from emofuse.store.core.spec import DTYPES
@@ -62,22 +63,21 @@ def build_jobs(
     """
     # Among several encoders, weights, layers and precision concern the pretrained ones; alone, the others refuse them.
     any_pretrained = any(ENCODERS[encoder].pretrained for encoder in config.encoders)
-    jobs = []
+    jobs, views = [], parse_views(config.views)
     for encoder in config.encoders:
         takes_options = ENCODERS[encoder].pretrained or not any_pretrained
         for options, feature in _encoder_options(config, encoder, device, takes_options):
-            all_layers = MEAN in parse_views(config.views)
-            recipe = EncoderRecipe(encoder=encoder, options=options, all_layers=all_layers)
-            built, computing = build_encoders(recipe)
-            provenance = _provenance(config, built, root, options.window, takes_options)
+            recipe = EncoderRecipe(encoder=encoder, options=options, views=views)
+            encoders = build_encoders(recipe)
+            provenance = _provenance(config, encoders.built, root, options.window, takes_options)
             jobs += [
                 FeatureJob(
                     store=config.store_path,
                     manifest=manifest,
                     root=root,
                     clips={},
-                    encoder=shown_encoder(view, built, computing),
-                    shared_encoder=computing,
+                    encoder=encoders.shown(view),
+                    shared_encoder=encoders.computing(view),
                     recipe=recipe,
                     feature=view_name(feature, view),
                     view=view,
@@ -88,7 +88,7 @@ def build_jobs(
                     recogniser=recogniser,
                     provenance=provenance,
                 )
-                for view in parse_views(config.views)
+                for view in views
             ]
     return jobs
 
@@ -145,14 +145,3 @@ def with_pretraining_overlap(job: FeatureJob, weights: str | None) -> FeatureJob
     if not overlap:
         return job
     return replace(job, provenance={**job.provenance, "fitted_on": [*recorded, *overlap]})
-
-
-def build_encoders(recipe: EncoderRecipe) -> tuple[Encoder, Encoder]:
-    """The encoder whose features are asked for, and the one that computes; they share their weights."""
-    built = ENCODERS[recipe.encoder].build(recipe.options)
-    return built, built.with_all_layers() if recipe.all_layers else built
-
-
-def shown_encoder(view: str, built: Encoder, computing: Encoder) -> Encoder:
-    """Whose layers a view stores: a mean has all that are computed."""
-    return computing if view == MEAN else built

@@ -10,16 +10,17 @@ import numpy as np
 
 from emofuse.common.console import warn
 from emofuse.extract.audio.clips import AudioError, load
-from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
 from emofuse.extract.plan.passes import group_by_pass
 from emofuse.extract.plan.store_state import recorded_provenance
+from emofuse.extract.plan.view_encoders import build_encoders
+from emofuse.extract.plan.views import POOLED
 from emofuse.manifests.schema import Manifest
 
 DIFFERENCE = "precision_difference"
 """Its key in a feature's provenance."""
 SAMPLE_SIZE, LONGEST_SECONDS = 16, 20.0
-_MEASURED: dict[tuple[EncoderRecipe, str], dict[str, Any]] = {}
+_MEASURED: dict[tuple[EncoderRecipe, bool, str], dict[str, Any]] = {}
 
 
 def with_precision_difference(jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
@@ -46,7 +47,7 @@ def with_precision_sample(jobs: Sequence[FeatureJob]) -> list[FeatureJob]:
 
 
 def _difference(job: FeatureJob) -> dict[str, Any]:
-    key = job.recipe, (job.precision_sample or _sample(job)).digest()
+    key = job.recipe, job.view == POOLED, (job.precision_sample or _sample(job)).digest()
     if key not in _MEASURED:
         _MEASURED[key] = _measure(job)
     return _MEASURED[key]
@@ -54,9 +55,7 @@ def _difference(job: FeatureJob) -> dict[str, Any]:
 
 def _measure(job: FeatureJob) -> dict[str, Any]:
     options = job.recipe.options
-    exact = ENCODERS[job.recipe.encoder].build(replace(options, precision="fp32"))
-    if job.recipe.all_layers:
-        exact = exact.with_all_layers()
+    exact = build_encoders(replace(job.recipe, options=replace(options, precision="fp32"))).computing(job.view)
     differences = []
     for item in _sample_inputs(job):
         reduced_values, exact_values = (

@@ -74,7 +74,7 @@ class ExtractConfig:
     window: str | None = None
     """What Whisper reads at a time: `clip`, or None for 30 s."""
     views: str = "frames"
-    """What to store of one pass: `frames`, `mean`, `statistics`, separated by commas."""
+    """What to store of an utterance: `frames`, `mean`, `last`, `pooled`, `statistics`, separated by commas."""
     device: str = "auto"
     precision: Precision = "auto"
     """What the encoders compute in."""

@@ -35,8 +35,8 @@ class EncoderRecipe:
     encoder: str
     """Its name in the registry."""
     options: EncoderOptions
-    all_layers: bool = False
-    """Whether the computing encoder gives all layers, whatever `options` ask for."""
+    views: tuple[str, ...] = (FRAMES,)
+    """The views that are stored of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class FeatureJob:
     def stored_values(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """What is stored of an utterance, from `values` [T, D] or [T, L, D] of `computing_encoder`."""
         values = self.own_layers(values)
-        return _as_dtype(values if self.view == FRAMES else apply_view(values, self.view), self.dtype)
+        return _as_dtype(apply_view(values, self.view), self.dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
-"""Views: what `extract` stores of one encoder pass (frames, their mean in every layer, or statistics of them).
+"""Views: what `extract` stores of an encoder's frames: all, their mean in every layer, the last one, or statistics.
 
-A mean, or statistics, is one frame per utterance. A linear head over a mean of frames (SUPERB's, `fit --model
+The view `pooled` stores the vector that a sentence encoder itself makes of a text. All but `frames` are one frame per
+utterance. A linear head over a mean of frames (SUPERB's, `fit --model
 weighted-layers`) gives the same scores from the means alone, since the mean of linear maps is the map of the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import UnknownNameError, UsageError
 
-FRAMES, MEAN, STATISTICS = "frames", "mean", "statistics"
-VIEWS = (FRAMES, MEAN, STATISTICS)
+FRAMES, MEAN, LAST, POOLED, STATISTICS = "frames", "mean", "last", "pooled", "statistics"
+VIEWS = (FRAMES, MEAN, LAST, POOLED, STATISTICS)
 _MOMENTS = ("mean", "standard deviation", "minimum", "maximum")
+_OVER_FRAMES: dict[str, Sequence[str]] = {MEAN: ["mean"], LAST: ["last"], POOLED: ["pooled"], STATISTICS: _MOMENTS}
+"""View -> its entry `over_frames` in the fingerprint."""
 
 
 def parse_views(option: str) -> tuple[str, ...]:
@@ -43,7 +46,11 @@ def view_name(feature: str, view: str) -> str:
 
 
 def apply_view(values: NDArray[np.float32], view: str) -> NDArray[np.float32]:
-    """The mean or the statistics [1, ..., D'] of frames [T, D] or [T, L, D]."""
+    """What a view stores, [T, ...] or [1, ..., D'], of frames [T, D] or [T, L, D]; pooled frames are it already."""
+    if view in (FRAMES, POOLED):
+        return values
+    if view == LAST:
+        return values[-1:]
     mean = values.mean(axis=0, dtype=np.float64)
     if view == MEAN:
         return np.asarray(mean, np.float32)[None]
@@ -58,5 +65,10 @@ def view_dimension(dimension: int, view: str) -> int:
 
 def view_identity(view: str) -> dict[str, Any]:
     """The view's entry in the feature's fingerprint; empty for `frames`."""
-    over_frames: dict[str, Sequence[str]] = {MEAN: ["mean"], STATISTICS: _MOMENTS}
-    return {"over_frames": list(over_frames[view])} if view in over_frames else {}
+    return {"over_frames": list(_OVER_FRAMES[view])} if view in _OVER_FRAMES else {}
+
+
+def recorded_view(fingerprint: Mapping[str, Any]) -> str:
+    """The view of a feature with this fingerprint."""
+    recorded = fingerprint.get("over_frames")
+    return next((view for view, entry in _OVER_FRAMES.items() if list(entry) == recorded), FRAMES)

@@ -15,7 +15,7 @@ from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.build_jobs import build_jobs
 from emofuse.extract.plan.config import ExtractConfig
 from emofuse.extract.plan.job import FeatureJob, feature_spec
-from emofuse.extract.plan.views import FRAMES, MEAN, STATISTICS
+from emofuse.extract.plan.views import recorded_view
 from emofuse.predict.config import MODALITIES
 from emofuse.predict.features.run_features import RunFeature
 from emofuse.predict.recordings.inputs import ROOT, manifest_of
@@ -103,7 +103,6 @@ def _config(feature: RunFeature, weights: str | None, device: str) -> ExtractCon
     fold = feature.name.rpartition("@")[2]
     if weights and feature.fold is not None and Path(weights).name != f"fold_{fold}":
         weights = str(Path(weights) / f"fold_{fold}")  # of a run of `finetune`, the weights of this fold
-    over_frames = feature.fingerprint.get("over_frames")
     precision: Any = feature.fingerprint.get("precision", "auto")
     return ExtractConfig(
         dataset=feature.corpus,
@@ -112,7 +111,7 @@ def _config(feature: RunFeature, weights: str | None, device: str) -> ExtractCon
         layers=feature.options.get("--layers", "last"),
         window=feature.options.get("--window"),
         channel=_channel(feature),
-        views=FRAMES if over_frames is None else MEAN if over_frames == ["mean"] else STATISTICS,
+        views=recorded_view(feature.fingerprint),
         device=device,
         precision=precision if ENCODERS[feature.encoder].pretrained else "auto",
         dtype=_dtype_option(feature.dtype),

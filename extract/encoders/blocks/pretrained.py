@@ -25,8 +25,17 @@ if TYPE_CHECKING:
 
 # Modules that no feature passes through; a checkpoint may omit their weights.
 _UNUSED = ("pooler.", "masked_spec_embed", "decoder.")
-# Heads for self-supervised training, transcription or translation; any other head may have seen emotion labels.
-_UNLABELLED = ("Model", "ForPreTraining", "ForMaskedLM", "ForCTC", "ForConditionalGeneration", "LMHeadModel")
+# Heads for self-supervised training, transcription, translation or the next token; any other head may have seen emotion
+# labels.
+_UNLABELLED = (
+    "Model",
+    "ForPreTraining",
+    "ForMaskedLM",
+    "ForCausalLM",
+    "ForCTC",
+    "ForConditionalGeneration",
+    "LMHeadModel",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +67,11 @@ class Pretrained:
             tensor = tensor.pin_memory().to(self.options.device, non_blocking=True)
         return tensor.to(self.options.device, self.model.dtype if tensor.is_floating_point() else None)
 
-    def run(self, **inputs: torch.Tensor) -> Array:
+    def run(self, **inputs: Any) -> Array:
         """The chosen layers, float32 [B, T, D], or [B, T, L, D] with a layer axis, of the model's inputs."""
         return self.start(**inputs)()
 
-    def start(self, **inputs: torch.Tensor) -> Callable[[], Array]:
+    def start(self, **inputs: Any) -> Callable[[], Array]:
         """Queue the computation of `run`; the returned function waits for its result and may run on any thread."""
         import torch
 
@@ -85,6 +94,10 @@ class Pretrained:
     def with_all_layers(self) -> Pretrained:
         """The same checkpoint with every layer chosen."""
         return replace(self, layers=choose_layers("all", depth(self.config)))
+
+    def with_last_layer(self) -> Pretrained:
+        """The same checkpoint with its last layer chosen."""
+        return replace(self, layers=choose_layers("last", depth(self.config)))
 
     def identity(self) -> dict[str, Any]:
         """Weights, settings, layers and precision."""
@@ -180,16 +193,24 @@ def load(
     weights = resolve(encoder, options.weights, source)
     _check_model_type(encoder, weights, options, expected_type)
     config = _read_config(weights)
+    if not hasattr(config, "num_hidden_layers") and not hasattr(config, "encoder_layers"):
+        raise UsageError(
+            f"{weights.folder} holds a model of type {config.model_type!r} that is made of several models; encoder "
+            f"{encoder} needs a model of one modality"
+        )
     layers = choose_layers(options.layers, depth(config))
     transformers = import_transformers()
     import torch
 
     if model_class == "AutoModelForTextEncoding" and type(config) not in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:
         model_class = "AutoModel"
-    model = whole = load_model(getattr(transformers, model_class), weights, config, torch.float32)
+    dtype = getattr(torch, PRECISIONS[options.precision])
+    model = whole = load_model(getattr(transformers, model_class), weights, config, dtype)
     if config.is_encoder_decoder and hasattr(model, "get_encoder"):
         model = model.get_encoder()
-    model = model.eval().requires_grad_(False).to(options.device, getattr(torch, PRECISIONS[options.precision]))
+    # Converted while it is loaded, so that large models need no memory in fp32; the frequencies of rotary positions,
+    # which are no weights, stay in fp32.
+    model = model.eval().requires_grad_(False).to(options.device)
     return Pretrained(
         encoder=encoder,
         model=model,

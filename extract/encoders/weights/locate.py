@@ -271,10 +271,14 @@ def _download(name: str, revision: str | None) -> Weights:
 
 
 def _wanted(published: Iterable[str]) -> list[str]:
-    """The files of a repository that an encoder reads: settings, vocabularies and one set of weights."""
+    """The files of a repository that an encoder reads: settings, vocabularies, one set of weights, and its pooling."""
+    published = list(published)
     top = [f for f in published if "/" not in f]
+    modules = r"[0-9]+_(Pooling|Dense)/(config\.json|model\.safetensors|pytorch_model\.bin)"
+    pooling = [f for f in published if re.fullmatch(modules, f)]
     settings = [f for f in top if f.endswith((".json", ".txt", ".model"))]
-    safetensors = [f for f in top if f.endswith(".safetensors")]
+    # Some decoders are published twice, the second time in the format of their own library.
+    safetensors = [f for f in top if f.endswith(".safetensors") and not f.startswith("consolidated")]
     single = [f for f in safetensors if f == "model.safetensors"]
     pickled = [f for f in top if re.fullmatch(r"pytorch_model.*\.bin", f)]
-    return settings + (single or safetensors or pickled)
+    return settings + pooling + (single or safetensors or pickled)

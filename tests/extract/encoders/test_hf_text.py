@@ -41,6 +41,12 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
+def prefix_tokens(tokens: Any, text: str) -> int:
+    """Number of the tokens of a text's prefix, which are not stored."""
+    encoded = tokens.tokenizer(tokens.prefix + text, add_special_tokens=False, return_offsets_mapping=True)
+    return sum(end <= len(tokens.prefix) for _, end in encoded["offset_mapping"])
+
+
 def test_every_pretrained_text_encoder_has_a_tiny_checkpoint_here() -> None:
     registered = {e.name for e in ENCODERS if e.value.modality == "text" and e.value.pretrained}
     assert {encoder for encoder, *_ in CASES.values()} == registered
@@ -81,19 +87,20 @@ def test_frames_are_the_librarys_own_without_special_tokens(case: str, build: Bu
     import torch
 
     transformers = import_transformers()
-    special = CASES[case][4]
     tokenizer = transformers.AutoTokenizer.from_pretrained(folders[case])
     kind = transformers.T5EncoderModel if case == "t5" else transformers.AutoModel
     model = kind.from_pretrained(folders[case]).eval()
-    ids = tokenizer(TEXTS[0], truncation=False, padding=False)["input_ids"]
+    tokens = build(case).tokens
+    encoded = tokenizer(tokens.prefix + TEXTS[0], truncation=False, padding=False, return_special_tokens_mask=True)
+    ids, skipped = encoded["input_ids"], prefix_tokens(tokens, TEXTS[0])
+    kept = [i for i, special in enumerate(encoded["special_tokens_mask"]) if not special][skipped:]
     with torch.inference_mode():
         output = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
     every = build(case, layers="all").encode([TEXTS[0]])[0]
-    first, last = (1 if special == 2 else 0), len(ids) - (1 if special else 0)
-    assert last - first == len(every) >= 4
+    assert len(kept) == len(ids) - CASES[case][4] - skipped == len(every) >= 4
     for number in range(4):
         expected = output.hidden_states[number][0] if number < 3 else output.last_hidden_state[0]
-        assert relative(every[:, number], expected[first:last].numpy()) <= 1e-5
+        assert relative(every[:, number], expected[kept].numpy()) <= 1e-5
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -101,14 +108,15 @@ def test_a_long_text_is_encoded_in_windows_and_nothing_is_cut(case: str, build: 
     encoder = _once(build, case)
     special, positions = CASES[case][4:]
     whole, tokens = encoder.encode([LONG])[0], encoder.length(LONG)
-    bare = len(encoder.tokenizer(LONG, add_special_tokens=False, truncation=False)["input_ids"])
+    bare = len(encoder.tokens.tokenizer(LONG, add_special_tokens=False, truncation=False)["input_ids"])
     assert tokens == len(whole) == bare
-    assert encoder.window == positions
+    assert encoder.tokens.window == positions
     assert encoder.identity()["long_text"] == f"consecutive windows of {positions} tokens"
     if case != "t5":
         assert bare > positions
-        windows = encoder._windows([LONG])
-        assert [len(w.stored) for w in windows[:-1]] == [positions - special] * (len(windows) - 1)
+        stored = [len(w.stored) for w in encoder.tokens.windows([LONG])]
+        stored[0] += prefix_tokens(encoder.tokens, LONG)
+        assert stored[:-1] == [positions - special] * (len(stored) - 1)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -160,7 +168,8 @@ def test_identity_follows_weights_and_tokenizer_not_places(
     assert build(case, shutil.copytree(folders[case], tmp_path / "moved")).identity() == identity
     assert build(case, save(tmp_path / "other", case, seed=1)).identity() != identity
     config = tmp_path / "moved" / "tokenizer_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "do_lower_case": False}))
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps({**settings, "do_lower_case": not settings.get("do_lower_case", True)}))
     assert build(case, tmp_path / "moved").identity()["tokenizer"] != identity["tokenizer"]
     assert json.loads(json.dumps(identity)) == identity
 
@@ -202,7 +211,7 @@ def test_the_real_minilm_is_the_official_file(minilm: Any) -> None:
     import hashlib
 
     assert minilm.dimension == 384
-    assert minilm.window == 512
+    assert minilm.tokens.window == 512
     assert hashlib.sha256(minilm.pretrained.weights.files[0].read_bytes()).hexdigest().startswith("53aa5117")
     assert minilm.provenance()["repository"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert [minilm.length(t) for t in ("he is happy", "", "word " * 600)] == [3, 1, 600]

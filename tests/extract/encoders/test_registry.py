@@ -38,7 +38,21 @@ def test_the_encoders_of_the_papers_are_there() -> None:
         "yamnet",
         "trill",
     }
-    text = {"bert", "roberta", "mpnet", "t5", "minilm", "hf-text", "hashed", "bert-goemotions", "distilbert-goemotions"}
+    text = {
+        "bert",
+        "roberta",
+        "mpnet",
+        "t5",
+        "minilm",
+        "hf-text",
+        "hashed",
+        "bert-goemotions",
+        "distilbert-goemotions",
+        "deberta",
+        "e5",
+        "e5-multilingual",
+        "bge",
+    }
     assert {e.name for e in ENCODERS if e.value.modality == "audio"} >= audio
     assert {e.name for e in ENCODERS if e.value.modality == "text"} >= text
 

@@ -25,12 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus, with features of two tiny transformers in its store."""
     folder = samples.corpus(tmp_path_factory.mktemp("encoders"))
     tiny_speech_models.save(folder / "hubert", "hubert")
-    tiny_text_models.save(folder / "bert", "bert")
+    tiny_text_models.declare_pooling(
+        tiny_text_models.save(folder / "bert", "bert"), {"pooling_mode": "cls"}, "Normalize"
+    )
     for options in (
         {"encoders": "hubert", "weights": str(folder / "hubert"), "layers": "all"},
         {"encoders": "hubert", "weights": str(folder / "hubert"), "views": "frames,mean", "name": "last"},
         {"encoders": "bert", "weights": str(folder / "bert"), "layers": "1,2", "name": "two", "dtype": "fp32"},
-        {"encoders": "bert", "weights": str(folder / "bert"), "name": "bert"},
+        {"encoders": "bert", "weights": str(folder / "bert"), "name": "bert", "views": "frames,last,pooled"},
     ):
         given: Any = {"dataset": "synthetic", "root": folder / "corpus", "store": folder / "store.h5", **options}
         extract(**given, device="cpu", quiet=True, say=samples.quiet).close()
@@ -51,6 +53,8 @@ def assert_same_as_scored(run: Run, inputs: Path, **options: Any) -> None:
         ("audio", {"audio": "last"}),
         ("weighted-layers", {"audio": None, "text": "two"}),
         ("concat", {"audio": "last", "text": "bert"}),
+        ("text", {"audio": None, "text": "bert-last"}),
+        ("text", {"audio": None, "text": "bert-pooled"}),
     ],
 )
 def test_layers_views_and_types_are_those_of_the_run(folder: Path, model: str, features: dict[str, Any]) -> None:

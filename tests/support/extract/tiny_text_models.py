@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ DISTIL = {
 DISTIL_CLASSIFIER = "DistilBertForSequenceClassification"
 
 
+DEBERTA = {
+    **SMALL,
+    "max_position_embeddings": 40,
+    "relative_attention": True,
+    "position_biased_input": False,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "type_vocab_size": 0,
+}
+"""As deberta-v3-base is configured."""
+
+
+DECODER = {**SMALL, "num_key_value_heads": 2, "max_position_embeddings": 40}
+
+
 GPT2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40, "initializer_range": 0.2}
 
 
@@ -53,6 +71,17 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, int, int]] = {
     "minilm": ("minilm", "BertModel", {**SMALL, "max_position_embeddings": 40}, "wordpiece", 2, 40),
     "roberta": ("roberta", "RobertaModel", {**SMALL, "max_position_embeddings": 42}, "bytes", 2, 40),
     "mpnet": ("mpnet", "MPNetModel", {**SMALL, "max_position_embeddings": 42}, "bytes", 2, 40),
+    "deberta": ("deberta", "DebertaV2ForMaskedLM", DEBERTA, "spm", 2, 40),
+    "e5": ("e5", "BertModel", {**SMALL, "max_position_embeddings": 40}, "wordpiece", 2, 40),
+    "e5-multilingual": (
+        "e5-multilingual",
+        "XLMRobertaModel",
+        {**SMALL, "max_position_embeddings": 42},
+        "bytes",
+        2,
+        40,
+    ),
+    "bge": ("bge", "BertModel", {**SMALL, "max_position_embeddings": 40}, "wordpiece", 2, 40),
     "t5": ("t5", "T5ForConditionalGeneration", T5, "sentencepiece", 1, 512),
     "bert-goemotions": (
         "bert-goemotions",
@@ -65,6 +94,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, int, int]] = {
     "distilbert-goemotions": ("distilbert-goemotions", DISTIL_CLASSIFIER, DISTIL, "wordpiece", 2, 40),
     "distilbert": ("hf-text", "DistilBertModel", DISTIL, "wordpiece", 2, 40),
     "gpt2": ("hf-text", "GPT2Model", GPT2, "bare", 0, 40),
+    "llama": ("hf-text", "LlamaForCausalLM", {**DECODER, "tie_word_embeddings": True}, "begin", 1, 40),
+    "qwen2": ("hf-text", "Qwen2ForCausalLM", DECODER, "bare", 0, 40),
 }  # fmt: skip
 
 
@@ -81,6 +112,17 @@ def save_tokenizer(folder: Path, kind: str) -> int:
             pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2,
         )  # fmt: skip
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 0}')
+        return 120
+    if kind == "spm":
+        import sentencepiece
+
+        (folder / "corpus.txt").write_text("\n".join(CORPUS), encoding="utf-8")
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(folder / "corpus.txt"), model_prefix=str(folder / "spm"), vocab_size=80, hard_vocab_limit=False,
+            pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]",
+            unk_piece="[UNK]", minloglevel=2,
+        )  # fmt: skip
+        (folder / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
         return 120
     if kind == "wordpiece":
         names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -101,6 +143,10 @@ def save_tokenizer(folder: Path, kind: str) -> int:
     special = {"pad_token": pad, "unk_token": unk, "cls_token": begin, "sep_token": end}
     if kind == "bare":
         special = {"eos_token": end}
+    elif kind == "begin":  # as LLaMA's: no padding token
+        special = {"bos_token": begin, "eos_token": end}
+        ids = [(begin, tokenizer.token_to_id(begin))]
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=ids)
     else:
         ids = [(name, tokenizer.token_to_id(name)) for name in (begin, end)]
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=ids)
@@ -119,8 +165,41 @@ def save(folder: Path, case: str, seed: int = 0) -> Path:
     folder.mkdir(exist_ok=True)
     size = save_tokenizer(folder, kind)
     kind_of_model = getattr(transformers, name)
-    pad = {"wordpiece": 0, "bytes": 1, "sentencepiece": 0}.get(kind)
+    pad = {"wordpiece": 0, "bytes": 1, "sentencepiece": 0, "spm": 0}.get(kind)
     config = kind_of_model.config_class(**settings, vocab_size=size, pad_token_id=pad)
     torch.manual_seed(seed)
     kind_of_model(config).save_pretrained(folder)
+    return folder
+
+
+def declare_pooling(folder: Path, modes: dict[str, Any], *after: str) -> Path:
+    """Write a `modules.json` with a pooling, and the modules after it with RANDOM weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    kinds = ["Transformer", "Pooling", *after]
+    paths = ["", *(f"{n}_{kind}" for n, kind in enumerate(kinds[1:], 1))]
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for kind, path in zip(kinds[1:], paths[1:], strict=True):
+        (folder / path).mkdir(exist_ok=True)
+        if kind == "Dense":
+            width = 32 * max(1, sum(value is True for value in modes.values()))
+            settings = {
+                "in_features": width,
+                "out_features": 20,
+                "bias": True,
+                "activation_function": "torch.nn.modules.activation.Tanh",
+            }
+            torch.manual_seed(3)
+            save_file(
+                {"linear.weight": torch.randn(20, width), "linear.bias": torch.randn(20)},
+                folder / path / "model.safetensors",
+            )
+            (folder / path / "config.json").write_text(json.dumps(settings))
+        elif kind == "Pooling":
+            (folder / path / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
     return folder

@@ -184,6 +184,12 @@ def test_of_a_repository_one_set_of_weights_is_fetched() -> None:
         "spiece.model",
         "model.safetensors",
     ]
+    assert _wanted(["1_Pooling/config.json", "2_Dense/model.safetensors", "onnx/model.safetensors", "a.json"]) == [
+        "a.json",
+        "1_Pooling/config.json",
+        "2_Dense/model.safetensors",
+    ]
+    assert _wanted(["consolidated.safetensors", "model-1-of-1.safetensors"]) == ["model-1-of-1.safetensors"]
     assert _wanted(["config.json", "pytorch_model.bin", "flax_model.msgpack"]) == ["config.json", "pytorch_model.bin"]
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     assert _wanted(["model.safetensors.index.json", *shards]) == ["model.safetensors.index.json", *shards]
@@ -197,7 +203,7 @@ OWN = [e.name for e in ENCODERS if e.value.pretrained and not e.name.startswith(
 @pytest.mark.parametrize("name", OWN)
 def test_every_encoder_says_offline_what_to_download(name: str) -> None:
     with pytest.raises(
-        UsageError, match=rf"no weights for encoder {name}: .*hf download [\w-]+/[\w-]+ --local-dir weights/[\w-]+"
+        UsageError, match=rf"no weights for encoder {name}: .*hf download [\w-]+/[\w.-]+ --local-dir weights/[\w.-]+"
     ):
         ENCODERS[name].build(EncoderOptions())
 
