@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emofuse.common.console import Say, plural
+from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
 from emofuse.extract.asr.recogniser import load_recogniser
 from emofuse.extract.plan.device import device_of
@@ -20,6 +21,7 @@ from emofuse.predict.requirements import Requirements
 from emofuse.predict.stream import PredictionStream
 from emofuse.train.models.config import longest_input
 from emofuse.train.resolve.fit_plan import title_of
+from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.reporting.caveats import caveats
 
@@ -42,6 +44,7 @@ class Predictor:
         problems.raise_all()
         with problems.collecting():
             self.run = Run.open(config.run)
+            _refuse_standardised_by_speaker(self.run)
         with problems.collecting():
             inputs = read_inputs(config.inputs, config.text)
         with problems.collecting():
@@ -112,3 +115,11 @@ class Predictor:
         longest = longest_input(settings, "audio")
         if rate and longest and longest / rate < (self.config.window or SEGMENT_SECONDS):
             yield f"note: the models read the first {longest / rate:g} s of a clip or window (max_frames={longest})"
+
+
+def _refuse_standardised_by_speaker(run: Run) -> None:
+    if BY_SPEAKER in run.metrics:
+        raise UsageError(
+            f"{run.folder} standardises each speaker by all clips of his own (--standardise speaker), and a new clip "
+            "has no such clips: extract a corpus with speakers and use emofuse evaluate, or give another run"
+        )

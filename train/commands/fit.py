@@ -71,6 +71,13 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     help="Weights of the classes in the loss.",
 )
 @click.option(
+    "--standardise",
+    type=click.Choice(["training", "speaker"]),
+    default="training",
+    help="Standardise features by the fold's training side, or each speaker by all clips of his own, without labels; "
+    "every output says so.",
+)
+@click.option(
     "--metrics",
     multiple=True,
     metavar="NAME,...",

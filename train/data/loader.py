@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -13,6 +13,7 @@ from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import RaggedModality, can_be_mapped, loaded_bytes, verify_values
+from emofuse.train.data.speaker_statistics import standardised_by_speaker
 from emofuse.train.models.config import longest_input
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.joined_store import JoinedFeature
@@ -55,7 +56,7 @@ class Loader:
             DataError: Values are damaged or not finite.
         """
         for modality, feature in self._stored_features():
-            if can_be_mapped(feature, self.plan.spec.pool):
+            if self._can_be_mapped(feature, modality):
                 if self.plan.device.type == "cpu":  # only the process that trains on a GPU may open it
                     self._report_if_larger(modality, feature)
                 key = feature.name, feature.path, hash(tuple(self._ids))
@@ -67,9 +68,13 @@ class Loader:
         """Bytes that each of several processes reads into its own memory: features that cannot be mapped."""
         by_modality: dict[str, int] = {}
         for modality, feature in self._stored_features():
-            if not can_be_mapped(feature, self.plan.spec.pool):
+            if not self._can_be_mapped(feature, modality):
                 by_modality[modality] = max(by_modality.get(modality, 0), self._bytes(modality, feature))
         return sum(by_modality.values())
+
+    def _can_be_mapped(self, feature: Feature | JoinedFeature, modality: str) -> TypeGuard[Feature]:
+        """Whether the model reads the values of a feature as the file has them."""
+        return modality not in self.plan.speaker_standardised and can_be_mapped(feature, self.plan.spec.pool)
 
     def _stored_features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
         """Modality and feature; one of each fold for a per-fold feature."""
@@ -91,6 +96,10 @@ class Loader:
 
     def _read(self, modality: str, feature: Feature | JoinedFeature) -> RaggedModality:
         device, pool, limit = self.plan.device, self.plan.spec.pool, longest_input(self.plan.settings, modality)
+        if modality in self.plan.speaker_standardised:
+            buffer = RaggedModality.load(feature, self._ids, device, limit, pool)
+            speakers = [str(u.speaker) for u in self.plan.utterances]
+            return standardised_by_speaker(buffer, speakers, self.plan.speaker_clips, feature, limit, pool)
         if can_be_mapped(feature, pool):
             if self.shared and device.type == "cpu":  # `verify` has read and reported it
                 return RaggedModality.memory_map(feature, self._ids, device, limit)

@@ -27,6 +27,7 @@ from emofuse.train.models.registry import variant
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.resolve.speakers import BY_SPEAKER, speaker_clips
 from emofuse.train.resolve.task_selection import TaskSelection
 from emofuse.train.runs.finished_run import METRICS, Run, finished_run
 from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER
@@ -152,6 +153,7 @@ def _plan(
     recipe, recorded = models[0].recipe, run.config["run"]
     model, ablation, spec = variant(recorded["model"], recorded["ablation"])
     seeds = list(dict.fromkeys(m.seed for m in models))
+    by_speaker = tuple(recorded.get(BY_SPEAKER, ()))
     index = {c: i for i, c in enumerate(task.protocol.classes)}
     return FitPlan(
         config=FitConfig(
@@ -166,6 +168,8 @@ def _plan(
         stores={store.corpus: str(store.path)},
         features=dict(features),
         standardised=tuple(models[0].statistics),
+        speaker_standardised=by_speaker,
+        speaker_clips=speaker_clips(store.manifest.utterances, task.utterances) if by_speaker else {},
         utterances=task.utterances,
         labels=np.array([index[task.protocol.class_of(u) or ""] for u in task.utterances], np.int64),
         folds=task.folds,

@@ -19,6 +19,7 @@ from emofuse.train.exporting.checked_file import Check, write_checked
 from emofuse.train.exporting.config import CARD, EMOBOX, ExportConfig, ExportOptions
 from emofuse.train.exporting.emobox_predictions import write_predictions
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
+from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
@@ -63,6 +64,11 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
         _refuse_existing(config.folder)
     with problems.collecting():
         run = Run.open(config.run)
+        if chosen is not None and BY_SPEAKER in run.metrics:
+            problems.add(
+                f"{run.folder} standardises each speaker by all clips of his own (--standardise speaker), which one "
+                f"file of a model cannot do: pass --format {CARD}, or export a run without that option"
+            )
     problems.raise_all()
     if config.format == EMOBOX:
         with run_lock(config.folder):

@@ -19,6 +19,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 ClassWeights = Literal["none", "balanced"]
 Calibrate = Literal["none", "temperature"]
 Select = Literal["validation", "last"]
+Standardise = Literal["training", "speaker"]
 SHUFFLES = ("labels", "audio", "text")
 """What a sanity run can shuffle."""
 Store = Location | str | FeatureStore
@@ -76,6 +77,9 @@ class FitConfig:
     """Hyper-parameters as `key=value`."""
     class_weights: ClassWeights = "none"
     """Weights of the classes in the loss."""
+    standardise: Standardise = "training"
+    """Whose mean and deviation standardise features: the fold's training side's, or those of each speaker's own clips,
+    without labels."""
     metrics: tuple[str, ...] = ()
     """Metrics that tables show, in their order; empty means the protocol's, whose first one selects in any case."""
     seed: int = 0
@@ -170,6 +174,7 @@ class FitOptions(TypedDict, total=False):
     epochs: float | None
     settings: Mapping[str, object] | Sequence[str]
     class_weights: ClassWeights
+    standardise: Standardise
     metrics: str | Sequence[str]
     seed: int
     seeds: int

@@ -49,6 +49,10 @@ class FitPlan:
     """By modality."""
     standardised: tuple[str, ...]
     """The modalities that are standardised by the statistics of each fold's training side."""
+    speaker_standardised: tuple[str, ...] = ()
+    """The modalities that are standardised by the statistics of each speaker (`--standardise speaker`)."""
+    speaker_clips: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Speaker -> the ids of all clips in the store, also those of other tasks; for `speaker_standardised`."""
     utterances: tuple[Utterance, ...]
     """The utterances of the task that have every feature and that some fold uses."""
     labels: NDArray[np.int64]
@@ -148,6 +152,7 @@ class FitPlan:
                 for m, f in self.features.items()
             },
             "standardised": list(self.standardised),
+            **({"speaker_standardised": list(self.speaker_standardised)} if self.speaker_standardised else {}),
         }
 
 

@@ -27,8 +27,9 @@ from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore
 from emofuse.train.resolve.leaks.checks import check_test_sides
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
+from emofuse.train.resolve.speakers import check_speakers, speaker_clips
 from emofuse.train.resolve.task_selection import TaskSelection, select_task
-from emofuse.train.resolve.training_conflicts import check_speakers, training_conflicts
+from emofuse.train.resolve.training_conflicts import training_conflicts
 
 
 def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
@@ -58,6 +59,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         *_store_remarks(store),
         *_unused_split_remarks(choices.protocol, task, selection.used),
     ]
+    by_speaker, standardised = config.standardise == "speaker", _standardised(choices.spec, choices.settings, features)
     return FitPlan(
         config=config,
         model=choices.model,
@@ -68,7 +70,9 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         preset=choices.preset,
         stores={s.corpus: str(s.path) for s in member_stores(store)},
         features=features,
-        standardised=_standardised(choices.spec, choices.settings, features),
+        standardised=() if by_speaker else standardised,
+        speaker_standardised=standardised if by_speaker else (),
+        speaker_clips=speaker_clips(store.manifest.utterances, selection.utterances) if by_speaker else {},
         utterances=selection.utterances,
         labels=_labels(choices.protocol, selection.utterances),
         folds=selection.folds,
@@ -118,6 +122,11 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
         with problems.collecting():
             preset = _preset(spec, ablation, store.manifest.corpus)
             settings = _settings(config, spec, ablation, preset, tuple(features) or spec.modalities)
+            if config.standardise == "speaker" and features and not _standardised(spec, settings, features):
+                problems.add(
+                    "--standardise speaker has no effect, since no feature is standardised: add --set "
+                    f"{' or '.join(f'standardise_{m}=on' for m in features)}, or leave it out"
+                )
         _check_score_without(config, model, ablation, spec, problems)
     _check_scores(config, problems)
     _check_combinations(config, device, problems)

@@ -1,12 +1,7 @@
-"""Settings of the training that cannot be combined with other options of a fit, or with its data."""
+"""Settings of the training that cannot be combined with other options of a fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from emofuse.common.console import plural
-from emofuse.common.errors import UsageError
-from emofuse.manifests.schema import Utterance
 from emofuse.train.models.config import Config
 from emofuse.train.resolve.config import FitConfig
 
@@ -36,19 +31,3 @@ def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
             for setting in correcting
         ]
     return found
-
-
-def check_speakers(settings: Config, training: Iterable[Utterance]) -> None:
-    """Refuse to balance speakers that are unknown.
-
-    Raises:
-        UsageError: Names utterances of the training side without a speaker.
-    """
-    if settings.balance != "speaker":
-        return
-    unknown = [u.id for u in training if u.speaker is None]
-    if unknown:
-        raise UsageError(
-            f"--set balance=speaker: the speaker of {plural(len(unknown), 'training utterance')} is unknown, "
-            f"{', '.join(unknown[:5])} first: add speakers to the manifest, or choose balance=class"
-        )

@@ -46,6 +46,8 @@ def _features(identity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{modality} encoder", str(feature.get("encoder", ""))
         if standardised:
             yield f"{modality} standardised", "yes" if modality in standardised else "no"
+        if modality in identity.get("speaker_standardised", ()):
+            yield f"{modality} standardised", "by speaker"
         details = {key: value for key, value in feature.get("fingerprint", {}).items() if key != "encoder"}
         yield from _texts(flatten({modality: details})).items()
 

@@ -99,6 +99,9 @@ def _inputs(task: Mapping[str, Any]) -> list[str]:
         if scaled
         else "No feature is standardised."
     ]
+    if by_speaker := task.get("speaker_standardised"):
+        whose = "each speaker's own clips in the store, without labels; those of the tested speakers are used too."
+        lines = [f"{' and '.join(by_speaker).capitalize()} features are standardised by statistics of {whose}"]
     if task.get("class_weights", "none") != "none":
         lines.append("Classes weigh in the loss in inverse proportion to their frequency on the training side.")
     if task.get("calibrate", "none") != "none":

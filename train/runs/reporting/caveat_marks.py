@@ -20,6 +20,11 @@ _KINDS: dict[str, tuple[str, Callable[[Metrics], Any]]] = {
         "fewer utterances than the protocol expects (--allow-missing)",
         lambda metrics: metrics.get("reduced"),
     ),
+    "speakers": (
+        "features standardised by each speaker's own clips, which uses the tested speakers' clips without labels "
+        "(--standardise speaker)",
+        lambda metrics: "speaker_standardised" in metrics,
+    ),
     "duplicates": (
         "test utterances whose audio is also in training or validation (--allow-duplicates)",
         lambda metrics: metrics.get("duplicate_audio") or metrics.get("evaluation", {}).get("shared_audio"),

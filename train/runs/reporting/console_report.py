@@ -66,6 +66,7 @@ def _feature_line(plan: FitPlan, modality: str) -> str:
     rate = f", {feature.frame_rate:g} frames/s" if feature.frame_rate else ""
     per_fold = ", a separate feature for each fold" if isinstance(feature, PerFoldFeature) else ""
     scaled = ", standardised by training statistics" if modality in plan.standardised else ""
+    scaled = ", standardised by speaker" if modality in plan.speaker_standardised else scaled
     return f"{modality:9} {feature.name} ({feature.encoder}), {size}{layers}{rate}{per_fold}{scaled}"
 
 

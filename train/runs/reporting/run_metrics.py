@@ -50,6 +50,8 @@ def over_folds(
         metrics["limit"] = plan.config.limit
     if short := plan.short_training():
         metrics["short_training"] = short
+    if plan.speaker_standardised:
+        metrics["speaker_standardised"] = list(plan.speaker_standardised)
     if plan.config.shuffle:
         metrics["shuffled"] = list(plan.config.shuffle)
     if plan.config.score_without:
@@ -93,7 +95,9 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _optional_keys(first: Mapping[str, Any], runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """The keys that only some runs have: what was shortened or shuffled, and the scores with a modality absent."""
-    found: dict[str, Any] = {key: first[key] for key in ("limit", "short_training", "shuffled") if key in first}
+    found: dict[str, Any] = {
+        key: first[key] for key in ("limit", "short_training", "speaker_standardised", "shuffled") if key in first
+    }
     if "without" in first:
         found["without"] = {
             m: _mean_and_std([r["without"][m]["mean"] for r in runs.values()]) for m in first["without"]
