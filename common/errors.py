@@ -58,8 +58,8 @@ class UnknownNameError(UsageError):
         self.kind, self.valid = kind, sorted(valid)
         names = self.valid
         listed = ", ".join(names) if names else "none"
-        closest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        guess = f" Did you mean {closest[0]!r}?" if closest else ""
+        closest = nearest(name, names)
+        guess = f" Did you mean {closest!r}?" if closest else ""
         super().__init__(f"no {kind} named {name!r}.{guess} Valid: {listed}.{' ' + hint if hint else ''}")
 
 
@@ -67,6 +67,11 @@ class DataError(EmofuseError):
     """Damaged data on disk, or a disk that cannot be written to."""
 
     exit_code = DAMAGED
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that an unknown one was probably meant to be."""
+    return next(iter(difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)), None)
 
 
 def raise_problems(problems: list[str], headline: str) -> None:

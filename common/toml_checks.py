@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from emofuse.common.errors import nearest
+
 _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -28,8 +30,14 @@ def shape_problems(value: Any, shape: Any, where: str = "") -> list[str]:
         return [p for k, item in value.items() for p in shape_problems(item, shape[str], f"{where}.{k}")]
     known, between = ", ".join(sorted(shape)), " " if where.endswith(",") else "."
     full = {k: f"{where}{between}{k}" if where else k for k in value}
-    problems = [f"unknown key {full[k]}; known: {known}" for k in sorted(value) if k not in shape]
+    unknown = [k for k in sorted(value) if k not in shape]
+    problems = [f"unknown key {full[k]}; known: {known}{_guess(k, shape)}" for k in unknown]
     return problems + [p for k, v in value.items() if k in shape for p in shape_problems(v, shape[k], full[k])]
+
+
+def _guess(key: str, shape: dict[str, Any]) -> str:
+    closest = nearest(key, shape)
+    return f"; did you mean {closest}?" if closest else ""
 
 
 def _has_type(value: Any, expected: type) -> bool:

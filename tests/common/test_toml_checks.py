@@ -30,7 +30,7 @@ def test_correct_values_give_no_problem() -> None:
         ({"list": ["b", 2]}, "list, item 2, is 2, expected text"),
         ({"of": {"c": "3"}}, "of.c is '3', expected a whole number"),
         ({"of": []}, "of is [], expected a table"),
-        ({"nmae": "a"}, "unknown key nmae; known: list, n, name, of, on, x"),
+        ({"nmae": "a"}, "unknown key nmae; known: list, n, name, of, on, x; did you mean name?"),
     ],
 )
 def test_each_problem_is_named(value: Any, problem: str) -> None:
