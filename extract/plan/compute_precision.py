@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.common.console import warn
+from emofuse.common.console import format_size, warn
+from emofuse.common.system.machine import free_memory
 from emofuse.extract.audio.clips import AudioError, load
+from emofuse.extract.encoders.blocks.pooled_text import PooledText
+from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
+from emofuse.extract.plan.device import device_kind
 from emofuse.extract.plan.job import EncoderRecipe, FeatureJob
 from emofuse.extract.plan.passes import group_by_pass
 from emofuse.extract.plan.store_state import recorded_provenance
@@ -55,6 +59,10 @@ def _difference(job: FeatureJob) -> dict[str, Any]:
 
 def _measure(job: FeatureJob) -> dict[str, Any]:
     options = job.recipe.options
+    if size := _fp32_bytes_that_do_not_fit(job):
+        reason = f"the weights in fp32 need {format_size(size)}, which {job.device} does not have free"
+        warn(f"{job.feature}: how {options.precision} differs from fp32 is not measured: {reason}")
+        return {"against": "fp32", "not_measured": reason}
     exact = build_encoders(replace(job.recipe, options=replace(options, precision="fp32"))).computing(job.view)
     differences = []
     for item in _sample_inputs(job):
@@ -74,6 +82,18 @@ def _measure(job: FeatureJob) -> dict[str, Any]:
         f"(max|difference| / max|value| in {len(differences)} utterances)"
     )
     return difference
+
+
+def _fp32_bytes_that_do_not_fit(job: FeatureJob) -> int:
+    """Size of a transformer's weights in fp32 where the device has no room for them beside the present ones; else 0."""
+    import torch
+
+    encoder = job.computing_encoder
+    if not isinstance(encoder, HubTransformer | PooledText):
+        return 0
+    size = 4 * sum(p.numel() for p in encoder.pretrained.model.parameters())
+    on_gpu = device_kind(job.device) == "cuda"
+    return size if size > (torch.cuda.mem_get_info(job.device)[0] if on_gpu else free_memory()) else 0
 
 
 def _sample(job: FeatureJob) -> Manifest:

@@ -59,3 +59,12 @@ def test_an_encoder_without_a_pooling_is_refused(here: Path) -> None:
     assert done.returncode == 2
     assert "declares no pooling" in done.stderr
     assert not (here / "own.h5").exists()
+
+
+def test_a_model_too_large_for_fp32_is_not_compared_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emofuse.extract.plan.compute_precision.free_memory", lambda: 1000.0)
+    done = run(here, "--views", "frames,pooled", "--precision", "bf16")
+    assert "how bf16 differs from fp32 is not measured: the weights in fp32 need" in done.stderr
+    with FeatureStore(here / "own.h5") as store:
+        for name in ("bert", "bert-pooled"):
+            assert "does not have free" in store.feature(name).provenance["precision_difference"]["not_measured"]
