@@ -23,6 +23,7 @@ from emofuse.common.lazy import lazy_property
 from emofuse.common.location import Location
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
+from emofuse.store.core.augmented import copy_refusal
 
 Item = dict[str, Any]
 
@@ -43,7 +44,7 @@ class UtteranceDataset(Dataset[Item]):
         transform: Called with each item's utterance; its result is the item's `target` (the class, for example).
 
     Raises:
-        UsageError: A feature does not exist, or some of `ids` have no value of it.
+        UsageError: A feature does not exist, or is an augmented copy, or some of `ids` have no value of it.
         DataError: The store is damaged; on access to an item: its values are damaged.
     """
 
@@ -56,6 +57,8 @@ class UtteranceDataset(Dataset[Item]):
     ) -> None:
         self.store = FeatureStore(store)
         self.features = tuple(features)
+        for copy in (f for f in map(self.store.feature, self.features) if f.is_copy):
+            raise UsageError(copy_refusal(copy) + "; for a loop of your own, read them from the open store")
         usable = [_usable_ids(self.store.feature(name)) for name in self.features]
         common = set.intersection(*usable) if usable else set(self.store.manifest.ids)
         missing = [i for i in ids or () if i not in common]

@@ -57,6 +57,14 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
     help="What to store of an utterance, separated by commas: frames, mean (over frames, in every layer), last "
     "(frame), pooled (as a sentence encoder declares), statistics.",
 )
+@click.option(
+    "--augment",
+    metavar="NAME,...",
+    help="Also store augmented copies of the audio, for `fit --augmented`: noise, reverb, speed, gain; noise:10..20 "
+    "sets a range.",
+)
+@click.option("--copies", type=click.IntRange(min=1), default=1, help="Augmented copies of each utterance.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="What the augmented copies are drawn from.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0.")
 @click.option(
     "--precision",

@@ -144,8 +144,9 @@ def _batch_requests(passes: Sequence[EncoderPass]) -> list[BatchRequest]:
     for no reader, come before them.
     """
     requests = [
-        BatchRequest(number, batch, encoder_pass.encoder.sample_rate, encoder_pass.jobs[0].channel)
+        BatchRequest(number, batch, encoder_pass.encoder.sample_rate, job.channel, job.augmentation)
         for number, encoder_pass in enumerate(passes)
+        for job in encoder_pass.jobs[:1]
         for batch in encoder_pass.batches
     ]
 

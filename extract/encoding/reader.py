@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emofuse.extract.audio.augmentation import Augmentation
+from emofuse.extract.audio.augmented_waveform import augmented
 from emofuse.extract.audio.channels import Channel
 from emofuse.extract.audio.clips import AudioError, load
 from emofuse.manifests.schema import Utterance
@@ -21,8 +23,8 @@ MOST_READERS, MOST_READERS_BESIDE_CPU = 16, 4
 """Threads that decode: on a CPU they compete with the encoders."""
 EncoderInput = NDArray[np.float32] | str | AudioError
 """A waveform [samples], a text, or why there is none."""
-InputKey = tuple[str, int | None, Channel]
-"""An utterance id, the sampling rate and the channel."""
+InputKey = tuple[str, int | None, Channel, Augmentation | None]
+"""An utterance id, the sampling rate, the channel and the augmentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,13 @@ class BatchRequest:
     """Hz of the waveforms that its encoder reads; None for an encoder of texts."""
     channel: Channel = "mean"
     """What it reads of several channels."""
+    augmentation: Augmentation | None = None
+    """How the waveforms are changed, for an augmented copy."""
 
     @property
     def keys(self) -> list[InputKey]:
         """What tells its inputs apart."""
-        return [(id, self.sample_rate, self.channel) for id in self.ids]
+        return [(id, self.sample_rate, self.channel, self.augmentation) for id in self.ids]
 
 
 @contextmanager
@@ -102,12 +106,15 @@ class _SharedInputs:
                 del self._inputs[key]
         return items
 
-    def _read(self, id: str, sample_rate: int | None, channel: Channel) -> EncoderInput:
+    def _read(
+        self, id: str, sample_rate: int | None, channel: Channel, augmentation: Augmentation | None
+    ) -> EncoderInput:
         utterance = self._utterances[id]
         if sample_rate is None:
             return AudioError("the store keeps only a digest of it") if utterance.text is None else utterance.text
         assert utterance.audio is not None
         try:
-            return load(self._root / utterance.audio, sample_rate, utterance.start, utterance.end, channel)
+            waveform = load(self._root / utterance.audio, sample_rate, utterance.start, utterance.end, channel)
         except AudioError as error:
             return error
+        return augmented(waveform, sample_rate, id, augmentation) if augmentation else waveform

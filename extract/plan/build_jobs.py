@@ -9,6 +9,7 @@ from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.datasets.registry import CORPORA
+from emofuse.extract.audio.augmentation import Augmentation, augmentations
 from emofuse.extract.audio.scan import corpus_arguments
 from emofuse.extract.encoders.base import Encoder, EncoderOptions
 from emofuse.extract.encoders.registry import ENCODERS
@@ -19,6 +20,7 @@ from emofuse.extract.plan.pretraining_overlap import pretraining_overlap
 from emofuse.extract.plan.view_encoders import build_encoders
 from emofuse.extract.plan.views import FRAMES, parse_views, view_name
 from emofuse.manifests.schema import Manifest
+from emofuse.store.core.augmented import copy_name
 from emofuse.store.core.fitted_on import combine_fitted_on, parse_fitted_on
 from emofuse.store.core.spec import DTYPES
 
@@ -63,14 +65,15 @@ def build_jobs(
     """
     # Among several encoders, weights, layers and precision concern the pretrained ones; alone, the others refuse them.
     any_pretrained = any(ENCODERS[encoder].pretrained for encoder in config.encoders)
-    jobs, views = [], parse_views(config.views)
+    copies = augmentations(config.augment, config.copies, config.seed)
+    jobs, views = list[FeatureJob](), parse_views(config.views)
     for encoder in config.encoders:
         takes_options = ENCODERS[encoder].pretrained or not any_pretrained
         for options, feature in _encoder_options(config, encoder, device, takes_options):
             recipe = EncoderRecipe(encoder=encoder, options=options, views=views)
             encoders = build_encoders(recipe)
             provenance = _provenance(config, encoders.built, root, options.window, takes_options)
-            jobs += [
+            plain = [
                 FeatureJob(
                     store=config.store_path,
                     manifest=manifest,
@@ -90,7 +93,20 @@ def build_jobs(
                 )
                 for view in views
             ]
+            of_copies = copies if encoders.built.modality == "audio" else []
+            jobs += [*plain, *(_job_of_copy(job, config, copy) for copy in of_copies for job in plain)]
     return jobs
+
+
+def _job_of_copy(job: FeatureJob, config: ExtractConfig, copy: Augmentation) -> FeatureJob:
+    """The job that gives an augmented copy of the feature of `job`."""
+    options = [*job.provenance["encoder_options"], "--augment", copy.option, "--copies", str(config.copies)]
+    return replace(
+        job,
+        feature=copy_name(job.feature, copy.copy),
+        augmentation=copy,
+        provenance={**job.provenance, "encoder_options": [*options, "--seed", str(copy.seed)]},
+    )
 
 
 def _encoder_options(

@@ -14,6 +14,7 @@ from emofuse.common.option_values import as_joined_text, as_path, as_tuple, chec
 from emofuse.common.problems import Problems
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA
+from emofuse.extract.audio.augmentation import parse_augment
 from emofuse.extract.audio.channels import Channel
 from emofuse.extract.encoders.registry import ENCODERS
 from emofuse.extract.plan.views import parse_views
@@ -23,8 +24,8 @@ StoredDtype = Literal["auto", "fp16", "fp32", "bf16"]
 MeldClips = Literal["plain", "recut"]
 PathLike = Path | str
 _PATHS = ("root", "store", "transcripts", "manifest")
-_JOINED = ("layers", "views")
-_MINIMUM = {"limit": 1, "workers": 1}
+_JOINED = ("layers", "views", "augment")
+_MINIMUM = {"limit": 1, "workers": 1, "copies": 1, "seed": 0}
 _EXPECTED = {
     "encoders": "names such as ['logmel', 'bert']",
     "layers": "text such as '6,9', or numbers such as [6, 9]",
@@ -75,6 +76,12 @@ class ExtractConfig:
     """What Whisper reads at a time: `clip`, or None for 30 s."""
     views: str = "frames"
     """What to store of an utterance: `frames`, `mean`, `last`, `pooled`, `statistics`, separated by commas."""
+    augment: str | None = None
+    """Transforms of augmented copies: `noise,reverb,speed,gain`, each with a range if `noise:10..20`."""
+    copies: int = 1
+    """How many augmented copies each utterance gets."""
+    seed: int = 0
+    """What the augmented copies are drawn from."""
     device: str = "auto"
     precision: Precision = "auto"
     """What the encoders compute in."""
@@ -155,6 +162,8 @@ class ExtractConfig:
                 parse_views(self.views)
         if not wrong & {"encoders", "name", "weights"}:
             self._check_encoders(problems)
+        if not wrong & {"augment", "copies", "seed", "encoders"}:
+            self._check_augment(problems)
         if "budget" not in wrong and self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 1):
             problems.add(f"budget is {self.budget!r}, expected {_EXPECTED['budget']}")
         if "max_seconds" not in wrong and self.max_seconds is not None and not self.max_seconds > 0:
@@ -162,17 +171,28 @@ class ExtractConfig:
         if not wrong & {"shard", "workers", "scheduler", "transcribe"}:
             self._check_processes(problems)
 
+    def _check_augment(self, problems: Problems) -> None:
+        if self.augment is None:
+            given = {"copies": self.copies != 1, "seed": self.seed != 0}
+            for option in (option for option, differs in given.items() if differs):
+                problems.add(f"{option}={getattr(self, option)} has no effect without augment")
+            return
+        with problems.collecting():
+            parse_augment(self.augment)
+        if self._reads_no_audio:
+            problems.add(f"augment={self.augment!r} has no effect: {', '.join(self.encoders)} reads no audio")
+
+    @property
+    def _reads_no_audio(self) -> bool:
+        return not any(ENCODERS[e].modality == "audio" for e in self.encoders if e in ENCODERS)
+
     def _check_encoders(self, problems: Problems) -> None:
         for encoder in self.encoders:
             with problems.collecting():
                 ENCODERS[encoder]
         if not self.encoders:
             problems.add(f"no encoder is named; valid: {', '.join(ENCODERS.names())}")
-        if (
-            self.channel != "mean"
-            and not self.transcribe
-            and not any(ENCODERS[e].modality == "audio" for e in self.encoders if e in ENCODERS)
-        ):
+        if self.channel != "mean" and not self.transcribe and self._reads_no_audio:
             problems.add(f"channel={self.channel!r} has no effect: {', '.join(self.encoders)} reads no audio")
         if len(set(self.encoders)) < len(self.encoders):
             problems.add(f"an encoder is named twice: {', '.join(self.encoders)}")
@@ -232,6 +252,9 @@ class ExtractOptions(RequiredOptions, total=False):
     layers: str | int | Sequence[int | str]
     window: str | None
     views: str | Sequence[str]
+    augment: str | Sequence[str] | None
+    copies: int
+    seed: int
     device: str
     precision: Precision
     compile: bool

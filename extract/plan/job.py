@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.console import plural
 from emofuse.common.progress import format_duration
+from emofuse.extract.audio.augmentation import Augmentation
 from emofuse.extract.audio.channels import Channel
 from emofuse.extract.audio.clips import Clip, audio_policy
 from emofuse.extract.audio.resampling import resampled_length
@@ -24,6 +25,7 @@ from emofuse.extract.plan.views import FRAMES, apply_view, view_dimension, view_
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store import FeatureSpec
 from emofuse.store.core.partial import partial_path
+from emofuse.store.core.spec import COPY_MARK
 
 EXTRACTOR_VERSION = 1
 
@@ -66,6 +68,8 @@ class FeatureJob:
     """Entries of the feature's provenance beyond the encoder's own."""
     channel: Channel = "mean"
     """What is encoded of several channels."""
+    augmentation: Augmentation | None = None
+    """How the clips are changed before they are encoded, for an augmented copy of a feature."""
     no_text: bool = False
     """Store a digest of each text instead of the text."""
     recogniser: str | None = None
@@ -143,6 +147,7 @@ def feature_spec(job: FeatureJob) -> FeatureSpec:
             **job.encoder.identity(),
             **_input_policy(job),
             **view_identity(job.view),
+            **({COPY_MARK: job.augmentation.identity()} if job.augmentation else {}),
             "extractor": EXTRACTOR_VERSION,
         },
         provenance=_provenance(job),
@@ -183,6 +188,8 @@ def frame_counts(job: FeatureJob) -> dict[str, int]:
     assert encoder.sample_rate is not None
     rate = encoder.sample_rate
     samples = {id: resampled_length(clip.samples, clip.sample_rate, rate) for id, clip in job.clips.items()}
+    if job.augmentation:
+        samples = {id: job.augmentation.length(id, count) for id, count in samples.items()}
     return {u.id: encoder.length(samples[u.id]) for u in job.manifest.utterances if u.id in samples}
 
 

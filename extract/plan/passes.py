@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from emofuse.extract.audio.augmentation import Augmentation
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.plan.batching import BatchIds, distribute, plan_batches
 from emofuse.extract.plan.job import FeatureJob, frame_counts
@@ -37,10 +38,10 @@ class PassPlan:
 
 def group_by_pass(jobs: Sequence[FeatureJob]) -> list[list[FeatureJob]]:
     """Jobs that one encoder does in one pass: of the same utterances, in the same batches."""
-    groups: dict[tuple[int, float | None, tuple[str, ...]], list[FeatureJob]] = {}
+    groups: dict[tuple[int, float | None, Augmentation | None, tuple[str, ...]], list[FeatureJob]] = {}
     for job in jobs:
         # Shares that were split by different budgets have different utterances, even if the budgets are equal now.
-        key = (id(job.computing_encoder), job.budget, tuple(job.manifest.ids))
+        key = (id(job.computing_encoder), job.budget, job.augmentation, tuple(job.manifest.ids))
         groups.setdefault(key, []).append(job)
     return list(groups.values())
 
@@ -49,7 +50,8 @@ def plan_pass(jobs: Sequence[FeatureJob]) -> PassPlan:
     """The pass of jobs that share an encoder, planned from the manifest and the budget alone.
 
     An utterance is always in the same batch, and gets the same bits, however often the work is interrupted and however
-    many processes do it: planning whole batches of a plan again by themselves gives the same batches.
+    many processes do it: planning whole batches of a plan again by themselves gives the same batches. Augmented copies
+    are in the batches of their originals, also where their speed differs.
     """
     first = jobs[0]
     counts = frame_counts(first)

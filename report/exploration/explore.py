@@ -11,6 +11,7 @@ from typing import Any, Unpack, overload
 from emofuse.common.charts.drawing import require_report_extra
 from emofuse.common.console import Say, as_sentence, format_size, printable, say
 from emofuse.common.disk.outputs import write_output
+from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
 from emofuse.common.page.blocks import Page, Section, Warnings
 from emofuse.common.page.export import write_parts
@@ -32,6 +33,7 @@ from emofuse.report.exploration.sections.run import run_section
 from emofuse.report.exploration.sections.sounds import audio_warnings, sound_section
 from emofuse.report.exploration.sections.utterances import utterance_section
 from emofuse.store import FeatureStore
+from emofuse.store.core.augmented import copy_refusal, plain_features
 from emofuse.train.inspection.projection import UMAP_STARTS, Method, chosen_methods
 from emofuse.train.runs.recordings import audio_roots
 from emofuse.train.runs.reporting.caveats import caveats
@@ -132,9 +134,12 @@ def _feature_names(config: ExploreConfig, collection: Collection) -> Sequence[st
     for name in config.feature:
         for store in collection.stores:
             with problems.collecting():
-                store.feature(name)
+                if (feature := store.feature(name)).is_copy:
+                    raise UsageError(copy_refusal(feature))
     problems.raise_all()
-    return config.feature or sorted(set.intersection(*(set(store.features) for store in collection.stores)))
+    return config.feature or sorted(
+        set.intersection(*(set(plain_features(store.features)) for store in collection.stores))
+    )
 
 
 def _has_layers(collection: Collection, name: str, config: ExploreConfig) -> bool:
@@ -144,7 +149,7 @@ def _has_layers(collection: Collection, name: str, config: ExploreConfig) -> boo
 
 def _audio_features(collection: Collection) -> list[Any]:
     """Complete features of audio, log-Mel first: the search for near duplicates was measured on it."""
-    found = [f for f in collection.stores[0].features.values() if f.modality == "audio" and f.complete]
+    found = [f for f in plain_features(collection.stores[0].features).values() if f.modality == "audio" and f.complete]
     return sorted(found, key=lambda f: (not f.encoder.startswith("logmel"), f.nbytes))
 
 

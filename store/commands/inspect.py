@@ -94,6 +94,7 @@ def _feature_lines(features: Sequence[dict[str, Any]]) -> list[str]:
         provenance = ", ".join(f"{k}={f['provenance'][k]}" for k in PROVENANCE_SHOWN if k in f["provenance"])
         if f["encoder_seconds"] is not None:
             provenance += f", encoder_seconds={f['encoder_seconds']:.1f}"
+        lines += [f"  {printable(f['name'])}: {printable(f['copy'], 400)}"] if f["copy"] else []
         lines += [
             f"  {printable(f['name'])}: {printable(fingerprint, 2000)}",
             f"  {printable(f['name'])}, computed: {printable(provenance, 400)}",

@@ -54,7 +54,7 @@ class Feature:
         self.name, self.modality, self.encoder = name, self.spec.modality, self.spec.encoder
         self.dimension, self.layers, self.view = self.spec.dimension, self.spec.layers, self.spec.view
         self.frame_rate, self.fingerprint = self.spec.frame_rate, self.spec.fingerprint
-        self.provenance = self.spec.provenance
+        self.provenance, self.is_copy = self.spec.provenance, self.spec.is_copy
         self.rows, self.starts, self.lengths = (safe_read.array(group, k, np.int64) for k in ("row", "start", "length"))
         """[n] each: row in the manifest, first frame and number of frames of each utterance."""
         self._source = safe_read.array(group, "source", "S32")

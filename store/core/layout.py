@@ -22,7 +22,6 @@ from emofuse.manifests.schema import Manifest
 from emofuse.store.core.manifest_columns import write_columns
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.core.spec import (
-    FEATURE_VERSION,
     STORE_VERSION,
     STORED_DTYPES,
     FeatureSpec,
@@ -120,7 +119,7 @@ def _create_feature(features: h5py.Group, layout: FeatureLayout, complete: bool)
         *(("view", spec.view), ("dtype", spec.dtype)),
     ):
         put_text(group, key, value)
-    group.attrs["version"], group.attrs["dimension"] = FEATURE_VERSION, spec.dimension
+    group.attrs["version"], group.attrs["dimension"] = spec.version, spec.dimension
     group.attrs["frame_rate"] = np.nan if spec.frame_rate is None else spec.frame_rate
     group.attrs["layers"] = np.array(spec.layers, np.int64)
     sources = np.array([s.encode() for s in layout.sources], "S32")

@@ -16,7 +16,10 @@ from emofuse.common.errors import DataError, UsageError
 from emofuse.manifests.schema import Modality, Utterance, text_digest
 
 STORE_VERSION = 1
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
+"""The newest version of a feature."""
+COPY_MARK = "augmentation"
+"""Key of the fingerprint of an augmented copy: how its clips were changed."""
 DTYPES = {"fp16": "float16", "fp32": "float32", "bf16": "bfloat16"}
 """Option -> the file's `dtype`; `int8` needs all values at once, and is made of a complete feature."""
 STORED_DTYPES: dict[str, np.dtype[Any]] = {
@@ -81,6 +84,16 @@ class FeatureSpec:
     def frame_shape(self) -> tuple[int, ...]:
         """(D,) or (L, D)."""
         return (len(self.layers), self.dimension) if self.layers else (self.dimension,)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was computed from augmented clips, and so may be used for training only."""
+        return COPY_MARK in self.fingerprint
+
+    @property
+    def version(self) -> int:
+        """2 for an augmented copy, which a reader of version 1 would take for any other feature; else 1."""
+        return 2 if self.is_copy else 1
 
     @property
     def frame_bytes(self) -> int:

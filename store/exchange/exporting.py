@@ -14,6 +14,7 @@ from emofuse.common.location import Location
 from emofuse.common.progress import Progress
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
+from emofuse.store.core.augmented import copy_refusal
 from emofuse.store.exchange.feature_metadata import ManifestOrigin, metadata_record
 from emofuse.store.exchange.records import ExportJob, Format
 from emofuse.store.exchange.registry import FORMATS
@@ -99,6 +100,7 @@ def _format_limits(chosen: Format, to: str, features: Sequence[Feature]) -> list
         problems.append("a --feature is named twice")
     if not chosen.takes_layers:
         problems += [f"{to} has no layer axis; {f.name!r} has {len(f.layers)} layers" for f in features if f.layers]
+    problems += [f"{copy_refusal(f)}; no format here can mark copies" for f in features if f.is_copy]
     problems += [
         f"feature {printable(f.name)!r} is not complete; run `extract` again" for f in features if not f.complete
     ]

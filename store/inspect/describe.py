@@ -10,6 +10,7 @@ from emofuse.common.disk.locking import lock_holder
 from emofuse.common.errors import EmofuseError, UsageError
 from emofuse.common.location import Location, parse_location
 from emofuse.manifests.schema import Manifest, Modality, Utterance
+from emofuse.store.core.augmented import describe_copy
 from emofuse.store.core.feature import Feature
 from emofuse.store.core.fitted_on import normalise_fitted_on
 from emofuse.store.core.partial import partial_paths
@@ -78,6 +79,7 @@ def _describe_feature(f: Feature, manifest: Manifest) -> dict[str, Any]:
         "bytes": f.nbytes,
         "state": "complete" if f.complete else f"{written} of {len(f.lengths)} written",
         "stale": len(f.stale),
+        "copy": describe_copy(f),
         "fingerprint": f.fingerprint,
         "fitted_on": normalise_fitted_on(f.provenance.get("fitted_on")),
         "provenance": f.provenance,

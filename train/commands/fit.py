@@ -13,6 +13,7 @@ from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
 from emofuse.train.commands.options import (
+    AugmentedType,
     JobsType,
     allow_duplicates_option,
     allow_missing_option,
@@ -64,6 +65,14 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     "--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the training side, instead of --steps."
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; can be repeated.")
+@click.option(
+    "--augmented",
+    type=AugmentedType(),
+    is_flag=False,
+    flag_value="all",
+    metavar="[N]",
+    help="Also train on N augmented copies of each training utterance (`extract --augment`), or on all.",
+)
 @click.option(
     "--class-weights",
     type=click.Choice(["none", "balanced"]),

@@ -19,6 +19,20 @@ class JobsType(click.ParamType):  # type: ignore[type-arg] # generic from click 
         return int(value)
 
 
+class AugmentedType(click.ParamType):  # type: ignore[type-arg]
+    """A number of augmented copies, or `all`."""
+
+    name = "augmented"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """A number from 1, or `all`."""
+        if value == "all":
+            return value
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither all nor a number from 1", param, ctx)
+        return int(value)
+
+
 folds_option = click.option("--folds", default="all", help="Which folds to train: all, or numbers such as 1,3.")
 allow_missing_option = click.option(
     "--allow-missing",

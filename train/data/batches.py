@@ -93,27 +93,39 @@ class TaskData:
     def training_batches(
         self, indices: Indices, size: int, generator: np.random.Generator, groups: Indices | None = None
     ) -> Iterator[Indices]:
-        """Endless batches of equal size, each of utterances of similar length.
+        """Endless batches of `indices` [n], as `batches_by_length` makes them."""
+        return batches_by_length(self.sort_lengths(), indices, size, generator, groups)
 
-        Every pass shuffles all utterances again, so each occurs once per pass. A window of that order (at most a
-        quarter of a pass, at most 16 batches) is sorted by length and cut into batches, whose order is shuffled too.
 
-        Args:
-            indices: [n], the utterances.
-            size: Utterances in a batch.
-            generator: Draws the order.
-            groups: [n], the number of each utterance's group: a pass then has n utterances too, as many of each group.
-        """
-        size = min(size, len(indices))
-        window_size = size * max(1, min(WINDOW_BATCHES, len(indices) // (4 * size)))
-        lengths, pending = self.sort_lengths(), np.zeros(0, np.int64)
-        while True:
-            while len(pending) < window_size:
-                balanced = indices if groups is None else balanced_pass(indices, groups, generator)
-                pending = np.concatenate([pending, generator.permutation(balanced)])
-            window, pending = pending[:window_size], pending[window_size:]
-            batches = window[np.argsort(lengths[window], kind="stable")].reshape(-1, size)
-            yield from generator.permutation(batches)
+def batches_by_length(
+    lengths: Indices,
+    indices: Indices,
+    size: int,
+    generator: np.random.Generator,
+    groups: Indices | None = None,
+) -> Iterator[Indices]:
+    """Endless batches of equal size, each of utterances of similar length.
+
+    Every pass shuffles all utterances again, so each occurs once per pass. A window of that order (at most a quarter
+    of a pass, at most 16 batches) is sorted by length and cut into batches, whose order is shuffled too.
+
+    Args:
+        lengths: The length of whatever `indices` may name.
+        indices: [n], the utterances.
+        size: Utterances in a batch.
+        generator: Draws the order.
+        groups: [n], the number of each utterance's group: a pass then has n utterances too, as many of each group.
+    """
+    size = min(size, len(indices))
+    window_size = size * max(1, min(WINDOW_BATCHES, len(indices) // (4 * size)))
+    pending = np.zeros(0, np.int64)
+    while True:
+        while len(pending) < window_size:
+            balanced = indices if groups is None else balanced_pass(indices, groups, generator)
+            pending = np.concatenate([pending, generator.permutation(balanced)])
+        window, pending = pending[:window_size], pending[window_size:]
+        batches = window[np.argsort(lengths[window], kind="stable")].reshape(-1, size)
+        yield from generator.permutation(batches)
 
 
 def balanced_pass(indices: Indices, groups: Indices, generator: np.random.Generator) -> Indices:

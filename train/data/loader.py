@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 
 from emofuse.common.console import Say, format_size
 from emofuse.common.system.machine import free_memory
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
+from emofuse.train.data.augmented import CopyBuffers
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import RaggedModality, can_be_mapped, loaded_bytes, verify_values
 from emofuse.train.data.speaker_statistics import standardised_by_speaker
 from emofuse.train.models.config import longest_input
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.joined_store import JoinedFeature
+from emofuse.train.resolve.joined_store import AnyFeature, JoinedFeature
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 
 MAPPED = "mapped into memory"
@@ -39,12 +41,21 @@ class Loader:
         self._ids = [u.id for u in plan.utterances]
         self._labels = torch.from_numpy(plan.labels).to(plan.device)
         self._loaded: dict[str, tuple[str, RaggedModality]] = {}
-        """Modality -> the name of the loaded feature and its values."""
+        """Modality, or number of an augmented copy -> the name of the loaded feature and its values."""
 
     def task_data(self, fold: Fold) -> TaskData:
         """What a fold trains, validates and tests on; folds share what is the same for them."""
-        modalities = {m: self._buffer(m, fold) for m in self.plan.features}
+        modalities = {m: self._buffer(m, feature, fold) for m, feature in self.plan.features.items()}
         return TaskData(modalities=modalities, labels=self._labels, standardised=self.plan.standardised)
+
+    def copies(self, fold: Fold) -> list[CopyBuffers]:
+        """The augmented copies of the plan, for a fold's training side; folds share what is the same for them."""
+        found = []
+        for number, copy in enumerate(self.plan.copies, 1):
+            ids = set(self._ids_of(_of_fold(copy, fold)))
+            utterances = np.flatnonzero([id in ids for id in self._ids])
+            found.append(CopyBuffers(utterances=utterances, audio=self._buffer(f"copy {number}", copy, fold)))
+        return found
 
     def verify(self, verified: set[Any]) -> None:
         """Read the features that will be mapped once, to find damage.
@@ -55,73 +66,86 @@ class Loader:
         Raises:
             DataError: Values are damaged or not finite.
         """
-        for modality, feature in self._stored_features():
-            if self._can_be_mapped(feature, modality):
+        for _, feature in self._stored_features():
+            if self._can_be_mapped(feature):
                 if self.plan.device.type == "cpu":  # only the process that trains on a GPU may open it
-                    self._report_if_larger(modality, feature)
-                key = feature.name, feature.path, hash(tuple(self._ids))
+                    self._report_if_larger(feature)
+                ids = self._ids_of(feature)
+                key = feature.name, feature.path, hash(tuple(ids))
                 if key not in verified:
-                    verify_values(feature, self._ids)
+                    verify_values(feature, ids)
                     verified.add(key)
 
     def unshared_bytes(self) -> int:
         """Bytes that each of several processes reads into its own memory: features that cannot be mapped."""
-        by_modality: dict[str, int] = {}
-        for modality, feature in self._stored_features():
-            if not self._can_be_mapped(feature, modality):
-                by_modality[modality] = max(by_modality.get(modality, 0), self._bytes(modality, feature))
-        return sum(by_modality.values())
+        by_key: dict[str, int] = {}
+        for key, feature in self._stored_features():
+            if not self._can_be_mapped(feature):
+                by_key[key] = max(by_key.get(key, 0), self._bytes(feature))
+        return sum(by_key.values())
 
-    def _can_be_mapped(self, feature: Feature | JoinedFeature, modality: str) -> TypeGuard[Feature]:
+    def _can_be_mapped(self, feature: Feature | JoinedFeature) -> TypeGuard[Feature]:
         """Whether the model reads the values of a feature as the file has them."""
-        return modality not in self.plan.speaker_standardised and can_be_mapped(feature, self.plan.spec.pool)
+        return feature.modality not in self.plan.speaker_standardised and can_be_mapped(feature, self.plan.spec.pool)
 
     def _stored_features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
-        """Modality and feature; one of each fold for a per-fold feature."""
-        for modality, feature in self.plan.features.items():
-            if isinstance(feature, PerFoldFeature):
-                yield from ((modality, feature.for_fold(fold)) for fold in self.plan.folds)
-            else:
-                yield modality, feature
+        """What the features and copies of the plan consist of, each with its key in `_loaded`; of a per-fold feature
+        that of each fold."""
+        copies = {f"copy {number}": copy for number, copy in enumerate(self.plan.copies, 1)}
+        for key, feature in {**self.plan.features, **copies}.items():
+            folds = self.plan.folds if isinstance(feature, PerFoldFeature) else self.plan.folds[:1]
+            yield from ((key, _of_fold(feature, fold)) for fold in folds)
 
-    def _buffer(self, modality: str, fold: Fold) -> RaggedModality:
-        feature = self.plan.features[modality]
-        if isinstance(feature, PerFoldFeature):
-            feature = feature.for_fold(fold)
-        if modality not in self._loaded or self._loaded[modality][0] != feature.name:
+    def _ids_of(self, feature: Feature | JoinedFeature) -> list[str]:
+        """The utterances of the task that are read: all of them, or of an augmented copy those that it has."""
+        usable = feature.position.keys() - set(feature.stale)
+        return [id for id in self._ids if id in usable]
+
+    def _buffer(self, key: str, feature: AnyFeature, fold: Fold) -> RaggedModality:
+        stored = _of_fold(feature, fold)
+        if key not in self._loaded or self._loaded[key][0] != stored.name:
             # Drop the other fold's feature first: memory may not hold two.
-            self._loaded.pop(modality, None)
-            self._loaded[modality] = feature.name, self._read(modality, feature)
-        return self._loaded[modality][1]
+            self._loaded.pop(key, None)
+            self._loaded[key] = stored.name, self._read(stored)
+        return self._loaded[key][1]
 
-    def _read(self, modality: str, feature: Feature | JoinedFeature) -> RaggedModality:
-        device, pool, limit = self.plan.device, self.plan.spec.pool, longest_input(self.plan.settings, modality)
-        if modality in self.plan.speaker_standardised:
-            buffer = RaggedModality.load(feature, self._ids, device, limit, pool)
+    def _read(self, feature: Feature | JoinedFeature) -> RaggedModality:
+        device, pool, limit = self.plan.device, self.plan.spec.pool, self._longest(feature)
+        ids = self._ids_of(feature)
+        if feature.modality in self.plan.speaker_standardised:
+            buffer = RaggedModality.load(feature, ids, device, limit, pool)
             speakers = [str(u.speaker) for u in self.plan.utterances]
             return standardised_by_speaker(buffer, speakers, self.plan.speaker_clips, feature, limit, pool)
         if can_be_mapped(feature, pool):
             if self.shared and device.type == "cpu":  # `verify` has read and reported it
-                return RaggedModality.memory_map(feature, self._ids, device, limit)
-            if self._report_if_larger(modality, feature):
+                return RaggedModality.memory_map(feature, ids, device, limit)
+            if self._report_if_larger(feature):
                 if not self.shared:
-                    verify_values(feature, self._ids)
-                return RaggedModality.memory_map(feature, self._ids, device, limit)
-        return RaggedModality.load(feature, self._ids, device, limit, pool)
+                    verify_values(feature, ids)
+                return RaggedModality.memory_map(feature, ids, device, limit)
+        return RaggedModality.load(feature, ids, device, limit, pool)
 
-    def _bytes(self, modality: str, feature: Feature | JoinedFeature) -> int:
-        return loaded_bytes(feature, self._ids, longest_input(self.plan.settings, modality), self.plan.spec.pool)
+    def _longest(self, feature: Feature | JoinedFeature) -> int | None:
+        return longest_input(self.plan.settings, feature.modality)
 
-    def _report_if_larger(self, modality: str, feature: Feature) -> bool:
+    def _bytes(self, feature: Feature | JoinedFeature) -> int:
+        return loaded_bytes(feature, self._ids_of(feature), self._longest(feature), self.plan.spec.pool)
+
+    def _report_if_larger(self, feature: Feature) -> bool:
         """Whether a feature is too large for the free memory, and so stays in its file; reports it if it is."""
-        needed = self._bytes(modality, feature)
+        needed = self._bytes(feature)
         free = _free_bytes(self.plan.device)
         if needed > MEMORY_SHARE * free:
             self._say(
-                f"{modality} feature {feature.name}, {format_size(needed)}, stays in {feature.path}, "
+                f"{feature.modality} feature {feature.name}, {format_size(needed)}, stays in {feature.path}, "
                 f"{MAPPED}: {format_size(int(free))} are free"
             )
         return needed > MEMORY_SHARE * free
+
+
+def _of_fold(feature: AnyFeature, fold: Fold) -> Feature | JoinedFeature:
+    """The feature itself; of a per-fold feature that of the fold."""
+    return feature.for_fold(fold) if isinstance(feature, PerFoldFeature) else feature
 
 
 def _free_bytes(device: torch.device) -> float:

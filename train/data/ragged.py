@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -119,6 +119,11 @@ class RaggedModality:
             lengths=torch.from_numpy(_limited(feature.lengths[at], limit)),
             device=device,
         )
+
+    def select(self, rows: Indices) -> RaggedModality:
+        """The same values with `rows` [n] as its utterances, in that order."""
+        chosen = torch.from_numpy(rows)
+        return replace(self, starts=self.starts[chosen.to(self.starts.device)], lengths=self.lengths[chosen])
 
     def gather(self, indices: Indices, statistics: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Padded float32 [B, T, ...] and lengths [B].

@@ -10,6 +10,7 @@ from emofuse.common.errors import UsageError
 from emofuse.common.nested import flatten
 from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
+from emofuse.store.core.augmented import plain_features
 from emofuse.train.resolve.extract_commands import command_that_made, extract_command
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
@@ -44,7 +45,7 @@ def _match(run: Run, modality: str, record: Mapping[str, Any], store: FeatureSto
             f"{modality} feature {name!r} of {run.folder} is a separate feature for each fold, whose encoders were "
             "fine-tuned on the other folds: a run of such features cannot be evaluated on another store"
         )
-    candidates = [f for f in store.features.values() if f.modality == modality]
+    candidates = [f for f in plain_features(store.features).values() if f.modality == modality]
     candidates.sort(key=lambda f: (f.name != name, f.encoder != record["encoder"]))
     equal = [f for f in candidates if _settings_of(f) == wanted and (record["fingerprint"] or f.name == name)]
     if equal and not equal[0].complete:
@@ -65,7 +66,7 @@ def _match(run: Run, modality: str, record: Mapping[str, Any], store: FeatureSto
 
 def equal_feature(store: FeatureStore, feature: Feature) -> Feature | None:
     """The feature of another store with the settings of this one, if possible with its name; None without one."""
-    equal = [f for f in store.features.values() if f.modality == feature.modality]
+    equal = [f for f in plain_features(store.features).values() if f.modality == feature.modality]
     equal = [f for f in equal if _settings_of(f) == _settings_of(feature)]
     return min(equal, key=lambda f: f.name != feature.name, default=None)
 

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emofuse.train.data.augmented import AugmentedData
 from emofuse.train.data.batches import Batch, TaskData
 from emofuse.train.data.ragged import Indices, to_device
 from emofuse.train.models.config import Config, SequenceConfig
@@ -59,7 +60,7 @@ class BatchChanges:
         masks = (settings.mask_time, settings.mask_features) if isinstance(settings, SequenceConfig) else (0.0, 0.0)
         self._mixup, self._dropout, self._masks, self._seed = settings.mixup, settings.modality_dropout, masks, seed
 
-    def of_step(self, data: TaskData, indices: Indices, step: int) -> MixtureOf:
+    def of_step(self, data: TaskData | AugmentedData, indices: Indices, step: int) -> MixtureOf:
         """The changes of the batch of a step, which has utterances `indices` [B]."""
         if not any((self._mixup, self._dropout, *self._masks)):
             return lambda rows: Mixture(batch=data.batch(indices[rows]))
@@ -79,7 +80,7 @@ class BatchChanges:
 class _BatchOfStep:
     """The batch of a step and its random numbers."""
 
-    data: TaskData
+    data: TaskData | AugmentedData
     indices: Indices
     """[B]."""
     share: float

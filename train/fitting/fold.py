@@ -16,6 +16,7 @@ from emofuse.common.disk import run_folder
 from emofuse.common.disk.files import make_folder
 from emofuse.common.system.machine import peak_memory
 from emofuse.manifests.folds import Fold
+from emofuse.train.data.augmented import AugmentedData, with_copies
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
@@ -119,6 +120,11 @@ def fold_data(context: FitContext, fold: Fold, seed: int) -> TaskData:
     return shuffled(data, shuffle, side_indices(context.plan, fold), seed, fold.number) if shuffle else data
 
 
+def augmented_data(context: FitContext, fold: Fold, data: TaskData, training: Indices) -> AugmentedData | None:
+    """The training side with the augmented copies of its own utterances; None in a fit without copies."""
+    return with_copies(data, training, context.loader.copies(fold)) if context.plan.copies else None
+
+
 def _train_fold(
     context: FitContext,
     unit: TrainingUnit,
@@ -136,6 +142,7 @@ def _train_fold(
         data=data,
         training=training,
         validation=validation,
+        augmented=augmented_data(context, fold, data, training),
         metric=metric,
         seed=unit.seed,
         class_weights=class_weights(plan, training),

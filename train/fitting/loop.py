@@ -16,6 +16,7 @@ from torch import Tensor
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import scores
+from emofuse.train.data.augmented import AugmentedData
 from emofuse.train.data.batches import Batch, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import schedule
@@ -43,6 +44,9 @@ class TrainingJob:
     training: Indices
     validation: Indices
     """Empty if the weights of the last step are selected."""
+    augmented: AugmentedData | None = None
+    """The training side with its augmented copies, to draw batches from; None draws from `training` alone. The number
+    of steps does not depend on it."""
     metric: str
     """The validation score that selects, a key of `metrics.scores`."""
     seed: int
@@ -145,6 +149,8 @@ class _Trainer:
 
     def _batches(self) -> Iterator[Indices]:
         job, generator = self._job, np.random.default_rng(self._job.seed)
+        if job.augmented:
+            return job.augmented.training_batches(self._settings.batch, generator, job.groups)
         return job.data.training_batches(job.training, self._settings.batch, generator, job.groups)
 
     @property
@@ -163,7 +169,7 @@ class _Trainer:
             self._rate = schedule.learning_rate(self._settings, step, self._steps, scores)
             self._stepper.set_learning_rate(self._rate)
         progress = min(1.0, (step - 1) / self._steps)
-        self._loss_sum += self._stepper.step(self._job.data, batch, progress, step)
+        self._loss_sum += self._stepper.step(self._job.augmented or self._job.data, batch, progress, step)
         self._loss_count += 1
         if self._average:
             self._average.update(step)
@@ -178,7 +184,7 @@ class _Trainer:
 
     def _one_pass(self) -> Iterator[Batch]:
         batches = -(-len(self._job.training) // self._settings.batch)
-        return map(self._job.data.batch, islice(self._batches(), batches))
+        return map((self._job.augmented or self._job.data).batch, islice(self._batches(), batches))
 
     def _evaluate(self, step: int) -> str:
         loss = self._mean_loss(step)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from emofuse.train.data.batches import TaskData
-from emofuse.train.data.ragged import Indices, RaggedModality
+from emofuse.train.data.ragged import Indices
 
 _NUMBER = {"labels": 0, "audio": 1, "text": 2}
 """What can be shuffled -> its part of the seed."""
@@ -44,7 +44,7 @@ def shuffled(data: TaskData, shuffle: Sequence[str], sides: Mapping[str, Indices
         if what == "labels":
             data = replace(data, labels=data.labels[torch.from_numpy(source).to(data.labels.device)])
         else:
-            modalities = {**data.modalities, what: _reordered(data.modalities[what], source)}
+            modalities = {**data.modalities, what: data.modalities[what].select(source)}
             data = replace(data, modalities=modalities)
     return data
 
@@ -55,9 +55,3 @@ def _dealt(members: Indices, generator: np.random.Generator) -> Indices:
     dealt = np.empty_like(members)
     dealt[order] = members[np.roll(order, 1)]
     return dealt
-
-
-def _reordered(buffer: RaggedModality, source: Indices) -> RaggedModality:
-    """A modality in which utterance i has the frames of utterance `source[i]`."""
-    chosen = torch.from_numpy(source)
-    return replace(buffer, starts=buffer.starts[chosen.to(buffer.starts.device)], lengths=buffer.lengths[chosen])

@@ -9,6 +9,7 @@ from torch import Tensor
 from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
 from emofuse.common.system.machine import is_out_of_memory
+from emofuse.train.data.augmented import AugmentedData
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting.batch_changes import BatchChanges
@@ -59,7 +60,7 @@ class Stepper:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def step(self, data: TaskData, indices: Indices, progress: float, number: int = 1) -> Tensor:
+    def step(self, data: TaskData | AugmentedData, indices: Indices, progress: float, number: int = 1) -> Tensor:
         """Train on one batch.
 
         Args:
@@ -86,7 +87,7 @@ class Stepper:
                 buffer.copy_(before)
             self._halve_micro_batch(min(self.micro_batch, len(indices)))
 
-    def _accumulate(self, data: TaskData, indices: Indices, progress: float, number: int) -> Tensor:
+    def _accumulate(self, data: TaskData | AugmentedData, indices: Indices, progress: float, number: int) -> Tensor:
         """One step of the optimiser, on the gradients of all micro-batches together."""
         model, device = self.model.train(), data.labels.device
         changed = self._changes.of_step(data, indices, number)

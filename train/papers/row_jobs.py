@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from emofuse.common.errors import SeveralProblemsError, UnknownNameError, UsageError
 from emofuse.manifests import protocol_files as protocols
 from emofuse.store import FeatureStore
+from emofuse.store.core.augmented import plain_features
 from emofuse.train.models.registry import variant
 from emofuse.train.papers.published_table import TableRow, TableTask
 from emofuse.train.papers.table_request import TableRequest, features_of
@@ -150,7 +151,9 @@ def _stored_name(stores: Sequence[FeatureStore], wanted: str, *, substituted: bo
         default = default_feature_name(wanted)
         if default in store.features:
             return default
-        by_encoder = [f.name for f in store.features.values() if default_feature_name(f.encoder) == default]
+        by_encoder = [
+            f.name for f in plain_features(store.features).values() if default_feature_name(f.encoder) == default
+        ]
         if substituted and len(by_encoder) == 1:
             return by_encoder[0]
     return wanted

@@ -26,6 +26,7 @@ Store = Location | str | FeatureStore
 """A store to read: a path, a URL, or an open store, whose file is opened again."""
 MINIMUM = {"steps": 1, "seed": 0, "seeds": 1, "allow_missing": 0, "limit": 1, "threads": 1, "jobs": 1}
 _STORE = "a path, a URL or an open FeatureStore"
+_COPIES = "a whole number, 1 or more, 'all', or None"
 _EXPECTED = {
     "store": f"{_STORE}, or a sequence of them",
     "more_stores": f"{_STORE}, or a sequence of them",
@@ -34,6 +35,7 @@ _EXPECTED = {
     "folds": "text such as '1,3', or numbers such as [1, 3]",
     "epochs": "a number above 0, or None",
     "settings": "a mapping such as {'lr': 3e-4}, or texts such as ['lr=3e-4']",
+    "augmented": _COPIES,
     "metrics": EXPECTED_METRICS,
     "score_without": "'audio', 'text' or a sequence of them",
     "shuffle": "'labels', 'audio', 'text' or a sequence of them",
@@ -75,6 +77,8 @@ class FitConfig:
     """Passes over the training side, given instead of `steps`."""
     settings: tuple[str, ...] = ()
     """Hyper-parameters as `key=value`."""
+    augmented: int | Literal["all"] | None = None
+    """How many augmented copies of each training utterance are further training examples: a number, or all."""
     class_weights: ClassWeights = "none"
     """Weights of the classes in the loss."""
     standardise: Standardise = "training"
@@ -152,6 +156,8 @@ class FitConfig:
         wrong = check_values(self, problems, expected=_EXPECTED, minimum=MINIMUM, examples=_EXAMPLES)
         if "epochs" not in wrong and self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
             problems.add(f"epochs is {self.epochs!r}, expected {_EXPECTED['epochs']}")
+        if "augmented" not in wrong and isinstance(self.augmented, int) and self.augmented < 1:
+            problems.add(f"augmented is {self.augmented}, expected {_COPIES}")
         for what in () if "shuffle" in wrong else self.shuffle:
             if what not in SHUFFLES:
                 with problems.collecting():
@@ -173,6 +179,7 @@ class FitOptions(TypedDict, total=False):
     steps: int | None
     epochs: float | None
     settings: Mapping[str, object] | Sequence[str]
+    augmented: int | Literal["all"] | None
     class_weights: ClassWeights
     standardise: Standardise
     metrics: str | Sequence[str]

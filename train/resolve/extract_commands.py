@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import chain, count
 
 from emofuse.store import Feature, FeatureStore
+from emofuse.store.core.augmented import copied_name, plain_features
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, member_stores, stored_features
 from emofuse.train.resolve.per_fold_feature import per_fold_name
 
@@ -49,7 +50,8 @@ def extract_command(
         extra: Further options; they replace recorded options of the same name.
     """
     members = member_stores(store)
-    like = like or next((f for s in members for f in s.features.values() if f.encoder == encoder), None)
+    stored = (f for s in members for f in plain_features(s.features).values())
+    like = like or next((f for f in stored if f.encoder == encoder), None)
     feature_name = name or default_feature_name(encoder)
     without_feature = [s for s in members if feature_name not in s.features] if len(members) > 1 else []
     commands = [_extract_one_store(s, encoder, like, layers, name, extra) for s in without_feature or members]
@@ -83,7 +85,9 @@ def command_that_made(store: FeatureStore, feature: Feature) -> str:
     """The command that made a stored feature: `extract`, or `emofuse store import` for imported files."""
     imported_from = feature.fingerprint.get("imported_from")
     if imported_from is None:
-        return extract_command(store, feature.encoder, like=feature, name=per_fold_name(feature) or feature.name)
+        return extract_command(
+            store, feature.encoder, like=feature, name=per_fold_name(feature) or copied_name(feature)
+        )
     arguments = ("emofuse", "store", "import", str(store.path), "--from", str(imported_from), "--source", "...")
     return shlex.join((*arguments, "--name", feature.name, "--modality", feature.modality)).replace("'...'", "...")
 

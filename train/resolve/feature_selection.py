@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.problems import Problems
+from emofuse.store.core.augmented import copy_refusal, plain_features
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.resolve.extract_commands import (
     UNLAYERED,
@@ -129,6 +130,9 @@ class _FeatureChoice:
 
     def _named(self, modality: str, name: str) -> AnyFeature | None:
         """The feature called `name`, or the one that the encoder `name` makes by default."""
+        for copy in (s.features[name] for s in member_stores(self.store) if name in s.features):
+            if copy.is_copy:
+                raise UsageError(f"--{modality} {name}: {copy_refusal(copy)}")
         # The feature of a single fold (`NAME@1`) may be named too.
         existing: dict[str, AnyFeature] = {**self.store.features, **available_features(self.store)}
         if name not in existing:
@@ -150,16 +154,16 @@ class _FeatureChoice:
 
     def _refuse_where_only_some_stores_have_it(self, modality: str, requested: str | None) -> None:
         """Name the feature (requested, the preset's, or any that matches) that some stores have and others have not."""
-        members = member_stores(self.store)
+        plain = [(s, plain_features(s.features)) for s in member_stores(self.store)]
         if requested is None:
-            matching = (n for s in members for n, f in s.features.items() if self._matches(f, modality))
+            matching = (n for _, features in plain for n, f in features.items() if self._matches(f, modality))
             names = [self.spec.features[modality], *matching]
         else:
             names = [requested]
-        name = next((n for n in names if any(n in s.features for s in members)), None)
+        name = next((n for n in names if any(n in features for _, features in plain)), None)
         if name is None:
             return
-        having = [s for s in members if name in s.features]
+        having = [s for s, features in plain if name in features]
         feature = having[0].features[name]
         _require_modality_of(feature, name, modality)
         where = f"feature {name!r} is only in {', '.join(str(s.path) for s in having)}"

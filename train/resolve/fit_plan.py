@@ -62,6 +62,8 @@ class FitPlan:
     task: TaskSelection
     """How the utterances were counted, and which are missing."""
     device: torch.device
+    copies: tuple[AnyFeature, ...] = ()
+    """Augmented copies of the audio feature, for training sides alone."""
     shared: SharedMaterial = field(default_factory=SharedMaterial)
     """What the test sides share with training."""
     remarks: tuple[str, ...] = ()
@@ -153,7 +155,11 @@ class FitPlan:
             },
             "standardised": list(self.standardised),
             **({"speaker_standardised": list(self.speaker_standardised)} if self.speaker_standardised else {}),
+            **({"augmented": len(self.copies), "copies": self._copy_identities()} if self.copies else {}),
         }
+
+    def _copy_identities(self) -> dict[str, Any]:
+        return {f"copy {k}": {"name": f.name, "fingerprint": dict(f.fingerprint)} for k, f in enumerate(self.copies, 1)}
 
 
 _LATER_FIELDS = ("names", "where", "fold_source", "fold_file", "absent", "unassigned")

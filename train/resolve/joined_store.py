@@ -19,6 +19,7 @@ from emofuse.common.problems import Problems
 from emofuse.manifests.joint import corpus_of, join_manifests, joined_name, own_name
 from emofuse.manifests.schema import Manifest
 from emofuse.store import Feature, FeatureStore, Ragged
+from emofuse.store.core.augmented import plain_features
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature, per_fold_features
 
@@ -106,8 +107,8 @@ class JoinedStore:
 
     @lazy_property
     def features(self) -> dict[str, JoinedFeature]:
-        """The features that every store has, by name."""
-        common = set.intersection(*(set(s.features) for s in self.members.values()))
+        """The features that every store has, by name, without augmented copies."""
+        common = set.intersection(*(set(plain_features(s.features)) for s in self.members.values()))
         return {n: JoinedFeature({c: s.features[n] for c, s in self.members.items()}) for n in sorted(common)}
 
 
@@ -128,12 +129,15 @@ def stored_features(store: FeatureStore, feature: AnyFeature) -> Sequence[Featur
 
 
 def available_features(store: AnyStore) -> dict[str, AnyFeature]:
-    """The features that a model can be fitted on, by name; `NAME@1`, `NAME@2`, ... count as one per-fold feature."""
+    """The features that a model can be fitted on, by name; `NAME@1`, `NAME@2`, ... count as one per-fold feature.
+
+    Augmented copies are not among them: `select_copies` alone finds those.
+    """
     if isinstance(store, JoinedStore):
         return dict(store.features)
     per_fold = per_fold_features(store)
     of_single_folds = {stored.name for feature in per_fold.values() for stored in feature.fold_features}
-    return {**{n: f for n, f in store.features.items() if n not in of_single_folds}, **per_fold}
+    return {**{n: f for n, f in plain_features(store.features).items() if n not in of_single_folds}, **per_fold}
 
 
 @contextmanager

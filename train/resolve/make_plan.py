@@ -19,6 +19,7 @@ from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, with_settings
 from emofuse.train.models.registry import MODELS, variant
+from emofuse.train.resolve.augmented_copies import select_copies
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.feature_selection import select_features
@@ -43,6 +44,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
     selection = _select_folds(config, choices.protocol, task)
     check_speakers(choices.settings, {u.id: u for fold in selection.folds for u in fold.train}.values())
     features = _features_for_folds(choices.features, selection.folds, choices.protocol)
+    copies = select_copies(store, features, config.augmented)
     shared, shared_remarks = check_test_sides(
         store,
         features,
@@ -53,6 +55,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
     )
     remarks = [
         *choices.remarks,
+        *_copy_remarks(copies, selection.folds),
         *selection.remarks,
         *shared_remarks,
         *task.remarks,
@@ -70,6 +73,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         preset=choices.preset,
         stores={s.corpus: str(s.path) for s in member_stores(store)},
         features=features,
+        copies=copies,
         standardised=() if by_speaker else standardised,
         speaker_standardised=standardised if by_speaker else (),
         speaker_clips=speaker_clips(store.manifest.utterances, selection.utterances) if by_speaker else {},
@@ -209,6 +213,8 @@ def _check_shuffle(config: FitConfig, features: Mapping[str, AnyFeature], proble
     unused = [what for what in config.shuffle if what != "labels" and features and what not in features]
     if unused:
         problems.add(f"--shuffle {' and '.join(unused)} has no effect: the model uses {' and '.join(features)} only")
+    if "audio" in config.shuffle and config.augmented:
+        problems.add("--augmented has no meaning with --shuffle audio: copies of a clip are of its own utterance")
     if config.shuffle and config.final:
         problems.add("--final is for use, and --shuffle makes a sanity run that nobody should use: give one of them")
 
@@ -256,6 +262,12 @@ def _store_remarks(store: AnyStore) -> list[str]:
     if not isinstance(store, JoinedStore):
         return []
     return [f"{s.corpus} from {s.path} ({option})" for option, s in store.options]
+
+
+def _copy_remarks(copies: Sequence[AnyFeature], folds: Sequence[Fold]) -> list[str]:
+    trained = {u.id for fold in folds for u in fold.train}
+    without = trained - set().union(*(f.position.keys() for f in copies)) if copies else set()
+    return [f"{plural(len(without), 'training utterance')} without an augmented copy"] if without else []
 
 
 def _unused_split_remarks(protocol: Protocol, task: TaskSelection, used: int) -> list[str]:

@@ -13,6 +13,7 @@ from emofuse.common.errors import UsageError
 from emofuse.common.lazy import lazy_property
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature, FeatureStore
+from emofuse.store.core.augmented import copied_name, plain_features
 
 
 class PerFoldFeature:
@@ -87,7 +88,7 @@ def per_fold_features(store: FeatureStore) -> dict[str, PerFoldFeature]:
     in encoder, modality, dimension or layers.
     """
     by_name: dict[str, list[Feature]] = {}
-    for feature in store.features.values():
+    for feature in plain_features(store.features).values():
         name = per_fold_name(feature)
         if name and name not in store.features:
             by_name.setdefault(name, []).append(feature)
@@ -100,7 +101,7 @@ def per_fold_features(store: FeatureStore) -> dict[str, PerFoldFeature]:
 
 def per_fold_name(feature: Feature) -> str | None:
     """`NAME` of a stored feature `NAME@1` that was extracted for one fold; None for any other feature."""
-    name, separator, _ = feature.name.rpartition("@")
+    name, separator, _ = copied_name(feature).rpartition("@")
     return name if separator and name and _fold_key(feature) is not None else None
 
 

@@ -30,4 +30,9 @@ def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
             "give one of the two"
             for setting in correcting
         ]
+    if config.augmented and config.standardise == "speaker":
+        found.append(
+            "--standardise speaker takes the mean of a speaker's own clips, and --augmented adds changed copies of them: "
+            "give one of the two"
+        )
     return found

@@ -12,7 +12,7 @@ from emofuse.common.disk import run_folder
 from emofuse.common.progress import Progress
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import model_file, score_test
-from emofuse.train.fitting.fold import FitContext, balanced_groups, class_weights
+from emofuse.train.fitting.fold import FitContext, augmented_data, balanced_groups, class_weights
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, TrainingResult, train
 from emofuse.train.fitting.resume import FoldCheckpoint
 from emofuse.train.resolve.fit_plan import FitPlan
@@ -69,6 +69,7 @@ def _train(context: FitContext, run: Run) -> None:
         data=data,
         training=everything,
         validation=everything[:0],
+        augmented=augmented_data(context, plan.folds[0], data, everything),
         metric=plan.protocol.metrics[0],
         seed=plan.config.seed,
         class_weights=class_weights(plan, everything),

@@ -14,6 +14,7 @@ from emofuse.train.runs.page.record import RunRecord
 _RUN_KEYS = (
     "model",
     "ablation",
+    "augmented",
     "class_weights",
     "select",
     "optimism",
@@ -108,6 +109,9 @@ def _provenance(record: RunRecord) -> list[Any]:
         [m, f["name"], f["encoder"], f["dimension"], config.get("dtypes", {}).get(m, "")]
         for m, f in task["features"].items()
     ]
+    for copy in task.get("copies", {}).values():
+        audio = task["features"]["audio"]
+        features.append(["audio, training only", copy["name"], audio["encoder"], audio["dimension"], ""])
     names = ("modality", "feature", "encoder", "dimension", "stored as")
     blocks: list[Any] = [_table("features", "Features", names, features)]
     data = [["manifest digest", str(task.get("manifest", ""))]]

@@ -10,6 +10,7 @@ from emofuse.common.console import format_table, plural, printable
 from emofuse.manifests.metrics import METRICS, short_name
 from emofuse.manifests.resampling import narrow_interval
 from emofuse.manifests.row_filter import where_text
+from emofuse.store.core.augmented import count_copies
 from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.fit_plan import FitPlan
@@ -67,7 +68,9 @@ def _feature_line(plan: FitPlan, modality: str) -> str:
     per_fold = ", a separate feature for each fold" if isinstance(feature, PerFoldFeature) else ""
     scaled = ", standardised by training statistics" if modality in plan.standardised else ""
     scaled = ", standardised by speaker" if modality in plan.speaker_standardised else scaled
-    return f"{modality:9} {feature.name} ({feature.encoder}), {size}{layers}{rate}{per_fold}{scaled}"
+    number = len(plan.copies) if modality == "audio" else 0
+    copies = f"; training also on {count_copies(number)}" if number else ""
+    return f"{modality:9} {feature.name} ({feature.encoder}), {size}{layers}{rate}{per_fold}{scaled}{copies}"
 
 
 def _settings(plan: FitPlan) -> str:
