@@ -32,7 +32,7 @@ def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
         ]
     if config.augmented and config.standardise == "speaker":
         found.append(
-            "--standardise speaker takes the mean of a speaker's own clips, and --augmented adds changed copies of them: "
-            "give one of the two"
+            "--standardise speaker takes the mean of a speaker's own clips, and --augmented adds changed copies of "
+            "them: give one of the two"
         )
     return found
