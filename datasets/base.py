@@ -85,6 +85,11 @@ class Corpus:
     """The fields of `ReaderOptions` that have an effect."""
     manifest_root: Callable[[Path], Path] = lambda path: path if path.is_dir() else path.parent
     """The root of a corpus that is given by `--manifest` alone."""
+    name_of: Callable[[Path, ReaderOptions], str] | None = None
+    """The name that its manifest has, by its root, where one reader reads several corpora; None means `name`.
+
+    Raises UsageError where the root and the options do not say which corpus it is.
+    """
     groups: tuple[str, ...] = ()
     """All sessions of the release, or all speakers where it has no sessions."""
 

@@ -20,9 +20,9 @@ from typing import Any
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
 from emofuse.datasets.reading.tables import text_lines
+from emofuse.manifests.emobox_keys import PREFIX
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
-PREFIX = "emobox-"
 LABEL_MAPS = ("label_map.json", "label_dict.json")
 """EMOVO's has the second name."""
 _WHOLE = r"()"
@@ -76,11 +76,7 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     Raises:
         UsageError: No set or several are there and `--manifest` names none, or its files are damaged.
     """
-    path = options.manifest or _only_set(root)
-    if path.is_dir():
-        path /= f"{path.name}.jsonl"
-    if not path.is_file():
-        raise UsageError(f"no file {path}; expected EmoBox/data/NAME/NAME.jsonl, or its folder")
+    path = _set_file(root, options)
     labels = _label_map(path.parent)
     utterances, excluded, problems = list[Utterance](), list[Excluded](), list[str]()
     for number, line in enumerate(text_lines(path), 1):
@@ -95,8 +91,27 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
             else:
                 utterances.append(utterance)
     raise_problems(problems, f"{path} is damaged")
-    name = f"{PREFIX}{path.stem}"
+    name = name_of(root, options)
     return build_manifest(name, f"{name}-1", root, utterances, excluded)
+
+
+def name_of(root: Path, options: ReaderOptions) -> str:
+    """The corpus that a set is, such as `emobox-aesdd`."""
+    return f"{PREFIX}{_set_file(root, options).stem}"
+
+
+def _set_file(root: Path, options: ReaderOptions) -> Path:
+    path = options.manifest.resolve() if options.manifest else _only_set(root)
+    if path.is_dir():
+        path /= f"{path.name}.jsonl"
+    if not path.is_file():
+        raise UsageError(f"no file {path}; expected EmoBox/data/NAME/NAME.jsonl, or its folder")
+    return path
+
+
+def _clone_of(path: Path) -> Path:
+    """The clone that the file or folder of a set is in."""
+    return (path if path.is_dir() else path.parent).resolve().parent.parent
 
 
 def _only_set(root: Path) -> Path:
@@ -104,7 +119,7 @@ def _only_set(root: Path) -> Path:
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.stem for path in found)
-    raise UsageError(f"{root} has the sets {names}: name one, --manifest {root}/data/NAME/NAME.jsonl")
+    raise UsageError(f"{root} has the sets {names}: name one, --manifest {root}/data/NAME")
 
 
 def _label_map(folder: Path) -> dict[str, str]:
@@ -139,11 +154,12 @@ def _utterance(name: str, row: Mapping[str, Any], labels: Mapping[str, str]) -> 
 
 EMOBOX = Corpus(
     name="emobox",
-    description="EmoBox: any of its 32 sets, from data/NAME/NAME.jsonl (--manifest FILE), as corpus emobox-NAME",
+    description="EmoBox: any of its 32 sets, from data/NAME (--manifest), as corpus emobox-NAME",
     page="https://github.com/emo-box/EmoBox",
-    layout="data/NAME/NAME.jsonl beside downloads/ (--manifest names the set)",
+    layout="data/NAME/NAME.jsonl beside downloads/ (name a set by --manifest EmoBox/data/NAME)",
     looks_like=lambda root: bool(sets(root)),
     read=read,
     options=("manifest",),
-    manifest_root=lambda path: path.resolve().parents[1 if path.is_dir() else 2],
+    manifest_root=_clone_of,
+    name_of=name_of,
 )

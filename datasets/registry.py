@@ -75,12 +75,28 @@ def read_corpus(name: str, root: Path | None = None, options: ReaderOptions | No
         ],
         f"dataset {name}",
     )
-    if root is None and options.manifest is not None:
-        root = corpus.manifest_root(options.manifest)
-    root = corpus_root(corpus, root)
+    root = _root(corpus, root, options)
+    return corpus.read(root, options), root
+
+
+def corpus_name(name: str, root: Path | None = None, options: ReaderOptions | None = None) -> str:
+    """The name that the manifest of `read_corpus` will have; nothing is read.
+
+    Raises:
+        UnknownNameError: No such corpus.
+        UsageError: One reader reads several corpora, and it is not clear which is meant.
+    """
+    corpus, options = CORPORA[name], options or ReaderOptions()
+    return corpus.name_of(_root(corpus, root, options), options) if corpus.name_of else name
+
+
+def _root(corpus: Corpus, given: Path | None, options: ReaderOptions) -> Path:
+    if given is None and options.manifest is not None:
+        given = corpus.manifest_root(options.manifest)
+    root = corpus_root(corpus, given)
     if options.manifest is None and not corpus.looks_like(root):
         raise UsageError(_wrong_layout(corpus, root))
-    return corpus.read(root, options), root
+    return root
 
 
 def _wrong_layout(corpus: Corpus, root: Path) -> str:

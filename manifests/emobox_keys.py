@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import re
 
+PREFIX = "emobox-"
+"""How the name of a corpus begins that is a set of EmoBox: `emobox-aesdd`."""
 _MELD = re.compile(r"(train|dev|test)_(dia\d+_utt\d+)")
 _DASHED = ("cremad", "savee")
 """The corpora of emofuse whose ids EmoBox writes with dashes."""
 _SUFFIX = re.compile(r"\.(wav|avi|mp4|m4a|flac|webm)$")
 
 
+def dataset_of(corpus: str) -> str:
+    """What `--dataset` reads a corpus by; the sets of EmoBox have one reader."""
+    return "emobox" if corpus.startswith(PREFIX) else corpus
+
+
 def emobox_key(corpus: str, id: str) -> str:
     """How EmoBox spells an utterance of a corpus; an id that already is a key stays as it is."""
-    name = corpus.removeprefix("emobox-")
+    name = corpus.removeprefix(PREFIX)
     if id.startswith(f"{name}-"):
         return id
     if name == "meld" and (match := _MELD.fullmatch(id)):

@@ -31,7 +31,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
     default="mean",
     help="What to encode of several channels.",
 )
-@click.option("--store", type=click.Path(path_type=Path), help="The file to write.  [default: cache/DATASET.h5]")
+@click.option("--store", type=click.Path(path_type=Path), help="The file to write.  [default: cache/CORPUS.h5]")
 @click.option("--name", help="The feature's name in the store.  [default: the encoder's name]")
 @click.option(
     "--weights",

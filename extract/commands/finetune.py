@@ -142,8 +142,11 @@ class _Call:
         Raises:
             UsageError: An option that cannot work, or a corpus that does not fit the protocol.
         """
-        protocol = _protocol(self.dataset, self.protocol)
         from emofuse.datasets.base import ReaderOptions
+        from emofuse.datasets.registry import corpus_name
+
+        reader = ReaderOptions(**self.reader)
+        protocol = _protocol(corpus_name(self.dataset, self.root, reader), self.protocol)
         from emofuse.extract.audio.scan import corpus_arguments, read_dataset, scan_corpus
         from emofuse.extract.encoders.base import EncoderOptions
         from emofuse.extract.finetune.plan import FinetunePlan
@@ -155,7 +158,6 @@ class _Call:
         spec = _tunable_spec(self.encoder)
         device = device_of(self.device)
         settings = self._settings(device)
-        reader = ReaderOptions(**self.reader)
         manifest, root = read_dataset(self.dataset, self.root, options=reader)
         self._check_modality(manifest, spec.modality)
         problems = where_problems(protocol.where, manifest.utterances, protocol.names)
@@ -210,19 +212,17 @@ def _tunable_spec(encoder: str) -> EncoderSpec:
     return spec
 
 
-def _protocol(dataset: str, name: str | None) -> Protocol:
-    from emofuse.datasets.registry import CORPORA
+def _protocol(corpus: str, name: str | None) -> Protocol:
     from emofuse.manifests import protocol_files as protocols
 
-    CORPORA[dataset]  # an unknown name raises
-    protocol = protocols.default_for(dataset) if name is None else protocols.load(name)
+    protocol = protocols.default_for(corpus) if name is None else protocols.load(name)
     if protocol.joint:
         raise UsageError(
-            f"protocol {protocol.name} joins several corpora; encoders are fine-tuned on one, such as {dataset}"
+            f"protocol {protocol.name} joins several corpora; encoders are fine-tuned on one, such as {corpus}"
         )
-    if protocol.corpus != dataset:
-        valid = ", ".join(protocols.names(dataset)) or "none; write one (--protocol PATH.toml, docs/protocols.md)"
-        raise UsageError(f"protocol {protocol.name} is for corpus {protocol.corpus}, not for {dataset}; valid: {valid}")
+    if protocol.corpus != corpus:
+        valid = ", ".join(protocols.names(corpus)) or "none; write one (--protocol PATH.toml, docs/protocols.md)"
+        raise UsageError(f"protocol {protocol.name} is for corpus {protocol.corpus}, not for {corpus}; valid: {valid}")
     return protocol
 
 

@@ -26,7 +26,7 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 @corpus_options
 @max_seconds
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Where to write it.  [default: cache/DATASET.manifest.jsonl]"
+    "--out", type=click.Path(path_type=Path), help="Where to write it.  [default: cache/CORPUS.manifest.jsonl]"
 )
 @click.option("--quick", is_flag=True, help="Do not scan the audio: no hours, and unreadable clips are not noticed.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -74,7 +74,7 @@ def _read(
         report_scan(scan.manifest, scan.clips)
         corpus, unusable = scan.manifest, (*unusable, *scan.unusable)
     _print_summary(corpus, root)
-    out = out or Path("cache") / f"{dataset}.manifest.jsonl"
+    out = out or Path("cache") / f"{corpus.corpus}.manifest.jsonl"
     write_manifest(corpus, out)
     say(f"written to {out}")
     sys.exit(EXCLUDED if unusable or missing else DONE)

@@ -13,7 +13,7 @@ from emofuse.common.errors import UsageError
 from emofuse.common.option_values import as_joined_text, as_path, as_tuple, check_values
 from emofuse.common.problems import Problems
 from emofuse.datasets.base import ReaderOptions
-from emofuse.datasets.registry import CORPORA
+from emofuse.datasets.registry import CORPORA, corpus_name
 from emofuse.extract.audio.augmentation import parse_augment
 from emofuse.extract.audio.channels import Channel
 from emofuse.extract.encoders.registry import ENCODERS
@@ -63,7 +63,7 @@ class ExtractConfig:
     max_seconds: float | None = None
     """Clips that last longer are excluded."""
     store: Path | None = None
-    """The file to write; None means `cache/DATASET.h5`."""
+    """The file to write; None means `cache/CORPUS.h5`."""
     name: str | None = None
     """The feature's name; None means the encoder's."""
     weights: str | None = None
@@ -119,7 +119,9 @@ class ExtractConfig:
     @property
     def store_path(self) -> Path:
         """The store that the features end up in."""
-        return self.store or Path("cache") / f"{self.dataset}.h5"
+        if self.store:
+            return self.store
+        return Path("cache") / f"{corpus_name(self.dataset, self.root, self.reader_options)}.h5"
 
     @property
     def reader_options(self) -> ReaderOptions:

@@ -11,7 +11,8 @@ import pytest
 from emofuse.common.errors import UsageError
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.emobox import SETS
-from emofuse.datasets.registry import read_corpus
+from emofuse.datasets.registry import corpus_name, read_corpus
+from emofuse.extract.plan.config import ExtractConfig
 from emofuse.manifests.schema import Manifest, Utterance
 
 LINES = [
@@ -103,3 +104,13 @@ def test_unmapped_labels_and_missing_clips_are_listed(tmp_path: Path) -> None:
     (folder / "cafe.jsonl").write_text('{"key": "a"}\nno JSON\n')
     with pytest.raises(UsageError, match=r"(?s)row 1: KeyError.*row 2: JSONDecodeError"):
         read_corpus("emobox", options=ReaderOptions(manifest=folder / "cafe.jsonl"))
+
+
+def test_each_set_has_a_store_of_its_own(tmp_path: Path) -> None:
+    folder = emobox.write_set(tmp_path, "cafe", LINES, {}, MAP)
+    config = ExtractConfig(dataset="emobox", encoders=("logmel",), manifest=folder)
+    assert config.store_path == Path("cache/emobox-cafe.h5")
+    assert corpus_name("emobox", tmp_path) == "emobox-cafe"  # the only set
+    assert corpus_name("emodb", tmp_path) == "emodb"
+    with pytest.raises(UsageError, match="not laid out as emobox"):
+        corpus_name("emobox", folder)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from itertools import chain, count
 
+from emofuse.manifests.emobox_keys import dataset_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.augmented import copied_name, plain_features
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, member_stores, stored_features
@@ -75,7 +76,7 @@ def _extract_one_store(
         encoder_options = _without_option(encoder_options, option)
     default = default_feature_name(encoder)
     name_option = [] if name is None or name in (default, f"{default}-finetuned") else ["--name", name]
-    corpus = ["--dataset", store.manifest.corpus, *corpus_options]
+    corpus = ["--dataset", dataset_of(store.manifest.corpus), *corpus_options]
     return shlex.join(
         ["extract", *corpus, "--encoder", encoder, *encoder_options, *extra, *name_option, "--store", str(store.path)]
     )

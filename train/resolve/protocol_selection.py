@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.manifests import protocol_files as protocols
+from emofuse.manifests.emobox_keys import dataset_of
 from emofuse.manifests.joint import corpus_of, own_name
 from emofuse.manifests.protocol import Protocol
 from emofuse.store import FeatureStore
@@ -86,7 +87,8 @@ def _store_problems(protocol: Protocol, options: StoreOptions) -> list[str]:
             problems.append(f"{given}: give it as {expected_option}")
         seen.setdefault(store.corpus, store)
     return problems + [
-        f"no store of {corpus}: give {option} PATH (extract --dataset {corpus} --encoder NAME makes cache/{corpus}.h5)"
+        f"no store of {corpus}: give {option} PATH "
+        f"(extract --dataset {dataset_of(corpus)} --encoder NAME makes cache/{corpus}.h5)"
         for corpus, option in required.items()
         if corpus not in seen
     ]

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import emobox_samples as emobox
 import finetune_samples as samples
 import numpy as np
 import pytest
@@ -269,6 +270,23 @@ def test_a_mistake_ends_in_one_message(folder: Path, tmp_path: Path, options: li
     assert message in done.stderr
     assert "Traceback" not in done.output
     assert not (tmp_path / "r" / "metrics.json").exists()
+
+
+def test_a_set_of_emobox_has_protocols_of_its_own(folder: Path, tmp_path: Path) -> None:
+    row = emobox.row("cafe", "01-P-1", "a.wav", "p")
+    manifest = emobox.write_set(tmp_path, "cafe", [row], {}, {"p": "Fear"})
+    clip = tmp_path / str(row["wav"])
+    clip.parent.mkdir(parents=True)
+    clip.touch()
+    protocol = tmp_path / "mine.toml"
+    protocol.write_text(
+        'corpus = "emobox-cafe"\nsource = "ours"\nclasses = ["Fear", "Happy"]\nmetrics = ["ua"]\n'
+        '[folds]\nby = "speaker"\n'
+    )
+    options = ("--dataset", "emobox", "--root", tmp_path, "--manifest", manifest, "--encoder", "bert")
+    assert "emobox has no text here, which bert reads" in finetune(folder, *options, "--protocol", protocol).stderr
+    other = finetune(folder, *options, "--protocol", "iemocap4").stderr
+    assert "protocol iemocap4 is for corpus iemocap, not for emobox-cafe" in other
 
 
 def test_counts_that_differ_from_the_protocols_are_refused_or_allowed(folder: Path, tmp_path: Path) -> None:

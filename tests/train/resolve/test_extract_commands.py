@@ -59,6 +59,11 @@ def test_options_that_are_no_list_of_words_are_left_out(tmp_path: Path, nonsense
         assert extract_command(store, "bert") == f"extract --dataset tiny --encoder bert --store {path}"
 
 
+def test_a_set_of_emobox_is_read_by_the_reader_of_all_sets(tmp_path: Path) -> None:
+    with FeatureStore(store_of(tmp_path, {"logmel": feature("logmel")}, corpus="emobox-cafe")) as store:
+        assert extract_command(store, "hubert").startswith("extract --dataset emobox --encoder hubert ")
+
+
 def test_encoder_options_are_those_of_the_same_encoder_alone(tmp_path: Path) -> None:
     features = {
         "hubert": feature("hubert", encoder_options=["--weights", "w", "--layers", "9"]),

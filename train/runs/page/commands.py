@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from emofuse.manifests.emobox_keys import dataset_of
 from emofuse.train.resolve.extract_commands import default_feature_name
 from emofuse.train.runs.page.record import RunRecord
 
@@ -92,4 +93,4 @@ def _extract(record: RunRecord, modality: str) -> str:
         *recorded.get("encoder_options", []),
         *name,
     ]
-    return shlex.join(["extract", "--dataset", corpus, *map(str, options), "--store", str(store)])
+    return shlex.join(["extract", "--dataset", dataset_of(corpus), *map(str, options), "--store", str(store)])
