@@ -18,7 +18,7 @@ from typing import Any
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
 from emofuse.datasets.reading.audformat_database import is_database, read_database
-from emofuse.datasets.reading.column_names import ColumnNames, texts
+from emofuse.datasets.reading.column_names import ColumnNames, require_content, texts
 from emofuse.datasets.reading.huggingface_dataset import is_saved_dataset, read_dataset
 from emofuse.datasets.reading.tables import MISSING, read_table, text_lines
 from emofuse.manifests.jsonl import parse_record, read_manifest
@@ -86,7 +86,8 @@ def _reader(root: Path) -> str:
 
 def _csv(path: Path, names: ColumnNames) -> tuple[list[Row], list[str]]:
     """The rows, and notes on how the file was read."""
-    table = read_table(path, dict.fromkeys((names.of("id"), *names.given.values())))
+    required = dict.fromkeys((names.of("id"), *names.given.values()))
+    table = read_table(path, required, "; columns with other names: --columns id=COLUMN,label=COLUMN,...")
     table = replace(table, rows=[(number, names.renamed(row)) for number, row in table.rows])
     # An empty cell means None, except in a text column in use: there an empty text is excluded later, and listed.
     in_use = any(row.get("text", "").strip() not in ("", *MISSING) for _, row in table.rows)
@@ -149,6 +150,8 @@ def _is_missing(value: Any) -> bool:
 
 
 def _from_rows(root: Path, path: Path, rows: Sequence[Row], notes: Sequence[str] = ()) -> Manifest:
+    if columns := dict.fromkeys(key for _, row in rows for key in row):
+        require_content(columns, columns, str(path))
     problems: list[str] = []
     utterances: list[Utterance] = []
     seen: dict[str, int] = {}

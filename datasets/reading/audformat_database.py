@@ -22,7 +22,8 @@ HEADER = "db.yaml"
 SPLITS = {"train": "train", "dev": "dev", "devel": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 GOLD_STANDARD = "gold_standard"
 _TABLE_TYPES = (".parquet", ".csv")
-_INDEX = ("file", "start", "end")
+_RESERVED = ("id", "audio", "file", "start", "end")
+"""What the index of a table gives; a label's `id`, which schemes may state, is no name of a clip."""
 _PLAIN = ("str", "int", "float", "bool")
 
 
@@ -92,6 +93,7 @@ def _load(audformat: Any, folder: Path, copy: Path) -> Any:
         raise UsageError(
             f"{folder}: {', '.join(pickled)} exist as pickles alone, and a pickle can run any code. If you trust them: "
             f"python -c \"import audformat; audformat.Database.load('{folder}').save('COPY', storage_format='csv')\""
+            f"; then: --manifest COPY --root {folder}"
         )
     try:
         return audformat.Database.load(str(copy), load_data=True)
@@ -103,7 +105,8 @@ def _schemes(database: Any) -> list[str]:
     """What a label can be looked up by: schemes of plain values, and what the labels of a scheme state (`gender`)."""
     schemes = [name for name, scheme in database.schemes.items() if scheme.dtype in _PLAIN]
     stated = [key for name in schemes for key in _stated(database.schemes[name])]
-    return list(dict.fromkeys((*schemes, *stated, *_columns_of(database, (None,)))))
+    names = dict.fromkeys((*schemes, *stated, *_columns_of(database, (None,))))
+    return [name for name in names if name not in _RESERVED]
 
 
 def _columns_of(database: Any, schemes: Collection[str | None]) -> list[str]:
@@ -140,11 +143,13 @@ def _chosen_tables(database: Any, folder: Path, label: str, given: str | None) -
             )
         return chosen
     chosen = [name for name in having if GOLD_STANDARD in name] or having
+    if not chosen:
+        raise UsageError(f"{folder}: no table has {label!r}: name other labels, --columns label=SCHEME")
     kinds = {database.tables[name].type for name in chosen}
     if len(kinds) != 1:
         raise UsageError(
             f"{folder}: tables of {label!r} list whole files and segments: choose with --tables; "
-            f"tables: {', '.join(f'{name} ({database.tables[name].type})' for name in chosen) or 'none'}"
+            f"tables: {', '.join(f'{name} ({database.tables[name].type})' for name in chosen)}"
         )
     return chosen
 
@@ -199,7 +204,7 @@ def _rows(index: Any, columns: Mapping[str, list[Any]], splits: Mapping[Any, str
             "end": end,
             "split": splits.get(entry),
         }
-        row |= {name: values[number] for name, values in columns.items() if name not in _INDEX}
+        row |= {name: values[number] for name, values in columns.items()}
         yield {key: value for key, value in row.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ from emofuse.common.errors import UsageError, raise_problems
 FIELDS = ("id", "audio", "start", "end", "text", "label", "speaker", "session", "dialogue", "turn", "split")
 """The fields that a column can be."""
 USUAL: Mapping[str, tuple[str, ...]] = {
-    "audio": ("audio", "file"),
+    "audio": ("audio", "file", "path"),
     "label": ("label", "emotion", "labels", "emotions"),
     "text": ("text", "transcription", "transcript", "sentence"),
     "speaker": ("speaker", "speaker_id"),
@@ -23,6 +23,24 @@ _NUMBERS = ("start", "end", "turn")
 def texts(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its fields as text, as names in other software may be numbers; times and turns stay numbers."""
     return {key: str(value) if key in FIELDS and key not in _NUMBERS else value for key, value in row.items()}
+
+
+def require_content(found: Collection[str], available: Collection[str], source: str) -> None:
+    """Refuse a source where neither audio nor text is found.
+
+    Args:
+        found: The fields that the source has.
+        available: Its columns.
+        source: What has them, for the message.
+
+    Raises:
+        UsageError: Lists the columns.
+    """
+    if not {"audio", "text"} & set(found):
+        raise UsageError(
+            f"{source} has no column of audio or text: name one, --columns audio=COLUMN or text=COLUMN; it has: "
+            f"{', '.join(available) or 'none'}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

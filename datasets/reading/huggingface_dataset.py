@@ -6,6 +6,7 @@ played; nothing is decoded here. A file is named by the digest of its bytes: the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from emofuse.common.disk.files import refuse_unwritable, write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.optional import optional_library
-from emofuse.datasets.reading.column_names import ColumnNames
+from emofuse.datasets.reading.column_names import ColumnNames, require_content
 
 MARKS = ("dataset_dict.json", "state.json")
 CLIPS = "emofuse-clips"
@@ -26,7 +27,9 @@ CLIPS = "emofuse-clips"
 SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 BATCH = 64
 LOCK_SECONDS = 3600.0
-_SUFFIXES = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3"}
+_MP3 = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+"""With tags, and the usual first bytes of a file without: MPEG 1 and 2, layer III."""
+_SUFFIXES = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", **dict.fromkeys(_MP3, ".mp3")}
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -53,11 +56,14 @@ def read_dataset(folder: Path, root: Path, names: ColumnNames) -> tuple[list[dic
     arrow = optional_library("pyarrow", "exchange", f"the dataset {folder}")
     damages = (arrow.ArrowException, KeyError, TypeError, ValueError)
     try:
-        loaded = datasets.load_from_disk(str(folder))
+        splits = {
+            split: datasets.load_from_disk(str(part)) for split, part in _parts(folder).items() if not _is_empty(part)
+        }
     except (*damages, OSError) as error:
         raise DataError(f"the dataset {folder} is damaged: {printable(str(error), 300)}") from None
+    if not splits:
+        raise UsageError(f"the dataset {folder} has no rows")
     try:
-        splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"": loaded}
         with ExitStack() as held:
             clips = _Clips(root / CLIPS, held)
             reader = _Reader(datasets, next(iter(splits.values())).features, clips, names, folder)
@@ -66,6 +72,19 @@ def read_dataset(folder: Path, root: Path, names: ColumnNames) -> tuple[list[dic
         raise DataError(f"the dataset {folder} is damaged: {printable(str(error), 300)}") from None
     _name_rows(rows)
     return rows, reader.notes() + clips.notes()
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Split -> the folder that it was saved to; one dataset is a split without a name."""
+    listed = folder / MARKS[0]
+    if not listed.is_file():
+        return {"": folder}
+    return {str(split): folder / str(split) for split in json.loads(listed.read_bytes())["splits"]}
+
+
+def _is_empty(part: Path) -> bool:
+    """Whether a dataset without rows was saved; the package `datasets` writes it and fails to read it."""
+    return not json.loads((part / MARKS[1]).read_bytes())["_data_files"]
 
 
 class _Clips:
@@ -129,6 +148,7 @@ class _Reader:
             self._fields["audio"] = audio[0]
         if "label" not in self._fields and len(self._classes) == 1:
             self._fields["label"] = next(iter(self._classes))
+        require_content(self._fields, features, f"the dataset {folder}")
         self._columns = list(features)
         self._clips = clips
 
@@ -166,6 +186,8 @@ class _Reader:
         """The path of a clip; embedded bytes are written to a file."""
         if isinstance(value, str) or value is None:
             return value
+        if isinstance(value, bytes):
+            return self._clips.path_of(value, None)
         if not (isinstance(value, Mapping) and {"bytes", "path"} & set(value)):
             column = self._fields["audio"]
             raise UsageError(

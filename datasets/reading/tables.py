@@ -68,12 +68,13 @@ def repaired(line: str) -> str:
     return "".join(c.encode("latin-1").decode("cp1252", errors="ignore") or c if c in _C1 else c for c in line)
 
 
-def read_table(path: Path, required: Iterable[str]) -> Table:
+def read_table(path: Path, required: Iterable[str], remedy: str = "") -> Table:
     """The rows of a CSV or TSV file.
 
     Args:
         path: The file; `.tsv` means tabs, any other name commas, unless only another delimiter gives the columns.
         required: Columns that it must have.
+        remedy: What to do where one is missing; ends the message.
 
     Raises:
         UsageError: The file or a column is missing, or a row is longer or shorter than the header.
@@ -89,7 +90,7 @@ def read_table(path: Path, required: Iterable[str]) -> Table:
     header = [cell.strip() for cell in rows[0]] if rows else []
     missing = [c for c in required if c not in header]
     if missing:
-        raise UsageError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}")
+        raise UsageError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(header) or 'none'}{remedy}")
     body = [(number, row) for number, row in enumerate(rows[1:], 2) if any(cell.strip() for cell in row)]
     uneven = [f"row {number} has {len(row)}" for number, row in body if len(row) != len(header)]
     if uneven:

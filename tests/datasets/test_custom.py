@@ -165,3 +165,11 @@ def test_manifests_that_cannot_be_read(name: str, text: str | None, message: str
         (root / name).write_text(text)
     with pytest.raises(UsageError, match=message):
         read_corpus("custom", root, own(root / name))
+
+
+def test_columns_with_other_names_are_listed_with_the_option_that_names_them(root: Path) -> None:
+    (root / "table.csv").write_text("key,sound,mood\n1,a.wav,x\n")
+    with pytest.raises(UsageError, match=r"no column id; it has: key, sound, mood; .* --columns id=COLUMN"):
+        read_corpus("custom", root, ReaderOptions(manifest=root / "table.csv"))
+    with pytest.raises(UsageError, match="no column of audio or text: name one, --columns audio=COLUMN"):
+        read_corpus("custom", root, ReaderOptions(manifest=root / "table.csv", columns="id=key"))

@@ -191,3 +191,20 @@ def test_damaged_databases(damage: str, tmp_path: Path) -> None:
         DataError, match="is no header of an audformat database" if damage == "header" else "is damaged"
     ):
         read_corpus("custom", root)
+
+
+def test_a_label_that_states_an_id_is_no_name_of_a_clip(tmp_path: Path) -> None:
+    database = emodb_like()
+    database.schemes["emotion"].replace_labels({"anger": {"id": 0, "file": "a"}, "neutral": {"id": 1, "file": "b"}})
+    root = save(database, tmp_path / "db")
+    manifest, _ = read_corpus("custom", root)
+    assert {u.id for u in manifest.utterances} == {file.removesuffix(".wav") for file in FILES}
+    assert {u.audio for u in manifest.utterances} == {*FILES}
+
+
+def test_labels_that_no_table_has(tmp_path: Path) -> None:
+    database = emodb_like()
+    database.schemes["unused"] = audformat.Scheme("float")
+    root = save(database, tmp_path / "db")
+    with pytest.raises(UsageError, match="no table has 'unused': name other labels"):
+        read_corpus("custom", root, ReaderOptions(columns="label=unused"))

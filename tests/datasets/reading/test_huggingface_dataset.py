@@ -178,3 +178,25 @@ def test_clips_that_another_process_wrote_meanwhile_are_not_written_again(saved:
 def test_a_folder_of_neither_kind(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder, but neither an audformat database nor a saved dataset"):
         read_corpus("custom", None, ReaderOptions(manifest=tmp_path))
+
+
+def test_a_split_without_rows_is_left_out(saved: Path, tmp_path: Path) -> None:
+    loaded = datasets.load_from_disk(str(saved))
+    loaded["validation"] = loaded["validation"].select([])
+    loaded.save_to_disk(str(tmp_path / "partly"))
+    manifest, _ = read_corpus("custom", tmp_path / "partly")
+    assert manifest.counts("split") == {"train": 2}
+    loaded["validation"].save_to_disk(str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="empty has no rows"):
+        read_corpus("custom", tmp_path / "empty")
+
+
+def test_a_column_of_bytes_is_audio_where_it_is_named(tmp_path: Path) -> None:
+    tagless = b"\xff\xfb\x90\x00" + bytes(100)
+    made = datasets.Dataset.from_dict({"wave": [wav(10), tagless], "label": ["x", "y"]})
+    made.save_to_disk(str(tmp_path / "hub"))
+    with pytest.raises(UsageError, match=r"has no column of audio or text: name one, .*; it has: wave, label"):
+        read_corpus("custom", tmp_path / "hub")
+    first, second = read_corpus("custom", tmp_path / "hub", ReaderOptions(columns="audio=wave"))[0].utterances
+    assert (tmp_path / "hub" / str(first.audio)).read_bytes() == wav(10)
+    assert str(second.audio).endswith(".mp3")
