@@ -27,6 +27,7 @@ from emofuse.manifests.spellings import natural_key
 
 SIDES = ("train", "validation", "test")
 _EMOBOX_SIDES = {"train": "train", "validation": "valid", "test": "test"}
+_DELIMITERS = (",", ";", "\t")
 _SHOWN = 3
 """How many names a message lists."""
 Rows = list[tuple[str, str, str]]
@@ -157,29 +158,57 @@ def _table_rows(path: Path) -> Rows:
     if path.suffix.lower() in (".jsonl", ".json"):
         found = _json_rows(path, ("id", "fold"), problems)
     elif path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            found = list(csv.DictReader(file))
-        missing = [column for column in ("id", "fold") if found and column not in found[0]]
-        problems += [f"no column {column}; expected: id, fold, and side" for column in missing]
+        found = _csv_rows(path, problems)
     else:
         raise UsageError(f"{path} has an unknown file type; valid: .csv, .jsonl, or a folder EmoBox/data/NAME")
     raise_problems(problems, f"{path} cannot be read")
     if not found:
         raise UsageError(f"{path} lists no utterance; expected rows with id, fold, and side")
+    problems += [f"row {row['row']} has no {key}" for row in found for key in ("id", "fold") if row[key] in (None, "")]
     sided = "side" in found[0]
     wrong = Counter(str(row.get("side")) for row in found if sided and row.get("side") not in SIDES)
     unknown = [f"side {side!r} of {n} rows; valid: {', '.join(SIDES)}" for side, n in wrong.items()]
-    raise_problems(unknown, f"{path} has mistakes")
+    repeated = [] if sided else [str(id) for id, n in Counter(row["id"] for row in found).items() if n > 1]
+    problems += [f"{listed(repeated)} in more than one row"] if repeated else []
+    raise_problems(problems + unknown, f"{path} has mistakes")
     if sided:
         return [(str(row["fold"]), str(row["side"]), str(row["id"])) for row in found]
     folds = dict.fromkeys(str(row["fold"]) for row in found)
     return [(fold, "test" if fold == str(row["fold"]) else "train", str(row["id"])) for row in found for fold in folds]
 
 
-def _json_rows(path: Path, keys: tuple[str, ...], problems: list[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file that have the keys; what is wrong is added to `problems`."""
+def _csv_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """The rows of a table with the columns id and fold, and their numbers; what is wrong is added to `problems`."""
+    lines = _text(path).splitlines()
+    headers = {delimiter: next(csv.reader(lines[:1], delimiter=delimiter), []) for delimiter in _DELIMITERS}
+    delimiter = next((d for d, header in headers.items() if {"id", "fold"} <= {*header}), ",")
+    header = headers[delimiter]
+    missing = [column for column in ("id", "fold") if column not in header]
+    if missing:
+        problems.append(f"no column {' and '.join(missing)}; expected: id, fold, and side; found: {', '.join(header)}")
+        return []
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, cells in enumerate(csv.reader(lines, delimiter=delimiter), 1):
+        if number == 1 or not cells:
+            continue
+        if len(cells) != len(header):
+            problems.append(f"row {number} has {plural(len(cells), 'cell')}, the header {len(header)}")
+        else:
+            rows.append({**dict(zip(header, map(str.strip, cells), strict=True)), "row": number})
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8: save it as CSV UTF-8 or JSON Lines in UTF-8") from None
+
+
+def _json_rows(path: Path, keys: tuple[str, ...], problems: list[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file that have the keys, and their rows; what is wrong is added to `problems`."""
+    rows = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -188,7 +217,7 @@ def _json_rows(path: Path, keys: tuple[str, ...], problems: list[str]) -> list[d
             problems.append(f"{path}, row {number} is not JSON: {error}")
             continue
         if isinstance(row, dict) and all(key in row for key in keys):
-            rows.append(row)
+            rows.append({**row, "row": number})
         else:
             problems.append(f"{path}, row {number} has no {' and no '.join(keys)}")
     return rows

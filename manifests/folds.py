@@ -297,5 +297,6 @@ def fold_leaks(fold: Fold, disjoint: Sequence[str]) -> list[str]:
                 word = "utterance" if key == "id" else key
                 leaks.append(
                     f"fold {fold.number}: {one} and {other} share {len(shared)} {word}(s): {', '.join(shared[:3])}"
+                    f"{', ...' if len(shared) > 3 else ''}"
                 )
     return leaks

@@ -49,6 +49,8 @@ _JOINT_SHAPE: dict[str, Any] = {
     "folds": {"by": {str: str}, "groups": [[str]], "validation": [str], "disjoint": {str: [str]}},
     "expected": {"total": int, "classes": {str: {str: int}}, "folds": {str: int}, "without_audio": [str]},
 }
+_DECLARED = ("absent", "unassigned")
+"""The keys of `[folds]` that declare how many mismatches of a file are known."""
 _REQUIRED = ("source", "classes", "metrics", "folds")
 _JOINT_HOLD_OUT_KEYS = HOLD_OUT_KEYS[:3]
 """What a fold may hold out of one of several corpora: session, speaker, dialogue."""
@@ -143,8 +145,10 @@ def _fold_problems(protocol: Protocol, folds: Tables) -> list[str]:
         problems += [f"folds.{key} has no effect: the file forms the folds" for key in ("by", "groups") if key in folds]
     elif protocol.joint is None and protocol.fold_by not in GROUPINGS:
         problems.append(f"folds.by is {folds.get('by')!r}; valid: {', '.join(GROUPINGS)}; or give folds.file")
+    problems += [f"folds.{key} is {folds[key]}; expected 0 or more" for key in _DECLARED if folds.get(key, 0) < 0]
+    problems += ["folds.file is empty; expected a path"] if folds.get("file") == "" else []
     if protocol.fold_by != "file":
-        problems += [f"folds.{key} needs folds.file" for key in ("absent", "unassigned") if key in folds]
+        problems += [f"folds.{key} needs folds.file" for key in _DECLARED if key in folds]
     if "parts" in folds and (folds["parts"] < 2 or "groups" in folds or protocol.fold_by in ("split", "file")):
         problems.append(
             f"folds.parts is {folds['parts']}; expected at least 2, without folds.groups, folds.file or a split"

@@ -23,10 +23,21 @@ _VALUES_SHOWN = 12
 
 
 def as_lists(where: Any) -> Any:
-    """The table of a TOML file with each single text as a list of one, also in the tables of several corpora."""
-    if not isinstance(where, dict):
-        return where
-    return {key: [value] if isinstance(value, str) else as_lists(value) for key, value in where.items()}
+    """The table of a TOML file with lists of texts as values, also in the tables of several corpora."""
+    if isinstance(where, dict):
+        return {key: as_lists(value) if isinstance(value, dict) else _texts(value) for key, value in where.items()}
+    return where
+
+
+def _texts(value: Any) -> Any:
+    """A text or number as a list of one, numbers as text; what else it may be is refused later."""
+    values = value if isinstance(value, list) else [value]
+    return [_text(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values]
+
+
+def _text(value: Any) -> str:
+    """Whole numbers have no decimal point."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def joined_where(where: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
@@ -87,7 +98,7 @@ def _value(utterance: Utterance, key: str, names: Mapping[str, NameRules]) -> st
     value = getattr(utterance, own) if own in FIELDS else utterance.extra.get(own)
     if value is None:
         return None
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = _text(value)
     return names[own].name(text) if own in names else text
 
 

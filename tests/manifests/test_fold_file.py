@@ -154,13 +154,30 @@ def test_a_file_of_another_corpus_is_refused(tmp_path: Path, task: Any) -> None:
         ("id,fold,side\na,1,train\na,1,test\n", r"fold 1 has 1 name \(a\) on two sides"),
         ("id,fold,side\na,1,test\nb,1,train\na,2,test\nb,2,train\n", r"1 name \(a\) are tested by more than one"),
         ("id,fold,side\na,1,dev\nb,1,valid\n", "side 'dev' of 1 rows; valid: train, validation, test"),
-        ("id,part\na,1\n", "no column fold; expected: id, fold, and side"),
+        ("id,part\na,1\n", "no column fold; expected: id, fold, and side; found: id, part"),
+        ("id,fold\na,\n,2\nb\n", "row 4 has 1 cell, the header 2"),
+        ("id,fold\na,\n,2\n", r"(?s)row 2 has no fold.*row 3 has no id"),
+        ("id,fold\na,1\nb,2\na,2\n", r"1 name \(a\) in more than one row"),
         ("id,fold\n", "lists no utterance"),
     ],
 )
 def test_mistakes_of_a_table(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text(content)
     with pytest.raises(UsageError, match=message):
+        read_fold_file("f.csv", tmp_path)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_of_spreadsheets(delimiter: str, tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("id,fold\na,1\nb,2\n".replace(",", delimiter))
+    assert [fold.name for fold in read_fold_file("f.csv", tmp_path).folds] == ["1", "2"]
+
+
+def test_a_fold_may_be_the_number_0_and_the_file_must_be_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text('{"id": "a", "fold": 0}\n{"id": "b", "fold": 1}\n')
+    assert [fold.name for fold in read_fold_file("f.jsonl", tmp_path).folds] == ["0", "1"]
+    (tmp_path / "f.csv").write_text("id,fold\na,1\n", encoding="utf-16")
+    with pytest.raises(UsageError, match="is not UTF-8"):
         read_fold_file("f.csv", tmp_path)
 
 
@@ -186,6 +203,7 @@ def test_a_file_that_cannot_be_read(file: str, message: str, tmp_path: Path) -> 
         ('by = "session"', "folds.by has no effect"),
         ("parts = 3", "folds.parts is 3"),
         ('absent = "all"', "folds.absent is 'all', expected a whole number"),
+        ("absent = -1", "folds.absent is -1; expected 0 or more"),
     ],
 )
 def test_mistakes_of_a_protocol(more: str, message: str, task: Any) -> None:
