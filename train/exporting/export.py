@@ -58,8 +58,10 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
     """
     config = checked_config(ExportConfig, config, options, say)
     problems = Problems()
+    chosen: ExportFormat | None = None
     with problems.collecting():
-        chosen = None if config.format in (CARD, EMOBOX) else _format(config.format)
+        if config.format not in (CARD, EMOBOX):
+            chosen = _format(config.format)
     with problems.collecting():
         _refuse_existing(config.folder)
     with problems.collecting():
