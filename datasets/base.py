@@ -151,7 +151,7 @@ def clips_by_id(root: Path, id_of: Callable[[Path], str | None], title: str) -> 
     # The shallowest file first: some circulating archives of RAVDESS and SAVEE contain every clip twice.
     for key, path in sorted(named, key=lambda item: (item[0], len(item[1].parts), item[1])):
         if clips.setdefault(key, path) != path:
-            copies.append(Excluded(id=relative_path(path, root), reason=f"a second file of {key}"))
+            copies.append(Excluded(id=relative_path(path, root), reason="a second file of a clip"))
     others = [path for key, path in candidates if not key]
     reason = f"not named as a clip of {title}"
     return clips, copies + [Excluded(id=relative_path(path, root), reason=reason) for path in others]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emofuse.manifests.emobox_keys import PREFIX
+
 
 @dataclass(frozen=True, slots=True)
 class Licence:
     """The terms of a corpus and where its publisher states them."""
 
     name: str
-    """In at most 40 characters, for a table."""
+    """In at most 22 characters, for a table."""
     terms: str
     source: str = ""
 
 
 LICENCES = {
     "cmu-mosei": Licence(
-        "ask the authors, videos copyrighted",
+        "ask the authors",
         "the videos are from YouTube, whose authors hold the rights; ask the publishers for terms of the annotation",
         "http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
     ),
@@ -33,7 +35,7 @@ LICENCES = {
         "https://github.com/numediart/EmoV-DB/blob/master/LICENSE.md",
     ),
     "esd": Licence(
-        "on request, research",
+        "research, on request",
         "for research only, after a signed licence form",
         "https://github.com/HLTSingapore/Emotional-Speech-Data",
     ),
@@ -41,23 +43,23 @@ LICENCES = {
         "CC BY 4.0", "CC BY 4.0", "https://github.com/google-research/google-research/tree/master/goemotions"
     ),
     "iemocap": Licence(
-        "on request, academic research",
+        "academic, on request",
         "on request, under a licence agreement for academic research; not to be passed on",
         "https://sail.usc.edu/iemocap/",
     ),
     "jlcorpus": Licence("CC0 1.0", "CC0 1.0: public domain", "https://www.kaggle.com/datasets/tli725/jl-corpus"),
     "meld": Licence(
-        "annotation GPL-3.0, clips copyrighted",
+        "annotation: GPL-3.0",
         "annotation under GPL-3.0; the clips are from a television series, whose owners hold the rights",
         "https://github.com/declare-lab/MELD",
     ),
     "msp-improv": Licence(
-        "on request, academic research",
+        "academic, on request",
         "on request, under a licence agreement for academic research; not to be passed on",
         "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html",
     ),
     "msp-podcast": Licence(
-        "on request, academic research",
+        "academic, on request",
         "on request, under a licence agreement for academic research; commercial use needs another licence",
         "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html",
     ),
@@ -67,7 +69,7 @@ LICENCES = {
         "https://zenodo.org/records/1188976",
     ),
     "savee": Licence(
-        "free for research, on registration",
+        "research, registration",
         "free for research, on registration",
         "http://kahlan.eps.surrey.ac.uk/savee/",
     ),
@@ -82,5 +84,5 @@ UNKNOWN = Licence("unknown", "not known to emofuse: ask whoever provides the cor
 
 
 def licence_of(corpus: str) -> Licence:
-    """The terms of a corpus by its name."""
-    return LICENCES.get(corpus, UNKNOWN)
+    """The terms of a corpus by its name; a set of EmoBox has those of its corpus."""
+    return LICENCES.get(corpus.removeprefix(PREFIX), UNKNOWN)

@@ -10,7 +10,8 @@ from emofuse.common.registry import Entry
 from emofuse.datasets.base import Corpus
 from emofuse.datasets.registry import CORPORA
 
-_HEADER = ("corpus", "language", "utterances", "hours", "speakers", "emotions", "licence")
+_COLUMNS = ("corpus", "language", "utterances", "hours", "speakers", "emotions", "licence")
+_HEADER = tuple("lang" if column == "language" else column for column in _COLUMNS)
 _NOTE = (
     "Sizes are those of the complete release; emotions: different labels; -: unknown, or not applicable.\n"
     "The licence is in short: read the terms (--json) and the corpus's page before you use it."
@@ -18,9 +19,9 @@ _NOTE = (
 
 
 def corpus_table() -> str:
-    """One row per corpus, at most 100 columns wide, then their pages."""
+    """One row per corpus, at most 80 columns wide, then their pages."""
     corpora = [_facts(entry) for entry in CORPORA]
-    rows = [["-" if corpus[key] is None else corpus[key] for key in _HEADER] for corpus in corpora]
+    rows = [["-" if corpus[key] is None else corpus[key] for key in _COLUMNS] for corpus in corpora]
     pages = [[corpus["corpus"], corpus["page"]] for corpus in corpora]
     return f"{format_table(_HEADER, rows)}\n\n{_NOTE}\n\n{format_table(('corpus', 'get it from'), pages)}"
 

@@ -41,7 +41,7 @@ def test_tess_at_full_size_with_its_misspelled_file_and_every_clip_twice(tmp_pat
     assert differences(manifest, ["tess7", "tess7-speakers"]) == []
     assert CORPORA["tess"].missing_groups(manifest) == []
     assert {e.id for e in manifest.excluded} == set(again)
-    assert {e.reason for e in manifest.excluded} == {f"a second file of {u.id}" for u in manifest.utterances}
+    assert {e.reason for e in manifest.excluded} == {"a second file of a clip"}
     misspelled = next(u for u in manifest.utterances if u.id == "OAF_bite_neutral")
     assert (misspelled.speaker, misspelled.audio) == ("OAF", "OAF_neutral/OA_bite_neutral.wav")
     assert (root / str(misspelled.audio)).is_file()

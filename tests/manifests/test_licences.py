@@ -9,6 +9,7 @@ def test_every_licence_names_its_source_and_fits_a_table() -> None:
     for corpus, licence in LICENCES.items():
         assert licence_of(corpus) is licence
         assert licence.source.startswith("http") or corpus == "synthetic"
-        assert len(licence.name) <= 40
+        assert len(licence.name) <= 22
         assert licence.terms
     assert licence_of("mine") == UNKNOWN
+    assert licence_of("emobox-tess") is LICENCES["tess"]
