@@ -211,7 +211,7 @@ def _group_folds(protocol: Protocol, groups: Mapping[str, list[Utterance]], sele
         raise UsageError(
             f"protocol {protocol.name} forms folds by {protocol.fold_by}, and there are {len(names)}; "
             f"{'with' if select == 'validation' else 'without'} validation at least {minimum} are needed"
-            f"{', with --select last 2' if select == 'validation' else ''}"
+            f"{'; pass --select last, which needs 2' if select == 'validation' and len(names) == 2 else ''}"
         )
     folds = []
     for i, name in enumerate(names):

@@ -16,10 +16,9 @@ from typing import Any
 from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.optional import optional_library
-from emofuse.datasets.reading.column_names import ColumnNames
+from emofuse.datasets.reading.column_names import SPLITS, ColumnNames
 
 HEADER = "db.yaml"
-SPLITS = {"train": "train", "dev": "dev", "devel": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 GOLD_STANDARD = "gold_standard"
 _TABLE_TYPES = (".parquet", ".csv")
 _RESERVED = ("id", "audio", "file", "start", "end")

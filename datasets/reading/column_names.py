@@ -17,6 +17,8 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "speaker": ("speaker", "speaker_id"),
 }
 """The names that other software gives to a field, the most frequent first; of any other field its own name."""
+SPLITS = {"train": "train", "dev": "dev", "devel": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+"""The usual names of splits -> ours."""
 _NUMBERS = ("start", "end", "turn")
 
 

@@ -19,12 +19,11 @@ from emofuse.common.disk.files import refuse_unwritable, write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.optional import optional_library
-from emofuse.datasets.reading.column_names import ColumnNames, require_content
+from emofuse.datasets.reading.column_names import SPLITS, ColumnNames, require_content
 
 MARKS = ("dataset_dict.json", "state.json")
 CLIPS = "emofuse-clips"
 """The folder below the root that embedded audio is written to."""
-SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 BATCH = 64
 LOCK_SECONDS = 3600.0
 _MP3 = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")

@@ -68,5 +68,5 @@ def test_words_are_on_one_side_alone_and_two_speakers_need_a_fixed_number_of_ste
     by_speaker = protocol_files.load("tess7-speakers")
     folds = build_folds(by_speaker, utterances, "last")
     assert [(f.name, {u.speaker for u in f.train}) for f in folds] == [("OAF", {"YAF"}), ("YAF", {"OAF"})]
-    with pytest.raises(UsageError, match="there are 2; with validation at least 3 are needed, with --select last 2"):
+    with pytest.raises(UsageError, match="there are 2; with validation at least 3 are needed; pass --select last"):
         build_folds(by_speaker, utterances, "validation")
