@@ -119,6 +119,14 @@ class HfText(HubTransformer):
     def _inputs(self, windows: list[TokenWindow]) -> dict[str, Any]:
         """Padded tokens [windows, T] and their mask, on the device."""
         ids, mask = self.tokens.padded(windows)
+        known = self.pretrained.model.get_input_embeddings().num_embeddings
+        if (ids * mask).max() >= known:
+            raise UsageError(
+                f"the tokenizer in {self.pretrained.weights.folder} gives token number {(ids * mask).max()}, but the "
+                f"model there has {known} tokens: tokenizer and weights are of different models"
+            )
+        # A padding token that was added to the tokenizer alone has no embedding; the mask hides whatever is there.
+        ids = np.where(mask == 1, ids, np.minimum(ids, known - 1))
         inputs: dict[str, Any] = {
             "input_ids": self.pretrained.tensor(ids),
             "attention_mask": self.pretrained.tensor(mask),

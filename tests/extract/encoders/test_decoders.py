@@ -74,6 +74,29 @@ def test_a_frame_depends_on_the_tokens_before_it_alone(tmp_path: Path) -> None:
     assert relative(long[: len(short)], short) <= 1e-5
 
 
+def add_token(folder: Path, **special: str) -> None:
+    """Add a special token to the tokenizer alone, as many fine-tuned models have it: the weights have no row for it."""
+    tokenizer = import_transformers().AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens(special)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_padding_token_without_weights_changes_no_frame(tmp_path: Path) -> None:
+    folder = save_decoder(tmp_path / "llama", "Llama")
+    before = built(folder).encode(TEXTS)
+    add_token(folder, pad_token="[LATER]")
+    encoder = built(folder)
+    assert encoder.tokens.tokenizer.pad_token_id >= encoder.pretrained.config.vocab_size
+    assert all(relative(b, a) <= 1e-5 for a, b in zip(before, encoder.encode(TEXTS), strict=True))
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = save_decoder(tmp_path / "llama", "Llama")
+    add_token(folder, unk_token="glad")
+    with pytest.raises(UsageError, match=r"gives token number \d+, but the model there has \d+ tokens"):
+        built(folder).encode(["he is glad"])
+
+
 def test_sharded_weights_are_the_same_features(tmp_path: Path) -> None:
     whole = save_decoder(tmp_path / "whole", "Qwen2")
     shards = save_decoder(tmp_path / "shards", "Qwen2", max_shard_size="20KB")
