@@ -200,10 +200,21 @@ def rm(file: Location, features: Sequence[str], **selected: Any) -> None:
     if features:
         freed = remove_features(path, features)
         say(f"{file}: without {', '.join(map(printable, features))}; {format_size(freed)} freed")
+        if copies := _copies_left(path, features):
+            say(f"note: augmented copies of it stay; remove them: emofuse store rm {file} {' '.join(copies)}")
         return
     result = remove_utterances(path, selected["utterances"], selected["speakers"], keep_out=selected["keep_out"])
     removed = f"{plural(result.utterances, 'utterance')} removed ({_counts(result.features)})"
     say(f"{file}: {removed}; {format_size(result.freed)} freed")
+
+
+def _copies_left(path: Path, features: Sequence[str]) -> list[str]:
+    """The augmented copies of `features` in a store that no longer has the features themselves."""
+    from emofuse.store.core.augmented import copied_name
+    from emofuse.store.core.reader import FeatureStore
+
+    with FeatureStore(path) as store:
+        return [printable(f.name) for f in store.features.values() if f.is_copy and copied_name(f) in features]
 
 
 def _counts(features: Mapping[str, int]) -> str:

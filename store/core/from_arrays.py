@@ -25,6 +25,8 @@ class FeatureData:
     encoder: str = "imported"
     layers: tuple[int, ...] = ()
     """The layers along the layer axis; empty for arrays [T, D]."""
+    view: str = "frames"
+    """What the arrays are of an utterance's frames: `frames`, or `mean`, `statistics`, ... with T = 1."""
     frame_rate: float | None = None
     """Frames per second (Hz); None for text."""
     dtype: str = "float16"
@@ -54,6 +56,7 @@ class FeatureData:
             encoder=self.encoder,
             dimension=next(iter(frame_shapes))[-1],
             layers=self.layers,
+            view=self.view,
             frame_rate=self.frame_rate,
             dtype=self.dtype,
             fingerprint=self.fingerprint,

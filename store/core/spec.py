@@ -13,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.nested import flatten
 from emofuse.manifests.schema import Modality, Utterance, text_digest
 
 STORE_VERSION = 1
@@ -102,11 +103,12 @@ class FeatureSpec:
 
 
 def fingerprint_differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """A line for each field in which two fingerprints differ, with both values."""
+    """A line for each field in which two fingerprints differ, such as `augmentation.seed`, with both values."""
+    a, b = flatten(stored), flatten(asked)
     return [
-        f"{key}: stored {json.dumps(stored.get(key))}, asked for {json.dumps(asked.get(key))}"
-        for key in sorted({*stored, *asked})
-        if stored.get(key) != asked.get(key)
+        f"{key}: stored {json.dumps(a.get(key))}, asked for {json.dumps(b.get(key))}"
+        for key in sorted({*a, *b})
+        if a.get(key) != b.get(key)
     ]
 
 

@@ -91,6 +91,19 @@ def test_info_says_what_it_is(path: Path) -> None:
     assert (shown.returncode, line in shown.stdout) == (0, True), shown.stdout
 
 
+def test_removing_a_feature_says_that_its_copies_stay(path: Path) -> None:
+    done = commands.run("store", ["rm", str(path), "hubert"])
+    note = f"note: augmented copies of it stay; remove them: emofuse store rm {path} hubert@copy1"
+    assert (done.returncode, note in done.stdout + done.stderr) == (0, True), done.stdout
+
+
+def test_other_settings_of_a_copy_are_named_one_by_one(path: Path) -> None:
+    other = {**MADE, "seed": MADE["seed"] + 1}
+    with pytest.raises(UsageError, match=r"augmentation\.seed: stored 7, asked for 8") as caught:
+        write_store(path, M, {"hubert@copy1": data(1, augmentation=other)})
+    assert "transforms" not in str(caught.value)
+
+
 @pytest.mark.parametrize("format", [entry.name for entry in FORMATS if entry.value.write is not None])
 def test_no_format_takes_a_copy(path: Path, tmp_path: Path, format: str) -> None:
     with pytest.raises(UsageError, match=r"augmented copy, for training only.*no format here can mark copies"):
