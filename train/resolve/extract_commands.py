@@ -13,17 +13,35 @@ from emofuse.store.core.augmented import copied_name, plain_features
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, member_stores, stored_features
 from emofuse.train.resolve.per_fold_feature import per_fold_name
 
-# Stage 2 does not import stage 1. These are its best-known encoder names, used in hints only.
-ENCODERS = {
-    "audio": ("logmel", "logmel-mcfn", "hubert", "hubert-large", "wav2vec2", "wavlm", "whisper"),
-    "text": ("bert", "roberta", "mpnet", "t5", "minilm", "hashed"),
+# Stage 2 does not import stage 1. These are its encoders, used in hints only; a test compares them with the registry.
+LAYERED = {
+    "audio": (
+        *("hubert", "hubert-large", "wav2vec2", "xlsr", "wavlm", "wavlm-large", "unispeech-sat", "data2vec-audio"),
+        *("whisper", "emotion2vec", "beats"),
+    ),
+    "text": (
+        *("bert", "roberta", "mpnet", "deberta", "e5", "e5-multilingual", "bge", "t5", "minilm"),
+        *("bert-goemotions", "distilbert-goemotions"),
+    ),
 }
-UNLAYERED = ("logmel", "logmel-smcn", "logmel-mcfn", "hashed")
-"""Encoders that have no layers to choose from."""
+"""Modality -> encoders whose layers `--layers all` stores side by side."""
+UNLAYERED = {
+    "audio": (
+        *("logmel", "logmel-mcfn", "prosody", "egemaps", "egemaps-lld", "compare2016", "compare2016-lld"),
+        *("yamnet", "vggish", "trill", "clap"),
+    ),
+    "text": ("hashed",),
+}
+"""Modality -> encoders without layers, or whose layers differ in dimension."""
 TEXT_FROM_TRANSCRIPTS = ("savee",)
 """Corpora that come without texts: `extract --transcripts` supplies them."""
 _DEFAULT_NAMES = {"logmel-smcn": "logmel"}
 """Encoder -> the name of its feature, where the two differ."""
+
+
+def can_hold_layers(feature: AnyFeature) -> bool:
+    """Whether `extract --layers all` gives a feature of its encoder with a layer axis."""
+    return "layers" in feature.spec.fingerprint and feature.encoder not in UNLAYERED[feature.modality]
 
 
 def default_feature_name(encoder: str) -> str:
@@ -46,8 +64,9 @@ def extract_command(
 
     Args:
         like: The feature whose encoder options are reused; None means one of the same encoder, if there is one.
-        layers: Replaces the layers among those options.
-        name: The name of the feature, if it is not the encoder's default one.
+        layers: Replaces the layers among those options, and gives frames whatever the view of `like`: that of `mean`
+            would hold all layers.
+        name: The name of the feature, if it is not the encoder's default one; of a view, that of the view.
         extra: Further options; they replace recorded options of the same name.
     """
     members = member_stores(store)
@@ -71,6 +90,11 @@ def _extract_one_store(
     encoder_options = _recorded(stored_features(store, like)[0], "encoder_options") if like else []
     if layers is not None:
         encoder_options = [*_without_option(encoder_options, "--layers"), "--layers", layers]
+    suffix = _view_suffix(like)
+    if suffix and name and name.endswith(suffix) and layers is None:
+        name = name.removesuffix(suffix)  # `extract` adds it
+    else:
+        encoder_options = _without_option(encoder_options, "--views")
     for option in (argument for argument in extra if argument.startswith("--")):
         corpus_options = _without_option(corpus_options, option)
         encoder_options = _without_option(encoder_options, option)
@@ -113,10 +137,13 @@ def command_for_variant(store: AnyStore, modality: str, encoder: str, like: AnyF
     Args:
         variant: Ends the name of the new feature; `layers` extracts all layers, `last` the last one.
     """
-    preferred = f"{like.name if like else encoder}-{variant}"
-    taken = {name for s in member_stores(store) for name in s.features}
-    name = next(n for n in chain([preferred], (f"{preferred}-{k}" for k in count(2))) if n not in taken)
     layers = {"layers": "all", "last": "last"}.get(variant)
+    suffix = _view_suffix(like)
+    preferred = f"{like.name.removesuffix(suffix) if like else encoder}-{variant}"
+    view = "" if layers else suffix
+    taken = {name for s in member_stores(store) for name in s.features}
+    names = (f"{n}{view}" for n in chain([preferred], (f"{preferred}-{k}" for k in count(2))))
+    name = next(n for n in names if n not in taken)
     command = extract_command(store, encoder, like=like, layers=layers, name=name)
     return f"{command}\n    then: fit ... --{modality} {name}"
 
@@ -125,7 +152,7 @@ def hint_for_unknown_feature(
     store: AnyStore, modality: str, name: str, existing: Sequence[str], *, layered: bool
 ) -> str:
     """What to do about a feature name that the store does not have; empty where a similar name exists."""
-    encoders = [e for e in ENCODERS[modality] if not (layered and e in UNLAYERED)]
+    encoders = LAYERED[modality] if layered else (*UNLAYERED[modality], *LAYERED[modality])
     if name in encoders:
         return f"Add it: {command_that_adds(store, modality, name, layered=layered)}"
     if difflib.get_close_matches(name, existing, n=1, cutoff=0.5):
@@ -147,6 +174,11 @@ def hint_for_missing_text(store: FeatureStore, modality: str, encoder: str) -> s
         return ""
     command = extract_command(store, encoder, extra=("--transcripts", "CSV"))
     return f"; the corpus was read without texts, pass a CSV with columns id,text: {command}"
+
+
+def _view_suffix(feature: AnyFeature | None) -> str:
+    """How the name of a view ends, `-mean`; empty for frames."""
+    return f"-{feature.spec.view}" if feature and feature.spec.view != "frames" else ""
 
 
 def _recorded(feature: Feature, key: str) -> list[str]:

@@ -10,7 +10,7 @@ from emofuse.common.problems import Problems
 from emofuse.store.core.augmented import copy_refusal, plain_features
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.resolve.extract_commands import (
-    UNLAYERED,
+    can_hold_layers,
     command_for_variant,
     command_that_adds,
     command_that_made,
@@ -189,7 +189,7 @@ class _FeatureChoice:
             return
         members = feature.members.values()
         first = next(iter(members))
-        if first.encoder in UNLAYERED:
+        if "layers" not in first.spec.fingerprint:
             remedy = f"since encoder {first.encoder} has no settings to change"
         else:
             variant = "layers" if self.spec.layered else "last" if any(f.layers for f in members) else "matched"
@@ -211,7 +211,7 @@ class _FeatureChoice:
         matching = [f.name for f in self._matching(modality).values()]
         if matching:
             raise UsageError(f"{problem}give --{modality} {' or '.join(sorted(matching))}")
-        if layered and feature.encoder in UNLAYERED:
+        if layered and not can_hold_layers(feature):
             raise UsageError(
                 problem + command_that_adds(self.store, modality, self.spec.features[modality], layered=True)
             )

@@ -266,7 +266,7 @@ def _store_remarks(store: AnyStore) -> list[str]:
 
 def _copy_remarks(copies: Sequence[AnyFeature], folds: Sequence[Fold]) -> list[str]:
     trained = {u.id for fold in folds for u in fold.train}
-    without = trained - set().union(*(f.position.keys() for f in copies)) if copies else set()
+    without = trained - set().union(*(f.position.keys() - set(f.stale) for f in copies)) if copies else set()
     return [f"{plural(len(without), 'training utterance')} without an augmented copy"] if without else []
 
 

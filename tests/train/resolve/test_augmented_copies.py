@@ -9,11 +9,12 @@ from typing import Any
 import joint_samples as joint
 import pytest
 from click.testing import CliRunner
-from copy_samples import copy, made_by, store
-from train_samples import config, quietly
+from copy_samples import UTTERANCES, copy, made_by, store
+from train_samples import config, frames, quietly
 
 from emofuse.common.errors import UsageError
-from emofuse.store import FeatureStore
+from emofuse.manifests.schema import Manifest
+from emofuse.store import FeatureData, FeatureStore, write_store
 from emofuse.train.commands.fit import fit as fit_command
 from emofuse.train.data.loader import Loader
 from emofuse.train.dataset import UtteranceDataset
@@ -84,6 +85,18 @@ def test_utterances_without_a_copy_train_as_they_are(tmp_path: Path) -> None:
     found = plan(tmp_path, augmented=1)
     assert any("16 training utterances without an augmented copy" in remark for remark in found.remarks)
     assert (quietly(config(tmp_path, "run", augmented=1, folds="1")) / "metrics.json").exists()
+
+
+def test_copies_of_earlier_audio_are_left_out(tmp_path: Path) -> None:
+    store(tmp_path)
+    plain = FeatureData(modality="audio", arrays=frames(UTTERANCES, 0), encoder="logmel-smcn", frame_rate=20.0)
+    for changed, features in ((None, {"logmel": plain, "logmel@copy1": copy(1)}), ("3", {"logmel": plain})):
+        now = tuple(
+            replace(u, audio_digest=f"{n + 1000 * (u.session == changed):032d}") for n, u in enumerate(UTTERANCES)
+        )
+        write_store(tmp_path / "tiny.h5", Manifest(corpus="tiny", reader="tiny-1", utterances=now), features)
+    found = plan(tmp_path, "audio", augmented=1)
+    assert any("16 training utterances without an augmented copy" in remark for remark in found.remarks)
 
 
 def test_python_names_a_wrong_number(folder: Path) -> None:

@@ -14,20 +14,30 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Manifest
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.resolve.extract_commands import ENCODERS, UNLAYERED, extract_command
+from emofuse.train.resolve.extract_commands import (
+    LAYERED,
+    UNLAYERED,
+    command_that_made,
+    default_feature_name,
+    extract_command,
+)
 from emofuse.train.resolve.make_plan import resolve
 
 UTTERANCES = samples.utterances()
 CORPUS = ["--root", "/data/my corpus", "--transcripts", "t.csv"]
 
 
-def feature(encoder: str, modality: str = "audio", layers: int = 0, **provenance: Any) -> FeatureData:
+def feature(
+    encoder: str, modality: str = "audio", layers: int = 0, view: str = "frames", **provenance: Any
+) -> FeatureData:
     arrays = samples.frames(UTTERANCES, 0, layers=layers)
     return FeatureData(
         modality=modality,  # type: ignore[arg-type]
         arrays=arrays,
         encoder=encoder,
         layers=tuple(range(layers)),
+        view=view,
+        fingerprint={} if encoder in ("logmel", "logmel-smcn", "egemaps") else {"layers": list(range(layers or 1))},
         provenance=provenance,
     )
 
@@ -95,8 +105,9 @@ def test_a_name_that_is_taken_is_not_advised(tmp_path: Path) -> None:
     assert "--name hubert-layers-2" in refusal(store_of(tmp_path, features), "weighted-layers", audio="hubert")
 
 
-def test_encoders_without_layers_are_not_asked_for_any(tmp_path: Path) -> None:
-    message = refusal(store_of(tmp_path, {"logmel": feature("logmel-smcn")}), "weighted-layers", audio="logmel")
+@pytest.mark.parametrize(("name", "encoder"), [("logmel", "logmel-smcn"), ("egemaps", "egemaps")])
+def test_encoders_without_layers_are_not_asked_for_any(tmp_path: Path, name: str, encoder: str) -> None:
+    message = refusal(store_of(tmp_path, {name: feature(encoder)}), "weighted-layers", audio=name)
     assert "has no layer axis" in message
     assert "--encoder hubert --layers all --store" in message
     assert "--encoder logmel" not in message
@@ -131,17 +142,46 @@ def test_a_misspelt_encoder_is_put_right(tmp_path: Path, asked: str, meant: str)
 
 def test_a_name_that_is_no_encoder_is_never_advised_as_one(tmp_path: Path) -> None:
     message = refusal(store_of(tmp_path, {"logmel": feature("logmel")}), "audio", audio="qqqq")
-    assert "audio encoders: logmel, logmel-mcfn, hubert" in message
+    assert "audio encoders: logmel, logmel-mcfn, prosody" in message
     assert "--encoder NAME" in message
     layered = refusal(tmp_path / "s.h5", "weighted-layers", audio="qqqq")
     assert "audio encoders: hubert, hubert-large" in layered
 
 
-def test_the_encoders_that_are_advised_exist() -> None:
-    registry = pytest.importorskip("emofuse.extract.encoders.registry")
-    for modality, names in ENCODERS.items():
-        assert {n: registry.ENCODERS[n].modality for n in names} == dict.fromkeys(names, modality)
-    assert set(UNLAYERED) <= set(registry.ENCODERS.names())
+def test_the_encoders_that_are_advised_are_those_of_stage_1() -> None:
+    registered = pytest.importorskip("emofuse.extract.encoders.registry").ENCODERS
+    for modality in ("audio", "text"):
+        # hf-audio and hf-text are what their weights are; the other two are one feature, advised under its name.
+        named = {n for n in registered.names() if registered[n].modality == modality and not n.startswith("hf-")}
+        assert {*LAYERED[modality], *UNLAYERED[modality]} == named - {"logmel-smcn"}
+        assert all(registered[n].pretrained for n in LAYERED[modality])
+    assert all(registered[n].feature == default_feature_name(n) for n in registered.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("wavlm-mean", ["--views", "frames,mean"], ["--views", "frames,mean"]),
+        ("ours-mean", ["--views", "mean"], ["--views", "mean", "--name", "ours"]),
+    ],
+)
+def test_the_command_that_made_a_view_names_the_feature_it_is_of(
+    tmp_path: Path, name: str, options: list[str], expected: list[str]
+) -> None:
+    path = store_of(tmp_path, {name: feature("wavlm", view="mean", encoder_options=options)})
+    with FeatureStore(path) as store:
+        command = command_that_made(store, store.feature(name))
+    assert command == shlex.join(
+        ["extract", "--dataset", "tiny", "--encoder", "wavlm", *expected, "--store", str(path)]
+    )
+
+
+def test_one_layer_of_a_mean_over_frames_comes_as_frames(tmp_path: Path) -> None:
+    views = ["--weights", "w", "--views", "mean"]
+    path = store_of(tmp_path, {"wavlm-mean": feature("wavlm", layers=3, view="mean", encoder_options=views)})
+    message = refusal(path, "audio", audio="wavlm-mean")
+    assert "--encoder wavlm --weights w --layers last --name wavlm-last" in message
+    assert "then: fit ... --audio wavlm-last" in message
 
 
 def test_a_corpus_read_without_texts_is_read_again_with_them(tmp_path: Path) -> None:
