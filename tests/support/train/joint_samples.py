@@ -70,7 +70,7 @@ def features(corpus: str, **fingerprint: Any) -> dict[str, FeatureData]:
             modality="text",
             arrays=samples.frames(base, 1, dimension=5, seed=len(corpus)),
             encoder="bert",
-            fingerprint=settings,
+            fingerprint={"layers": [12], **settings},
             provenance=options | {"encoder_options": ["--weights", "w"]},
         ),
     }
