@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from emofuse.common.errors import UsageError
 from emofuse.train.api import fit
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import loop
+from emofuse.train.fitting.step import Stepper
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs import final_model
 from emofuse.train.runs.finished_run import Run
@@ -125,10 +127,10 @@ def test_an_interrupted_final_model_resumes_to_the_same_weights(folder: Path, mo
         patch.setattr("emofuse.common.disk.training_checkpoint.SHARE", 0)
         step = loop._Trainer.train_step
 
-        def stop(trainer: loop._Trainer, batch: object, progress: float) -> None:
+        def stop(trainer: loop._Trainer, number: int, batch: Any) -> None:
             if trainer._job.stop and trainer._state.step == 15:
                 raise KeyboardInterrupt
-            step(trainer, batch, progress)  # type: ignore[arg-type]
+            step(trainer, number, batch)
 
         patch.setattr(loop._Trainer, "train_step", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -147,13 +149,13 @@ def test_a_run_without_a_final_model_says_how_to_add_it(folder: Path) -> None:
 
 def test_schedules_of_a_model_stay_those_of_the_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
-    step = loop._Trainer.train_step
+    step = Stepper.step
 
-    def watched(trainer: loop._Trainer, batch: object, progress: float) -> None:
+    def watched(stepper: Stepper, data: Any, batch: Any, progress: float, number: int) -> Any:
         seen.append(progress)
-        step(trainer, batch, progress)  # type: ignore[arg-type]
+        return step(stepper, data, batch, progress, number)
 
     run = fit(config(folder, "schedule", "text", steps=20, folds="1"), say=lambda line: None)
-    monkeypatch.setattr(loop._Trainer, "train_step", watched)
+    monkeypatch.setattr(Stepper, "step", watched)
     fit(config(folder, "schedule", "text", steps=20, folds="1", final=True), say=lambda line: None)
     assert seen == [k / 20 for k in range(run.metrics["folds"][0]["step"])]
