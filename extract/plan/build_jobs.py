@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import UsageError
+from emofuse.common.problems import Problems
 from emofuse.datasets.registry import CORPORA
 from emofuse.extract.audio.augmentation import Augmentation, augmentations
 from emofuse.extract.audio.scan import corpus_arguments
@@ -61,40 +62,43 @@ def build_jobs(
         recogniser: What recognised texts come from, if there are any.
 
     Raises:
-        UsageError, DataError: As the encoders do.
+        UsageError, DataError: As the encoders do; a message names every encoder that cannot be built.
     """
     # Among several encoders, weights, layers and precision concern the pretrained ones; alone, the others refuse them.
     any_pretrained = any(ENCODERS[encoder].pretrained for encoder in config.encoders)
     copies = augmentations(config.augment, config.copies, config.seed)
     jobs, views = list[FeatureJob](), parse_views(config.views)
+    problems = Problems()
     for encoder in config.encoders:
-        takes_options = ENCODERS[encoder].pretrained or not any_pretrained
-        for options, feature in _encoder_options(config, encoder, device, takes_options):
-            recipe = EncoderRecipe(encoder=encoder, options=options, views=views)
-            encoders = build_encoders(recipe)
-            provenance = _provenance(config, encoders.built, root, options.window, takes_options)
-            plain = [
-                FeatureJob(
-                    store=config.store_path,
-                    manifest=manifest,
-                    root=root,
-                    clips={},
-                    encoder=encoders.shown(view),
-                    shared_encoder=encoders.computing(view),
-                    recipe=recipe,
-                    feature=view_name(feature, view),
-                    view=view,
-                    dtype=DTYPES[ENCODERS[encoder].stored_as if config.dtype == "auto" else config.dtype],
-                    device=device,
-                    channel=config.channel,
-                    no_text=config.no_text,
-                    recogniser=recogniser,
-                    provenance=provenance,
-                )
-                for view in views
-            ]
-            of_copies = copies if encoders.built.modality == "audio" else []
-            jobs += [*plain, *(_job_of_copy(job, config, copy) for copy in of_copies for job in plain)]
+        with problems.collecting():
+            takes_options = ENCODERS[encoder].pretrained or not any_pretrained
+            for options, feature in _encoder_options(config, encoder, device, takes_options):
+                recipe = EncoderRecipe(encoder=encoder, options=options, views=views)
+                encoders = build_encoders(recipe)
+                provenance = _provenance(config, encoders.built, root, options.window, takes_options)
+                plain = [
+                    FeatureJob(
+                        store=config.store_path,
+                        manifest=manifest,
+                        root=root,
+                        clips={},
+                        encoder=encoders.shown(view),
+                        shared_encoder=encoders.computing(view),
+                        recipe=recipe,
+                        feature=view_name(feature, view),
+                        view=view,
+                        dtype=DTYPES[ENCODERS[encoder].stored_as if config.dtype == "auto" else config.dtype],
+                        device=device,
+                        channel=config.channel,
+                        no_text=config.no_text,
+                        recogniser=recogniser,
+                        provenance=provenance,
+                    )
+                    for view in views
+                ]
+                of_copies = copies if encoders.built.modality == "audio" else []
+                jobs += [*plain, *(_job_of_copy(job, config, copy) for copy in of_copies for job in plain)]
+    problems.raise_all()
     return jobs
 
 

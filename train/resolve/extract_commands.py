@@ -125,7 +125,7 @@ def command_that_adds(store: AnyStore, modality: str, encoder: str, *, layered: 
     if layered:
         variant = "layers"
     elif existing.layers:
-        variant = "last"
+        variant = "last-layer"
     else:
         variant = existing.modality if existing.modality != modality else "new"
     return command_for_variant(store, modality, encoder, existing if existing.encoder == encoder else None, variant)
@@ -135,9 +135,10 @@ def command_for_variant(store: AnyStore, modality: str, encoder: str, like: AnyF
     """The commands that extract a second feature of an encoder under a free name, and that fit a model on it.
 
     Args:
-        variant: Ends the name of the new feature; `layers` extracts all layers, `last` the last one.
+        variant: Ends the name of the new feature; `layers` extracts all layers, `last-layer` the last one (`NAME-last`
+            is the view of the last frame).
     """
-    layers = {"layers": "all", "last": "last"}.get(variant)
+    layers = {"layers": "all", "last-layer": "last"}.get(variant)
     suffix = _view_suffix(like)
     preferred = f"{like.name.removesuffix(suffix) if like else encoder}-{variant}"
     view = "" if layers else suffix

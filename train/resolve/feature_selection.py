@@ -192,7 +192,7 @@ class _FeatureChoice:
         if "layers" not in first.spec.fingerprint:
             remedy = f"since encoder {first.encoder} has no settings to change"
         else:
-            variant = "layers" if self.spec.layered else "last" if any(f.layers for f in members) else "matched"
+            variant = "layers" if self.spec.layered else "last-layer" if any(f.layers for f in members) else "matched"
             command = command_for_variant(self.store, feature.modality, first.encoder, first, variant)
             remedy = f"or extract it again for all stores: {command}"
         raise UsageError(
@@ -215,7 +215,7 @@ class _FeatureChoice:
             raise UsageError(
                 problem + command_that_adds(self.store, modality, self.spec.features[modality], layered=True)
             )
-        variant = "layers" if layered else "last"
+        variant = "layers" if layered else "last-layer"
         raise UsageError(problem + command_for_variant(self.store, modality, feature.encoder, feature, variant))
 
 

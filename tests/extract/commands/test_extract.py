@@ -192,6 +192,15 @@ def test_layers_are_refused_by_an_encoder_without_layers(corpus: Path) -> None:
     assert "hashed has no layers" in alone.stderr
 
 
+def test_every_encoder_without_weights_is_named(corpus: Path) -> None:
+    refused = extract(corpus, *OWN, "--encoder", "emotion2vec", "--encoder", "logmel", "--encoder", "beats")
+    assert refused.returncode == 2
+    assert "error: 2 problems:" in refused.stderr
+    assert "  - encoder emotion2vec has no default weights" in refused.stderr
+    assert "  - encoder beats has no default weights" in refused.stderr
+    assert not (corpus / "own.h5").exists()
+
+
 def test_two_custom_corpora_do_not_share_a_store(corpus: Path) -> None:
     assert extract(corpus, *OWN, "--encoder", "hashed").returncode == 0
     shutil.copytree(corpus / "own", corpus / "other")

@@ -117,8 +117,8 @@ def test_one_layer_of_a_feature_that_has_all(tmp_path: Path) -> None:
     made = feature("hubert", layers=3, encoder_options=["--layers", "all"])
     message = refusal(store_of(tmp_path, {"hubert": made}), "audio", audio="hubert")
     assert "holds 3 layers per frame, model audio takes one" in message
-    assert "--encoder hubert --layers last --name hubert-last --store" in message
-    assert "then: fit ... --audio hubert-last" in message
+    assert "--encoder hubert --layers last --name hubert-last-layer --store" in message
+    assert "then: fit ... --audio hubert-last-layer" in message
 
 
 def test_a_feature_that_fits_is_named_before_a_new_one(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_one_layer_of_a_mean_over_frames_comes_as_frames(tmp_path: Path) -> None
     views = ["--weights", "w", "--views", "mean"]
     path = store_of(tmp_path, {"wavlm-mean": feature("wavlm", layers=3, view="mean", encoder_options=views)})
     message = refusal(path, "audio", audio="wavlm-mean")
-    assert "--encoder wavlm --weights w --layers last --name wavlm-last" in message
-    assert "then: fit ... --audio wavlm-last" in message
+    assert "--encoder wavlm --weights w --layers last --name wavlm-last-layer" in message
+    assert "then: fit ... --audio wavlm-last-layer" in message
 
 
 def test_a_corpus_read_without_texts_is_read_again_with_them(tmp_path: Path) -> None:
