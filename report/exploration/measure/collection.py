@@ -111,11 +111,11 @@ def collect(stores: Sequence[FeatureStore], protocol_name: str | None) -> Collec
 
 
 def _known_protocol(name: str, corpora: Sequence[str]) -> Protocol:
-    protocol = protocols.load(name)
+    protocol = protocols.declared(name)
     of_protocol = {*protocol.corpora, *([protocol.test_corpus] if protocol.test_corpus else [])}
     other = [corpus for corpus in corpora if corpus not in of_protocol]
     if other:
-        valid = [n for n in protocols.names() if set(corpora) <= set(protocols.load(n).corpora)]
+        valid = [n for n in protocols.names() if set(corpora) <= set(protocols.declared(n).corpora)]
         raise UsageError(
             f"protocol {protocol.name} is for {', '.join(sorted(of_protocol))}, not for {', '.join(other)}; valid: "
             f"{', '.join(valid) or 'none, write one (docs/protocols.md)'}; or leave --protocol out"

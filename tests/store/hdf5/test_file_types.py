@@ -26,7 +26,7 @@ def test_newer_versions_are_an_error_of_their_own(tmp_path: Path) -> None:
     m = manifest()
     for node, complaint in (
         ("/", "store version 9, newer than 1"),
-        ("/features/hubert", "version 9, newer than 1: update emofuse"),
+        ("/features/hubert", "version 9, newer than 2: update emofuse"),
     ):
         path = tmp_path / f"{len(node)}.h5"
         write_store(path, m, {"hubert": FeatureData(modality="audio", arrays=arrays(m))})

@@ -176,7 +176,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "a fingerprint that is a list": (json_list, "holds list, expected a JSON object"),
     "a newer manifest": (attribute("manifest", "version", 99), "version 99, newer than 3: update emofuse"),
     "a newer store": (attribute("/", "version", 99), "store version 99, newer than 1: update emofuse"),
-    "a newer feature": (attribute(F, "version", 99), "version 99, newer than 1: update emofuse"),
+    "a newer feature": (attribute(F, "version", 99), "version 99, newer than 2: update emofuse"),
     "another modality": (attribute(F, "modality", "smell"), "'smell', expected audio or text"),
 }
 
