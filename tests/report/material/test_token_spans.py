@@ -58,10 +58,8 @@ def test_the_weights_of_a_fold_and_of_the_first_corpus_are_looked_for(tmp_path: 
     assert (
         reason
         == f"words are not shown: {tmp_path / 'fold_2'} has no tokenizer: expected one of tokenizer.json, "
-        + (
-            "spiece.model, sentencepiece.bpe.model, spm.model, tokenizer.model, vocab.txt, vocab.json, merges.txt; download the whole folder"
-        )
-        + "; name the folder of the weights with --weights"
+        + "spiece.model, sentencepiece.bpe.model, spm.model, tokenizer.model, vocab.txt, vocab.json, merges.txt; "
+        + "download the whole folder; name the folder of the weights with --weights"
     )
     joint = run(text=text("hf-text", provenance={"a": {"encoder_options": ["--weights", "gone/away"]}}))
     joint.config["run"]["protocol"]["joint"] = {"corpora": ["a"]}

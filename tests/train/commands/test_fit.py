@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_help_needs_no_torch_and_names_every_model() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
-    assert all(name in done.stdout for name in MODELS.names())
+    in_one_line = re.sub(r"-\n +", "-", done.stdout)  # the help breaks lines at hyphens
+    assert all(name in in_one_line for name in MODELS.names())
 
 
 def test_it_runs_without_stage_one_and_without_the_report_packages(folder: Path) -> None:
