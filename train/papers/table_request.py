@@ -51,7 +51,7 @@ class TableRequest:
         limits = {"--steps": self.steps, "--epochs": self.epochs, "--limit": self.limit}
         marks = [f"short run ({option} {value:g})" for option, value in limits.items() if value is not None]
         marks += [] if self.folds == "all" else [f"folds {self.folds} alone"]
-        return marks + [f"{new} stands in for {old}" for old, new in sorted(self.substitute.items())]
+        return marks + [f"{new} is used instead of {old}" for old, new in sorted(self.substitute.items())]
 
     def command(self) -> str:
         """The command with the options that change the table."""

@@ -56,7 +56,7 @@ def test_copies_differ_from_the_clips_and_say_how_they_were_made(made: Path) -> 
 def test_another_seed_is_refused_under_the_same_name_and_a_third_copy_is_added(made: Path) -> None:
     other = extract(made, *OWN, *COPIES, "--seed", "1")
     assert (other.returncode, "Traceback" in other.stderr) == (2, False)
-    assert "augmentation: stored" in other.stderr
+    assert "augmentation.seed: stored 0, asked for 1" in other.stderr
     more = extract(made, *OWN, *COPIES[:-3], "--copies", "3", "--quiet")
     assert more.returncode == 0, more.stderr
     assert more.stdout.count("nothing to do") == 3

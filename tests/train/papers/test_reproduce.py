@@ -139,7 +139,7 @@ def test_substituted_features_are_named_by_encoder_or_feature(folder: Path) -> N
     call = request(folder, table, substitute={"hubert-large": "logmel-smcn", "roberta": "bert"}, only=("SMCN",))
     work = plan_fits_of_table(call).jobs
     assert [(job.config.audio, job.config.text) for job in work] == [("logmel", "bert")]
-    assert call.marks()[1:] == ["logmel-smcn stands in for hubert-large", "bert stands in for roberta"]
+    assert call.marks()[1:] == ["logmel-smcn is used instead of hubert-large", "bert is used instead of roberta"]
 
 
 def test_the_papers_protocol_can_be_substituted(folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_papers_protocol_can_be_substituted(folder: Path) -> None:
     assert "iemocap4: no store of iemocap was given" in str(caught.value)
     results, where, _ = run(request(folder, table, substitute={"iemocap4": str(folder / "tiny4.toml")}))
     assert results.rows_of(table.tasks[0])[0].state == "run"
-    assert "stands in for iemocap4" in (where / "table.tex").read_text()
+    assert "is used instead of iemocap4" in (where / "table.tex").read_text()
 
 
 def test_a_row_with_a_modality_absent_at_inference_shares_the_run_of_the_whole(folder: Path) -> None:
