@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emofuse.common.console import warn
+from emofuse.common.console import plural, warn
 from emofuse.common.errors import DONE, EXCLUDED
 from emofuse.manifests.schema import Excluded, Manifest
 
@@ -23,18 +23,18 @@ def report_notes(manifest: Manifest) -> None:
 
 
 def report_excluded(
-    items: Sequence[Excluded], things: str = "items", where: str = "`emofuse store info` lists them"
+    items: Sequence[Excluded], noun: str = "item", where: str = "`emofuse store info` lists them"
 ) -> int:
     """List what was excluded on stderr; returns the exit code that follows from it.
 
     Args:
         items: What was excluded.
-        things: What the items are.
+        noun: What one of them is called.
         where: Where to find those beyond the first 50.
     """
     if not items:
         return DONE
-    warn(f"{len(items)} {things} excluded:")
+    warn(f"{plural(len(items), noun)} excluded:")
     for item in items[:_MOST_LISTED]:
         warn(f"  {item.id}: {item.reason}")
     if len(items) > _MOST_LISTED:

@@ -253,8 +253,9 @@ def _check_counts(protocol: Protocol, manifest: Manifest, readable: list[Utteran
 def _header(plan: FinetunePlan) -> list[str]:
     settings = plan.settings
     lines = [
-        f"finetune {plan.encoder} on {plan.protocol.corpus}, protocol {plan.protocol.name}: {len(plan.folds)} folds by "
-        f"{plan.protocol.grouping}, validated on {plan.protocol.validated_on}, selected by {plan.protocol.metrics[0]}",
+        f"finetune {plan.encoder} on {plan.protocol.corpus}, protocol {plan.protocol.name}: "
+        f"{plural(len(plan.folds), 'fold')} by {plan.protocol.grouping}, validated on "
+        f"{plan.protocol.validated_on}, selected by {plan.protocol.metrics[0]}",
         f"{plan.options.device}, {settings.precision}, at most {settings.epochs:g} epochs of batches of "
         f"{settings.batch}, learning rate {settings.lr:g} falling by {settings.layer_decay:g} per layer, seed "
         f"{settings.seed}",

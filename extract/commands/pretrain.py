@@ -80,7 +80,7 @@ def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bo
         f"({100 * last['active']:.0f} % of triplets active); the history is in {finished.out / 'losses.csv'}"
     )
     say(f"next: extract --dataset NAME --encoder trill --weights {finished.out}")
-    click.get_current_context().exit(report_excluded(excluded, "files", "the run's metrics.json lists them"))
+    click.get_current_context().exit(report_excluded(excluded, "file", "the run's metrics.json lists them"))
 
 
 def _header(plan: PretrainPlan) -> str:
