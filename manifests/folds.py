@@ -178,7 +178,7 @@ def _spelling_message(protocol: Protocol, found: Sequence[tuple[str, Sequence[st
     more = f"\n  - ... and {len(found) - 20} more" if len(found) > 20 else ""
     return (
         f"protocol {protocol.name}: its folds keep names apart that look like one name in several spellings:"
-        f"{''.join(lines)}{more}\nSay in a protocol file (--protocol PATH.toml, docs/protocols.md), under "
+        f"{''.join(lines)}{more}\nSay in a protocol file (--protocol PATH.toml, docs/reference/protocols.md), under "
         f"[names.{attribute}], that they are the same, such as same = {{ {same} }}, or that they differ, "
         f"distinct = [{json.dumps(list(names))}]"
     )

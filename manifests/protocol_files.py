@@ -104,7 +104,8 @@ def default_for(corpus: str) -> Protocol:
     of_corpus = names(corpus)
     if not of_corpus:
         raise UsageError(
-            f"emofuse includes no protocol for corpus {corpus!r}; write one: --protocol PATH.toml (docs/protocols.md)"
+            f"emofuse includes no protocol for corpus {corpus!r}; write one: --protocol PATH.toml "
+            "(docs/reference/protocols.md)"
         )
     return load(min(of_corpus, key=lambda name: (FILES.entry(name).package is not None, name)))
 

@@ -13,7 +13,7 @@ from paths import ROOT
 
 from emofuse.common.umbrella import COMMANDS, load_command
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 STARTS = ("extract ", "fit ", "emofuse ")
 
 

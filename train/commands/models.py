@@ -54,7 +54,7 @@ def _model_details(name: str, corpus: str) -> str:
     known = effective(preset, spec.modalities)
     for title, optional in (
         ("settings (--set KEY=VALUE)", False),
-        ("training, off by default (docs/fitting.md)", True),
+        ("training, off by default (docs/how-to/fitting.md)", True),
     ):
         values = [
             [f"  {key}", str(getattr(preset, key)), " | ".join(f.metadata["choices"])]

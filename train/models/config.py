@@ -42,7 +42,7 @@ def setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The settings of every model; docs/fitting.md describes the optional ones."""
+    """The settings of every model; docs/how-to/fitting.md describes the optional ones."""
 
     steps: int = setting(2500, positive=False)
     epochs: float = setting(0.0, positive=False)

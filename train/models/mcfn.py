@@ -33,7 +33,7 @@ Open in the paper, and what is chosen (the authors' public code is another model
   batch norm, added after the last activation. Batch norm ignores padding.
 - Eq. 2 has no scale, and its scores are sums over all frames: at initialisation, most rows of the channel attention of
   speech are nearly one-hot, so a channel mostly adds itself. `channel_scale` = `sqrt` divides them by the square root
-  of the utterance's own number of frames. docs/reproduce.md has the measured shares and scores of both.
+  of the utterance's own number of frames. docs/reference/reproduce.md has the measured shares and scores of both.
 - T_1 and T_2 have 32 channels. In eq. 3 each of the 4 heads has its own u, v, b; 128 units are 4 x 32 values, projected
   back to 256.
 - W_s and W_t have no bias, as printed. Each classifier is one linear layer. lambda = 1, omega = 1. No dropout.

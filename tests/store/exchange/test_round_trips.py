@@ -213,7 +213,8 @@ def test_the_leakage_check_survives_a_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [li.strip() for li in (ROOT / "docs/exchange.md").read_text().split("\n") if li.startswith("    emofuse")]
+    "line",
+    [li.strip() for li in (ROOT / "docs/how-to/exchange.md").read_text().split("\n") if li.startswith("    emofuse")],
 )
 def test_the_commands_of_the_documentation_are_commands(line: str) -> None:
     arguments = shlex.split(line)

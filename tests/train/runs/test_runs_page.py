@@ -1,4 +1,4 @@
-"""docs/runs.md names every file, key and column that `fit` and `evaluate` write."""
+"""docs/reference/runs.md names every file, key and column that `fit` and `evaluate` write."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def written(folder: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_every_file_key_and_column_is_named_on_the_page(folder: Path) -> None:
-    page = set(re.findall(r"`([^`]+)`", (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")))
+    page = set(re.findall(r"`([^`]+)`", (ROOT / "docs" / "reference" / "runs.md").read_text(encoding="utf-8")))
     found = set(written(folder))
     assert {"calibration.json", "calibrated_p_CLASS", "fitted_on", "shared_audio", "evaluated_run", "f1"} <= found
     assert found - page == set()

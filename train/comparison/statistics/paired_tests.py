@@ -1,6 +1,7 @@
 """Paired tests of two runs on the same utterances: arrays in, numbers out.
 
-The permutation test by unit decides; the others are printed beside it. docs/comparing.md says what each one assumes.
+The permutation test by unit decides; the others are printed beside it. docs/how-to/comparing.md says what each one
+assumes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
 from emofuse.train.runs.finished_run import Run
 
-DOCS = "docs/exporting.md of emofuse"
+DOCS = "docs/how-to/exporting.md of emofuse"
 
 
 def encoder_lines(run: Run) -> list[str]:
