@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from emofuse.common.redaction import redacted
 
@@ -31,6 +34,28 @@ def say_coloured(text: str) -> None:
 def warn(line: str, stream: TextIO | None = None) -> None:
     """Print a line to stderr, or to another stream, at once."""
     print(screen_text(line), file=stream or sys.stderr, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a JSON document to stdout, indented; see `json_text`."""
+    say(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON whose texts are safe to print: control characters, also invisible ones, are escaped; nothing is lost."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    """Non-printable characters occur in JSON only inside texts, where an escape means the same."""
+    return json.dumps(character)[1:-1]
+
+
+def wrapped(text: str, indent: str) -> str:
+    """Text in lines as long as the terminal is wide, the second and later ones after `indent`; 120 in a pipe."""
+    width = max(60, shutil.get_terminal_size((120, 24)).columns)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def screen_text(text: str) -> str:

@@ -52,15 +52,15 @@ class SeveralProblemsError(UsageError):
 
 
 class UnknownNameError(UsageError):
-    """An unknown name; the message lists the valid ones and suggests the closest."""
+    """An unknown name; the message lists the valid ones and suggests `guess`, or the closest."""
 
-    def __init__(self, kind: str, name: str, valid: Iterable[str], hint: str = "") -> None:
+    def __init__(self, kind: str, name: str, valid: Iterable[str], hint: str = "", guess: str | None = None) -> None:
         self.kind, self.valid = kind, sorted(valid)
         names = self.valid
         listed = ", ".join(names) if names else "none"
-        closest = nearest(name, names)
-        guess = f" Did you mean {closest!r}?" if closest else ""
-        super().__init__(f"no {kind} named {name!r}.{guess} Valid: {listed}.{' ' + hint if hint else ''}")
+        closest = guess or nearest(name, names)
+        question = f" Did you mean {closest!r}?" if closest else ""
+        super().__init__(f"no {kind} named {name!r}.{question} Valid: {listed}.{' ' + hint if hint else ''}")
 
 
 class DataError(EmofuseError):
@@ -71,7 +71,7 @@ class DataError(EmofuseError):
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name that an unknown one was probably meant to be."""
-    return next(iter(difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)), None)
 
 
 def raise_problems(problems: list[str], headline: str) -> None:

@@ -6,8 +6,9 @@ import importlib
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, say
-from emofuse.common.errors import UnknownNameError, fail
+from emofuse.common.command_group import CommandGroup
+from emofuse.common.console import HELP_OPTIONS
+from emofuse.common.version_option import version_option
 
 # Strings, not imports: this package imports no other emofuse package, and `emofuse --help` must answer at once.
 COMMANDS = {
@@ -46,12 +47,34 @@ COMMANDS = {
         "emofuse.extract.commands.manifest:manifest",
         "Read a corpus: counts, hours, and excluded items with reasons.",
     ),
+    "help": ("emofuse.common.help_pages:help_command", "Read a page of the documentation, such as `help protocols`."),
     "demo": ("emofuse.extract.commands.demo:demo", "Run both stages on a small synthetic corpus."),
 }
+MEANT = {
+    **dict.fromkeys(("train", "run", "cross-validate"), "fit"),
+    **dict.fromkeys(("test", "score", "eval"), "evaluate"),
+    **dict.fromkeys(("infer", "inference", "classify", "ask", "transcribe"), "predict"),
+    **dict.fromkeys(("check", "validate"), "verify"),
+    **dict.fromkeys(("features", "embed", "encode"), "extract"),
+    **dict.fromkeys(("corpus", "corpora", "datasets", "dataset", "count"), "manifest --list"),
+    **dict.fromkeys(("protocols", "tasks", "docs"), "help"),
+    **dict.fromkeys(("tables", "papers", "paper"), "reproduce --list"),
+    **dict.fromkeys(("html", "page", "plot", "show-run", "leaderboard", "results"), "report"),
+    **dict.fromkeys(("convert", "onnx", "torchscript"), "export"),
+    **{
+        verb: f"store {verb}" for verb in ("info", "ls", "show", "diff", "card", "merge", "copy", "rm", "repack", "add")
+    },
+    **{"import": "store import", "explore": "store explore", "list": "store ls", "delete": "store rm"},
+    "tune": "finetune",
+    "search": "fit --search",
+}
+"""Words that are no command -> the command that has this meaning."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A click group that imports a command when it is called."""
+
+    meant = MEANT
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of a project."""
@@ -70,15 +93,6 @@ class LazyGroup(click.Group):
                 f"`emofuse {cmd_name}` needs {error.name}: pip install 'emofuse[extract]'"
             ) from error
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; an unknown one lists the valid ones and the closest."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            error = UnknownNameError("command", args[0], COMMANDS)
-            fail(str(error), error.exit_code)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
         with formatter.section("Commands"):
@@ -93,19 +107,8 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-def _print_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
-    if asked and not context.resilient_parsing:
-        from emofuse.common.source_version import UNKNOWN, commit, package_version
-
-        known = f" (commit {commit()})" if commit() != UNKNOWN else ""
-        say(f"emofuse, version {package_version()}{known}")
-        context.exit()
-
-
 @click.command(cls=LazyGroup, context_settings=HELP_OPTIONS)
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="The version."
-)
+@version_option
 def main() -> None:
     """Multimodal speech emotion recognition: extract features once, train many fusion models."""
 

@@ -195,7 +195,7 @@ def _relative_audio(audio: str | None, root: Path) -> str | None:
 CUSTOM = Corpus(
     name="custom",
     description="Your own audio and texts: a CSV or JSON Lines file, an audformat database, a Hugging Face dataset",
-    page="the format is described in docs/how-to/custom.md",
+    page="the format: `emofuse help custom`",
     layout="manifest.csv, manifest.jsonl, an audformat database or a saved dataset (or pass --manifest PATH)",
     looks_like=lambda root: default_manifest(root) is not None,
     read=read,

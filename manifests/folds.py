@@ -38,6 +38,11 @@ class Fold:
         """The three sides by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    @property
+    def members(self) -> tuple[Utterance, ...]:
+        """The utterances of all sides."""
+        return (*self.train, *self.validation, *self.test)
+
     def subset(self, utterances: Iterable[Utterance]) -> Fold:
         """The same fold with only some of its utterances."""
         kept = {u.id for u in utterances}
@@ -121,7 +126,7 @@ def build_folds(protocol: Protocol, utterances: Sequence[Utterance], select: Sel
     else:
         folds = _group_folds(protocol, groups, select)
     allow = ' (a file may allow what is shared: leave it out of "disjoint" under [folds])' if protocol.fold_file else ""
-    raise_problems([p for f in folds for p in _leaks(protocol, f)], f"protocol {protocol.name}: folds leak{allow}")
+    raise_problems(_leaks(protocol, folds), f"protocol {protocol.name}: folds leak{allow}")
     return folds
 
 
@@ -178,7 +183,7 @@ def _spelling_message(protocol: Protocol, found: Sequence[tuple[str, Sequence[st
     more = f"\n  - ... and {len(found) - 20} more" if len(found) > 20 else ""
     return (
         f"protocol {protocol.name}: its folds keep names apart that look like one name in several spellings:"
-        f"{''.join(lines)}{more}\nSay in a protocol file (--protocol PATH.toml, docs/reference/protocols.md), under "
+        f"{''.join(lines)}{more}\nSay in a protocol file (--protocol PATH.toml; `emofuse help protocols`), under "
         f"[names.{attribute}], that they are the same, such as same = {{ {same} }}, or that they differ, "
         f"distinct = [{json.dumps(list(names))}]"
     )
@@ -271,26 +276,36 @@ def _other_corpus_fold(protocol: Protocol, groups: Mapping[str, list[Utterance]]
     )
 
 
-def _leaks(protocol: Protocol, fold: Fold) -> list[str]:
-    """The leaks of a fold; several corpora are checked one by one, since their names are never equal."""
-    if protocol.joint is None:
-        return fold_leaks(fold, protocol.disjoint)
-    members = [u for side in fold.sides.values() for u in side]
-    return [
-        problem
-        for corpus, keys in protocol.joint.disjoint.items()
-        for problem in fold_leaks(fold.subset(u for u in members if corpus_of(u.id) == corpus), keys)
-    ]
+def _leaks(protocol: Protocol, folds: Sequence[Fold]) -> list[str]:
+    """The leaks of the folds; several corpora are checked one by one, since their names are never equal."""
+    corpora = {"": protocol.disjoint} if protocol.joint is None else protocol.joint.disjoint
+    leaks = []
+    for corpus, keys in corpora.items():
+        parts = [f.subset(u for u in f.members if corpus_of(u.id) == corpus) if corpus else f for f in folds]
+        members = {u.id: u for fold in parts for u in fold.members}
+        leaks += [_unknown(key, list(members.values()), corpus) for key in keys if _has_gaps(key, members.values())]
+        leaks += [problem for fold in parts for problem in fold_leaks(fold, keys)]
+    return leaks
+
+
+def _has_gaps(key: str, members: Iterable[Utterance]) -> bool:
+    return any(getattr(u, key) is None for u in members)
+
+
+def _unknown(key: str, members: Sequence[Utterance], corpus: str) -> str:
+    """What to do about utterances without a value that the folds must keep apart."""
+    missing, where = sum(getattr(u, key) is None for u in members), f" of {corpus}" if corpus else ""
+    without = f"{missing} of {len(members)} utterances{where} are without {key}, so leaks cannot be checked"
+    if missing < len(members):
+        return f"{without}: complete the corpus's {key}s"
+    return f'{without}: leave "{key}" out of "disjoint" under [folds], or give the corpus its {key}s'
 
 
 def fold_leaks(fold: Fold, disjoint: Sequence[str]) -> list[str]:
-    """What the sides of a fold share although they must not, one line each; a missing value counts as a leak."""
+    """What the sides of a fold share although they must not, one line each; a missing value is not looked at."""
     leaks = []
     for key in ("id", *disjoint):
         values_of = {side: {getattr(u, key) for u in members} for side, members in fold.sides.items()}
-        for side, values in values_of.items():
-            if None in values:
-                leaks.append(f"fold {fold.number}: {side} has utterances without {key}, so leaks cannot be checked")
         for one, other in combinations(values_of, 2):
             shared = sorted(str(v) for v in (values_of[one] & values_of[other]) - {None})
             if shared:

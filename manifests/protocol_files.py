@@ -105,7 +105,7 @@ def default_for(corpus: str) -> Protocol:
     if not of_corpus:
         raise UsageError(
             f"emofuse includes no protocol for corpus {corpus!r}; write one: --protocol PATH.toml "
-            "(docs/reference/protocols.md)"
+            "(`emofuse help protocols`)"
         )
     return load(min(of_corpus, key=lambda name: (FILES.entry(name).package is not None, name)))
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from emofuse.common.config_file import ConfiguredCommand, config_option
 from emofuse.common.console import HELP_OPTIONS
 from emofuse.common.errors import command
+from emofuse.common.version_option import version_option
 from emofuse.extract.commands.options import DATASETS, corpus_options, max_seconds
 
 
@@ -20,7 +22,8 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
     return value
 
 
-@click.command(context_settings={**HELP_OPTIONS, "show_default": True})
+@click.command(cls=ConfiguredCommand, context_settings={**HELP_OPTIONS, "show_default": True})
+@config_option
 @click.option("--dataset", required=True, help=DATASETS)
 @click.option("--encoder", "encoders", required=True, multiple=True, help="An encoder; can be repeated.")
 @corpus_options
@@ -108,6 +111,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 @click.option("--no-text", is_flag=True, help="Store a digest of each text instead of the text.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and the size of the result; write nothing.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@version_option
 @command
 def extract(**options: Any) -> None:
     """Run frozen encoders over a corpus, once, into a store.

@@ -221,8 +221,7 @@ def _protocol(corpus: str, name: str | None) -> Protocol:
             f"protocol {protocol.name} joins several corpora; encoders are fine-tuned on one, such as {corpus}"
         )
     if protocol.corpus != corpus:
-        write_one = "none; write one (--protocol PATH.toml, docs/reference/protocols.md)"
-        valid = ", ".join(protocols.names(corpus)) or write_one
+        valid = ", ".join(protocols.names(corpus)) or "none; write one (--protocol PATH.toml; `emofuse help protocols`)"
         raise UsageError(f"protocol {protocol.name} is for corpus {protocol.corpus}, not for {corpus}; valid: {valid}")
     return protocol
 

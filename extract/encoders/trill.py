@@ -27,7 +27,7 @@ _UNFINISHED = ("emofuse-pretraining-", "emofuse-finetuning-")
 """How the `format` of a training checkpoint begins."""
 _SUFFIXES = (".onnx", ".safetensors")
 _HINT = (
-    "convert a published TRILL, FRILL or TRILLsson model to ONNX (docs/reference/encoders.md) and pass it as --weights "
+    "convert a published TRILL, FRILL or TRILLsson model to ONNX (`emofuse help encoders`) and pass it as --weights "
     "model.onnx, or train your own weights on any folder of audio with `emofuse pretrain trill --audio FOLDER` and "
     "pass the run folder as --weights RUN"
 )

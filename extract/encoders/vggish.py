@@ -51,7 +51,7 @@ _SLIM = (
 )  # fmt: skip
 _HINT = (
     "download vggish-10086976.pth from https://github.com/harritaylor/torchvggish/releases (or convert TensorFlow's "
-    "vggish_model.ckpt to .npz, see docs/reference/encoders.md) and pass it as --weights vggish-10086976.pth"
+    "vggish_model.ckpt to .npz, see `emofuse help encoders`) and pass it as --weights vggish-10086976.pth"
 )
 _PCA_HINT = "download https://storage.googleapis.com/audioset/vggish_pca_params.npz and put it beside the weights"
 

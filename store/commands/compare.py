@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import plural, printable, say
+from emofuse.common.console import plural, printable, say, say_json
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import Location, LocationType
 
@@ -41,7 +40,7 @@ def diff(a: Location, b: Location, values: bool, as_json: bool) -> None:
     if as_json:
         facts = asdict(result)
         facts["manifest"] = {"said": facts["manifest"].pop("general"), **facts["manifest"]}  # a key of earlier versions
-        say(json.dumps({"same": result.same, **facts}, indent=2))
+        say_json({"same": result.same, **facts})
         sys.exit(DONE if result.same else DIFFERENT)
     verdict = "hold the same" if result.same else "differ"
     lines = [f"{a} (A) and {b} (B) {verdict}", *_manifest_lines(result.manifest)]

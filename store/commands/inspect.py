@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import format_size, format_table, plural, printable, say
+from emofuse.common.console import format_size, format_table, json_text, plural, printable, say, say_json, wrapped
 from emofuse.common.errors import DAMAGED, UsageError, command
-from emofuse.common.location import Location, LocationType
+from emofuse.common.location import Location, LocationType, parse_location
+from emofuse.common.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from emofuse.store.inspect.listing import ListingRow
 
 FILE = click.argument("file", type=LocationType())
+EXCLUDED_SHOWN = 10
+"""Excluded items that `info` names; --json has all."""
 VALUES = 12
 """Values of an attribute that `info` names; there may be many speakers."""
 PROVENANCE_SHOWN = ("device", "threads", "batch_budget", "precision_difference", "emofuse", "started")
 
 
 @click.command(short_help="Show corpus, features, settings and exclusions.")
-@FILE
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=LocationType())
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; of several files as a list.")
 @click.option("--precision", is_flag=True, help="Measure the error of fp16, bf16 and int8 storage; reads all values.")
 @click.option(
     "--fit",
@@ -34,33 +37,54 @@ PROVENANCE_SHOWN = ("device", "threads", "batch_budget", "precision_difference",
     '"--model concat --steps 300".',
 )
 @command
-def info(file: Location, as_json: bool, precision: bool, fit: str | None) -> None:
-    """Show what FILE contains: corpus, utterances, features with their fingerprints, and what is excluded.
+def info(files: tuple[Location, ...], as_json: bool, precision: bool, fit: str | None) -> None:
+    """Show what each FILE contains: corpus, utterances, features with their fingerprints, and what is excluded.
 
     Also lists features of FILE that are still being written. Exit code 3: a feature is damaged.
     """
-    from emofuse.store.commands.precision import measure_precision, print_precision
     from emofuse.store.inspect.describe import describe
 
     if fit is not None and not precision:
         raise UsageError("--fit belongs to --precision: give both")
-    facts = describe(file)
-    if precision and not facts["damaged"]:
-        measured = measure_precision(file, fit)
-        if as_json:
-            say(json.dumps(facts | {"precision": measured}, indent=2))
-        else:
-            print_precision(measured)
-        return
+    problems, found = Problems(), []
+    for file in files:
+        with problems.collecting():
+            found.append(describe(file))
+    if precision:
+        _measure(found, fit)
     if as_json:
-        say(json.dumps(facts, indent=2))
-    else:
-        lines = [*_corpus_lines(facts), *_feature_lines(facts["features"])]
-        lines += [f"damaged: {printable(error, 400)}" for error in facts["damaged"].values()]
-        lines += [f"in progress: {printable(p['feature'])}, {printable(p['state'], 400)}" for p in facts["under_way"]]
-        say("\n".join(lines))
-    if facts["damaged"]:
+        say_json(found[0] if len(files) == 1 and found else found)
+    for number, facts in enumerate(() if as_json else found):
+        _print_facts(facts, first=number == 0)
+    problems.raise_all()
+    if any(facts["damaged"] for facts in found):
         sys.exit(DAMAGED)
+
+
+def _measure(found: Sequence[dict[str, Any]], fit: str | None) -> None:
+    """Add to the facts of each undamaged store how precisely other types would hold its features."""
+    from emofuse.store.commands.precision import measure_precision
+
+    for facts in found:
+        if not facts["damaged"]:
+            facts["precision"] = measure_precision(parse_location(facts["path"]), fit)
+
+
+def _print_facts(facts: dict[str, Any], first: bool) -> None:
+    from emofuse.store.commands.precision import print_precision
+
+    if not first:
+        say("")
+    if "precision" in facts:
+        print_precision(facts["precision"])
+    else:
+        say("\n".join(_lines(facts)))
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    lines = [*_corpus_lines(facts), *_feature_lines(facts["features"])]
+    lines += [f"damaged: {printable(error, 400)}" for error in facts["damaged"].values()]
+    return lines + [f"in progress: {printable(p['feature'])}, {printable(p['state'], 400)}" for p in facts["under_way"]]
 
 
 def _corpus_lines(facts: dict[str, Any]) -> list[str]:
@@ -79,10 +103,11 @@ def _corpus_lines(facts: dict[str, Any]) -> list[str]:
         recognised = ", ".join(f"{n} by the recogniser {printable(s, 200)}" for s, n in facts["text_source"].items())
         lines.append(f"  text: {recognised}, {facts['own_texts']} of the corpus's own")
     lines.append(f"  excluded: {len(facts['excluded'])}")
-    for item in facts["excluded"][:10]:
+    for item in facts["excluded"][:EXCLUDED_SHOWN]:
         modality = f" ({printable(item['modality'], 20)})" if item["modality"] else ""
         lines.append(f"    {printable(item['id'])}{modality}: {printable(item['reason'])}")
-    return lines
+    more = len(facts["excluded"]) - EXCLUDED_SHOWN
+    return lines + ([f"    ... and {more} more (--json lists all)"] if more > 0 else [])
 
 
 def _feature_lines(features: Sequence[dict[str, Any]]) -> list[str]:
@@ -96,8 +121,8 @@ def _feature_lines(features: Sequence[dict[str, Any]]) -> list[str]:
             provenance += f", encoder_seconds={f['encoder_seconds']:.1f}"
         lines += [f"  {printable(f['name'])}: {printable(f['copy'], 400)}"] if f["copy"] else []
         lines += [
-            f"  {printable(f['name'])}: {printable(fingerprint, 2000)}",
-            f"  {printable(f['name'])}, computed: {printable(provenance, 400)}",
+            wrapped(f"  {printable(f['name'])}: {printable(fingerprint, 2000)}", " " * 4),
+            wrapped(f"  {printable(f['name'])}, computed: {printable(provenance, 400)}", " " * 4),
             f"  {printable(f['name'])}, fitted on: {printable(describe_fitted_on(f['fitted_on']), 400)}",
         ]
     return lines
@@ -139,7 +164,7 @@ def ls(file: Location, as_json: bool, limit: int | None, **filters: Any) -> None
     shown = rows[:limit]
     if as_json:
         if shown:
-            say("\n".join(json.dumps(row.as_json()) for row in shown))
+            say("\n".join(json_text(row.as_json()) for row in shown))
         return
     count = f"{len(rows)} of {plural(total, 'utterance')}" if len(rows) < total else plural(total, "utterance")
     limited = f", {len(shown)} shown" if len(shown) < len(rows) else ""

@@ -6,15 +6,32 @@ import importlib
 
 import click
 
+from emofuse.common.command_group import CommandGroup
 from emofuse.common.console import HELP_OPTIONS
 from emofuse.store.commands import compare, edit, exchange, inspect, show
 
 ELSEWHERE = {"explore": "emofuse.report.commands.explore:explore"}
 """Subcommands of packages that this one must not import, imported when they are asked for."""
+MEANT = {
+    **dict.fromkeys(("compare", "difference"), "diff"),
+    **dict.fromkeys(("check", "validate", "repair", "fix"), "verify"),
+    **dict.fromkeys(("list", "utterances"), "ls"),
+    **dict.fromkeys(("describe", "features", "stat"), "info"),
+    **dict.fromkeys(("remove", "delete", "drop"), "rm"),
+    **dict.fromkeys(("shrink", "subset", "cp", "clone", "download"), "copy"),
+    **dict.fromkeys(("join", "concat", "combine"), "merge"),
+    **dict.fromkeys(("compact", "compress"), "repack"),
+    **dict.fromkeys(("plot", "view", "report"), "explore"),
+    **dict.fromkeys(("convert", "to"), "export"),
+    **dict.fromkeys(("load", "from"), "import"),
+}
+"""Words that are no subcommand -> the one that has this meaning."""
 
 
-class StoreGroup(click.Group):
+class StoreGroup(CommandGroup):
     """A click group with the subcommands of `ELSEWHERE`."""
+
+    meant = MEANT
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The subcommands, by name."""

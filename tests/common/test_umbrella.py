@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from emofuse.common.help_pages import FOLDER, help_pages
 from emofuse.common.umbrella import COMMANDS, load_command, main
 
 
@@ -22,3 +23,46 @@ def test_the_summary_of_every_store_command_is_whole() -> None:
     summaries = CliRunner().invoke(main, ["store", "-h"]).output.split("Commands:")[1]
     assert "  verify " in summaries
     assert "..." not in summaries
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["train"], "fit"),
+        (["corpora"], "manifest --list"),
+        (["info"], "store info"),
+        (["compar"], "compare"),
+        (["store", "compare"], "diff"),
+        (["store", "nfo"], "info"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_one_of_its_meaning(typed: list[str], meant: str) -> None:
+    result = CliRunner().invoke(main, typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"no command named {typed[-1]!r}. Did you mean {meant!r}? Valid: " in result.stderr
+
+
+def test_a_word_without_a_meaning_only_lists_the_commands() -> None:
+    assert "no command named 'xyzzy'. Valid: compare, " in CliRunner().invoke(main, ["xyzzy"]).stderr
+
+
+@pytest.mark.parametrize("name", ["extract", "fit"])
+def test_every_script_says_its_version(name: str) -> None:
+    asked = CliRunner().invoke(load_command(name), ["--version"])
+    assert (asked.exit_code, asked.stdout) == (0, CliRunner().invoke(main, ["--version"]).stdout)
+    assert asked.stdout.startswith("emofuse, version ")
+
+
+def test_help_lists_the_pages_and_prints_one() -> None:
+    listed = CliRunner().invoke(main, ["help"]).stdout
+    pages = help_pages()
+    assert all(f"\n{name} " in listed for name in pages)
+    printed = CliRunner().invoke(main, ["help", "protocols"])
+    assert printed.stdout == pages["protocols"].read_text(encoding="utf-8")
+    assert CliRunner().invoke(main, ["help", "fit"]).stdout.startswith("Usage: emofuse fit [OPTIONS]")
+    unknown = CliRunner().invoke(main, ["help", "protokols"])
+    assert (unknown.exit_code, "Did you mean 'protocols'?" in unknown.stderr) == (2, True)
+
+
+def test_no_two_pages_have_one_name() -> None:
+    assert len(help_pages()) == len([*FOLDER.rglob("*.md")])

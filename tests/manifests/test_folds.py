@@ -110,6 +110,14 @@ def test_missing_values_that_prevent_a_leak_check_are_refused(key: str) -> None:
         build_folds(PROTOCOL, unchecked, "validation")
 
 
+def test_a_corpus_without_dialogues_gets_one_line_that_says_which_word_to_drop() -> None:
+    without = tuple(replace(u, dialogue=None) for u in UTTERANCES)
+    with pytest.raises(UsageError) as refused:
+        build_folds(PROTOCOL, without, "validation")
+    assert str(refused.value).count("without dialogue") == 1
+    assert 'leave "dialogue" out of "disjoint" under [folds]' in str(refused.value)
+
+
 def test_the_protocol_decides_what_must_be_disjoint() -> None:
     leaking = (replace(UTTERANCES[0], speaker=UTTERANCES[-1].speaker), *UTTERANCES[1:])
     loose = samples.protocol(folds={"by": "session", "disjoint": ["session"]})

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from emofuse.common.command_line import RecordedCommand
+from emofuse.common.config_file import ConfiguredCommand, config_option, repeated_run
 from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
+from emofuse.common.version_option import version_option
 from emofuse.train.commands.options import (
     AugmentedType,
     JobsType,
@@ -39,7 +40,8 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     return values[0] if values else None
 
 
-@click.command(cls=RecordedCommand, context_settings={**HELP_OPTIONS, "show_default": True})
+@click.command(cls=ConfiguredCommand, context_settings={**HELP_OPTIONS, "show_default": True})
+@config_option
 @click.option(
     "--store",
     "stores",
@@ -108,6 +110,11 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
 )
 @click.option("--optimism", is_flag=True, help="Also report the score that choosing the checkpoint on test would give.")
 @click.option(
+    "--keep-checkpoints",
+    is_flag=True,
+    help="With --optimism, keep the weights of every evaluation step instead of removing them when they are scored.",
+)
+@click.option(
     "--calibrate",
     type=click.Choice(["none", "temperature"]),
     default="none",
@@ -159,6 +166,7 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     default=True,
     help="Write report.html and confusion.png; `emofuse report` writes the page later, too.",
 )
+@version_option
 @command
 def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **options: Any) -> None:
     """Train and cross-validate a fusion model on the features of a store; the results are in a run folder.
@@ -179,6 +187,12 @@ def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **opti
         sys.exit(EXCLUDED if result.excluded else DONE)
     if trials is not None:
         raise UsageError("--trials has no effect without --search SPACE.toml")
+    if (run := repeated_run()) is not None:
+        from emofuse.train.resolve.repeated import refuse_other_run
+        from emofuse.train.runs.fit_context import resolved
+
+        with resolved(config) as plan:
+            refuse_other_run(plan, run)
     finished = run_fit(config, say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)
 

@@ -76,7 +76,7 @@ def warnings(comparison: Comparison) -> list[str]:
     if not comparison.units.trusted:
         lines.append(f"The intervals cannot be trusted: {plural(comparison.units.count, comparison.units.kind)}.")
     elif narrow := narrow_interval(comparison.units.count, comparison.units.kind):
-        lines.append(f"{narrow}; the permutation test stays valid (docs/how-to/comparing.md).")
+        lines.append(f"{narrow}; the permutation test stays valid (`emofuse help comparing`).")
     return [*lines, *comparison.notes]
 
 

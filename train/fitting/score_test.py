@@ -25,6 +25,8 @@ from emofuse.train.fitting.model_file import ModelRecipe
 SELECTION, CALIBRATION, RESULT = file_names.SELECTION, file_names.CALIBRATION, file_names.RESULT
 PREDICTIONS, HISTORY = file_names.PREDICTIONS, file_names.HISTORY
 WEIGHTS, CHECKPOINTS = file_names.WEIGHTS, file_names.CHECKPOINTS
+UNSCORED = ".part"
+"""The ending of weights of evaluation steps that are still to be scored: a temporary file, which no digest covers."""
 SELECTION_SHAPE = {"step": int, "rule?": str, "validation": ({str: float}, None), "weights?": str}
 REMEDY = "delete this folder, and the same command trains the fold again"
 
@@ -49,7 +51,7 @@ class HeldOutSide:
 def write_weights(folder: Path, recipe: ModelRecipe, result: TrainingResult, statistics: Statistics) -> None:
     """Write a fold's selected weights, and those of all evaluation steps if they were kept."""
     for step, state in result.checkpoints.items():
-        path = folder / CHECKPOINTS / f"step-{step:06d}.safetensors"
+        path = folder / CHECKPOINTS / f"step-{step:06d}{UNSCORED}"
         path.parent.mkdir(exist_ok=True)
         model_file.save(path, recipe, state, statistics)
     model_file.save(folder / WEIGHTS, recipe, result.model.state_dict(), statistics)
@@ -168,26 +170,37 @@ def score_results(labels: Indices, predictions: Indices, classes: Sequence[str])
     }
 
 
-def score_all_checkpoints(folder: Path, data: TaskData, indices: Indices, metric: str) -> dict[str, Any]:
+def score_all_checkpoints(
+    folder: Path, data: TaskData, indices: Indices, metric: str, keep: bool = False
+) -> dict[str, Any]:
     """Score every evaluation step's weights on the test side: how optimistic selecting on test would be.
 
-    Writes optimism.json; gives the step and the scores of the best by `metric`.
+    Writes optimism.json; gives the step and the scores of the best by `metric`. Then the weights are removed, unless
+    `keep`: all but the selected ones serve nothing else.
 
     Raises:
         RuntimeError: The honest score is not written yet.
     """
     if not (folder / RESULT).exists():
         raise RuntimeError(f"{folder}: checkpoints are scored on test only after {RESULT} is written")
-    labels = data.labels.cpu().numpy()[indices]
-    rows = [
-        {"step": int(path.stem.removeprefix("step-"))} | scores(labels, _probabilities(path, data, indices).argmax(1))
-        for path in sorted((folder / CHECKPOINTS).glob("*.safetensors"))
-    ]
-    best = max(rows, key=lambda row: row[metric])
-    write_json(
-        folder / "optimism.json", {"warning": "chosen on test: never a score", "best": best, "checkpoints": rows}
-    )
-    return best
+    weights, found = sorted((folder / CHECKPOINTS).glob(f"*{UNSCORED}")), folder / "optimism.json"
+    if not found.exists():  # an earlier call may have scored them, and ended while it removed them
+        labels = data.labels.cpu().numpy()[indices]
+        rows = [
+            {"step": int(p.stem.removeprefix("step-"))} | scores(labels, _probabilities(p, data, indices).argmax(1))
+            for p in weights
+        ]
+        best = max(rows, key=lambda row: row[metric])
+        write_json(found, {"warning": "chosen on test: never a score", "best": best, "checkpoints": rows})
+    for path in weights:
+        if keep:
+            path.replace(path.with_suffix(".safetensors"))
+        else:
+            path.unlink()
+    if not keep and weights:
+        (folder / CHECKPOINTS).rmdir()
+    best_row: dict[str, Any] = read_json(found, ("best",))["best"]
+    return best_row
 
 
 def _probabilities(weights: Path, data: TaskData, indices: Indices) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emofuse.train.models.base import Inputs, ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig
+from emofuse.train.models.model_list import SECONDS, WORDS
 
 FEATURE_SIZES = {
     "logmel": (78, 20.0),
@@ -27,8 +28,6 @@ UNKNOWN_SIZES = {"audio": (768, 50.0), "text": (768, None)}
 """Modality -> the same for a feature of another package: that of a base-sized encoder."""
 LAYERS = 13
 """Layers of a base-sized encoder, its input embedding included."""
-SECONDS, WORDS = 4.55, 17
-"""Mean length of IEMOCAP's 5531 utterances, in seconds and in word pieces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

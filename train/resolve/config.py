@@ -96,6 +96,8 @@ class FitConfig:
     """After cross-validation, also train one model on all data; it has no score of its own."""
     optimism: bool = False
     """Also report what choosing the checkpoint on test would have given."""
+    keep_checkpoints: bool = False
+    """With `optimism`, keep the weights of every evaluation step, which are removed when they are scored."""
     calibrate: Calibrate = "none"
     """Whether each fold fits a temperature of its probabilities on its validation side."""
     score_without: tuple[str, ...] = ()
@@ -158,6 +160,8 @@ class FitConfig:
             problems.add(f"epochs is {self.epochs!r}, expected {_EXPECTED['epochs']}")
         if "augmented" not in wrong and isinstance(self.augmented, int) and self.augmented < 1:
             problems.add(f"augmented is {self.augmented}, expected {_COPIES}")
+        if self.keep_checkpoints is True and not self.optimism:
+            problems.add("keep_checkpoints (--keep-checkpoints) belongs to optimism (--optimism): give both")
         for what in () if "shuffle" in wrong else self.shuffle:
             if what not in SHUFFLES:
                 with problems.collecting():
@@ -188,6 +192,7 @@ class FitOptions(TypedDict, total=False):
     select: Select
     final: bool
     optimism: bool
+    keep_checkpoints: bool
     calibrate: Calibrate
     score_without: Sequence[str]
     shuffle: Sequence[str]

@@ -25,6 +25,7 @@ from emofuse.train.models.config import Config, settings_of, shortened
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.joined_store import AnyFeature
 from emofuse.train.resolve.leaks.checks import SharedMaterial
+from emofuse.train.resolve.repeated import options_of
 from emofuse.train.resolve.task_selection import TaskSelection
 
 
@@ -101,6 +102,7 @@ class FitPlan:
         """What config.json records once per run: its identity (`run`), the stores, and what is missing."""
         return {
             "run": run,
+            "options": options_of(self),
             "store": str(self.config.store),
             "stores": dict(self.stores),
             "provenance": {m: dict(f.provenance) for m, f in self.features.items()},

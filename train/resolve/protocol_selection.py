@@ -12,7 +12,7 @@ from emofuse.manifests.protocol import Protocol
 from emofuse.store import FeatureStore
 from emofuse.train.resolve.joined_store import AnyStore, JoinedStore
 
-WRITE_PROTOCOL = "write one (--protocol PATH.toml, docs/reference/protocols.md)"
+WRITE_PROTOCOL = "write one (--protocol PATH.toml; `emofuse help protocols`)"
 LABELS_SHOWN = 12
 """How many labels of a store a message lists."""
 StoreOptions = Sequence[tuple[str, FeatureStore]]

@@ -127,7 +127,8 @@ def _write_seed(context: FitContext, folder: Path, started: float) -> None:
     if plan.config.optimism:
         for fold, fold_folder, result in zip(plan.folds, fold_folders, results, strict=True):
             data, test = fold_data(context, fold, plan.config.seed), side_indices(plan, fold)["test"]
-            result["optimistic"] = score_test.score_all_checkpoints(fold_folder, data, test, plan.protocol.metrics[0])
+            metric, keep = plan.protocol.metrics[0], plan.config.keep_checkpoints
+            result["optimistic"] = score_test.score_all_checkpoints(fold_folder, data, test, metric, keep)
     predictions = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / PREDICTIONS)]
     history = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / score_test.HISTORY)]
     metrics = run_metrics.over_folds(plan, results, predictions)

@@ -174,7 +174,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"--search {path}: {error.strerror}; docs/how-to/fitting.md shows the format") from None
+        raise UsageError(f"--search {path}: {error.strerror}; `emofuse help fitting` shows the format") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--search {path} is not TOML: {error}") from None
 

@@ -118,7 +118,7 @@ def _known_protocol(name: str, corpora: Sequence[str]) -> Protocol:
         valid = [n for n in protocols.names() if set(corpora) <= set(protocols.declared(n).corpora)]
         raise UsageError(
             f"protocol {protocol.name} is for {', '.join(sorted(of_protocol))}, not for {', '.join(other)}; valid: "
-            f"{', '.join(valid) or 'none, write one (docs/reference/protocols.md)'}; or leave --protocol out"
+            f"{', '.join(valid) or 'none, write one (`emofuse help protocols`)'}; or leave --protocol out"
         )
     return protocol
 

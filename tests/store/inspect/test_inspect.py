@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import Result
-from inspect_samples import M, flip, partial_store, run
+from inspect_samples import M, flip, partial_store, run, two_features
 from store_samples import arrays, manifest
 
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store import FeatureData, write_store
 from emofuse.store.core.fitted_on import describe_fitted_on
 
+FEATURE = {"x": FeatureData(modality="audio", arrays=arrays(M, 4))}
 EVIL = "a\x1b]0;gone\x07\x9b31m\u202e"
 
 
@@ -41,6 +42,36 @@ def test_info_counts_everything(path: Path) -> None:
     assert [f["missing"] for f in facts["features"]] == [2, 0]
     assert (facts["speaker"], facts["split"]) == ({"s0": 4, "s1": 4, "s2": 4}, {})
     assert facts["under_way"] == []
+
+
+def test_info_of_several_stores_prints_each_and_names_those_that_are_none(path: Path, tmp_path: Path) -> None:
+    two_features(tmp_path / "t.h5")
+    both = run("info", path, tmp_path / "t.h5")
+    assert both.exit_code == 0
+    assert both.stdout.index(f"{path}: corpus tiny") < both.stdout.index(f"\n\n{tmp_path / 't.h5'}: corpus tiny")
+    facts = json.loads(run("info", path, tmp_path / "t.h5", "--json").stdout)
+    assert [f["path"] for f in facts] == [str(path), str(tmp_path / "t.h5")]
+    one_missing = run("info", tmp_path / "none.h5", path)
+    assert one_missing.exit_code == 2
+    assert f"{path}: corpus tiny" in one_missing.stdout
+    assert f"no store at {tmp_path / 'none.h5'}" in one_missing.stderr
+
+
+def test_info_names_ten_excluded_items_and_says_how_many_more(tmp_path: Path) -> None:
+    excluded = tuple(Excluded(id=f"x{i:02}", reason="no label") for i in range(13))
+    write_store(tmp_path / "s.h5", replace(M, excluded=excluded), FEATURE)
+    shown = run("info", tmp_path / "s.h5").stdout
+    assert "    x09: no label\n    ... and 3 more (--json lists all)\n" in shown
+    assert "x10" not in shown
+
+
+def test_info_wraps_long_fingerprints(tmp_path: Path) -> None:
+    fingerprint = {f"setting {i}": "a value of some length" for i in range(20)}
+    data = FeatureData(modality="audio", arrays=arrays(M, 4), fingerprint=fingerprint)
+    write_store(tmp_path / "s.h5", M, {"x": data})
+    shown = run("info", tmp_path / "s.h5").stdout
+    assert max(len(line) for line in shown.splitlines() if "setting" in line) <= 120
+    assert "".join(shown.split()).count("avalueofsomelength") == 20
 
 
 @pytest.mark.parametrize(
@@ -253,6 +284,14 @@ def evil_store(path: Path) -> Path:
         file["features"].move("lost", EVIL)
         del file[f"features/{EVIL}"].attrs["version"]
     return path
+
+
+def test_json_keeps_untrusted_text_and_is_safe_to_print(tmp_path: Path) -> None:
+    write_store(tmp_path / "s.h5", replace(M, excluded=(Excluded(id=EVIL, reason="á\U000e0001"),)), FEATURE)
+    shown = run("info", tmp_path / "s.h5", "--json").stdout
+    assert json.loads(shown)["excluded"] == [{"id": EVIL, "reason": "á\U000e0001", "modality": None}]
+    assert shown.replace("\n", "").isprintable()
+    assert "á" in shown
 
 
 def test_untrusted_text_never_reaches_the_terminal_raw(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import commands
@@ -9,6 +12,8 @@ import pytest
 import train_samples as samples
 
 from emofuse.train.models.cost import cost
+from emofuse.train.models.count_models import counted_rows
+from emofuse.train.models.model_list import CORPUS, listed_rows
 from emofuse.train.models.registry import MODELS
 
 
@@ -25,6 +30,24 @@ def test_models_lists_every_model_with_its_size_and_cost() -> None:
     for entry in MODELS:
         assert entry.description in lines[entry.name]
         assert f"{cost(entry.value, entry.value.preset('iemocap')).parameters:,}" in lines[entry.name]
+
+
+def test_the_list_that_comes_with_emofuse_is_what_its_models_cost_now() -> None:
+    remedy = "a model has changed: python -m emofuse.train.models.count_models"
+    assert listed_rows() == counted_rows(CORPUS), remedy
+
+
+def test_models_answers_without_torch_and_as_json() -> None:
+    code = "import sys; from emofuse.common.umbrella import load_command as c\n"
+    code += "c('models')(['--json'], standalone_mode=False); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == MODELS.names()
+    assert rows["smcn"]["ablations"] == 7
+    one = json.loads(emofuse("models", "smcn", "--json"))
+    assert one["settings"]["phi_1"] == {"value": "add", "choices": ["add", "multiply", "maximum"], "optional": False}
+    assert len(one["ablations"]) == 7
 
 
 def test_models_shows_the_settings_and_ablations_of_one() -> None:

@@ -13,13 +13,14 @@ import torch
 import train_samples as samples
 from train_samples import config, quietly, rows
 
-from emofuse.common.errors import DataError
+from emofuse.common.errors import DataError, UsageError
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import model_file, score_test
 from emofuse.train.fitting.loop import predict
 from emofuse.train.resolve.make_plan import resolve
+from emofuse.train.runs.verify import verify_run
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,32 @@ def test_optimism_is_the_best_checkpoint_on_test_and_is_reported_beside_the_scor
         assert found["best"]["ua"] == max(row["ua"] for row in found["checkpoints"]) >= fold["test"]["ua"]
         (selected,) = [row for row in found["checkpoints"] if row["step"] == fold["step"]]
         assert selected == pytest.approx({k: fold["test"][k] for k in selected if k != "step"} | {"step": fold["step"]})
+
+
+def test_checkpoints_are_removed_when_they_are_scored_unless_they_are_kept(run: Path, folder: Path) -> None:
+    assert not (run / "fold_1" / "checkpoints").exists()
+    kept = quietly(config(folder, "kept", "smcn", folds="1", optimism=True, keep_checkpoints=True))
+    assert len([*(kept / "fold_1" / "checkpoints").glob("step-*.safetensors")]) == 10
+    assert verify_run(kept).problems == verify_run(run).problems == ()
+    scored = [json.loads((r / "fold_1" / "optimism.json").read_text()) for r in (kept, run)]
+    assert scored[0] == scored[1]
+
+
+def test_a_kill_while_checkpoints_are_removed_loses_no_score(run: Path, folder: Path, tmp_path: Path) -> None:
+    with FeatureStore(folder / "tiny.h5") as store:
+        corpus = Loader(plan := resolve(store, config(folder, "x"))).task_data(plan.folds[0])
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("result.json", "optimism.json"):
+        (tmp_path / name).write_bytes((run / "fold_1" / name).read_bytes())
+    (tmp_path / "checkpoints" / "step-000099.part").write_bytes(b"not removed yet")
+    best = score_test.score_all_checkpoints(tmp_path, corpus, np.arange(4), "ua")
+    assert best == json.loads((tmp_path / "optimism.json").read_text())["best"]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_keeping_checkpoints_needs_optimism(folder: Path) -> None:
+    with pytest.raises(UsageError, match="belongs to optimism"):
+        quietly(config(folder, "y", "smcn", keep_checkpoints=True))
 
 
 def test_optimism_changes_neither_weights_nor_score(run: Path, folder: Path) -> None:
