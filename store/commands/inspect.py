@@ -106,8 +106,8 @@ def _corpus_lines(facts: dict[str, Any]) -> list[str]:
     for item in facts["excluded"][:EXCLUDED_SHOWN]:
         modality = f" ({printable(item['modality'], 20)})" if item["modality"] else ""
         lines.append(f"    {printable(item['id'])}{modality}: {printable(item['reason'])}")
-    more = len(facts["excluded"]) - EXCLUDED_SHOWN
-    return lines + ([f"    ... and {more} more (--json lists all)"] if more > 0 else [])
+    rest = len(facts["excluded"]) - EXCLUDED_SHOWN
+    return lines + ([f"    ... and {rest} more (--json lists all)"] if rest > 0 else [])
 
 
 def _feature_lines(features: Sequence[dict[str, Any]]) -> list[str]:

@@ -192,7 +192,7 @@ def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **opti
         from emofuse.train.runs.fit_context import resolved
 
         with resolved(config) as plan:
-            refuse_other_run(plan, run)
+            refuse_other_run(plan.identity(), run)
     finished = run_fit(config, say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)
 

@@ -102,7 +102,7 @@ class FitPlan:
         """What config.json records once per run: its identity (`run`), the stores, and what is missing."""
         return {
             "run": run,
-            "options": options_of(self),
+            "options": options_of(self.config, self.protocol.name, {m: f.name for m, f in self.features.items()}),
             "store": str(self.config.store),
             "stores": dict(self.stores),
             "provenance": {m: dict(f.provenance) for m, f in self.features.items()},
