@@ -112,6 +112,7 @@ class Stepper:
         if self._clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), self._clip)
         self.optimiser.step()
+        model.after_step(progress)
         return total
 
     def _halve_micro_batch(self, tried: int) -> None:

@@ -165,6 +165,11 @@ def _gban(model: Any) -> Iterator[WeightHook]:
         yield WeightHook(name=name, over="modalities", modules=(group,), read=read(group))
 
 
+def _a_lstm(model: Any) -> Iterator[WeightHook]:
+    yield from _recurrent(model)
+    yield attention("words read audio", "audio", "text", model.alignment)
+
+
 _LAST = "of the last layer, the mean over heads and over the time steps that read"
 READERS: Mapping[str, Reader] = {
     "smcn": Reader(
@@ -209,6 +214,11 @@ READERS: Mapping[str, Reader] = {
         "modality and one for the last states; the share is the mean over channels.",
         hooks=_gban,
     ),
+    "a-lstm": Reader(
+        about="The joint states of the words are summed with attention weights, and each word reads the frames of the "
+        "audio (the mean over heads and words).",
+        hooks=_a_lstm,
+    ),
     "concat": Reader(about="Each modality sums its frames with attention weights.", hooks=_recurrent),
     "audio": Reader(about="The frames are summed with attention weights.", hooks=_recurrent),
     "text": Reader(about="The word pieces are summed with attention weights.", hooks=_recurrent),
@@ -217,6 +227,7 @@ WITHOUT: Mapping[str, str] = {
     "linear": "It is linear in the mean and deviation over all frames, so it weighs no frame more than another.",
     "weighted-layers": "It weighs the layers of the encoder, the same for every utterance, and no frame more than "
     "another.",
+    "if-mmin": "It reads the maximum over time of each modality, without weights of frames or modalities.",
     "lmf": "It multiplies one vector of each modality with the other, without weights of frames or modalities.",
     "tfn": "It multiplies one vector of each modality with the other, without weights of frames or modalities.",
 }

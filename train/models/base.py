@@ -95,6 +95,9 @@ class FusionModel(nn.Module):
         """The random tensors of one training step on audio [B, `frames`, D] and text [B, `words`, D]."""
         return {}
 
+    def after_step(self, progress: float) -> None:
+        """Called after each training step, whose `progress` it gets; for a model that is trained in stages."""
+
     def probabilities(self, outputs: Outputs) -> Tensor:
         """Class probabilities [B, C]; each row sums to one."""
         return torch.softmax(outputs.logits, dim=1)

@@ -8,7 +8,7 @@ from emofuse.common.errors import UnknownNameError
 from emofuse.common.registry import Registry
 from emofuse.train.models import coattention, mcfn, mmrbn, msmser, smcn
 from emofuse.train.models.base import ModelSpec
-from emofuse.train.models.baselines import cme, gban, gru_and_probes, ks_transformer, lmf, mult, tfn
+from emofuse.train.models.baselines import a_lstm, cme, gban, gru_and_probes, if_mmin, ks_transformer, lmf, mult, tfn
 
 MODELS: Registry[ModelSpec] = Registry("model", "emofuse.models", ModelSpec)
 
@@ -22,6 +22,10 @@ MODELS.add(
     "ks-transformer", "key-sparse transformer, cascaded cross-attention (Chen et al., ICASSP 2022)", ks_transformer.SPEC
 )
 MODELS.add("gban", "bidirectional alignment and group gated fusion (Liu et al., Interspeech 2020)", gban.SPEC)
+MODELS.add(
+    "a-lstm", "words read the frames that they attend to, recurrently (Xu et al., Interspeech 2019)", a_lstm.SPEC
+)
+MODELS.add("if-mmin", "imagines a missing modality from invariant features (Zuo et al., ICASSP 2023)", if_mmin.SPEC)
 MODELS.add("mult", "crossmodal transformers in both directions (Tsai et al., ACL 2019)", mult.SPEC)
 MODELS.add("lmf", "low-rank multimodal fusion (Liu et al., ACL 2018)", lmf.SPEC)
 MODELS.add("tfn", "tensor fusion network: the outer product of both (Zadeh et al., EMNLP 2017)", tfn.SPEC)

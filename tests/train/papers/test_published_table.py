@@ -28,7 +28,7 @@ def test_a_row_runs_on_the_tasks_with_figures_or_on_all_without_any() -> None:
 def test_an_unknown_row_lists_those_that_can_be_run() -> None:
     with pytest.raises(UnknownNameError, match="no row of smcn-table1 named 'smcn'") as caught:
         tables.load("smcn-table1").row("smcn")
-    assert str(caught.value).endswith("Valid: CME (re-run), GBAN (re-run), SMCN.")
+    assert str(caught.value).endswith("Valid: A-LSTM (re-run), CME (re-run), GBAN (re-run), SMCN.")
 
 
 def test_an_unknown_table_lists_all() -> None:

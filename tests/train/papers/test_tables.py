@@ -108,10 +108,10 @@ def test_which_rows_have_no_published_figures() -> None:
 @pytest.mark.parametrize(
     ("name", "again"),
     [
-        ("smcn-table1", {"GBAN [13]": "gban", "CME [15]": "cme"}),
+        ("smcn-table1", {"A-LSTM [9]": "a-lstm", "GBAN [13]": "gban", "CME [15]": "cme"}),
         ("msmser-table1", {"GBAN [14]": "gban", "CME [20]": "cme", "KS-Transformer [11]": "ks-transformer"}),
         ("mcfn-table1", {"KS-TRM (2022) [17]": "ks-transformer"}),
-        ("mmrbn-table2", {"[19] (2022, A-T)": "ks-transformer"}),
+        ("mmrbn-table2", {"[19] (2022, A-T)": "ks-transformer", "[20] (2023, A-T)": "if-mmin"}),
     ],
 )
 def test_a_compared_method_that_is_built_is_run_again_below_its_cited_row(name: str, again: dict[str, str]) -> None:

@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec, Outputs
-from emofuse.train.models.blocks.layers import BiGRU, TimeConvolution, by_modality, time_mask
+from emofuse.train.models.blocks.layers import BiGRU, TimeConvolution, by_modality, masked_max
 from emofuse.train.models.config import SequenceConfig, setting
 
 CHANNELS = (64, 128)
@@ -127,8 +127,7 @@ class CME(FusionModel):
         a = torch.cat(word_frames(frames, lengths, words.shape[1], word_lengths), dim=2)
         s = self.resize(words)
         states = self.gru(torch.cat([self.excite_text(s, a), self.excite_audio(a, s)], dim=2), word_lengths)
-        mask = time_mask(word_lengths, words.shape[1], words.device).unsqueeze(2)
-        fused = states.masked_fill(~mask, -torch.inf).amax(1)
+        fused = masked_max(states, word_lengths)
         return Outputs(logits=self.classifier(fused), aux={"fused": fused})
 
 

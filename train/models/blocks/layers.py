@@ -45,6 +45,12 @@ def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
     return x.masked_fill(~mask, 0).sum(1) / count
 
 
+def masked_max(x: Tensor, lengths: Tensor) -> Tensor:
+    """Maximum over time without padding: [B, T, D] -> [B, D]."""
+    mask = time_mask(lengths, x.shape[1], x.device).unsqueeze(2)
+    return x.masked_fill(~mask, -torch.inf).amax(1)
+
+
 def masked_softmax(scores: Tensor, lengths: Tensor) -> Tensor:
     """Softmax over time, zero on padding: [B, T] -> [B, T]."""
     mask = time_mask(lengths, scores.shape[1], scores.device)

@@ -1,4 +1,4 @@
-"""The published fusion baselines (CME, GBAN, KS-Transformer, MulT, LMF, TFN) on tiny tensors, computed by hand."""
+"""The published fusion baselines on tiny tensors, computed by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from emofuse.train.models.registry import MODELS
 
 torch.set_num_threads(1)
 
-NAMES = ("cme", "gban", "ks-transformer", "mult", "lmf", "tfn")
+NAMES = ("a-lstm", "cme", "gban", "ks-transformer", "mult", "lmf", "tfn")
 SMALL = {"width": 8, "heads": 2, "feedforward": 16, "units": 8, "hidden": 8, "rank": 3}
 
 
