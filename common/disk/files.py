@@ -39,7 +39,7 @@ def copy_permissions(path: Path, fresh: Path) -> None:
     """Give the file `fresh` the permissions, and where allowed the group, of the file at `path` that it replaces."""
     if path.exists():
         status = path.stat()
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(PermissionError, AttributeError):  # Windows has no groups
             os.chown(fresh, -1, status.st_gid)
         fresh.chmod(stat.S_IMODE(status.st_mode))
 
@@ -74,7 +74,9 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync renames in `folder` to the disk, before a deletion that relies on them."""
+    """Sync renames in `folder` to the disk, before a deletion that relies on them; Windows opens no folders."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
+import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 from emofuse.common.console import printable
 from emofuse.common.disk.files import make_folder
+from emofuse.common.disk.positioned import pread, pwrite
 from emofuse.common.errors import DISK_FULL, UsageError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt
+except ModuleNotFoundError:  # every other system
+    msvcrt = None  # type: ignore[assignment]
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 RETRY_SECONDS = 0.2
+_LOCKED_BYTE = 1 << 30
+"""The byte that Windows locks: far beyond the holder's name, which other processes read."""
 
 
 @dataclass(slots=True)
@@ -36,12 +48,15 @@ class Lock:
         """Release the lock; `remove` deletes the lock file first, which is safe while it is held."""
         if self.descriptor < 0:
             return
-        if remove:
+        if remove and fcntl is not None:
             self.path.unlink(missing_ok=True)
         if self.substitute:
             self.substitute.unlink(missing_ok=True)
         os.close(self.descriptor)
         self.descriptor = -1
+        if remove and fcntl is None:  # Windows deletes no open file, nor one that another process has opened meanwhile
+            with contextlib.suppress(PermissionError):
+                self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Lock:
         return self
@@ -82,7 +97,7 @@ def lock_holder(path: Path) -> str | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _lock_file(descriptor, shared=True)
     except BlockingIOError:
         return _holder_text(descriptor) or "unknown"
     except OSError:
@@ -93,6 +108,29 @@ def lock_holder(path: Path) -> str | None:
     return None
 
 
+def _lock_file(descriptor: int, *, shared: bool = False) -> None:
+    """Lock an open file without waiting; the system releases the lock when the process ends.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+        OSError: The file system, or the system, has no locks (`UNSUPPORTED`).
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        _lock_on_windows(msvcrt, descriptor)
+    else:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def _lock_on_windows(locks: ModuleType, descriptor: int) -> None:
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+    try:
+        locks.locking(descriptor, locks.LK_NBLCK, 1)
+    except PermissionError as error:
+        raise BlockingIOError(errno.EAGAIN, str(error)) from None
+
+
 def _try_lock(path: Path) -> Lock | str:
     """The lock, or a text that names its holder."""
     try:
@@ -101,7 +139,7 @@ def _try_lock(path: Path) -> Lock | str:
         raise UsageError(f"no file can be written in {path.parent} ({error.strerror}): choose another path") from None
     substitute = None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_file(descriptor)
     except BlockingIOError:
         holder = _holder_text(descriptor)
         os.close(descriptor)
@@ -128,7 +166,7 @@ def _write_holder(acquired: Lock) -> None:
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         os.ftruncate(acquired.descriptor, 0)
-        os.pwrite(acquired.descriptor, f"host {os.uname().nodename}, process {os.getpid()}, since {since}".encode(), 0)
+        pwrite(acquired.descriptor, f"host {platform.node()}, process {os.getpid()}, since {since}".encode(), 0)
     except OSError as error:
         # The lock works without this text, and renaming a finished file needs no space.
         if error.errno not in DISK_FULL:
@@ -144,7 +182,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _holder_text(descriptor: int) -> str:
-    return printable(os.pread(descriptor, 200, 0).decode(errors="replace").strip())
+    return printable(pread(descriptor, 200, 0).decode(errors="replace").strip())
 
 
 def _substitute_path(path: Path) -> Path:
@@ -162,7 +200,7 @@ def _take_substitute(substitute: Path) -> bool:
             _remove_ended(substitute)
             continue
         try:
-            os.write(descriptor, f"{os.uname().nodename} {os.getpid()} {_start_time(os.getpid())}".encode())
+            os.write(descriptor, f"{platform.node()} {os.getpid()} {_start_time(os.getpid())}".encode())
         except OSError:
             substitute.unlink(missing_ok=True)
             raise
@@ -186,7 +224,7 @@ def _has_ended(substitute: Path) -> bool:
     """Whether the process that created `substitute` ran on this host and has ended."""
     try:
         host, process, start = substitute.read_text().split(" ", 2)
-        return host == os.uname().nodename and _start_time(int(process)) != start
+        return host == platform.node() and _start_time(int(process)) != start
     except (OSError, ValueError):
         return False
 
@@ -197,6 +235,8 @@ def _start_time(process: int) -> str:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         pass
+    if os.name == "nt":  # where this signal would end the process
+        return "alive"
     try:
         os.kill(process, 0)
     except ProcessLookupError:

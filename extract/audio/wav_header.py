@@ -7,6 +7,7 @@ import os
 import struct
 from dataclasses import dataclass
 
+from emofuse.common.disk.positioned import pread
 from emofuse.extract.audio.decoding import AudioError
 
 _UNKNOWN_SIZE = 0x7FFF0000
@@ -70,11 +71,11 @@ def _wav_data(file: io.BufferedReader) -> _WavData | None:
     """The samples that a WAV file declares and holds; None for another format."""
     descriptor = file.fileno()
     size = os.fstat(descriptor).st_size
-    if os.pread(descriptor, 4, 0) != b"RIFF" or os.pread(descriptor, 4, 8) != b"WAVE":
+    if pread(descriptor, 4, 0) != b"RIFF" or pread(descriptor, 4, 8) != b"WAVE":
         return None
     position = 12
     for _ in range(_MOST_CHUNKS):
-        head = os.pread(descriptor, 8, position)
+        head = pread(descriptor, 8, position)
         if len(head) < 8:
             return None
         name, length = struct.unpack("<4sI", head)
@@ -89,7 +90,7 @@ def _wav_data(file: io.BufferedReader) -> _WavData | None:
 
 def _is_chunk(descriptor: int, position: int, size: int) -> bool:
     """Whether a chunk that fits in the file begins at `position`."""
-    head = os.pread(descriptor, 8, position)
+    head = pread(descriptor, 8, position)
     if len(head) < 8:
         return False
     name, length = struct.unpack("<4sI", head)

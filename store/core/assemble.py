@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.disk.files import copy_permissions, sync_folder
+from emofuse.common.disk.positioned import pwrite
 from emofuse.common.errors import DataError
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store.core.feature import Feature
@@ -19,7 +20,6 @@ from emofuse.store.core.layout import FeatureLayout, create_store
 from emofuse.store.core.partial import draft_path, lock_path, replace_lock
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.core.spec import FeatureSpec, encode_values, mark_of, source_digest
-from emofuse.store.hdf5.byte_source import pwrite
 
 PATIENCE = 86_400.0
 """Seconds that a complete feature waits for another writer of its store."""
@@ -140,7 +140,7 @@ def publish_feature(path: Path, partial: FeatureStore, feature: Feature, manifes
             and manifest.excluded == partial.manifest.excluded
         ):
             with partial_file.open("r+b") as file:
-                os.pwrite(file.fileno(), b"\x01", feature.complete_offset)
+                pwrite(file.fileno(), b"\x01", feature.complete_offset)
                 os.fsync(file.fileno())
             partial_file.replace(path)
         else:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.disk.files import copy_permissions, resolve_link, sync_folder
+from emofuse.common.disk.positioned import pwrite
 from emofuse.common.errors import DataError, UsageError, raise_problems
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store.core.assemble import publish_feature
@@ -26,7 +27,6 @@ from emofuse.store.core.layout import FeatureLayout, create_store
 from emofuse.store.core.partial import draft_path, is_partial, partial_lock, partial_path
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.core.spec import FeatureSpec, encode_values, fingerprint_differences, mark_of, source_digest
-from emofuse.store.hdf5.byte_source import pwrite
 
 _REPLACEABLE_PROVENANCE = ("fitted_on", "batch_budget")
 """Provenance that a resumed run may change; the feature then has the new value."""

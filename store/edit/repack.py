@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from emofuse.common.disk.files import copy_permissions, resolve_link, sync_folder
+from emofuse.common.disk.positioned import pwrite
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.system.interrupts import uninterrupted
 from emofuse.manifests.schema import TEXT_FIELDS
@@ -25,7 +26,7 @@ from emofuse.store.core.store_file import HDF5_ERRORS
 from emofuse.store.edit.rewrite import rewrite_store
 from emofuse.store.hdf5 import safe_read
 from emofuse.store.hdf5.block_cache import Hdf5Stream
-from emofuse.store.hdf5.byte_source import LocalFile, pwrite
+from emofuse.store.hdf5.byte_source import LocalFile
 from emofuse.store.hdf5.memory_file import new_hdf5_file
 
 _MOST_EXPANSION, _SMALL_BYTES = 64, 1 << 26

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from emofuse.common.disk.positioned import pwrite, read_into
 from emofuse.common.errors import DataError, UsageError
 from emofuse.store.hdf5.block_cache import BlockCache
 
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 GROUP_BYTES = 1 << 26
 """Bytes that are copied, or requested in parallel ranges, at once."""
 _NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -69,13 +71,13 @@ class LocalFile:
         if not path.is_file():
             raise UsageError(f"no store at {path}; make one: extract --dataset NAME --encoder NAME --store {path}")
         self.name = str(path)
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self.descriptor = os.open(path, _READ)
         self.length = os.fstat(self.descriptor).st_size
         self.metadata = BlockCache(self._fetch, self.length, _BLOCK_BYTES, _MOST_BLOCKS)
 
     def read_into(self, window: memoryview, offset: int) -> int:
         """Fill the start of `window` from `offset`."""
-        return os.preadv(self.descriptor, [window], offset)
+        return read_into(self.descriptor, window, offset)
 
     def fill(self, windows: Sequence[tuple[memoryview, int]]) -> Iterator[memoryview]:
         """Fill the windows one by one, so that the caller's checksum finds each in the processor's cache."""
@@ -119,13 +121,6 @@ def copy_through_memory(source: ByteSource, descriptor: int, start: int, to: int
         window = memoryview(buffer)[: min(GROUP_BYTES, count - done)]
         read_whole(source, window, start + done)
         pwrite(descriptor, window, to + done)
-
-
-def pwrite(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of `data` at `offset`."""
-    view, done = memoryview(data), 0
-    while done < len(view):
-        done += os.pwrite(descriptor, view[done:], offset + done)
 
 
 def read_whole(source: ByteSource, window: memoryview, offset: int) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import h5py
 
+from emofuse.common.disk.positioned import pwrite
 from emofuse.common.system.interrupts import uninterrupted
-from emofuse.store.hdf5.byte_source import pwrite
 
 _PAGE_BYTES = 1 << 16
 
