@@ -20,6 +20,7 @@ from emofuse.predict.recordings.windows import SEGMENT_SECONDS
 from emofuse.predict.requirements import Requirements
 from emofuse.predict.stream import PredictionStream
 from emofuse.train.models.config import longest_input
+from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.fit_plan import title_of
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.finished_run import Run
@@ -45,6 +46,7 @@ class Predictor:
         with problems.collecting():
             self.run = Run.open(config.run)
             _refuse_standardised_by_speaker(self.run)
+            _refuse_dialogues(self.run)
         with problems.collecting():
             inputs = read_inputs(config.inputs, config.text)
         with problems.collecting():
@@ -115,6 +117,14 @@ class Predictor:
         longest = longest_input(settings, "audio")
         if rate and longest and longest / rate < (self.config.window or SEGMENT_SECONDS):
             yield f"note: the models read the first {longest / rate:g} s of a clip or window (max_frames={longest})"
+
+
+def _refuse_dialogues(run: Run) -> None:
+    if CONTEXT in run.metrics:
+        raise UsageError(
+            f"the model of {run.folder} reads whole dialogues, and predict asks it about single clips: extract a "
+            "corpus with the columns dialogue and turn and use emofuse evaluate, or give a run of another model"
+        )
 
 
 def _refuse_standardised_by_speaker(run: Run) -> None:

@@ -13,6 +13,7 @@ import train_samples as samples
 from emofuse.store import FeatureData
 from emofuse.train import Run, evaluate, fit
 from emofuse.train.data.batches import TaskData
+from emofuse.train.data.dialogues import by_dialogue
 from emofuse.train.data.loader import Loader
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
@@ -104,5 +105,8 @@ def test_probabilities_do_not_depend_on_the_padding_of_the_batch(used: tuple[Fit
 
 
 def _one_by_one(model: TrainedModel, data: TaskData) -> np.ndarray[Any, Any]:
-    """Each utterance in a batch of its own, without padding."""
-    return np.concatenate([model.probabilities(data, np.array([i]))[0] for i in range(len(data.labels))])
+    """Each utterance (of a model with context: each dialogue) in a batch of its own."""
+    everything = np.arange(len(data.labels))
+    alone = everything[:, None] if data.dialogues is None else by_dialogue(data.dialogues, everything)
+    found = np.concatenate([model.probabilities(data, indices)[0] for indices in alone])
+    return found[np.argsort(np.concatenate(alone))]

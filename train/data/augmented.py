@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from emofuse.train.data.batches import Batch, TaskData, batches_by_length
+from emofuse.train.data.batches import Batch, TaskData, batches_by_length, split_evenly
 from emofuse.train.data.ragged import Indices, RaggedModality, to_device
 
 
@@ -54,6 +54,19 @@ class AugmentedData:
         order = np.argsort(self.source[indices], kind="stable")
         of_source = ((s, self.row[indices[self.source[indices] == k]]) for k, s in enumerate(self.sources))
         return _joined([source.batch(rows) for source, rows in of_source if len(rows)], np.argsort(order))
+
+    @property
+    def unit(self) -> str:
+        """What a batch counts."""
+        return "utterance"
+
+    def examples(self, indices: Indices) -> int:
+        """How many of what a batch counts `indices` are."""
+        return len(indices)
+
+    def micro_batches(self, indices: Indices, size: int) -> list[Indices]:
+        """The row numbers of a batch `indices` in pieces of at most `size` each."""
+        return split_evenly(np.arange(len(indices)), size)
 
     def training_batches(
         self, size: int, generator: np.random.Generator, groups: Indices | None = None

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emofuse.train.data.dialogues import by_dialogue, in_batch, whole_dialogues
 from emofuse.train.data.ragged import Indices, RaggedModality, to_device
+from emofuse.train.models.blocks.dialogues import Dialogues
+from emofuse.train.resolve.dialogues import DialogueTurns
 
 EVALUATION_FRAMES = {"cpu": 4000, "cuda": 200_000}
 """Frames and words of an evaluation batch, padding included; a CPU's cache holds no more."""
@@ -25,6 +28,13 @@ class Batch:
     """Audio [B, T, ...], audio lengths [B], text [B, T, ...], text lengths [B]; None for a missing modality."""
     labels: Tensor
     """[B]."""
+    dialogues: Dialogues | None = None
+    """Of models with context."""
+
+    @property
+    def context(self) -> dict[str, Dialogues]:
+        """The further argument of models with context."""
+        return {} if self.dialogues is None else {"dialogues": self.dialogues}
 
 
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
@@ -42,6 +52,8 @@ class TaskData:
     """Modalities that are standardised by the statistics of each fold's training side."""
     statistics: Statistics | None = None
     """Set by `with_statistics` or `with_statistics_of`; `batch` needs them."""
+    dialogues: DialogueTurns | None = None
+    """Of models with context, whose batches are whole dialogues: of each, those turns that are to be batched."""
 
     def with_statistics_of(self, train: Indices) -> TaskData:
         """The same data, standardised by the statistics of the utterances `train` only."""
@@ -69,7 +81,24 @@ class TaskData:
             inputs += [None, None] if buffer is None else buffer.gather(indices, self.statistics.get(modality))
         audio, audio_lengths, text, text_lengths = inputs
         labels = self.labels[to_device(torch.from_numpy(indices), self.labels.device)]
-        return Batch(inputs=(audio, audio_lengths, text, text_lengths), labels=labels)
+        dialogues = None if self.dialogues is None else in_batch(self.dialogues, indices, labels.device)
+        return Batch(inputs=(audio, audio_lengths, text, text_lengths), labels=labels, dialogues=dialogues)
+
+    @property
+    def unit(self) -> str:
+        """What a batch counts."""
+        return "utterance" if self.dialogues is None else "dialogue"
+
+    def examples(self, indices: Indices) -> int:
+        """How many of what a batch counts `indices` are: utterances, or dialogues."""
+        return len(indices) if self.dialogues is None else len(by_dialogue(self.dialogues, indices))
+
+    def micro_batches(self, indices: Indices, size: int) -> list[Indices]:
+        """The row numbers of a batch `indices` in pieces of at most `size` utterances, or dialogues, each."""
+        if self.dialogues is None:
+            return split_evenly(np.arange(len(indices)), size)
+        rows = by_dialogue(self.dialogues, indices)
+        return [np.concatenate([rows[i] for i in piece]) for piece in split_evenly(np.arange(len(rows)), size)]
 
     def sort_lengths(self) -> Indices:
         """[n], the lengths that batches are sorted by: of the audio; of the text where there is no audio."""
@@ -77,9 +106,12 @@ class TaskData:
         return buffer.lengths.numpy()
 
     def evaluation_batches(self, indices: Indices) -> Iterator[Indices]:
-        """All of `indices`, longest first, in batches with little padding."""
+        """All of `indices`, longest first, in batches with little padding; a dialogue is in one batch."""
         max_frames = EVALUATION_FRAMES.get(self.labels.device.type, EVALUATION_FRAMES["cpu"])
         total_lengths = np.sum([buffer.lengths.numpy() for buffer in self.modalities.values()], axis=0)
+        if self.dialogues is not None:
+            yield from whole_dialogues(self.dialogues, indices, total_lengths, max_frames)
+            return
         ordered = indices[np.argsort(-self.sort_lengths()[indices], kind="stable")]
         first = longest = 0
         for end, length in enumerate(total_lengths[ordered].tolist()):
@@ -93,8 +125,18 @@ class TaskData:
     def training_batches(
         self, indices: Indices, size: int, generator: np.random.Generator, groups: Indices | None = None
     ) -> Iterator[Indices]:
-        """Endless batches of `indices` [n], as `batches_by_length` makes them."""
-        return batches_by_length(self.sort_lengths(), indices, size, generator, groups)
+        """Endless batches of `indices` [n], as `batches_by_length` makes them; of dialogues by their count of turns."""
+        if self.dialogues is None:
+            return batches_by_length(self.sort_lengths(), indices, size, generator, groups)
+        members = [indices[rows] for rows in by_dialogue(self.dialogues, indices)]
+        turns = np.array([len(rows) for rows in members])
+        batches = batches_by_length(turns, np.arange(len(members)), size, generator)
+        return (np.concatenate([members[i] for i in batch]) for batch in batches)
+
+
+def split_evenly(rows: Indices, size: int) -> list[Indices]:
+    """`rows` [n] in pieces of at most `size`, as equal as possible."""
+    return np.array_split(rows, -(-len(rows) // size))
 
 
 def batches_by_length(

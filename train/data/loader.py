@@ -46,7 +46,12 @@ class Loader:
     def task_data(self, fold: Fold) -> TaskData:
         """What a fold trains, validates and tests on; folds share what is the same for them."""
         modalities = {m: self._buffer(m, feature, fold) for m, feature in self.plan.features.items()}
-        return TaskData(modalities=modalities, labels=self._labels, standardised=self.plan.standardised)
+        return TaskData(
+            modalities=modalities,
+            labels=self._labels,
+            standardised=self.plan.standardised,
+            dialogues=self.plan.dialogues,
+        )
 
     def copies(self, fold: Fold) -> list[CopyBuffers]:
         """The augmented copies of the plan, for a fold's training side; folds share what is the same for them."""

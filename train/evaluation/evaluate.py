@@ -26,6 +26,7 @@ from emofuse.train.evaluation.task import EvaluationTask, evaluation_task
 from emofuse.train.models.registry import variant
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
+from emofuse.train.resolve.dialogues import dialogue_turns
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.speakers import BY_SPEAKER, speaker_clips
 from emofuse.train.resolve.task_selection import TaskSelection
@@ -173,6 +174,7 @@ def _plan(
         utterances=task.utterances,
         labels=np.array([index[task.protocol.class_of(u) or ""] for u in task.utterances], np.int64),
         folds=task.folds,
+        dialogues=dialogue_turns(spec, model, task.utterances),
         task=TaskSelection(
             utterances=task.utterances, excluded=task.excluded, counted=len(task.utterances), missing=task.missing
         ),

@@ -19,6 +19,7 @@ from emofuse.train.exporting.checked_file import Check, write_checked
 from emofuse.train.exporting.config import CARD, EMOBOX, ExportConfig, ExportOptions
 from emofuse.train.exporting.emobox_predictions import write_predictions
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
+from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
@@ -66,6 +67,11 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
         _refuse_existing(config.folder)
     with problems.collecting():
         run = Run.open(config.run)
+        if chosen is not None and CONTEXT in run.metrics:
+            problems.add(
+                f"the model of {run.folder} reads whole dialogues, and an exported file reads single utterances: "
+                f"pass --format {CARD}, or export a run of another model"
+            )
         if chosen is not None and BY_SPEAKER in run.metrics:
             problems.add(
                 f"{run.folder} standardises each speaker by all clips of his own (--standardise speaker), which one "

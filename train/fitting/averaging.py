@@ -80,6 +80,6 @@ def _measure_batch_norm(model: FusionModel, batches: Iterable[Batch]) -> None:
     for number, batch in enumerate(batches, 1):
         for norm in norms:
             norm.momentum = 1 / number  # a running mean: the first batch replaces what was there
-        model(*batch.inputs)
+        model(*batch.inputs, **batch.context)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -15,7 +15,7 @@ micro-batches, draws the same ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -113,7 +113,7 @@ class _BatchOfStep:
             dropped, which = uniform[:, 0] < self.dropout, uniform[:, 1] < 0.5
             _clear(audio, dropped & which)
             _clear(text, dropped & ~which)
-        changed = Batch(inputs=(audio, audio_lengths, text, text_lengths), labels=batch.labels)
+        changed = replace(batch, inputs=(audio, audio_lengths, text, text_lengths))
         return Mixture(batch=changed, partner_labels=partner_labels, share=self.share)
 
     def _mask(self, x: Tensor, lengths: Tensor, uniform: Tensor) -> None:

@@ -107,7 +107,7 @@ def train(
         DivergedError: The training loss became NaN or infinite.
         UsageError: Not even a single utterance fits in memory.
     """
-    steps = job.recipe.settings.total_steps(len(job.training))
+    steps = job.recipe.settings.total_steps(job.data.examples(job.training))
     trainer = _Trainer(job, checkpoint, steps)
     last = job.stop or steps
     evaluations = set(evaluation_steps(last))
@@ -183,7 +183,7 @@ class _Trainer:
             return self._evaluate(step)
 
     def _one_pass(self) -> Iterator[Batch]:
-        batches = -(-len(self._job.training) // self._settings.batch)
+        batches = -(-self._job.data.examples(self._job.training) // self._settings.batch)
         return map((self._job.augmented or self._job.data).batch, islice(self._batches(), batches))
 
     def _evaluate(self, step: int) -> str:
@@ -283,7 +283,7 @@ def collect(
     values, order = [], []
     for batch_indices in data.evaluation_batches(indices):
         batch = data.batch(batch_indices)
-        values.append(extract(model(*batch.inputs), batch.labels).cpu().numpy())
+        values.append(extract(model(*batch.inputs, **batch.context), batch.labels).cpu().numpy())
         order.append(batch_indices)
     position = {index: i for i, index in enumerate(np.concatenate(order).tolist())}
     return np.concatenate(values)[[position[i] for i in indices.tolist()]]

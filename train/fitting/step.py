@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,7 +52,7 @@ class Stepper:
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         self.generator = torch.Generator(device).manual_seed(seed)
         self.micro_batch = settings.batch
-        """Utterances in one forward pass at most; halved each time that memory does not suffice."""
+        """Utterances (or dialogues) in one forward pass at most; halved each time that memory does not suffice."""
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of the steps from now on."""
@@ -85,7 +84,7 @@ class Stepper:
             self.generator.set_state(generator_state)
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(before)
-            self._halve_micro_batch(min(self.micro_batch, len(indices)))
+            self._halve_micro_batch(min(self.micro_batch, data.examples(indices)), data.unit)
 
     def _accumulate(self, data: TaskData | AugmentedData, indices: Indices, progress: float, number: int) -> Tensor:
         """One step of the optimiser, on the gradients of all micro-batches together."""
@@ -93,14 +92,14 @@ class Stepper:
         changed = self._changes.of_step(data, indices, number)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
-        for rows in np.array_split(np.arange(len(indices)), -(-len(indices) // self.micro_batch)):
+        for rows in data.micro_batches(indices, self.micro_batch):
             mixture = changed(rows)
             batch = mixture.batch
             audio, _, text, _ = batch.inputs
             frames, words = (0 if x is None else x.shape[1] for x in (audio, text))
             draws = model.draw(len(rows), frames, words, self.generator)
             with self.autocast:
-                outputs = model(*batch.inputs, draws=draws, progress=progress)
+                outputs = model(*batch.inputs, **batch.context, draws=draws, progress=progress)
                 loss = model.loss(outputs, batch.labels)
                 if mixture.partner_labels is not None:
                     other = model.loss(outputs, mixture.partner_labels)
@@ -115,14 +114,14 @@ class Stepper:
         model.after_step(progress)
         return total
 
-    def _halve_micro_batch(self, tried: int) -> None:
+    def _halve_micro_batch(self, tried: int, unit: str) -> None:
         if tried == 1:
-            raise UsageError("not even a single utterance fits in memory: free some memory, or choose another --device")
+            raise UsageError(f"not even a single {unit} fits in memory: free some memory, or choose another --device")
         self.micro_batch = -(-tried // 2)
         if self.generator.device.type == "cuda":
             torch.cuda.empty_cache()
         message = (
-            f"{tried} utterances at once do not fit in memory: continuing with micro-batches of {self.micro_batch}, "
+            f"{tried} {unit}s at once do not fit in memory: continuing with micro-batches of {self.micro_batch}, "
             "whose gradients add up to the same batch"
         )
         warn(message)

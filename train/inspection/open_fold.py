@@ -25,6 +25,7 @@ from emofuse.train.inspection.predicted_fold import Predicted, PredictedFold
 from emofuse.train.inspection.weight_hooks import Observed, WeightHook, observe
 from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
+from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.joined_store import JoinedFeature
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.recorded_features import per_fold_names
@@ -131,6 +132,8 @@ def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict
     problems, run = Problems(), side.run
     if set(run.config["run"].get("shuffle", ())) & {"audio", "text"}:
         raise UsageError("in a sanity run the features of the test side are dealt to other utterances")
+    if CONTEXT in run.metrics:
+        raise UsageError("the model reads whole dialogues, and only some of their utterances are read here")
     if BY_SPEAKER in run.metrics:
         raise UsageError("the run standardises each speaker by all clips of his own, and only some are read here")
     paths, task = run.config.get("stores", {}), run.config["run"]

@@ -90,7 +90,7 @@ def observe(model: FusionModel, data: TaskData, indices: Indices, hooks: Sequenc
             stack.callback(handle.remove)
         for batch_indices in data.evaluation_batches(indices):
             batch, places = data.batch(batch_indices), batch_indices.tolist()
-            outputs = model(*batch.inputs)
+            outputs = model(*batch.inputs, **batch.context)
             lengths = {m: x for m, x in zip(("audio", "text"), batch.inputs[1::2], strict=True) if x is not None}
             found["probabilities"] |= dict(zip(places, _arrays(model.probabilities(outputs)), strict=True))
             fused = _classified(outputs, last)

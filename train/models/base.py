@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from emofuse.train.models.config import Config
 from emofuse.train.models.objective import Objective
 
+Context = Literal["before", "all"]
 OTHER_MODALITY = {"audio": "text", "text": "audio"}
 """Modality -> the modality that it is fused with."""
 
@@ -145,3 +146,8 @@ class ModelSpec:
     """Modalities that may be absent at inference, although the model was trained with them."""
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     """The paper's variants, by their printed names."""
+    context: Callable[[Any], Context] | None = None
+    """`Config` of the preset's type -> which turns of its dialogue the model reads for an utterance: those `before`
+    it, or `all`. Such a model takes `dialogues` (`blocks/dialogues.py`). None: it reads each utterance alone."""
+    parties: bool = False
+    """Whether the model needs to know who speaks."""

@@ -6,9 +6,20 @@ from dataclasses import replace
 
 from emofuse.common.errors import UnknownNameError
 from emofuse.common.registry import Registry
-from emofuse.train.models import coattention, mcfn, mmrbn, msmser, smcn
+from emofuse.train.models import coattention, dialogue_gru, mcfn, mmrbn, msmser, smcn
 from emofuse.train.models.base import ModelSpec
-from emofuse.train.models.baselines import a_lstm, cme, gban, gru_and_probes, if_mmin, ks_transformer, lmf, mult, tfn
+from emofuse.train.models.baselines import (
+    a_lstm,
+    cme,
+    dialoguernn,
+    gban,
+    gru_and_probes,
+    if_mmin,
+    ks_transformer,
+    lmf,
+    mult,
+    tfn,
+)
 
 MODELS: Registry[ModelSpec] = Registry("model", "emofuse.models", ModelSpec)
 
@@ -30,6 +41,12 @@ MODELS.add("mult", "crossmodal transformers in both directions (Tsai et al., ACL
 MODELS.add("lmf", "low-rank multimodal fusion (Liu et al., ACL 2018)", lmf.SPEC)
 MODELS.add("tfn", "tensor fusion network: the outer product of both (Zadeh et al., EMNLP 2017)", tfn.SPEC)
 MODELS.add("concat", "GRU and attention per modality, concatenated (SMCN's row Cat)", gru_and_probes.CONCAT)
+MODELS.add(
+    "dialoguernn", "states of the dialogue, its speakers and the emotion (Majumder et al., AAAI 2019)", dialoguernn.SPEC
+)
+MODELS.add(
+    "dialogue-gru", "a GRU over the turns of a dialogue, causal or not, over any utterance vector", dialogue_gru.SPEC
+)
 MODELS.add("audio", "GRU and attention on audio alone", gru_and_probes.AUDIO)
 MODELS.add("text", "GRU and attention on text alone", gru_and_probes.TEXT)
 MODELS.add("linear", "one linear layer on mean and deviation over time", gru_and_probes.LINEAR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,7 @@ from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, settings_of, shortened
 from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.dialogues import DialogueTurns
 from emofuse.train.resolve.joined_store import AnyFeature
 from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.repeated import options_of
@@ -63,6 +64,8 @@ class FitPlan:
     task: TaskSelection
     """How the utterances were counted, and which are missing."""
     device: torch.device
+    dialogues: DialogueTurns | None = None
+    """The dialogues of `utterances`; None for a model that reads each utterance alone."""
     copies: tuple[AnyFeature, ...] = ()
     """Augmented copies of the audio feature, for training sides alone."""
     shared: SharedMaterial = field(default_factory=SharedMaterial)
@@ -81,6 +84,17 @@ class FitPlan:
         """The metrics of tables: those of `--metrics`, else the protocol's."""
         return self.config.metrics or self.protocol.metrics
 
+    def training_steps(self, training: Sequence[Utterance]) -> int:
+        """Training steps on some of the utterances; where a batch counts dialogues, an epoch is all dialogues."""
+        return self.settings.total_steps(self._examples(training))
+
+    def _examples(self, training: Sequence[Utterance]) -> int:
+        """How many utterances, or dialogues, an epoch has."""
+        if self.dialogues is None:
+            return len(training)
+        chosen = {u.id for u in training}
+        return len(np.unique(self.dialogues.dialogue[[u.id in chosen for u in self.utterances]]))
+
     def reduced(self) -> dict[str, Any]:
         """How far the task falls short of the protocol's counts, JSON-ready; empty where the counts match."""
         if not self.task.differences:
@@ -95,8 +109,8 @@ class FitPlan:
 
     def short_training(self) -> dict[str, Any]:
         """By how much the model trains less than its preset; empty where it does not, or where nothing is trained."""
-        training = max(len(fold.train) for fold in self.folds)
-        return shortened(self.settings, self.preset, training) if training else {}
+        training = max((fold.train for fold in self.folds), key=len)
+        return shortened(self.settings, self.preset, self._examples(training)) if training else {}
 
     def record(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What config.json records once per run: its identity (`run`), the stores, and what is missing."""

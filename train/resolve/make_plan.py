@@ -22,6 +22,7 @@ from emofuse.train.models.registry import MODELS, variant
 from emofuse.train.resolve.augmented_copies import select_copies
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
+from emofuse.train.resolve.dialogues import context_remarks, dialogue_turns
 from emofuse.train.resolve.feature_selection import select_features
 from emofuse.train.resolve.fit_plan import FitPlan, title_of
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore, member_stores
@@ -42,6 +43,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
     choices = _resolve_options(store, config)
     task = select_task(store, choices.protocol, choices.features, config.allow_missing)
     selection = _select_folds(config, choices.protocol, task)
+    dialogues = dialogue_turns(choices.spec, title_of(choices.model, choices.ablation), selection.utterances)
     check_speakers(choices.settings, {u.id: u for fold in selection.folds for u in fold.train}.values())
     features = _features_for_folds(choices.features, selection.folds, choices.protocol)
     copies = select_copies(store, features, config.augmented)
@@ -57,6 +59,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         *choices.remarks,
         *_copy_remarks(copies, selection.folds),
         *selection.remarks,
+        *context_remarks(choices.spec, choices.settings, dialogues, selection.folds, store.manifest.utterances),
         *shared_remarks,
         *task.remarks,
         *_store_remarks(store),
@@ -73,6 +76,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         preset=choices.preset,
         stores={s.corpus: str(s.path) for s in member_stores(store)},
         features=features,
+        dialogues=dialogues,
         copies=copies,
         standardised=() if by_speaker else standardised,
         speaker_standardised=standardised if by_speaker else (),
@@ -166,7 +170,7 @@ def _settings(
     durations = {"steps": config.steps, "epochs": config.epochs}
     given = [f"{key}={value}" for key, value in durations.items() if value is not None]
     fixed = spec.ablations[ablation].settings if ablation else {}
-    conflicts = partial(training_conflicts, config)
+    conflicts = partial(training_conflicts, config, spec)
     return with_settings(preset, [*given, *config.settings], modalities, ablation, fixed, conflicts)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config
 from emofuse.train.resolve.config import FitConfig
 
 
-def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
+def training_conflicts(config: FitConfig, spec: ModelSpec, settings: Config) -> list[str]:
     """What excludes each other, one line each, with the reason and what to do."""
     found = []
     plateau = settings.schedule == "plateau"
@@ -35,4 +36,13 @@ def training_conflicts(config: FitConfig, settings: Config) -> list[str]:
             "--standardise speaker takes the mean of a speaker's own clips, and --augmented adds changed copies of "
             "them: give one of the two"
         )
+    if spec.context:
+        single = [f"mixup={settings.mixup:g}"] * bool(settings.mixup)
+        single += [f"balance={settings.balance}"] * (settings.balance != "none")
+        single += ["--augmented"] * bool(config.augmented)
+        found += [
+            f"{option} draws or mixes single utterances, and model {config.model} draws whole dialogues: "
+            "leave it out, or choose another model"
+            for option in single
+        ]
     return found

@@ -47,7 +47,7 @@ class CrossValidation:
         for seed in finished:
             Run.open(self._finished_folders[seed])  # an earlier call finished it: check it
         self._open_folders = {seed: self._claim(seed) for seed in seeds if seed not in finished}
-        steps = {f.number: plan.settings.total_steps(len(f.train)) for f in plan.folds}
+        steps = {f.number: plan.training_steps(f.train) for f in plan.folds}
         self.steps = sum(steps.values()) * len(self._open_folders)
         """Training steps of all folds of the seeds that are not finished."""
         self.steps_done = 0

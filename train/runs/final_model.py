@@ -108,7 +108,7 @@ def _train_with_progress(plan: FitPlan, job: TrainingJob, checkpoint: FoldCheckp
 def _duration(plan: FitPlan, run: Run) -> tuple[int, str]:
     """How many steps the final model is trained, and the rule that says so."""
     if plan.config.select == "last":
-        return plan.settings.total_steps(len(plan.utterances)), "the fixed number of --select last"
+        return plan.training_steps(plan.utterances), "the fixed number of --select last"
     chosen = _selected_steps(run)
     return max(1, round(float(np.mean(chosen)))), f"the mean of what validation selected, {len(chosen)} times"
 

@@ -196,7 +196,7 @@ def _score_trial(
             for seed in seeds
             for f in plan.folds
         ]
-        steps = sum(plan.settings.total_steps(len(f.train)) for f in plan.folds) * len(seeds)
+        steps = sum(plan.training_steps(f.train) for f in plan.folds) * len(seeds)
         pending = [unit for unit in units if not unit.done]
         context = fit_context(plan, Loader(plan, say=say))
         with Progress(steps, title, "steps", steps * (len(units) - len(pending)) // len(units)) as progress:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import train_samples as samples
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from emofuse.train.data.dialogues import in_batch
 from emofuse.train.models.base import FusionModel, Inputs, ModelSpec
+from emofuse.train.models.blocks.dialogues import Dialogues
 from emofuse.train.models.blocks.layers import BiGRU, masked_mean, mlp, time_mask
 from emofuse.train.models.objective import Objective
 from emofuse.train.models.registry import MODELS
+from emofuse.train.resolve.dialogues import DialogueTurns
 
 torch.set_num_threads(1)
 
@@ -68,24 +72,38 @@ def sides(
 
 
 LABELS = torch.arange(UTTERANCES) % 4
+FIRST_OF_DIALOGUE = np.isin(np.arange(UTTERANCES), (0, 1, 3, 8, 12, 20))
+
+
+def context(name: str, count: int = UTTERANCES) -> dict[str, Dialogues]:
+    """The dialogues of the first utterances of the batch, for models that read them; two speakers take turns."""
+    if MODELS[name].context is None:
+        return {}
+    dialogue = np.cumsum(FIRST_OF_DIALOGUE)
+    turn = np.arange(UTTERANCES) - np.flatnonzero(FIRST_OF_DIALOGUE)[dialogue - 1]
+    turns = DialogueTurns(dialogue=dialogue, turn=turn, speaker=turn % 2)
+    return {"dialogues": in_batch(turns, np.arange(count), torch.device("cpu"))}
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
 def test_results_do_not_depend_on_padding(name: str, modalities: tuple[str, ...]) -> None:
     model = build(name, modalities).eval()
-    short = model(*sides(name, modalities)).logits
+    short = model(*sides(name, modalities), **context(name)).logits
     for extra, garbage in ((7, 0.0), (7, 1e3)):
         torch.testing.assert_close(
-            model(*sides(name, modalities, UTTERANCES, extra, garbage)).logits, short, atol=1e-5, rtol=0
+            model(*sides(name, modalities, UTTERANCES, extra, garbage), **context(name)).logits,
+            short,
+            atol=1e-5,
+            rtol=0,
         )
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
 def test_results_do_not_depend_on_the_other_utterances_of_the_batch(name: str, modalities: tuple[str, ...]) -> None:
     model = build(name, modalities).eval()
-    together = model(*sides(name, modalities)).logits
+    together = model(*sides(name, modalities), **context(name)).logits
     for count in (1, 3):
-        alone = model(*sides(name, modalities, count)).logits
+        alone = model(*sides(name, modalities, count), **context(name, count)).logits
         torch.testing.assert_close(alone, together[:count], atol=1e-5, rtol=0)
 
 
@@ -94,7 +112,7 @@ def test_every_parameter_receives_a_gradient_in_training(name: str, modalities: 
     model = build(name, modalities).train()
     draws = model.draw(UTTERANCES, 8, 8, torch.Generator().manual_seed(0))
     for progress in (0.0, 0.5):  # a model that is trained in stages is in its first one, and in a later one
-        model.loss(model(*sides(name, modalities), draws=draws, progress=progress), LABELS).backward()
+        model.loss(model(*sides(name, modalities), **context(name), draws=draws, progress=progress), LABELS).backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []
 
@@ -108,18 +126,18 @@ def test_it_overfits_32_utterances(name: str, modalities: tuple[str, ...]) -> No
     labels = separable(batch) if probe else LABELS
     optimiser = torch.optim.Adam(model.parameters(), lr=0.03 if probe else 0.005)
     for step in range(400):
-        loss = model.loss(model(*batch), labels)
+        loss = model.loss(model(*batch, **context(name)), labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 10 == 9 and accuracy(model, batch, labels) >= 31 / 32:
+        if step % 10 == 9 and accuracy(name, model, batch, labels) >= 31 / 32:
             return
-    pytest.fail(f"an accuracy of only {accuracy(model, batch, labels):.2f}")
+    pytest.fail(f"an accuracy of only {accuracy(name, model, batch, labels):.2f}")
 
 
-def accuracy(model: FusionModel, batch: Sides, labels: Tensor) -> float:
+def accuracy(name: str, model: FusionModel, batch: Sides, labels: Tensor) -> float:
     with torch.no_grad():
-        hits = model.eval()(*batch).logits.argmax(1) == labels
+        hits = model.eval()(*batch, **context(name)).logits.argmax(1) == labels
     model.train()
     return hits.float().mean().item()
 
@@ -138,8 +156,8 @@ def test_the_same_seed_gives_the_same_numbers(name: str, modalities: tuple[str, 
     for p, q in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(p, q)
     batch = sides(name, modalities)
-    assert torch.equal(one(*batch).logits, two(*batch).logits)
-    assert not torch.equal(one(*batch).logits, other(*batch).logits)
+    assert torch.equal(one(*batch, **context(name)).logits, two(*batch, **context(name)).logits)
+    assert not torch.equal(one(*batch, **context(name)).logits, other(*batch, **context(name)).logits)
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
@@ -149,7 +167,7 @@ def test_randomness_comes_only_from_the_passed_generator(name: str, modalities: 
 
     def logits(seed: int) -> Tensor:
         draws = model.draw(UTTERANCES, frames, words, torch.Generator().manual_seed(seed))
-        found: Tensor = model(*batch, draws=draws, progress=0.0).logits
+        found: Tensor = model(*batch, **context(name), draws=draws, progress=0.0).logits
         return found
 
     before = torch.get_rng_state()
@@ -181,14 +199,14 @@ def test_gradients_agree_with_finite_differences(name: str, modalities: tuple[st
     model = build(name, modalities).double()
     batch = tuple(t.double() if t is not None and t.is_floating_point() else t for t in sides(name, modalities))
     parameter = next(p for p in model.parameters() if p.dim() == 2 or p.dim() == 1)
-    model.loss(model(*batch), LABELS).backward()
+    model.loss(model(*batch, **context(name)), LABELS).backward()
     assert parameter.grad is not None
     place, step = int(parameter.grad.abs().argmax()), 1e-6
     with torch.no_grad():
         values = []
         for sign in (1, -1):
             parameter.view(-1)[place] += sign * step
-            values.append(model.loss(model(*batch), LABELS).item())
+            values.append(model.loss(model(*batch, **context(name)), LABELS).item())
             parameter.view(-1)[place] -= sign * step
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(parameter.grad.view(-1)[place].item(), rel=1e-4)
 
@@ -196,20 +214,20 @@ def test_gradients_agree_with_finite_differences(name: str, modalities: tuple[st
 @pytest.mark.parametrize(("name", "modalities"), CASES)
 def test_class_weights_change_the_loss(name: str, modalities: tuple[str, ...]) -> None:
     model, batch = build(name, modalities), sides(name, modalities)
-    plain = model.loss(model(*batch), LABELS).item()
+    plain = model.loss(model(*batch, **context(name)), LABELS).item()
     model.class_weights = torch.ones(4)
-    assert model.loss(model(*batch), LABELS).item() == pytest.approx(plain, rel=1e-5)
+    assert model.loss(model(*batch, **context(name)), LABELS).item() == pytest.approx(plain, rel=1e-5)
     model.class_weights = torch.tensor([10.0, 1.0, 1.0, 1.0])
-    assert model.loss(model(*batch), LABELS).item() != pytest.approx(plain, rel=1e-5)
+    assert model.loss(model(*batch, **context(name)), LABELS).item() != pytest.approx(plain, rel=1e-5)
     assert "class_weights" not in model.state_dict()
 
 
 @pytest.mark.parametrize(("name", "modalities"), CASES)
 def test_focal_weights_change_the_training_loss_or_are_refused(name: str, modalities: tuple[str, ...]) -> None:
     model, batch = build(name, modalities), sides(name, modalities)
-    plain = model.loss(model(*batch), LABELS).item()
+    plain = model.loss(model(*batch, **context(name)), LABELS).item()
     model.objective = Objective(focal=2.0)
-    changes = model.loss(model(*batch), LABELS).item() != pytest.approx(plain, rel=1e-3)
+    changes = model.loss(model(*batch, **context(name)), LABELS).item() != pytest.approx(plain, rel=1e-3)
     assert changes != ("focal" in MODELS[name].preset("").idle())
 
 

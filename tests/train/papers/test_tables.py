@@ -112,6 +112,8 @@ def test_which_rows_have_no_published_figures() -> None:
         ("msmser-table1", {"GBAN [14]": "gban", "CME [20]": "cme", "KS-Transformer [11]": "ks-transformer"}),
         ("mcfn-table1", {"KS-TRM (2022) [17]": "ks-transformer"}),
         ("mmrbn-table2", {"[19] (2022, A-T)": "ks-transformer", "[20] (2023, A-T)": "if-mmin"}),
+        ("smcn-table2", {"DialogueRNN [11, 17]": "dialoguernn"}),
+        ("mcfn-table2", {"DialogueRNN (2019) [18]": "dialoguernn"}),
     ],
 )
 def test_a_compared_method_that_is_built_is_run_again_below_its_cited_row(name: str, again: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def run(tasks: Sequence[UnitInContext], on_progress: OnProgress, on_end: OnUnitE
         ):
             (fold,) = (f for f in context.plan.folds if f.number == unit.fold)
             if diverged is None:
-                on_progress(unit, context.plan.settings.total_steps(len(fold.train)) - resumed[unit.folder], "")
+                on_progress(unit, context.plan.training_steps(fold.train) - resumed[unit.folder], "")
             tokens.ended(unit)
             if not on_end(unit, diverged):
                 stopped.add(id(context))

@@ -20,6 +20,10 @@ _KINDS: dict[str, tuple[str, Callable[[Metrics], Any]]] = {
         "fewer utterances than the protocol expects (--allow-missing)",
         lambda metrics: metrics.get("reduced"),
     ),
+    "whole dialogue": (
+        "the model reads the turns after an utterance too, which are not there while the dialogue is going on",
+        lambda metrics: metrics.get("context") == "all",
+    ),
     "speakers": (
         "features standardised by each speaker's own clips, which uses the tested speakers' clips without labels "
         "(--standardise speaker)",

@@ -31,6 +31,8 @@ def caveats(metrics: Mapping[str, Any]) -> list[str]:
     if metrics.get("near_duplicates"):
         tested = plural(len({pair["test"] for pair in metrics["near_duplicates"]}), "test utterance")
         found.append(f"{tested} with audio that may be a copy of audio in training or validation")
+    if metrics.get("context") == "all":
+        found.append("reads the whole dialogue: later turns too, which are not there while it is going on")
     if "speaker_standardised" in metrics:
         what = " and ".join(metrics["speaker_standardised"])
         found.append(f"{what} standardised by each speaker's clips, the tested speakers' too, without labels")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emofuse.manifests.metrics import LABEL_METRICS, LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
 from emofuse.manifests.resampling import resampling_units
+from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.reporting.leak_report import shared_with_training
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details, over_all
@@ -50,6 +51,8 @@ def over_folds(
         metrics["limit"] = plan.config.limit
     if short := plan.short_training():
         metrics["short_training"] = short
+    if plan.spec.context:
+        metrics[CONTEXT] = plan.spec.context(plan.settings)
     if plan.speaker_standardised:
         metrics["speaker_standardised"] = list(plan.speaker_standardised)
     if plan.config.shuffle:
@@ -96,7 +99,9 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
 def _optional_keys(first: Mapping[str, Any], runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """The keys that only some runs have: what was shortened or shuffled, and the scores with a modality absent."""
     found: dict[str, Any] = {
-        key: first[key] for key in ("limit", "short_training", "speaker_standardised", "shuffled") if key in first
+        key: first[key]
+        for key in ("limit", "short_training", CONTEXT, "speaker_standardised", "shuffled")
+        if key in first
     }
     if "without" in first:
         found["without"] = {
