@@ -223,6 +223,7 @@ READERS: Mapping[str, Reader] = {
     "audio": Reader(about="The frames are summed with attention weights.", hooks=_recurrent),
     "text": Reader(about="The word pieces are summed with attention weights.", hooks=_recurrent),
 }
+_DIALOGUES = "It reads whole dialogues, and the weights shown here are those of single utterances."
 WITHOUT: Mapping[str, str] = {
     "linear": "It is linear in the mean and deviation over all frames, so it weighs no frame more than another.",
     "weighted-layers": "It weighs the layers of the encoder, the same for every utterance, and no frame more than "
@@ -230,6 +231,8 @@ WITHOUT: Mapping[str, str] = {
     "if-mmin": "It reads the maximum over time of each modality, without weights of frames or modalities.",
     "lmf": "It multiplies one vector of each modality with the other, without weights of frames or modalities.",
     "tfn": "It multiplies one vector of each modality with the other, without weights of frames or modalities.",
+    "dialogue-gru": _DIALOGUES,
+    "dialoguernn": _DIALOGUES,
 }
 """Why a model has no reader."""
 

@@ -114,11 +114,11 @@ class Direction(nn.Module):
         """The states [K, P, width] of all parties as listeners to u [K, D] of a speaker in state `own` [K, width]."""
         assert self.listener_cell is not None
         parties = q.shape[1]
-        said = torch.cat([u, own], dim=1).repeat_interleave(parties, dim=0)
-        heard: Tensor = self.listener_cell(said, q.flatten(0, 1)).unflatten(0, (-1, parties))
+        spoken = torch.cat([u, own], dim=1).repeat_interleave(parties, dim=0)
+        changed: Tensor = self.listener_cell(spoken, q.flatten(0, 1)).unflatten(0, (-1, parties))
         if "listener" not in keep:
-            return heard
-        return apply_dropout(heard, keep["listener"][:, t : t + 1].expand_as(heard).unsqueeze(0), 0, self.dropout)
+            return changed
+        return apply_dropout(changed, keep["listener"][:, t : t + 1].expand_as(changed).unsqueeze(0), 0, self.dropout)
 
     def _dropped(self, state: Tensor, keep: Keep, name: str, t: int) -> Tensor:
         return apply_dropout(state, keep[name].transpose(0, 1) if keep else None, t, self.dropout)
