@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from emofuse.train.models.blocks.layers import time_mask
@@ -62,4 +61,4 @@ class Dialogues:
 
     def is_speaking(self) -> Tensor:
         """[K, N, `parties`], true for the speaker of each turn."""
-        return F.one_hot(self.speakers, self.parties).bool()
+        return self.speakers.unsqueeze(2) == torch.arange(self.parties, device=self.speakers.device)
