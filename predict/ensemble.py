@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.errors import DataError
 from emofuse.predict.features.batch_features import BatchFeatures, UtteranceGroup
+from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.registry import variant
 from emofuse.train.runs.finished_run import CONFIG, Run
@@ -45,7 +46,7 @@ class Ensemble:
         self.modalities = tuple(recipe.inputs.dimensions)
         """What the models were trained on, audio first."""
         for model in self.models:
-            if (model.recipe.classes, model.recipe.inputs) != (recipe.classes, recipe.inputs):
+            if _reads(model.recipe) != _reads(recipe):
                 raise DataError(f"{model.path} has other classes or inputs than {self.models[0].path}: it was replaced")
 
     def may_lack(self, modalities: Sequence[str]) -> bool:
@@ -66,6 +67,10 @@ class Ensemble:
             by_model = [m.probabilities(group.data_for(m), indices, self.calibrated) for m in self.models]
             found |= dict(zip(members, np.stack(by_model, axis=2).swapaxes(0, 1), strict=True))
         return found
+
+
+def _reads(recipe: ModelRecipe) -> tuple[object, ...]:
+    return recipe.classes, recipe.inputs, recipe.fronts
 
 
 def _spec(run: Run) -> ModelSpec:

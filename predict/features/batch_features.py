@@ -22,11 +22,14 @@ from emofuse.extract.plan.budget import with_budgets
 from emofuse.extract.plan.compute_precision import with_precision_sample
 from emofuse.extract.plan.job import FeatureJob
 from emofuse.manifests.schema import Excluded, Manifest, Modality, Utterance
+from emofuse.predict.features.run_features import member_key
 from emofuse.predict.recordings.inputs import ROOT, manifest_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Pool, RaggedModality
+from emofuse.train.data.read_modality import read_modality
 from emofuse.train.models.config import longest_input
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.runs.trained_models import TrainedModel
 
 
@@ -36,6 +39,8 @@ class BatchFeatures:
 
     features: Mapping[str, Feature]
     """Key of a feature of the run -> its values; a modality that no utterance has is missing."""
+    keys: tuple[str, ...]
+    """Of all features of the run."""
     texts: Mapping[str, Utterance]
     """Utterance id -> the utterance with its recognised text."""
     excluded: tuple[Excluded, ...]
@@ -43,8 +48,11 @@ class BatchFeatures:
 
     def available(self, id: str) -> tuple[Modality, ...]:
         """The modalities that an utterance has features of."""
-        keys = [key for key, feature in self.features.items() if id in feature.position]
-        return tuple(m for m in get_args(Modality) if any(key.partition("@")[0] == m for key in keys))
+        of_modality = {m: [key for key in self.keys if key.startswith(m)] for m in get_args(Modality)}
+        return tuple(m for m, keys in of_modality.items() if keys and all(self._has(key, id) for key in keys))
+
+    def _has(self, key: str, id: str) -> bool:
+        return key in self.features and id in self.features[key].position
 
 
 class UtteranceGroup:
@@ -75,8 +83,11 @@ class UtteranceGroup:
         features, key = self._batch.features, f"{modality}@{model.fold}"
         key = key if key in features else modality
         if key not in self._loaded:
-            limit = longest_input(model.recipe.settings, modality)
-            self._loaded[key] = RaggedModality.load(features[key], self.ids, self._labels.device, limit, self._pool)
+            limit, front = longest_input(model.recipe.settings, modality), model.recipe.fronts.get(modality)
+            keys = [member_key(modality, i) for i in range(len(front.parts))] if front else []
+            members = [features[k] for k in (keys if len(keys) > 1 else [key])]
+            feature = CombinedFeature(members) if front else members[0]
+            self._loaded[key] = read_modality(feature, self.ids, self._labels.device, limit, self._pool)
         return self._loaded[key]
 
 
@@ -118,16 +129,16 @@ class BatchExtractor:
             for job in self._jobs
             if manifest.has(job.encoder.modality)
         ]
-        texts = {u.id: u for u in manifest.utterances}
+        texts, keys = {u.id: u for u in manifest.utterances}, tuple(job.feature for job in self._jobs)
         if not jobs:
-            yield BatchFeatures(features={}, texts=texts, excluded=tuple(excluded))
+            yield BatchFeatures(features={}, keys=keys, texts=texts, excluded=tuple(excluded))
             return
         try:
             for outcome in run_jobs(self._with_decisions(jobs), quiet=True):
                 excluded += outcome.excluded
             with FeatureStore(self._store) as store:
                 features = {job.feature: store[job.feature] for job in jobs if job.feature in store}
-                yield BatchFeatures(features=features, texts=texts, excluded=tuple(excluded))
+                yield BatchFeatures(features=features, keys=keys, texts=texts, excluded=tuple(excluded))
         finally:
             self._store.unlink(missing_ok=True)
 

@@ -42,28 +42,34 @@ def build_run_encoders(features: Sequence[RunFeature], weights: Sequence[str], d
     given = _given_weights(features, weights)
     for feature in features:
         with problems.collecting():
-            jobs.append(_build(feature, given.get(feature.modality), device))
+            jobs.append(_build(feature, given.get(feature.key), device))
     problems.raise_all()
     return jobs
 
 
 def _given_weights(features: Sequence[RunFeature], weights: Sequence[str]) -> dict[str, str]:
-    """Modality -> the weights that the user names for its encoder."""
-    pretrained = {f.modality for f in features if f.encoder in ENCODERS and ENCODERS[f.encoder].pretrained}
+    """Key of a feature -> the weights that the user names for its encoder, by the modality or the feature's name."""
+    pretrained = {f.key: f for f in features if f.encoder in ENCODERS and ENCODERS[f.encoder].pretrained}
+    shared: dict[str, list[str]] = {}
+    """What may be typed before `=` -> the keys that it stands for; the features of several folds have one name."""
+    for key, feature in pretrained.items():
+        label = feature.modality if feature.member is None else feature.name
+        shared.setdefault(label, []).append(key)
     given: dict[str, str] = {}
     for value in weights:
         prefix, equals, rest = value.partition("=")
-        modality, what = (prefix, rest) if equals and prefix in MODALITIES else (None, value)
-        if modality is None and len(pretrained) > 1:
+        named = bool(equals) and prefix in (*MODALITIES, *shared)
+        if not named and len(shared) > 1:
+            valid = [f"{name}={value}" for name in shared]
             raise UsageError(
-                f"--weights {value}: the run has encoders of audio and of text: pass audio={value} or text={value}"
+                f"--weights {value}: the run has encoders of {' and of '.join(shared)}: pass {' or '.join(valid)}"
             )
-        modality = modality or next(iter(pretrained), None)
-        if modality not in pretrained:
-            raise UsageError(f"--weights {value} has no effect: no {modality or 'such'} encoder of the run has weights")
-        if modality in given:
-            raise UsageError(f"--weights names the {modality} encoder twice: {given[modality]} and {what}")
-        given[modality] = what
+        label, what = (prefix, rest) if named else (next(iter(shared), ""), value)
+        if label not in shared:
+            raise UsageError(f"--weights {value} has no effect: no {label or 'such'} encoder of the run has weights")
+        if shared[label][0] in given:
+            raise UsageError(f"--weights names the {label} encoder twice: {given[shared[label][0]]} and {what}")
+        given |= dict.fromkeys(shared[label], what)
     return given
 
 
@@ -144,7 +150,8 @@ def _needed(feature: RunFeature) -> str:
     if digest := feature.fingerprint.get("weights"):
         where = feature.repository or feature.options.get("--weights")
         parts.append(f"weights {digest}{f' from {where}' if where else ''}")
-        parts.append(f"name them with --weights {feature.modality}=FOLDER")
+        label = feature.modality if feature.member is None else feature.name
+        parts.append(f"name them with --weights {label}=FOLDER")
     return "; ".join(parts)
 
 

@@ -19,6 +19,8 @@ class RunFeature:
     modality: Modality
     fold: int | None
     """The fold whose models read it; None where all folds read the same feature."""
+    member: int | None = None
+    """Its place among the features that are combined; None where the modality has one feature."""
     name: str
     """Its name in the store: for one fold `NAME@N`."""
     encoder: str
@@ -36,7 +38,14 @@ class RunFeature:
     @property
     def key(self) -> str:
         """A name for this feature that no other feature of the run has."""
+        if self.member is not None:
+            return member_key(self.modality, self.member)
         return self.modality if self.fold is None else f"{self.modality}@{self.fold}"
+
+
+def member_key(modality: str, member: int) -> str:
+    """The key of one of the features that are combined."""
+    return f"{modality}.{member}"
 
 
 def run_features(run: Run, modalities: Sequence[str], folds: Collection[int | None]) -> list[RunFeature]:
@@ -54,11 +63,20 @@ def run_features(run: Run, modalities: Sequence[str], folds: Collection[int | No
 
 def _of_modality(config: Mapping[str, Any], modality: Any, folds: Collection[int | None]) -> list[RunFeature]:
     record, provenance = config["run"]["features"][modality], dict(config["provenance"][modality])
+    dtypes = config.get("dtypes", {}).get(modality, "float16")
+    if "members" in record:
+        return [
+            _feature(
+                {"modality": modality, "encoder": str(one["encoder"]), "dtype": str(dtypes[one["name"]]), "member": i},
+                config, None, str(one["name"]), one["fingerprint"], dict(provenance[one["name"]]),
+            )
+            for i, one in enumerate(record["members"])
+        ]  # fmt: skip
     fingerprint = dict(record["fingerprint"])
     about: dict[str, Any] = {
         "modality": modality,
         "encoder": str(record["encoder"]),
-        "dtype": str(config.get("dtypes", {}).get(modality, "float16")),
+        "dtype": str(dtypes),
     }
     if per_fold_names(record):
         by_fold = dict(zip(config["run"]["folds"], per_fold_names(record), strict=True))

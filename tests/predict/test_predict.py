@@ -57,6 +57,15 @@ def test_every_model_of_the_registry_predicts_what_it_scored(folder: Path, name:
         assert alone.probabilities == pytest.approx(together[Path(alone.id).stem].probabilities, abs=SAME)
 
 
+def test_several_features_of_a_modality_predict_what_was_scored(folder: Path) -> None:
+    run = samples.run(folder, "several", "concat", audio=["logmel", "logmel-mcfn"], combine="gated", folds=[1])
+    found = samples.by_id(samples.asked(run, inputs=folder / "corpus" / "synthetic.csv", fold=1))
+    scored = samples.scored(run, 1)
+    assert {id: found[id].probabilities for id in scored} == {
+        id: pytest.approx(probabilities, abs=SAME) for id, probabilities in scored.items()
+    }
+
+
 def test_a_clip_alone_and_among_others_gives_the_same(folder: Path, audio_run: Run) -> None:
     together = samples.by_id(samples.asked(audio_run, inputs=wavs(folder, 9)))
     for path in wavs(folder, 3):

@@ -59,8 +59,25 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     help="A variant from the model's paper; `emofuse models NAME` lists them.",
 )
 @click.option("--protocol", help="A built-in protocol or a TOML file.  [default: the corpus's default protocol]")
-@click.option("--audio", help="The audio feature.  [default: the model's default one, or the only one in the store]")
-@click.option("--text", help="The text feature.  [default: the model's default one, or the only one in the store]")
+@click.option(
+    "--audio",
+    multiple=True,
+    help="The audio feature; repeat it to combine several.  [default: the model's default one, or the only one in the "
+    "store]",
+)
+@click.option("--text", multiple=True, help="The text feature or features, as --audio.")
+@click.option(
+    "--layers",
+    type=click.Choice(["none", "weighted"]),
+    default="none",
+    help="Put a learned weighted sum over the encoder's layers in front of the model; for features with all layers.",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["concatenate", "gated"]),
+    default="concatenate",
+    help="How several features of a modality become one: end to end, or by learned gates.",
+)
 @folds_option
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps per fold.  [default: the model's preset]")
 @click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,13 @@ from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.data.augmented import CopyBuffers
 from emofuse.train.data.batches import TaskData
-from emofuse.train.data.ragged import RaggedModality, can_be_mapped, loaded_bytes, verify_values
+from emofuse.train.data.ragged import RaggedModality, can_be_mapped, verify_values
+from emofuse.train.data.read_modality import Readable, modality_bytes, read_modality
 from emofuse.train.data.speaker_statistics import standardised_by_speaker
 from emofuse.train.models.config import longest_input
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.joined_store import AnyFeature, JoinedFeature
+from emofuse.train.resolve.joined_store import AnyFeature
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 
 MAPPED = "mapped into memory"
@@ -72,28 +74,32 @@ class Loader:
             DataError: Values are damaged or not finite.
         """
         for _, feature in self._stored_features():
-            if self._can_be_mapped(feature):
+            mapped = self._mappable(feature)
+            if mapped is not None:
                 if self.plan.device.type == "cpu":  # only the process that trains on a GPU may open it
-                    self._report_if_larger(feature)
+                    self._report_if_larger(mapped)
                 ids = self._ids_of(feature)
-                key = feature.name, feature.path, hash(tuple(ids))
+                key = mapped.name, mapped.path, hash(tuple(ids))
                 if key not in verified:
-                    verify_values(feature, ids)
+                    verify_values(mapped, ids)
                     verified.add(key)
 
     def unshared_bytes(self) -> int:
         """Bytes that each of several processes reads into its own memory: features that cannot be mapped."""
         by_key: dict[str, int] = {}
         for key, feature in self._stored_features():
-            if not self._can_be_mapped(feature):
+            if self._mappable(feature) is None:
                 by_key[key] = max(by_key.get(key, 0), self._bytes(feature))
         return sum(by_key.values())
 
-    def _can_be_mapped(self, feature: Feature | JoinedFeature) -> TypeGuard[Feature]:
-        """Whether the model reads the values of a feature as the file has them."""
-        return feature.modality not in self.plan.speaker_standardised and can_be_mapped(feature, self.plan.spec.pool)
+    def _mappable(self, feature: Readable) -> Feature | None:
+        """The stored feature whose values the model reads as the file has them; None where there is none."""
+        members = feature.members if isinstance(feature, CombinedFeature) else (feature,)
+        if len(members) > 1 or feature.modality in self.plan.speaker_standardised:
+            return None
+        return members[0] if can_be_mapped(members[0], self.plan.spec.pool) else None
 
-    def _stored_features(self) -> Iterator[tuple[str, Feature | JoinedFeature]]:
+    def _stored_features(self) -> Iterator[tuple[str, Readable]]:
         """What the features and copies of the plan consist of, each with its key in `_loaded`; of a per-fold feature
         that of each fold."""
         copies = {f"copy {number}": copy for number, copy in enumerate(self.plan.copies, 1)}
@@ -101,7 +107,7 @@ class Loader:
             folds = self.plan.folds if isinstance(feature, PerFoldFeature) else self.plan.folds[:1]
             yield from ((key, _of_fold(feature, fold)) for fold in folds)
 
-    def _ids_of(self, feature: Feature | JoinedFeature) -> list[str]:
+    def _ids_of(self, feature: Readable) -> list[str]:
         """The utterances of the task that are read: all of them, or of an augmented copy those that it has."""
         usable = feature.position.keys() - set(feature.stale)
         return [id for id in self._ids if id in usable]
@@ -114,27 +120,29 @@ class Loader:
             self._loaded[key] = stored.name, self._read(stored)
         return self._loaded[key][1]
 
-    def _read(self, feature: Feature | JoinedFeature) -> RaggedModality:
+    def _read(self, feature: Readable) -> RaggedModality:
         device, pool, limit = self.plan.device, self.plan.spec.pool, self._longest(feature)
         ids = self._ids_of(feature)
         if feature.modality in self.plan.speaker_standardised:
-            buffer = RaggedModality.load(feature, ids, device, limit, pool)
+            buffer = read_modality(feature, ids, device, limit, pool)
             speakers = [str(u.speaker) for u in self.plan.utterances]
             return standardised_by_speaker(buffer, speakers, self.plan.speaker_clips, feature, limit, pool)
-        if can_be_mapped(feature, pool):
-            if self.shared and device.type == "cpu":  # `verify` has read and reported it
-                return RaggedModality.memory_map(feature, ids, device, limit)
-            if self._report_if_larger(feature):
-                if not self.shared:
-                    verify_values(feature, ids)
-                return RaggedModality.memory_map(feature, ids, device, limit)
-        return RaggedModality.load(feature, ids, device, limit, pool)
+        mapped = self._mappable(feature)
+        if mapped is not None and (
+            # `verify` has read and reported it
+            (self.shared and device.type == "cpu") or self._report_if_larger(mapped)
+        ):
+            if not self.shared:
+                verify_values(mapped, ids)
+            buffer = RaggedModality.memory_map(mapped, ids, device, limit)
+            return buffer.flat() if isinstance(feature, CombinedFeature) else buffer
+        return read_modality(feature, ids, device, limit, pool)
 
-    def _longest(self, feature: Feature | JoinedFeature) -> int | None:
+    def _longest(self, feature: Readable) -> int | None:
         return longest_input(self.plan.settings, feature.modality)
 
-    def _bytes(self, feature: Feature | JoinedFeature) -> int:
-        return loaded_bytes(feature, self._ids_of(feature), self._longest(feature), self.plan.spec.pool)
+    def _bytes(self, feature: Readable) -> int:
+        return modality_bytes(feature, self._ids_of(feature), self._longest(feature), self.plan.spec.pool)
 
     def _report_if_larger(self, feature: Feature) -> bool:
         """Whether a feature is too large for the free memory, and so stays in its file; reports it if it is."""
@@ -148,7 +156,7 @@ class Loader:
         return needed > MEMORY_SHARE * free
 
 
-def _of_fold(feature: AnyFeature, fold: Fold) -> Feature | JoinedFeature:
+def _of_fold(feature: AnyFeature, fold: Fold) -> Readable:
     """The feature itself; of a per-fold feature that of the fold."""
     return feature.for_fold(fold) if isinstance(feature, PerFoldFeature) else feature
 

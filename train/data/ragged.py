@@ -5,6 +5,7 @@ A feature that is stored in half precision stays so in memory; a batch becomes f
 
 from __future__ import annotations
 
+import math
 import mmap
 import warnings
 from collections.abc import Iterator, Sequence
@@ -119,6 +120,13 @@ class RaggedModality:
             lengths=torch.from_numpy(_limited(feature.lengths[at], limit)),
             device=device,
         )
+
+    def flat(self) -> RaggedModality:
+        """The same values without a layer axis: the layers of a frame end to end, [sum T, L D]."""
+        if self.mapped_as is None:
+            return replace(self, values=self.values.flatten(1))
+        dtype, shape = self.mapped_as
+        return replace(self, mapped_as=(dtype, (math.prod(shape),)))
 
     def select(self, rows: Indices) -> RaggedModality:
         """The same values with `rows` [n] as its utterances, in that order."""

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from emofuse.store import Feature
 from emofuse.train.data.ragged import Pool, RaggedModality
-from emofuse.train.resolve.joined_store import JoinedFeature
+from emofuse.train.data.read_modality import Readable, read_modality
 
 
 def standardised_by_speaker(
     buffer: RaggedModality,
     speakers: Sequence[str],
     clips: Mapping[str, Sequence[str]],
-    feature: Feature | JoinedFeature,
+    feature: Readable,
     limit: int | None,
     pool: Pool,
 ) -> RaggedModality:
@@ -37,7 +36,7 @@ def standardised_by_speaker(
     usable = set(feature.position) - set(feature.stale)
     for speaker, of_speaker in spans.items():
         ids = [id for id in clips[speaker] if id in usable]
-        whole = RaggedModality.load(feature, ids, values.device, limit, pool)
+        whole = read_modality(feature, ids, values.device, limit, pool)
         mean, deviation = whole.statistics(np.arange(len(ids)))
         for start, length in of_speaker:
             values[start : start + length].sub_(mean).div_(deviation)

@@ -24,6 +24,7 @@ from emofuse.train.evaluation.results import header, write_results
 from emofuse.train.evaluation.shared_data import SharedData, check_shared_data
 from emofuse.train.evaluation.task import EvaluationTask, evaluation_task
 from emofuse.train.models.registry import variant
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.dialogues import dialogue_turns
@@ -89,7 +90,7 @@ class _Evaluation:
 
 def _prepare(config: EvaluateConfig, run: Run, models: Sequence[TrainedModel], store: FeatureStore) -> _Evaluation:
     """Match features and labels, and check what run and store share."""
-    features = match_features(run, store, models[0].recipe.inputs.layers)
+    features = match_features(run, store, models[0].recipe)
     task = evaluation_task(run, store, features, config)
     if task.same_corpus:
         models = [m for m in models if m.fold in {f.number for f in task.folds}]
@@ -146,7 +147,7 @@ def _plan(
     run: Run,
     models: Sequence[TrainedModel],
     store: FeatureStore,
-    features: Mapping[str, Feature],
+    features: Mapping[str, Feature | CombinedFeature],
     task: EvaluationTask,
     shared: SharedData,
 ) -> FitPlan:

@@ -11,6 +11,8 @@ from emofuse.common.nested import flatten
 from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.augmented import plain_features
+from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.extract_commands import command_that_made, extract_command
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
@@ -18,22 +20,28 @@ from emofuse.train.runs.recorded_features import per_fold_names
 DIFFERENCES_SHOWN = 8
 
 
-def match_features(run: Run, store: FeatureStore, layers: int) -> dict[str, Feature]:
+def match_features(run: Run, store: FeatureStore, recipe: ModelRecipe) -> dict[str, Feature | CombinedFeature]:
     """Modality -> the feature of a store that was extracted as the run's was.
 
     Args:
         run: Its config.json records the features.
         store: The other store.
-        layers: Encoder layers per frame that the run's models read; 0 for features without a layer axis.
+        recipe: Of the run's models.
 
     Raises:
         UsageError: A feature is missing, incomplete or was extracted with other settings, or the run has a separate
             feature for each fold; lists all.
     """
-    problems, found = Problems(), {}
+    problems, found = Problems(), dict[str, Feature | CombinedFeature]()
     for modality, record in run.config["run"]["features"].items():
-        with problems.collecting():
-            found[modality] = _match(run, modality, record, store, layers)
+        front = recipe.fronts.get(modality)
+        layers = [recipe.inputs.layers] if front is None else [of_part for of_part, _ in front.parts]
+        members = []
+        for one, of_one in zip(record.get("members", [record]), layers, strict=True):
+            with problems.collecting():
+                members.append(_match(run, modality, one, store, of_one))
+        if len(members) == len(layers):
+            found[modality] = members[0] if front is None else CombinedFeature(members)
     problems.raise_all()
     return found
 
@@ -60,7 +68,7 @@ def _match(run: Run, modality: str, record: Mapping[str, Any], store: FeatureSto
     )
     raise UsageError(
         f"{store.path} has no {modality} feature that was extracted as {name!r} of the run was; {closest}\n"
-        f"    extract it with the run's settings: {_command(run, modality, store)}"
+        f"    extract it with the run's settings: {_command(run, modality, record, store)}"
     )
 
 
@@ -88,9 +96,10 @@ def _differences(wanted: Mapping[str, Any], feature: Feature) -> str:
     return "; ".join(shown[:DIFFERENCES_SHOWN]) + ("; ..." if len(shown) > DIFFERENCES_SHOWN else "")
 
 
-def _command(run: Run, modality: str, store: FeatureStore) -> str:
+def _command(run: Run, modality: str, record: Mapping[str, Any], store: FeatureStore) -> str:
     """The `extract` command for a feature of the run, with the encoder's options that the run recorded."""
     recorded = run.config.get("provenance", {}).get(modality, {})
+    if isinstance(recorded, Mapping) and "members" in run.config["run"]["features"][modality]:
+        recorded = recorded.get(record["name"], {})
     options = recorded.get("encoder_options") if isinstance(recorded, Mapping) else None
-    record = run.config["run"]["features"][modality]
     return extract_command(store, record["encoder"], extra=[str(option) for option in options or []])

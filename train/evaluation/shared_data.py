@@ -12,7 +12,9 @@ from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.same_corpus import sentences_of, training_corpora
 from emofuse.train.evaluation.task import EvaluationTask
 from emofuse.train.evaluation.training_store import TrainingStore
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.extract_commands import command_that_made
+from emofuse.train.resolve.joined_store import stored_features
 from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.leaks.leakage import find_leaks
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate
@@ -34,7 +36,12 @@ class SharedData:
 
 
 def check_shared_data(
-    run: Run, store: FeatureStore, features: Mapping[str, Feature], task: EvaluationTask, *, allow_duplicates: bool
+    run: Run,
+    store: FeatureStore,
+    features: Mapping[str, Feature | CombinedFeature],
+    task: EvaluationTask,
+    *,
+    allow_duplicates: bool,
 ) -> SharedData:
     """Refuse to test on what the run, or an encoder, was trained on.
 
@@ -46,7 +53,7 @@ def check_shared_data(
             name, or utterances that an encoder was trained on with their labels; lists all reasons.
     """
     problems, remarks = Problems(), []
-    for feature in features.values():
+    for feature in [stored for f in features.values() for stored in stored_features(store, f)]:
         with problems.collecting():
             command = command_that_made(store, feature)
             leaks, allowed = find_leaks(feature.name, feature.provenance, store.corpus, task.folds, command)
@@ -55,7 +62,8 @@ def check_shared_data(
                 raise UsageError("an encoder was trained on what would be tested:\n    " + "\n    ".join(leaks))
     found = SharedData(material=_recorded_material(run, task))
     if not task.same_corpus:
-        found = _compared(run, store, features.get("audio"), task, problems, allow_duplicates=allow_duplicates)
+        audio = stored_features(store, features["audio"])[0] if "audio" in features else None
+        found = _compared(run, store, audio, task, problems, allow_duplicates=allow_duplicates)
     problems.raise_all()
     return replace(found, remarks=tuple(dict.fromkeys([*remarks, *found.remarks])))
 

@@ -17,6 +17,7 @@ from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig
 from emofuse.train.evaluation.label_map import LabelMap, map_labels
 from emofuse.train.evaluation.same_corpus import holds_training_corpus, training_corpora
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
 
@@ -47,7 +48,7 @@ class EvaluationTask:
 
 
 def evaluation_task(
-    run: Run, store: FeatureStore, features: Mapping[str, Feature], config: EvaluateConfig
+    run: Run, store: FeatureStore, features: Mapping[str, Feature | CombinedFeature], config: EvaluateConfig
 ) -> EvaluationTask:
     """The utterances of a store that have a class of a run and every feature.
 
@@ -163,7 +164,7 @@ def _protocol_of(
 
 
 def _without_feature(
-    store: FeatureStore, labelled: Sequence[Utterance], features: Mapping[str, Feature]
+    store: FeatureStore, labelled: Sequence[Utterance], features: Mapping[str, Feature | CombinedFeature]
 ) -> dict[str, str]:
     """Id -> reason, of utterances without an up-to-date value of some feature."""
     recorded = {(e.id, e.modality): e.reason for e in store.manifest.excluded}

@@ -19,9 +19,11 @@ from emofuse.manifests.schema import Manifest, Modality, Utterance
 from emofuse.store import Feature, FeatureData, FeatureStore, write_store
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices, RaggedModality
+from emofuse.train.data.read_modality import read_modality
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.joined_store import available_features, stored_features
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
@@ -65,7 +67,7 @@ def check_batches(run: Run, recipe: ModelRecipe) -> CheckBatches:
     reason = reasons[0] if reasons else "config.json names no store"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.h5"
-        _write_random(path, recorded, recipe.inputs.layers)
+        _write_random(path, recorded, recipe)
         with FeatureStore(path) as store:
             return _read(f"random features ({reason})", RANDOM, dict(store.features), recipe)
 
@@ -101,7 +103,10 @@ def _read(source: str, kind: str, features: Mapping[str, Feature], recipe: Model
     cpu, pool = torch.device("cpu"), MODELS[recipe.model].pool
     stored = {m: RaggedModality.load(f, chosen, cpu) for m, f in features.items()}
     loaded = {
-        m: RaggedModality.load(f, chosen, cpu, longest_input(recipe.settings, m), pool) for m, f in features.items()
+        m: read_modality(
+            CombinedFeature([f]) if m in recipe.fronts else f, chosen, cpu, longest_input(recipe.settings, m), pool
+        )
+        for m, f in features.items()
     }
     labels = torch.zeros(len(chosen), dtype=torch.int64)
     return CheckBatches(
@@ -130,12 +135,13 @@ def _choose(features: Mapping[str, Feature]) -> tuple[list[str], tuple[Indices, 
     return [ids[i] for i in chosen], tuple(np.array([place[i] for i in pick], np.int64) for pick in picks)
 
 
-def _write_random(path: Path, recorded: Mapping[Modality, Any], layers: int) -> None:
+def _write_random(path: Path, recorded: Mapping[Modality, Any], recipe: ModelRecipe) -> None:
     """A store with a random feature for each modality, of utterances of many lengths."""
     generator = np.random.default_rng(0)
     utterances = tuple(Utterance(id=f"u{i:02d}", audio=f"u{i:02d}.wav", text=f"text {i}") for i in range(sum(SIZES)))
     features: dict[str, FeatureData] = {}
     for modality, about in recorded.items():
+        layers = recipe.layers_of(modality)
         lengths = np.linspace(*RANDOM_LENGTHS[modality], len(utterances)).astype(int)
         shapes = [(length, *([layers] if layers else []), about["dimension"]) for length in lengths]
         arrays = {u.id: generator.standard_normal(shape) for u, shape in zip(utterances, shapes, strict=True)}

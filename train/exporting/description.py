@@ -34,7 +34,7 @@ def describe(run: Run, models: Sequence[TrainedModel], exported: ExportedModel) 
         "inputs": [
             about
             for modality in recipe.inputs.dimensions
-            for about in _inputs(modality, features[modality], recipe.inputs.layers)
+            for about in _inputs(modality, features[modality], recipe.layers_of(modality))
         ],
         "outputs": [
             {"name": name, "shape": ["batch", len(recipe.classes)], "dtype": "float32"} for name in exported.outputs

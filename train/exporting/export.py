@@ -101,8 +101,13 @@ def _refuse_existing(folder: Path) -> None:
 
 
 def _refuse_different_inputs(run: Run, models: Sequence[TrainedModel]) -> None:
-    """Refuse the mean of models that read a feature of their own fold each."""
+    """Refuse what one file cannot read: several features of a modality, or a feature of its own fold for each model."""
     for modality, feature in run.config["run"]["features"].items():
+        if "members" in feature:
+            raise UsageError(
+                f"the {modality} feature {feature['name']!r} is several features, which are aligned in time before a "
+                "model reads them, and one file of a model cannot do that: use emofuse predict with the run folder"
+            )
         if per_fold_names(feature) and len({m.fold for m in models}) > 1:
             raise UsageError(
                 f"the {modality} feature {feature['name']!r} is a separate feature for each fold, so one file cannot "

@@ -41,6 +41,8 @@ class ExportedMember(nn.Module):
         self.temperature = temperature
         self.model, self.pool = model, MODELS[recipe.model].pool
         self.modalities = tuple(recipe.inputs.dimensions)
+        self.fronts = tuple(recipe.fronts)
+        """Modalities whose layers are read end to end."""
         self.longest = {m: longest_input(recipe.settings, m) for m in self.modalities}
         self.standardised = tuple(statistics)
         for modality, (mean, scale) in statistics.items():
@@ -67,6 +69,8 @@ class ExportedMember(nn.Module):
             x, lengths = x[:, :longest], lengths.clamp(max=longest)
         if self.pool != "frames":
             x, lengths = pooled(x, lengths, deviation=self.pool == "mean+deviation"), torch.ones_like(lengths)
+        if modality in self.fronts:
+            x = x.flatten(2)
         if modality in self.standardised:
             mean, scale = self.statistics()[modality]
             x = (x - mean) / scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from emofuse.train.data.batches import Statistics
 from emofuse.train.fitting.file_names import STATISTICS
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.config import Config, recorded
+from emofuse.train.models.front import Front, with_fronts
 from emofuse.train.models.registry import MODELS
 
 FORMAT = "emofuse-model-1"
@@ -34,10 +35,17 @@ class ModelRecipe:
     settings: Config
     inputs: Inputs
     classes: tuple[str, ...]
+    fronts: Mapping[str, Front] = field(default_factory=dict)
+    """Modality -> what is put in front of the model; its `inputs` are what comes out of it."""
+
+    def layers_of(self, modality: str) -> int:
+        """Layers per frame of a modality's only feature as it is stored; 0 where it has no layer axis."""
+        front = self.fronts.get(modality)
+        return self.inputs.layers if front is None else front.parts[0][0]
 
     def build(self) -> FusionModel:
         """A fresh model, initialised from torch's global generator."""
-        return MODELS[self.model].build(self.settings, self.inputs)
+        return with_fronts(MODELS[self.model].build(self.settings, self.inputs), self.fronts)
 
 
 def save(path: Path, recipe: ModelRecipe, state: Mapping[str, Tensor], statistics: Statistics) -> None:
@@ -60,6 +68,7 @@ def describe(recipe: ModelRecipe) -> dict[str, Any]:
         "settings": recorded(recipe.settings),
         "inputs": asdict(recipe.inputs),
         "classes": list(recipe.classes),
+        **({"fronts": {m: asdict(front) for m, front in recipe.fronts.items()}} if recipe.fronts else {}),
     }
 
 
@@ -111,7 +120,11 @@ def _recipe(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelRec
     if len(classes) != inputs.classes or not all(isinstance(c, str) for c in classes):
         raise DataError(f"{len(classes)} class names for {inputs.classes} outputs")
     recipe = ModelRecipe(
-        model=str(about["model"]), settings=type(spec.preset(""))(**settings), inputs=inputs, classes=classes
+        model=str(about["model"]),
+        settings=type(spec.preset(""))(**settings),
+        inputs=inputs,
+        classes=classes,
+        fronts={str(m): _front(front) for m, front in dict(about.get("fronts", {})).items()},
     )
     with torch.device("meta"):  # takes no memory
         expected = {name: t.shape for name, t in recipe.build().state_dict().items()}
@@ -121,6 +134,13 @@ def _recipe(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelRec
             got, wanted = (list(s[name]) if name in s else "none" for s in (stored, expected))
             raise DataError(f"weight {name[:100]!r} has shape {got}, expected {wanted} by its settings")
     return recipe
+
+
+def _front(about: Mapping[str, Any]) -> Front:
+    parts = tuple((int(layers), int(dimension)) for layers, dimension in about["parts"])
+    if not parts or any(layers < 0 or dimension < 1 for layers, dimension in parts):
+        raise DataError(f"its front has parts {list(parts)}, expected layers and dimensions of each feature")
+    return Front(parts=parts, gated=bool(about["gated"]))
 
 
 def _statistics(tensors: Mapping[str, Tensor]) -> Statistics:

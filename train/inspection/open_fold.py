@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,11 +18,12 @@ from emofuse.common.problems import Problems
 from emofuse.manifests.joint import corpus_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.data.batches import TaskData
-from emofuse.train.data.ragged import RaggedModality
+from emofuse.train.data.read_modality import Readable, modality_bytes, read_modality
 from emofuse.train.inspection.predicted_fold import Predicted, PredictedFold
 from emofuse.train.inspection.weight_hooks import Observed, WeightHook, observe
 from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.joined_store import JoinedFeature
 from emofuse.train.resolve.speakers import BY_SPEAKER
@@ -50,8 +49,8 @@ class OpenFold:
     """Modality -> frames in the store [n]; the model may read fewer."""
     frame_rate: float | None
     """Of the audio, per second; None without audio."""
-    layers: tuple[int, ...]
-    """The encoder layers of the features, where they have such an axis."""
+    layers: Mapping[str, Sequence[tuple[str, Sequence[int]]]]
+    """Modality -> name and encoder layers of each of its features; without layers where there is no such axis."""
 
     def observe(self, hooks: Sequence[WeightHook], chosen: Sequence[int] | None = None) -> Observed:
         """What the model gives for the utterances, or for the chosen ones among them."""
@@ -73,8 +72,7 @@ def open_fold(side: PredictedFold, chosen: Sequence[int]) -> OpenFold:
     with ExitStack() as stack:
         features = _features(side, ids, stack)
         modalities = {
-            m: RaggedModality.load(f, ids, torch.device("cpu"), longest_input(settings, m), pool)
-            for m, f in features.items()
+            m: read_modality(f, ids, torch.device("cpu"), longest_input(settings, m), pool) for m, f in features.items()
         }
         lengths = {m: [int(f.lengths[f.position[id]]) for id in ids] for m, f in features.items()}
     labels = torch.tensor([side.classes.index(t.label) for t in tested])
@@ -86,7 +84,10 @@ def open_fold(side: PredictedFold, chosen: Sequence[int]) -> OpenFold:
         data=data,
         stored_lengths=lengths,
         frame_rate=None if audio is None else audio.frame_rate,
-        layers=next(iter(features.values())).layers,
+        layers={
+            m: [(one.name, one.layers) for one in (f.members if isinstance(f, CombinedFeature) else (f,))]
+            for m, f in features.items()
+        },
     )
 
 
@@ -102,9 +103,7 @@ def utterances_that_fit(side: PredictedFold, most_bytes: int = MOST_BYTES) -> in
     total, ids = 0, [t.id for t in side.tested]
     with ExitStack() as stack:
         for modality, feature in _features(side, ids, stack).items():
-            most = longest_input(model.recipe.settings, modality) or sys.maxsize
-            frames = sum(min(int(feature.lengths[feature.position[id]]), most) for id in ids)
-            total += frames * math.prod(feature.spec.frame_shape) * (2 if feature.spec.dtype == "float16" else 4)
+            total += modality_bytes(feature, ids, longest_input(model.recipe.settings, modality), "frames")
     return len(ids) if total <= most_bytes else max(1, len(ids) * most_bytes // total)
 
 
@@ -123,7 +122,7 @@ def check_recorded(fold: OpenFold, observed: Observed) -> None:
         )
 
 
-def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict[str, Feature | JoinedFeature]:
+def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict[str, Readable]:
     """Modality -> the feature of the fold, in the open stores that hold the utterances.
 
     Raises:
@@ -144,14 +143,19 @@ def _features(side: PredictedFold, ids: Sequence[str], stack: ExitStack) -> dict
         with problems.collecting():
             stores[corpus] = stack.enter_context(_opened(corpus, paths))
     problems.raise_all()
-    found: dict[str, Feature | JoinedFeature] = {}
+    found: dict[str, Readable] = {}
     for modality, record in task["features"].items():
-        members: dict[str, Feature] = {}
-        for corpus, store in stores.items():
-            with problems.collecting():
-                members[corpus] = _feature(store, record, side)
-        if members:
-            found[modality] = JoinedFeature(members) if is_joint else next(iter(members.values()))
+        parts: list[Feature | JoinedFeature] = []
+        for one in record.get("members", [record]):
+            members: dict[str, Feature] = {}
+            for corpus, store in stores.items():
+                with problems.collecting():
+                    members[corpus] = _feature(store, one, side)
+            if members:
+                parts.append(JoinedFeature(members) if is_joint else next(iter(members.values())))
+        weighted = "layers" in task and any(part.layers for part in parts)
+        if parts:
+            found[modality] = CombinedFeature(parts) if weighted or "members" in record else parts[0]
     problems.raise_all()
     missing = {id for id in ids for feature in found.values() if id not in feature.position}
     if missing:

@@ -36,9 +36,21 @@ def overall_charts(fold: OpenFold, hooks: Sequence[WeightHook], observed: Observ
     return charts
 
 
-def layer_chart(run: Run, layers: Sequence[int]) -> Chart:
-    """The softmax over an encoder's layers, of the models of all folds and seeds."""
-    weights = torch.stack([torch.softmax(m.model.get_parameter("w").detach(), 0) for m in trained_models(run)]).numpy()
+def layer_charts(run: Run, fold: OpenFold) -> list[Chart]:
+    """A chart for each feature whose layers are weighted: by the model, or by the front before it."""
+    models = [m.model for m in trained_models(run)]
+    charts = []
+    for modality, features in fold.layers.items():
+        for i, (name, layers) in enumerate(features):
+            parameter = f"front.{modality}.layers.{i}" if fold.model.recipe.fronts else "w"
+            if layers:
+                found = [torch.softmax(model.get_parameter(parameter).detach(), 0) for model in models]
+                charts.append(_layer_chart(name, torch.stack(found).numpy(), layers))
+    return charts
+
+
+def _layer_chart(feature: str, weights: Array, layers: Sequence[int]) -> Chart:
+    """The softmax over an encoder's layers [models, L], of the models of all folds and seeds."""
     means, low, high = weights.mean(0).tolist(), weights.min(0).tolist(), weights.max(0).tolist()
     rows = [
         Bar(name=f"layer {n}", value=means[i], low=low[i], high=high[i], note=f"{means[i]:.1%}")
@@ -46,8 +58,8 @@ def layer_chart(run: Run, layers: Sequence[int]) -> Chart:
     ]
     best = int(np.argmax(means))
     return Chart(
-        name="layer-weights",
-        title="Weight of each encoder layer",
+        name=f"layer-weights-{feature}",
+        title=f"Weight of each encoder layer of {feature}",
         alt=f"Weights of {len(layers)} layers: most has layer {layers[best]}, {means[best]:.1%}; equal would be "
         f"{1 / len(layers):.1%}.",
         caption=f"The mean over {len(weights)} models, with lines from the least to the most. Dashed: equal weights.",

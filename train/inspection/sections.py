@@ -13,7 +13,7 @@ from emofuse.train.inspection.choose import telling_utterances
 from emofuse.train.inspection.example_cards import example_cards
 from emofuse.train.inspection.map_section import map_section
 from emofuse.train.inspection.open_fold import OpenFold, check_recorded, open_fold, utterances_that_fit
-from emofuse.train.inspection.overall_weights import layer_chart, overall_charts, word_chart
+from emofuse.train.inspection.overall_weights import layer_charts, overall_charts, word_chart
 from emofuse.train.inspection.predicted_fold import PredictedFold, predicted_fold
 from emofuse.train.inspection.projection import MOST_POINTS, stratified_sample
 from emofuse.train.inspection.readers import READERS, WITHOUT, hooks_of
@@ -79,18 +79,16 @@ def _weights(
     """The section of the weights, over the test side and in single utterances."""
     name = fold.model.recipe.model
     title = "What the model weighs"
-    if name == "weighted-layers":
-        return Section(
-            name="weights", title=title, blocks=[Text(lines=[WITHOUT[name]]), layer_chart(side.run, fold.layers)]
-        )
+    layers = layer_charts(side.run, fold)
     if not hooks:
         missing = (
             "This variant of the model has no weights to show." if name in READERS else "No weights are read from it."
         )
-        return Section(name="weights", title=title, blocks=[Text(lines=[WITHOUT.get(name, missing)])])
+        return Section(name="weights", title=title, blocks=[Text(lines=[WITHOUT.get(name, missing)]), *layers])
     spans, remark = _spans(fold, hooks, request)
     lines = [READERS[name].about, NOT_AN_EXPLANATION]
-    blocks: list[Any] = [Text(lines=[*lines, remark] if remark else lines), *overall_charts(fold, hooks, observed)]
+    blocks: list[Any] = [Text(lines=[*lines, remark] if remark else lines), *layers]
+    blocks += overall_charts(fold, hooks, observed)
     over_text = next((p for p in hooks if p.over == "text"), None)
     if over_text is not None and spans and request.texts is not None:
         words = word_chart(fold, over_text.name, observed.weights[over_text.name], request.texts, spans)

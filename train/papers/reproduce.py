@@ -23,6 +23,7 @@ from emofuse.train.papers.published_table import load, names
 from emofuse.train.papers.results import ResultTable, result_row
 from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
 from emofuse.train.papers.table_request import TableRequest
+from emofuse.train.resolve.config import names_of
 from emofuse.train.runs.cross_validation import DONE, RESUMES
 from emofuse.train.runs.finished_run import Diverged, FitOutcome
 from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER, fit_models
@@ -145,7 +146,7 @@ def _conditions(request: TableRequest, jobs: Sequence[RowJob]) -> dict[str, str]
         configs = [job.config for job in jobs if job.task is task]
         if not configs:
             continue
-        features = list(dict.fromkeys(name for c in configs for name in (c.audio, c.text) if name))
+        features = list(dict.fromkeys(name for c in configs for names in (c.audio, c.text) for name in names_of(names)))
         seeds = "seed 0" if request.seeds == 1 else f"seeds 0 to {request.seeds - 1}"
         selection = "the last step, no validation" if task.select == "last" else "selected on validation, never on test"
         protocol = configs[0].protocol

@@ -10,6 +10,7 @@ from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.augmented import copies_of, count_copies, settings_without_copy
 from emofuse.store.core.spec import fingerprint_differences
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.extract_commands import command_that_made
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedFeature, JoinedStore
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
@@ -54,6 +55,7 @@ def _members(store: AnyStore, feature: AnyFeature) -> dict[str, tuple[FeatureSto
         assert isinstance(store, JoinedStore)
         return {s.corpus: (s, feature.members[s.corpus]) for option, s in store.options if option == "--store"}
     assert isinstance(store, FeatureStore)
+    assert not isinstance(feature, CombinedFeature)  # `make_plan` refuses it
     stored = feature.fold_features if isinstance(feature, PerFoldFeature) else (feature,)
     return {f.name: (store, f) for f in stored}
 

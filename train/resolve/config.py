@@ -20,6 +20,8 @@ ClassWeights = Literal["none", "balanced"]
 Calibrate = Literal["none", "temperature"]
 Select = Literal["validation", "last"]
 Standardise = Literal["training", "speaker"]
+Layers = Literal["none", "weighted"]
+Combine = Literal["concatenate", "gated"]
 SHUFFLES = ("labels", "audio", "text")
 """What a sanity run can shuffle."""
 Store = Location | str | FeatureStore
@@ -32,6 +34,8 @@ _EXPECTED = {
     "more_stores": f"{_STORE}, or a sequence of them",
     "test_store": f"{_STORE}, or None",
     "protocol": "a protocol's name, a path or None",
+    "audio": "a feature's name, a sequence of names, or None",
+    "text": "a feature's name, a sequence of names, or None",
     "folds": "text such as '1,3', or numbers such as [1, 3]",
     "epochs": "a number above 0, or None",
     "settings": "a mapping such as {'lr': 3e-4}, or texts such as ['lr=3e-4']",
@@ -63,10 +67,14 @@ class FitConfig:
     """The store of a corpus that is used for testing only."""
     protocol: str | None = None
     """A built-in protocol or the path of a TOML file; None means the usual one of the corpus."""
-    audio: str | None = None
-    """The audio feature; None means the model's usual one, or the only one in the store."""
-    text: str | None = None
-    """The text feature; None means the same as for audio."""
+    audio: str | tuple[str, ...] | None = None
+    """The audio feature, or several to combine; None means the model's usual one, or the only one in the store."""
+    text: str | tuple[str, ...] | None = None
+    """The text feature, or several; None means the same as for audio."""
+    layers: Layers = "none"
+    """What becomes of the layers of a feature: `weighted` puts a learned sum over them in front of the model."""
+    combine: Combine = "concatenate"
+    """How several features of a modality become one: end to end, or by learned gates."""
     ablation: str | None = None
     """A variant of the model, by its name in the paper."""
     folds: str = "all"
@@ -139,6 +147,8 @@ class FitConfig:
         converted: dict[str, Any] = {
             "test_store": _location(self.test_store),
             "protocol": str(self.protocol) if isinstance(self.protocol, Path) else self.protocol,
+            "audio": _one_or_several(self.audio),
+            "text": _one_or_several(self.text),
             "folds": as_joined_text(self.folds),
             "settings": _settings(self.settings),
             "metrics": split_names(self.metrics),
@@ -168,6 +178,11 @@ class FitConfig:
                     raise UnknownNameError("shuffle", what, SHUFFLES)
 
 
+def names_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The names in `FitConfig.audio` or `text`."""
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
 class FitOptions(TypedDict, total=False):
     """The keywords of `fit`: the fields of `FitConfig` in the forms that it converts."""
 
@@ -176,8 +191,10 @@ class FitOptions(TypedDict, total=False):
     more_stores: Store | Sequence[Store]
     test_store: Store | None
     protocol: str | Path | None
-    audio: str | None
-    text: str | None
+    audio: str | Sequence[str] | None
+    text: str | Sequence[str] | None
+    layers: Layers
+    combine: Combine
     ablation: str | None
     folds: str | int | Sequence[int | str]
     steps: int | None
@@ -229,6 +246,14 @@ def _stores(store: Any, more: Any) -> dict[str, Any]:
     if not isinstance(first, tuple) or not first:
         return {"store": store, "more_stores": others}
     return {"store": first[0], "more_stores": (*first[1:], *others) if isinstance(others, tuple) else others}
+
+
+def _one_or_several(value: Any) -> Any:
+    """The only text of a sequence, None for an empty one, else a tuple; what is not a sequence of texts unchanged."""
+    items = as_tuple(value)
+    if not isinstance(items, tuple) or isinstance(value, str):
+        return value
+    return items if len(items) > 1 else items[0] if items else None
 
 
 def _distinct(values: Any) -> Any:

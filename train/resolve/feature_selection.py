@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.problems import Problems
+from emofuse.store import Feature
 from emofuse.store.core.augmented import copy_refusal, plain_features
 from emofuse.train.models.base import ModelSpec
+from emofuse.train.resolve.combined_feature import CombinedFeature, require_alignment
 from emofuse.train.resolve.extract_commands import (
     can_hold_layers,
     command_for_variant,
@@ -31,31 +33,45 @@ from emofuse.train.resolve.joined_store import (
 
 
 def select_features(
-    store: AnyStore, model: str, spec: ModelSpec, requested: Mapping[str, str | None], problems: Problems
+    store: AnyStore,
+    model: str,
+    spec: ModelSpec,
+    requested: Mapping[str, Sequence[str]],
+    problems: Problems,
+    *,
+    weighted: bool = False,
 ) -> tuple[dict[str, AnyFeature], list[str]]:
     """The features of a model by modality, and remarks for the user.
 
     Args:
         model: Its title, for messages.
-        requested: Modality -> the feature that the user named, or None.
+        requested: Modality -> the features that the user named; several are combined.
         problems: Mistakes are noted here.
+        weighted: Whether a learned sum over the layers of features stands in front of the model.
     """
     for modality in requested:
-        if requested[modality] is not None and modality not in spec.modalities:
+        if requested[modality] and modality not in spec.modalities:
             used = " and ".join(spec.modalities)
             problems.add(f"--{modality} has no effect: model {model} uses {used} only")
-    choice = _FeatureChoice(store=store, model=model, spec=spec)
+    choice = _FeatureChoice(store=store, model=model, spec=spec, weighted=weighted)
     selected: dict[str, AnyFeature] = {}
     remarks: list[str] = []
     modalities: Sequence[str] = ()
     with problems.collecting():
         modalities = choice.modalities(requested)
     for modality in modalities:
-        with problems.collecting():
-            feature, remark = choice.feature(modality, requested[modality])
-            choice.require_usable(feature)
-            selected[modality] = feature
-            remarks += [remark] if remark else []
+        found: list[AnyFeature] = []
+        for name in requested[modality] or (None,):
+            with problems.collecting():
+                feature, remark = choice.feature(modality, name)
+                choice.require_usable(feature)
+                found.append(feature)
+                remarks += [remark] if remark else []
+        if found and len(found) == len(requested[modality] or (None,)):
+            with problems.collecting():
+                selected[modality] = choice.combined(found)
+    with problems.collecting():
+        choice.require_layers(selected)
     return selected, remarks
 
 
@@ -66,12 +82,13 @@ class _FeatureChoice:
     store: AnyStore
     model: str
     spec: ModelSpec
+    weighted: bool
 
-    def modalities(self, requested: Mapping[str, str | None]) -> Sequence[str]:
+    def modalities(self, requested: Mapping[str, Sequence[str]]) -> Sequence[str]:
         """The modalities that the model is trained on: all that it has, those requested, or those in the store."""
         if self.spec.needs == "all":
             return self.spec.modalities
-        named = [m for m in self.spec.modalities if requested[m] is not None]
+        named = [m for m in self.spec.modalities if requested[m]]
         present = [m for m in self.spec.modalities if self._matching(m)]
         if self.spec.needs == "one" and len(named or present) > 1:
             raise UsageError(f"model {self.model} takes one feature: give --audio NAME or --text NAME, not both")
@@ -118,11 +135,47 @@ class _FeatureChoice:
             raise UsageError("\n".join(messages))
         if isinstance(feature, JoinedFeature):
             self._require_same_settings(feature)
-        if bool(feature.layers) != self.spec.layered:
+        if not self._matches(feature, feature.modality):
             self._refuse_layers(feature)
 
+    def combined(self, features: Sequence[AnyFeature]) -> AnyFeature:
+        """Several features of a modality as one; also a single one whose layers are weighted."""
+        first, several = features[0], len(features) > 1
+        if not several and not (self.weighted and first.layers and not self.spec.layered):
+            return first
+        names, modality = [f.name for f in features], first.modality
+        if several and self.spec.layered:
+            raise UsageError(f"model {self.model} takes one feature: give one --{modality}, not {' and '.join(names)}")
+        if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise UsageError(f"--{modality} {repeated[0]} is given twice: name each feature once")
+        members = [f for f in features if isinstance(f, Feature | JoinedFeature)]
+        if len(members) < len(features):
+            (name, *_) = [f.name for f in features if f not in members]
+            raise UsageError(
+                f"feature {name!r} is a separate feature for each fold, and such features are neither combined with "
+                "others nor weighted by layers: give one that is the same for all folds"
+            )
+        feature = CombinedFeature(members)
+        if self.spec.pool == "frames":  # a model of pooled features pools each by itself
+            require_alignment(feature)
+        return feature
+
+    def require_layers(self, selected: Mapping[str, AnyFeature]) -> None:
+        """Refuse `--layers weighted` where it has no effect."""
+        if not self.weighted:
+            return
+        if self.spec.layered:
+            raise UsageError(f"--layers weighted has no effect: model {self.model} weighs the layers itself")
+        combined = [f for f in selected.values() if isinstance(f, CombinedFeature)]
+        if selected and not any(layers for feature in combined for layers, _ in feature.parts):
+            layered = [f.name for f in available_features(self.store).values() if f.layers]
+            remedy = f"those with one: {', '.join(layered)}" if layered else "extract one with --layers all"
+            names = " and ".join(repr(f.name) for f in selected.values())
+            raise UsageError(f"--layers weighted has no effect: {names} has no layer axis; {remedy}")
+
     def _matches(self, feature: AnyFeature, modality: str) -> bool:
-        return feature.modality == modality and bool(feature.layers) == self.spec.layered
+        layered = bool(feature.layers)
+        return feature.modality == modality and (layered == self.spec.layered or (self.weighted and layered))
 
     def _matching(self, modality: str) -> dict[str, AnyFeature]:
         """The features of a modality that have layers exactly if the model needs them, by name."""
@@ -208,6 +261,7 @@ class _FeatureChoice:
         else:
             layers = len(feature.layers)
             problem = f"feature {feature.name!r} holds {layers} layers per frame, model {self.model} takes one: "
+            problem += "let it weigh them with --layers weighted, or "
         matching = [f.name for f in self._matching(modality).values()]
         if matching:
             raise UsageError(f"{problem}give --{modality} {' or '.join(sorted(matching))}")

@@ -22,6 +22,7 @@ from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, settings_of, shortened
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.dialogues import DialogueTurns
 from emofuse.train.resolve.joined_store import AnyFeature
@@ -125,7 +126,9 @@ class FitPlan:
                 for m, f in self.features.items()
                 if (seconds := f.encoder_seconds([u.id for u in self.utterances])) is not None
             },
-            "dtypes": {m: f.spec.dtype for m, f in self.features.items()},
+            "dtypes": {
+                m: f.dtype if isinstance(f, CombinedFeature) else f.spec.dtype for m, f in self.features.items()
+            },
             "allow_missing": self.config.allow_missing,
             "differences": list(self.task.differences),
             "excluded": dict(self.task.excluded),
@@ -150,6 +153,8 @@ class FitPlan:
             "model": self.model,
             "ablation": self.ablation,
             "settings": settings_of(self.settings, self.features),
+            **({} if self.config.layers == "none" else {"layers": self.config.layers}),
+            **({} if self.config.combine == "concatenate" else {"combine": self.config.combine}),
             "class_weights": self.config.class_weights,
             "select": self.config.select,
             "optimism": self.config.optimism,
@@ -165,10 +170,7 @@ class FitPlan:
             "corpus": self.protocol.corpus,
             "manifest": self.manifest_digest,
             "utterances": len(self.utterances),
-            "features": {
-                m: {"name": f.name, "encoder": f.encoder, "dimension": f.dimension, "fingerprint": dict(f.fingerprint)}
-                for m, f in self.features.items()
-            },
+            "features": {m: _feature_identity(f) for m, f in self.features.items()},
             "standardised": list(self.standardised),
             **({"speaker_standardised": list(self.speaker_standardised)} if self.speaker_standardised else {}),
             **({"augmented": len(self.copies), "copies": self._copy_identities()} if self.copies else {}),
@@ -176,6 +178,19 @@ class FitPlan:
 
     def _copy_identities(self) -> dict[str, Any]:
         return {f"copy {k}": {"name": f.name, "fingerprint": dict(f.fingerprint)} for k, f in enumerate(self.copies, 1)}
+
+
+def _feature_identity(feature: AnyFeature) -> dict[str, Any]:
+    """Name, encoder, dimension and fingerprint of a feature; of several that are combined, also those of each."""
+    identity = {
+        "name": feature.name,
+        "encoder": feature.encoder,
+        "dimension": feature.dimension,
+        "fingerprint": dict(feature.fingerprint),
+    }
+    if isinstance(feature, CombinedFeature) and len(feature.members) > 1:
+        identity["members"] = [_feature_identity(member) for member in feature.members]
+    return identity
 
 
 _LATER_FIELDS = ("names", "where", "fold_source", "fold_file", "absent", "unassigned")

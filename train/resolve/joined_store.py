@@ -20,6 +20,7 @@ from emofuse.manifests.joint import corpus_of, join_manifests, joined_name, own_
 from emofuse.manifests.schema import Manifest
 from emofuse.store import Feature, FeatureStore, Ragged
 from emofuse.store.core.augmented import plain_features
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature, per_fold_features
 
@@ -113,7 +114,7 @@ class JoinedStore:
 
 
 AnyStore = FeatureStore | JoinedStore
-AnyFeature = Feature | JoinedFeature | PerFoldFeature
+AnyFeature = Feature | JoinedFeature | PerFoldFeature | CombinedFeature
 
 
 def member_stores(store: AnyStore) -> list[FeatureStore]:
@@ -122,9 +123,11 @@ def member_stores(store: AnyStore) -> list[FeatureStore]:
 
 
 def stored_features(store: FeatureStore, feature: AnyFeature) -> Sequence[Feature]:
-    """The features in one member store that `feature` consists of: one, or one per fold."""
+    """The features in one member store that `feature` consists of: one, one per fold, or those that are combined."""
     if isinstance(feature, PerFoldFeature):
         return feature.fold_features
+    if isinstance(feature, CombinedFeature):
+        return [stored for member in feature.members for stored in stored_features(store, member)]
     return (feature.members[store.corpus] if isinstance(feature, JoinedFeature) else feature,)
 
 

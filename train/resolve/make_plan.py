@@ -20,7 +20,8 @@ from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, with_settings
 from emofuse.train.models.registry import MODELS, variant
 from emofuse.train.resolve.augmented_copies import select_copies
-from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.combined_feature import CombinedFeature
+from emofuse.train.resolve.config import FitConfig, names_of
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.dialogues import context_remarks, dialogue_turns
 from emofuse.train.resolve.feature_selection import select_features
@@ -125,8 +126,13 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
     with problems.collecting():
         device = find_device(config.device)
     if spec is not None:
-        requested = {"audio": config.audio, "text": config.text}
-        features, remarks = select_features(store, title_of(model, ablation), spec, requested, problems)
+        requested = {m: names_of(value) for m, value in (("audio", config.audio), ("text", config.text))}
+        weighted = config.layers == "weighted"
+        features, remarks = select_features(
+            store, title_of(model, ablation), spec, requested, problems, weighted=weighted
+        )
+        if features and config.combine != "concatenate" and all(len(names) < 2 for names in requested.values()):
+            problems.add(f"--combine {config.combine} has no effect: no modality has several features")
         with problems.collecting():
             preset = _preset(spec, ablation, store.manifest.corpus)
             settings = _settings(config, spec, ablation, preset, tuple(features) or spec.modalities)
@@ -139,6 +145,7 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
     _check_scores(config, problems)
     _check_combinations(config, device, problems)
     _check_final(config, features, problems)
+    _check_copies(config, features, problems)
     _check_shuffle(config, features, problems)
     problems.raise_all()
     assert spec is not None
@@ -210,6 +217,14 @@ def _check_final(config: FitConfig, features: Mapping[str, AnyFeature], problems
         problems.add(
             f"--final trains one model on all data, and {' and '.join(map(repr, per_fold))} is a separate feature for "
             "each fold: leave --final out, or use a feature that is the same for all folds"
+        )
+
+
+def _check_copies(config: FitConfig, features: Mapping[str, AnyFeature], problems: Problems) -> None:
+    if config.augmented and isinstance(audio := features.get("audio"), CombinedFeature):
+        problems.add(
+            f"--augmented has copies of one feature as it is, and {audio.name!r} is "
+            f"{'several features' if len(audio.members) > 1 else 'weighted by layers'}: give one of the two"
         )
 
 

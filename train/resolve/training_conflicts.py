@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emofuse.train.models.base import ModelSpec
-from emofuse.train.models.config import Config
+from emofuse.train.models.config import Config, SequenceConfig
 from emofuse.train.resolve.config import FitConfig
 
 
@@ -31,6 +31,11 @@ def training_conflicts(config: FitConfig, spec: ModelSpec, settings: Config) -> 
             "give one of the two"
             for setting in correcting
         ]
+    if config.layers == "weighted" and isinstance(settings, SequenceConfig) and settings.mask_features:
+        found.append(
+            "mask_features masks neighbouring dimensions, and --layers weighted puts the dimensions of all layers end "
+            "to end: give one of the two"
+        )
     if config.augmented and config.standardise == "speaker":
         found.append(
             "--standardise speaker takes the mean of a speaker's own clips, and --augmented adds changed copies of "

@@ -14,6 +14,8 @@ from emofuse.train.fitting.fold import FitContext
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.step import set_product_precision
 from emofuse.train.models.base import Inputs
+from emofuse.train.models.front import Front
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.joined_store import open_stores
@@ -50,12 +52,22 @@ def fit_context(plan: FitPlan, loader: Loader, say: Say = lambda line: None) -> 
 def model_recipe(plan: FitPlan) -> ModelRecipe:
     """How the plan's model is built for its features."""
     pooled_sizes = 2 if plan.spec.pool == "mean+deviation" else 1
+    fronts = {
+        m: Front(
+            parts=tuple((layers, dimension * pooled_sizes) for layers, dimension in f.parts),
+            gated=len(f.parts) > 1 and plan.config.combine == "gated",
+        )
+        for m, f in plan.features.items()
+        if isinstance(f, CombinedFeature)
+    }
     dimensions = {m: f.dimension * pooled_sizes for m, f in plan.features.items()}
-    layers = {len(f.layers) for f in plan.features.values()}
+    dimensions |= {m: front.dimension for m, front in fronts.items()}
     inputs = Inputs(
         audio=dimensions.get("audio"),
         text=dimensions.get("text"),
-        layers=max(layers),
+        layers=max(len(f.layers) if m not in fronts else 0 for m, f in plan.features.items()),
         classes=len(plan.protocol.classes),
     )
-    return ModelRecipe(model=plan.model, settings=plan.settings, inputs=inputs, classes=plan.protocol.classes)
+    return ModelRecipe(
+        model=plan.model, settings=plan.settings, inputs=inputs, classes=plan.protocol.classes, fronts=fronts
+    )

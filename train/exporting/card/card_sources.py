@@ -11,16 +11,17 @@ from emofuse.manifests.licences import licence_of
 from emofuse.store.core.fitted_on import describe_fitted_on
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
 from emofuse.train.runs.finished_run import Run
+from emofuse.train.runs.recorded_features import recorded_features
 
 DOCS = "docs/how-to/exporting.md of emofuse"
 
 
 def encoder_lines(run: Run) -> list[str]:
     """The features, what their encoders were fitted on, and their fingerprints."""
-    provenance = run.config.get("provenance", {})
     rows = [
-        [m, f["name"], f["encoder"], f["dimension"], fitted_on(provenance.get(m, {}))]
-        for m, f in run.config["run"]["features"].items()
+        [m, f["name"], f["encoder"], f["dimension"], fitted_on(provenance)]
+        for m in run.config["run"]["features"]
+        for f, provenance, _ in recorded_features(run.config, m)
     ]
     prints = {m: f["fingerprint"] for m, f in run.config["run"]["features"].items()}
     return [

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from emofuse.common.console import format_size, plural
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
+from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.joined_store import AnyFeature, JoinedFeature
 from emofuse.train.resolve.leaks.aligned_frames import best_correlation, changes
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
@@ -74,14 +75,15 @@ def find_near_duplicates(
     The rows of a table share the result.
 
     Args:
-        feature: An audio feature; of one that differs by fold, the first fold's is read.
+        feature: An audio feature; of one that differs by fold, the first fold's is read, of combined ones the first.
         folds: The folds that are trained.
         known: Pairs of ids that are known to be the same.
 
     Returns:
         The pairs, and why they were not looked for (empty if they were).
     """
-    stored = feature.fold_features[0] if isinstance(feature, PerFoldFeature) else feature
+    first = feature.members[0] if isinstance(feature, CombinedFeature) else feature
+    stored = first.fold_features[0] if isinstance(first, PerFoldFeature) else first
     parts = list(stored.members.values()) if isinstance(stored, JoinedFeature) else [stored]
     if any(not isinstance(part.path, Path) for part in parts):
         return [], f"feature {feature.name} is behind a URL, and would be read twice"

@@ -9,6 +9,7 @@ from typing import Any
 from emofuse.manifests.emobox_keys import dataset_of
 from emofuse.train.resolve.extract_commands import default_feature_name
 from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.recorded_features import recorded_features
 
 OWN_SCRIPTS = ("fit", "extract")
 """Commands that are installed under their own names; the others are of `emofuse`."""
@@ -24,7 +25,7 @@ def made_by(record: RunRecord) -> list[str]:
     """
     calls = [call for call in record.config.get("calls", []) if call.get("command")]
     folder = next((call["folder"] for call in calls if call.get("folder")), "")
-    commands = list(dict.fromkeys(_extract(record, modality) for modality in record.task["features"]))
+    commands = list(dict.fromkeys(line for modality in record.task["features"] for line in _extract(record, modality)))
     lines = [_into(folder), *commands]
     for call in calls:
         if call.get("folder", folder) != folder:
@@ -78,13 +79,17 @@ def _without(words: Sequence[str], options: Collection[str]) -> list[str]:
     return kept
 
 
-def _extract(record: RunRecord, modality: str) -> str:
-    """The command that made a feature, from the options that its provenance records; empty where it records none."""
-    recorded = record.config.get("provenance", {}).get(modality, {})
-    feature, stores = record.task["features"][modality], record.config.get("stores", {})
-    if len(stores) != 1 or not recorded.get("corpus_options"):
-        return ""
+def _extract(record: RunRecord, modality: str) -> list[str]:
+    """The commands that made the features of a modality, as far as their provenance records the options."""
+    stores = record.config.get("stores", {})
+    if len(stores) != 1:
+        return []
     [(corpus, store)] = stores.items()
+    found = recorded_features(record.config, modality)
+    return [_command(feature, about, corpus, store) for feature, about, _ in found if about.get("corpus_options")]
+
+
+def _command(feature: Mapping[str, Any], recorded: Mapping[str, Any], corpus: str, store: object) -> str:
     name = [] if feature["name"] == default_feature_name(feature["encoder"]) else ["--name", feature["name"]]
     options = [
         *recorded["corpus_options"],

@@ -10,6 +10,7 @@ from emofuse.common.nested import flatten, plain_text
 from emofuse.common.page.blocks import Column, Commands, Details, Facts, PagedTable, Section, Table
 from emofuse.train.runs.page.commands import made_by
 from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.recorded_features import recorded_features
 
 _RUN_KEYS = (
     "model",
@@ -106,8 +107,9 @@ def _settings(record: RunRecord) -> Table:
 def _provenance(record: RunRecord) -> list[Any]:
     config, task = record.config, record.task
     features = [
-        [m, f["name"], f["encoder"], f["dimension"], config.get("dtypes", {}).get(m, "")]
-        for m, f in task["features"].items()
+        [m, f["name"], f["encoder"], f["dimension"], stored]
+        for m in task["features"]
+        for f, _, stored in recorded_features(config, m)
     ]
     for copy in task.get("copies", {}).values():
         audio = task["features"]["audio"]
