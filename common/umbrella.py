@@ -28,6 +28,10 @@ COMMANDS = {
         "emofuse.train.commands.compare:compare",
         "Test whether finished runs differ beyond chance.",
     ),
+    "stack": (
+        "emofuse.train.commands.stack:stack",
+        "Combine finished runs by a logistic regression that is fitted on validation.",
+    ),
     "report": (
         "emofuse.report.commands.report:report",
         "Show a finished run, or a folder of runs, as a page for a browser.",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from emofuse.train.resolve.config import FitConfig, FitOptions
     from emofuse.train.runs.finished_run import Run
     from emofuse.train.runs.verify import RunVerification, verify_run
+    from emofuse.train.stacking.config import StackConfig, StackOptions
+    from emofuse.train.stacking.stack import stack
 else:
     __getattr__ = lazy_exports(
         __name__,
@@ -35,10 +37,13 @@ else:
             "FitOptions": "resolve.config",
             "Run": "runs.finished_run",
             "RunVerification": "runs.verify",
+            "StackConfig": "stacking.config",
+            "StackOptions": "stacking.config",
             "compare": "comparison.compare",
             "evaluate": "evaluation.evaluate",
             "export": "exporting.export",
             "fit": "api",
+            "stack": "stacking.stack",
             "verify_run": "runs.verify",
         },
     )
@@ -56,9 +61,12 @@ __all__ = [
     "FitOptions",
     "Run",
     "RunVerification",
+    "StackConfig",
+    "StackOptions",
     "compare",
     "evaluate",
     "export",
     "fit",
+    "stack",
     "verify_run",
 ]

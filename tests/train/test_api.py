@@ -167,7 +167,7 @@ def test_all_wrong_values_are_named_together_and_with_what_is_expected() -> None
     assert wrong.value.problems[1:] == (
         "option 'store' is missing, such as store='cache/iemocap.h5'",
         "model is 3, expected text",
-        "text is 5, expected text or None",
+        "text is 5, expected a feature's name, a sequence of names, or None",
         "folds is [1.5], expected text such as '1,3', or numbers such as [1, 3]",
         "seeds is 0, expected a whole number, 1 or more",
         "optimism is 1, expected True or False",
@@ -204,7 +204,7 @@ def test_the_choices_of_the_command_are_those_of_the_config() -> None:
         for name, hint in get_type_hints(FitConfig).items()
         if "Literal" in str(hint) and name != "augmented"
     }
-    assert set(hints) == {"class_weights", "standardise", "select", "calibrate", "precision"}
+    assert set(hints) == {"layers", "combine", "class_weights", "standardise", "select", "calibrate", "precision"}
     options = {p.name: p.type for p in command.params}
     assert {name: tuple(options[name].choices) for name in hints} == hints  # type: ignore[attr-defined]
 

@@ -40,6 +40,12 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     return values[0] if values else None
 
 
+def _one_or_several(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> str | tuple[str, ...] | None:
+    return values if len(values) > 1 else values[0] if values else None
+
+
 @click.command(cls=ConfiguredCommand, context_settings={**HELP_OPTIONS, "show_default": True})
 @config_option
 @click.option(
@@ -62,10 +68,11 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
 @click.option(
     "--audio",
     multiple=True,
+    callback=_one_or_several,
     help="The audio feature; repeat it to combine several.  [default: the model's default one, or the only one in the "
     "store]",
 )
-@click.option("--text", multiple=True, help="The text feature or features, as --audio.")
+@click.option("--text", multiple=True, callback=_one_or_several, help="The text feature or features, as --audio.")
 @click.option(
     "--layers",
     type=click.Choice(["none", "weighted"]),
@@ -124,6 +131,11 @@ def _at_most_one(context: click.Context, parameter: click.Parameter, values: tup
     "--final",
     is_flag=True,
     help="After cross-validation, also train one model on all data, for use; a finished run gets it too.",
+)
+@click.option(
+    "--ensemble",
+    is_flag=True,
+    help="With several seeds, also score the mean of their probabilities; a finished run gets it too.",
 )
 @click.option("--optimism", is_flag=True, help="Also report the score that choosing the checkpoint on test would give.")
 @click.option(

@@ -17,7 +17,7 @@ from emofuse.common.errors import DataError
 from emofuse.store import Feature
 from emofuse.train.data.ragged import CHUNK_BYTES, Indices, Pool, RaggedModality, loaded_bytes
 from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.joined_store import JoinedFeature
+from emofuse.train.resolve.joined_feature import JoinedFeature
 
 Readable = Feature | JoinedFeature | CombinedFeature
 

@@ -14,7 +14,7 @@ from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.match_features import equal_feature
 from emofuse.train.evaluation.same_corpus import equal_utterances, sentences_of
 from emofuse.train.evaluation.task import EvaluationTask, recorded_protocol
-from emofuse.train.resolve.joined_store import JoinedFeature
+from emofuse.train.resolve.joined_feature import JoinedFeature
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
 from emofuse.train.runs.finished_run import Run
 

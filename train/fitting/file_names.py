@@ -8,6 +8,8 @@ RUN_FILES = (CONFIG, METRICS, PREDICTIONS)
 HISTORY = "history.csv"
 PAGE = "report.html"
 SELECTION, CALIBRATION, RESULT = "selection.json", "calibration.json", "result.json"
+VALIDATION = "validation.csv"
+"""The predictions on the validation side of a fold, by its selected weights; `emofuse stack` is fitted on them."""
 WEIGHTS, CHECKPOINTS = "model.safetensors", "checkpoints"
 STATISTICS = "standardise."
 """How the names of the tensors of `WEIGHTS` begin that are statistics, not parameters."""

@@ -165,6 +165,9 @@ def _train_fold(
 
 def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, seconds: float) -> None:
     _, validation, test = side_indices(plan, fold).values()
+    if len(validation):
+        ids = [plan.utterances[i].id for i in validation.tolist()]
+        score_test.write_validation(unit.folder, data, validation, ids, fold.number, plan.protocol.classes)
     calibrated = plan.config.calibrate != "none"
     if calibrated:
         calibrate(unit.folder, data, validation)

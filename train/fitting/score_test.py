@@ -23,7 +23,7 @@ from emofuse.train.fitting.loop import TrainingResult, predict
 from emofuse.train.fitting.model_file import ModelRecipe
 
 SELECTION, CALIBRATION, RESULT = file_names.SELECTION, file_names.CALIBRATION, file_names.RESULT
-PREDICTIONS, HISTORY = file_names.PREDICTIONS, file_names.HISTORY
+PREDICTIONS, HISTORY, VALIDATION = file_names.PREDICTIONS, file_names.HISTORY, file_names.VALIDATION
 WEIGHTS, CHECKPOINTS = file_names.WEIGHTS, file_names.CHECKPOINTS
 UNSCORED = ".part"
 """The ending of weights of evaluation steps that are still to be scored: a temporary file, which no digest covers."""
@@ -126,6 +126,24 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
     write_csv(folder / PREDICTIONS, rows)
     _write_result(folder, result)
     return result
+
+
+def write_validation(
+    folder: Path, data: TaskData, indices: Indices, ids: Sequence[str], fold: int, classes: Sequence[str]
+) -> None:
+    """Write the predictions of a fold's selected weights on its validation side.
+
+    Args:
+        folder: Of the fold; has its weights.
+        data: Features and labels; the statistics stored with the weights are used.
+        indices: [n], the validation utterances.
+        ids: [n], their ids.
+        fold: Its number.
+        classes: The names of the classes.
+    """
+    probabilities = _probabilities(folder / WEIGHTS, data, indices)
+    labels = data.labels.cpu().numpy()[indices]
+    write_csv(folder / VALIDATION, prediction_rows(ids, fold, labels, probabilities, classes))
 
 
 def _write_result(folder: Path, result: dict[str, Any]) -> None:

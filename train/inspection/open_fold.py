@@ -25,7 +25,7 @@ from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.dialogues import CONTEXT
-from emofuse.train.resolve.joined_store import JoinedFeature
+from emofuse.train.resolve.joined_feature import JoinedFeature
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.recorded_features import per_fold_names
 from emofuse.train.runs.trained_models import TrainedModel, trained_models

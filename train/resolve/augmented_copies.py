@@ -12,7 +12,8 @@ from emofuse.store.core.augmented import copies_of, count_copies, settings_witho
 from emofuse.store.core.spec import fingerprint_differences
 from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.extract_commands import command_that_made
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedFeature, JoinedStore
+from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 
 

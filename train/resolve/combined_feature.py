@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from emofuse.common.errors import UsageError
 from emofuse.common.lazy import lazy_property
 from emofuse.store import Feature
+from emofuse.train.resolve.joined_feature import JoinedFeature
 
-if TYPE_CHECKING:
-    from emofuse.train.resolve.joined_store import JoinedFeature
-
-    Member: TypeAlias = Feature | JoinedFeature
+Member: TypeAlias = Feature | JoinedFeature
 
 
 class CombinedFeature:

@@ -102,6 +102,8 @@ class FitConfig:
     """Which weights are tested: the best ones on validation, or those of the last step, without validation."""
     final: bool = False
     """After cross-validation, also train one model on all data; it has no score of its own."""
+    ensemble: bool = False
+    """Also score the mean probabilities of all seeds, beside the single seeds; nothing is selected by it."""
     optimism: bool = False
     """Also report what choosing the checkpoint on test would have given."""
     keep_checkpoints: bool = False
@@ -208,6 +210,7 @@ class FitOptions(TypedDict, total=False):
     seeds: int
     select: Select
     final: bool
+    ensemble: bool
     optimism: bool
     keep_checkpoints: bool
     calibrate: Calibrate

@@ -21,10 +21,10 @@ from emofuse.train.resolve.extract_commands import (
     hint_for_missing_text,
     hint_for_unknown_feature,
 )
+from emofuse.train.resolve.joined_feature import JoinedFeature
 from emofuse.train.resolve.joined_store import (
     AnyFeature,
     AnyStore,
-    JoinedFeature,
     JoinedStore,
     available_features,
     member_stores,

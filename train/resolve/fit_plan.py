@@ -136,16 +136,7 @@ class FitPlan:
 
     def call(self) -> dict[str, Any]:
         """What config.json records of each call: the command, when and where it started, and with which versions."""
-        return {
-            "command": command_line(),
-            "folder": str(Path.cwd()),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": platform.node(),
-            "device": str(self.device),
-            "threads": torch.get_num_threads(),
-            "versions": package_versions(),
-            "commit": commit(),
-        }
+        return call_record(self.device)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, JSON-ready; only an equal plan resumes an unfinished run."""
@@ -201,6 +192,20 @@ def _protocol_identity(protocol: Protocol) -> dict[str, Any]:
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(replace(protocol, fold_file=None)).items()}
     values["fold_file"] = protocol.fold_file.digest if protocol.fold_file else ""
     return {k: v for k, v in values.items() if v or k not in _LATER_FIELDS}
+
+
+def call_record(device: torch.device) -> dict[str, Any]:
+    """The present call for config.json: its command, when and where it started, and with which versions."""
+    return {
+        "command": command_line(),
+        "folder": str(Path.cwd()),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": platform.node(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "versions": package_versions(),
+        "commit": commit(),
+    }
 
 
 def title_of(model: str, ablation: str | None) -> str:

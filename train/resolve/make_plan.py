@@ -207,6 +207,8 @@ def _check_combinations(config: FitConfig, device: torch.device, problems: Probl
         problems.add(f"--precision tf32 needs a GPU, and the device is {device}; valid: fp32, bf16")
     if config.jobs not in (None, 1) and config.scheduler:
         problems.add("--jobs and --scheduler exclude each other: pass one")
+    if config.ensemble and config.seeds == 1:
+        problems.add("--ensemble averages the models of several seeds, and one is trained: give --seeds 3, for example")
     if config.seeds < 1 or config.allow_missing < 0:
         problems.add("--seeds must be at least 1 and --allow-missing at least 0")
 

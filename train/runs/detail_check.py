@@ -11,7 +11,8 @@ import numpy as np
 from emofuse.common.disk.run_folder import read_csv
 from emofuse.manifests.metrics import mean_and_deviation
 from emofuse.train.fitting.recorded_scores import TOLERANCE, differences
-from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, UTTERANCES
+from emofuse.train.runs.ensemble import ensemble_scores
+from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, UTTERANCES, Run
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details
 
 
@@ -33,6 +34,10 @@ def detail_problems(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         problems += _score_problems(recorded, seeds[-1], [row["fold"] for row in rows], f"seed {seed}, " * bool(seed))
     for key, expected in details(seeds).items():
         problems += _mismatches(metrics[key], expected, f"{METRICS}: {key}") if key in metrics else []
+    if "ensemble" in metrics:
+        found = ensemble_scores(Run(folder=folder, metrics=dict(metrics)))
+        del found["interval"]
+        problems += _mismatches(metrics["ensemble"], found, f"{METRICS}: ensemble")
     return problems
 
 

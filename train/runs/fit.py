@@ -20,6 +20,7 @@ from emofuse.train.fitting.loop import DivergedError
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.cross_validation import CrossValidation
+from emofuse.train.runs.ensemble import add_ensemble
 from emofuse.train.runs.final_model import add_final_model
 from emofuse.train.runs.finished_run import METRICS, Diverged, FitOutcome, Run, finished_run
 from emofuse.train.runs.fit_context import fit_context, resolved
@@ -56,7 +57,8 @@ def fit_model(config: FitConfig, say: Say) -> Run:
 
     with resolved(config) as plan:
         _fit_plans([plan], [say], on_outcome)
-        return add_final_model(plan, runs[0], say) if config.final else runs[0]
+        run = add_final_model(plan, runs[0], say) if config.final else runs[0]
+        return add_ensemble(plan, run, say) if config.ensemble else run
 
 
 def fit_models(configs: Sequence[FitConfig], says: Sequence[Say], on_outcome: OnOutcome) -> None:

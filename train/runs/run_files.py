@@ -50,13 +50,38 @@ def write_run_files(
         history: The rows of history.csv.
     """
     ids = [row["id"] for row in predictions]
-    run_folder.write_csv(folder / PREDICTIONS, predictions)
     utterances = utterance_rows(plan.protocol, plan.utterances, ids, plan.shared.text_of)
+    about = plan.utterances if plan.config.report else None
+    write_files(folder, metrics, predictions, utterances, say, history=history, report_on=about)
+
+
+def write_files(
+    folder: Path,
+    metrics: Mapping[str, Any],
+    predictions: Sequence[CsvRow],
+    utterances: Sequence[Mapping[str, str]],
+    say: Say,
+    *,
+    history: Sequence[Any] = (),
+    report_on: Iterable[Utterance] | None = (),
+) -> None:
+    """Write the files of a run that has no plan any more.
+
+    Args:
+        folder: It has its config.json, and of several seeds the folder of each.
+        metrics: The content of metrics.json.
+        predictions: The rows of predictions.csv.
+        utterances: Those of utterances.csv.
+        say: Reports what could not be written.
+        history: The rows of history.csv.
+        report_on: Utterances whose texts the report shows; None for no report.
+    """
+    run_folder.write_csv(folder / PREDICTIONS, predictions)
     run_folder.write_csv(folder / UTTERANCES, utterances)
     if history:
         run_folder.write_csv(folder / HISTORY, history)
     run_folder.write_json(folder / METRICS, metrics)
-    if plan.config.report:
+    if report_on is not None:
         record = RunRecord(
             name=_final(folder).name,
             metrics=metrics,
@@ -67,7 +92,7 @@ def write_run_files(
             parameters=metrics.get("parameters"),
             seed_metrics=read_seed_metrics(folder, metrics),
         )
-        if why_not := write_report(folder, record, plan.utterances):
+        if why_not := write_report(folder, record, report_on):
             say(NOT_WRITTEN + why_not)
     run_digests.write_digests(folder)
 

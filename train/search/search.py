@@ -37,6 +37,7 @@ _NOT_IN_FIT_COMMAND = (
     "more_stores",
     "settings",
     "final",
+    "ensemble",
     "metrics",
     "optimism",
     "calibrate",
@@ -79,6 +80,7 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = say) -> Search
         raise UsageError("--search needs optuna: pip install 'emofuse[search]'") from None
     without_effect = {
         "--final": config.final,
+        "--ensemble": config.ensemble,
         "--metrics": config.metrics,
         "--optimism": config.optimism,
         "--calibrate": config.calibrate != "none",

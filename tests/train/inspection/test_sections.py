@@ -158,7 +158,7 @@ def test_a_model_without_weights_says_so(folder):
 
 def test_weighted_layers_shows_the_layers_of_all_folds(folder):
     (_, chart) = shown(folder, "layers")["weights"].blocks
-    assert chart.name == "layer-weights"
+    assert chart.name == "layer-weights-hubert"
     assert "The mean over 2 models" in chart.caption
     assert "3 layers" in chart.alt
 

@@ -20,7 +20,8 @@ from emofuse.train.data.loader import Loader
 from emofuse.train.dataset import UtteranceDataset
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.joined_store import JoinedFeature, available_features
+from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.joined_store import available_features
 from emofuse.train.resolve.make_plan import resolve
 from emofuse.train.runs.fit_context import resolved
 

@@ -32,7 +32,8 @@ from emofuse.common.console import format_size, plural
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.joined_store import AnyFeature, JoinedFeature
+from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.joined_store import AnyFeature
 from emofuse.train.resolve.leaks.aligned_frames import best_correlation, changes
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 

@@ -22,7 +22,7 @@ def modalities_sections(record: RunRecord) -> list[Section]:
     """The scores with a modality absent, or how to get them; none for a run of one modality, or an evaluation."""
     if record.metrics.get("without"):
         blocks: list[Any] = [_chart(record)]
-    elif len(record.task["features"]) > 1 and not record.is_evaluation:
+    elif len(record.task["features"]) > 1 and not (record.is_evaluation or "stacked" in record.metrics):
         blocks = _how_to(record)
     else:
         return []

@@ -145,6 +145,8 @@ def _totals(record: RunRecord, names: Sequence[str]) -> list[tuple[str, int | No
     if record.has_folds:  # of one fold, the rows above say it
         label = "pooled, mean over seeds" if several else "pooled"
         found.append((label, record.tested, _spreads(metrics["pooled"], metrics.get("pooled_std", {}), names)))
+    if "ensemble" in metrics:
+        found.append(("ensemble of the seeds, pooled", record.tested, _cells(metrics["ensemble"]["pooled"], names)))
     over_all = metrics.get("over_all", {})
     if over_all.get("missing"):
         label = f"over all {over_all['n']}: {over_all['missing']} without a feature count as wrong"

@@ -147,6 +147,8 @@ def _seeds_table(metrics: Mapping[str, Any], names: Sequence[str]) -> str:
     rows = [[f"seed {s}", *_cells(r["mean"], names), _one_class_folds(r)] for s, r in metrics["per_seed"].items()]
     rows.append(["mean ± std over seeds", *_spread(metrics["mean"], metrics["std"], names), ""])
     rows.append(["pooled, mean over seeds", *_spread(metrics["pooled"], metrics["pooled_std"], names), ""])
+    if "ensemble" in metrics:
+        rows.append(["ensemble of the seeds, pooled", *_cells(metrics["ensemble"]["pooled"], names), ""])
     rows += [[label, *cells, ""] for label, _, cells in _over_all(metrics, names)]
     rows.append([*_interval(metrics, names), ""])
     rows += [[f"{label}: {n}", *cells, ""] for label, n, cells in text_rows(metrics, names)]

@@ -136,7 +136,7 @@ def _of_predictions(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[s
     """What the pooled predictions of one or several seeds give besides their scores."""
     ids, predicted = [row["id"] for row in seeds[0].utterances], np.array([seed.predicted for seed in seeds])
     found = {
-        "interval": _interval(plan, seeds),
+        "interval": interval(asdict(plan.protocol), seeds),
         **details(seeds),
         **shared_with_training(plan, ids, seeds[0].labels, predicted),
     }
@@ -154,9 +154,14 @@ def _missing_labels(plan: FitPlan) -> NDArray[np.int64]:
     return np.array([protocol.classes.index(str(protocol.class_of(u))) for u in missing], np.int64)
 
 
-def _interval(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
-    """Confidence intervals of the pooled scores of one seed, or of their mean over several."""
-    units = resampling_units(asdict(plan.protocol), seeds[0].utterances)
+def interval(protocol: Mapping[str, Any], seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
+    """Confidence intervals of the pooled scores of one seed, or of their mean over several.
+
+    Args:
+        protocol: Its fields, as config.json records them.
+        seeds: The predictions of each seed for the same utterances.
+    """
+    units = resampling_units(protocol, seeds[0].utterances)
     predicted = np.array([seed.predicted for seed in seeds])
     return {
         "level": LEVEL,
@@ -166,7 +171,7 @@ def _interval(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[str, An
         "inner_unit": units.inner_kind,
         "trusted": units.trusted,
         "method": f"percentile bootstrap, {RESAMPLES} resamples of {units.description}",
-        **intervals(seeds[0].labels, predicted, len(plan.protocol.classes), units),
+        **intervals(seeds[0].labels, predicted, len(seeds[0].classes), units),
     }
 
 

@@ -1,0 +1,75 @@
+"""The ensemble of a run's seeds: their mean probabilities, scored once beside the seeds; nothing is selected by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from emofuse.common.console import Say, plural
+from emofuse.common.disk import run_folder
+from emofuse.manifests.metrics import mean_and_deviation, short_name
+from emofuse.train.resolve.fit_plan import FitPlan
+from emofuse.train.runs import run_digests
+from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, UTTERANCES, Run
+from emofuse.train.runs.page.record import RunRecord
+from emofuse.train.runs.reporting.run_metrics import interval
+from emofuse.train.runs.reporting.score_text import score
+from emofuse.train.runs.reporting.scored_predictions import PROBABILITY, ScoredPredictions, details
+from emofuse.train.runs.reporting.tested_utterances import tested_utterances
+from emofuse.train.runs.run_files import REPORT_FILES, write_report
+
+
+def add_ensemble(plan: FitPlan, run: Run, say: Say) -> Run:
+    """Score the mean probabilities of a finished run's seeds, unless that is done, and describe them in metrics.json.
+
+    No other number of the run changes.
+
+    Args:
+        plan: Of the run.
+        run: Of several seeds.
+        say: Prints the scores.
+    """
+    with run_folder.run_lock(run.folder):
+        if "ensemble" not in run.metrics or run_digests.rewriting_was_stopped(run.folder):
+            run = replace(run, metrics=run.metrics | {"ensemble": ensemble_scores(run)})
+            with run_digests.rewriting(run.folder, [METRICS, *REPORT_FILES]):
+                run_folder.write_json(run.folder / METRICS, run.metrics)
+                if plan.config.report:
+                    write_report(run.folder, RunRecord.read(run), plan.utterances)
+    say(_line(run, plan.shown_metrics))
+    return run
+
+
+def ensemble_scores(run: Run) -> dict[str, Any]:
+    """The scores of the mean probabilities over a run's seeds, for metrics.json."""
+    classes, about = run.metrics["classes"], run_folder.read_csv(run.folder / UTTERANCES)
+    tested = tested_utterances(run_folder.read_csv(run.folder / PREDICTIONS), classes, about)
+    rows = [
+        {"id": t.id, "label": t.label, "prediction": t.prediction}
+        | {f"{PROBABILITY}{c}": str(p) for c, p in t.probabilities.items()}
+        for t in tested
+    ]
+    scored = ScoredPredictions.read(classes, rows, [t.about for t in tested])
+    numbers = np.array([t.fold for t in tested])
+    mean, deviation = mean_and_deviation([scored.where(numbers == n).values() for n in dict.fromkeys(numbers.tolist())])
+    return {
+        "seeds": run.metrics["seeds"],
+        "mean": mean,
+        "std": deviation,
+        "pooled": scored.values(),
+        "interval": interval(run.config["run"]["protocol"], [scored]),
+        "calibration": details([scored])["calibration"],
+    }
+
+
+def _line(run: Run, names: tuple[str, ...]) -> str:
+    found = run.metrics["ensemble"]
+    scores = []
+    for name in names:
+        bounds = found["interval"].get(name)
+        limits = f" (95 %: {score(bounds[0])} to {score(bounds[1])})" if bounds else ""
+        single = score(run.metrics["pooled"].get(name))
+        scores.append(f"{short_name(name)} {score(found['pooled'].get(name))}{limits}, single seeds {single}")
+    return f"ensemble: mean probabilities of {plural(len(found['seeds']), 'seed')}, pooled: {'; '.join(scores)}"
