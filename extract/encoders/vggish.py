@@ -22,6 +22,7 @@ from emofuse.extract.encoders.base import ENCODERS, Array, EncoderOptions, Encod
 from emofuse.extract.encoders.blocks.audioset_logmel import FrontEnd
 from emofuse.extract.encoders.blocks.patch_encoder import PatchEncoder, PatchNetwork, place
 from emofuse.extract.encoders.blocks.patch_outputs import PatchOutputs
+from emofuse.extract.encoders.weights.locate import WeightsSource
 from emofuse.extract.encoders.weights.tensors import TensorFile, read_tensors
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ CONVOLUTIONS = (64, 128, 256, 256, 512, 512)
 POOLED = (1, 2, 4, 6)
 """Layers that are followed by a 2 x 2 pooling."""
 DENSE = (4096, 4096, 128)
-_FLAT = 6 * 4 * 512
+FLAT = 6 * 4 * 512
 _EMBEDDING, _PCA, _QUANTISED = 9, 10, 11
 OUTPUTS = PatchOutputs(
     widths=(*CONVOLUTIONS, *DENSE, 128, 128),
@@ -95,7 +96,7 @@ def read_weights(file: TensorFile) -> dict[str, Array]:
     for layer, width in enumerate((*CONVOLUTIONS, *DENSE), 1):
         convolution = layer <= len(CONVOLUTIONS)
         if layer == len(CONVOLUTIONS) + 1:
-            channels = _FLAT
+            channels = FLAT
         if tensorflow:
             name = f"vggish/{_SLIM[layer - 1]}"
             kernel = file.take(f"{name}/weights", (3, 3, channels, width) if convolution else (channels, width))
@@ -161,8 +162,17 @@ def _build(options: EncoderOptions) -> PatchEncoder:
     return encoder
 
 
+_PUBLISHED = WeightsSource(
+    repository=None,
+    pretrained_on=NETWORK.pretrained_on,
+    page="https://github.com/harritaylor/torchvggish/releases",
+    file="vggish-10086976.pth",
+    licence="Apache-2.0",
+    megabytes=288,
+)
+
 ENCODERS.add(
     "vggish",
     "VGGish, one frame per 0.96 s; needs --weights vggish-10086976.pth",
-    EncoderSpec(modality="audio", feature="vggish", pretrained=True, tunable=True, build=_build),
+    EncoderSpec(modality="audio", feature="vggish", pretrained=True, tunable=True, build=_build, source=_PUBLISHED),
 )

@@ -143,6 +143,8 @@ def _first_positions(model: Any, count: int) -> Iterator[None]:
 
 _SOURCE = WeightsSource(
     repository="openai/whisper-base",
+    licence="Apache-2.0",
+    megabytes=290,
     pretrained_on="680,000 h of transcribed speech from the web, closed (no emotion labels)",
 )
 
@@ -159,5 +161,5 @@ def _build(options: EncoderOptions) -> Whisper:
 ENCODERS.add(
     "whisper",
     "Whisper base, encoder half",
-    EncoderSpec(modality="audio", feature="whisper", pretrained=True, build=_build, windows=(CLIP,)),
+    EncoderSpec(modality="audio", feature="whisper", pretrained=True, build=_build, source=_SOURCE, windows=(CLIP,)),
 )

@@ -23,6 +23,7 @@ from emofuse.extract.encoders.base import ENCODERS, Array, EncoderSpec
 from emofuse.extract.encoders.blocks.audioset_logmel import FrontEnd
 from emofuse.extract.encoders.blocks.patch_encoder import PatchNetwork, read_checkpoint
 from emofuse.extract.encoders.blocks.patch_outputs import PatchOutputs
+from emofuse.extract.encoders.weights.locate import WeightsSource
 from emofuse.extract.encoders.weights.tensors import TensorFile
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ def read_weights(file: TensorFile) -> dict[str, Array]:
     if file.kind == "hdf5":
         return _from_keras(file)
     if file.kind == "safetensors":
-        return read_checkpoint(file, _shapes())
+        return read_checkpoint(file, shapes())
     raise UsageError(f"{file.path}: encoder yamnet reads .h5 and .tflite, not {file.kind}{file.guess()}; {_HINT}")
 
 
-def _shapes() -> dict[str, tuple[int, ...]]:
+def shapes() -> dict[str, tuple[int, ...]]:
     """The shape of every parameter, by the names that `read_weights` returns."""
     shapes: dict[str, tuple[int, ...]] = {"dense/kernel": (CLASSES, WIDTHS[-1]), "dense/bias": (CLASSES,)}
     for layer, kind, channels, width in _convolutions():
@@ -155,8 +156,19 @@ NETWORK = PatchNetwork(
     pretrained_on="AudioSet: 2 million clips of YouTube with 521 labels of sounds, laughter and crying among them",
 )
 
+_PUBLISHED = WeightsSource(
+    repository=None,
+    pretrained_on=NETWORK.pretrained_on,
+    page="https://storage.googleapis.com/audioset/yamnet.h5",
+    file="yamnet.h5",
+    licence="Apache-2.0",
+    megabytes=15,
+)
+
 ENCODERS.add(
     "yamnet",
     "YAMNet, one frame per 0.48 s; needs --weights yamnet.h5 or yamnet.tflite",
-    EncoderSpec(modality="audio", feature="yamnet", pretrained=True, tunable=True, build=NETWORK.build),
+    EncoderSpec(
+        modality="audio", feature="yamnet", pretrained=True, tunable=True, build=NETWORK.build, source=_PUBLISHED
+    ),
 )

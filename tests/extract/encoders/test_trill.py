@@ -126,7 +126,7 @@ def test_without_weights_both_options_are_reported(tmp_path: Path) -> None:
 def test_another_networks_weights_are_recognised(tmp_path: Path) -> None:
     import torch
 
-    shapes = yamnet._shapes()
+    shapes = yamnet.shapes()
     tensor_file.write(tmp_path / "y.safetensors", {n: torch.zeros(s) for n, s in shapes.items()}, {})
     with pytest.raises(
         UsageError, match=r"layer1/conv/scale of shape 32, which is missing from the file; these look .* yamnet"

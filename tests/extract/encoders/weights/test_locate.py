@@ -14,7 +14,8 @@ import pytest
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.extract.encoders.registry import ENCODERS, EncoderOptions
-from emofuse.extract.encoders.weights.locate import Weights, WeightsSource, _wanted, resolve
+from emofuse.extract.encoders.weights.hub import wanted
+from emofuse.extract.encoders.weights.locate import Weights, WeightsSource, resolve
 
 SOURCE = WeightsSource(repository="acme/speech-base", pretrained_on="nothing")
 NONE = WeightsSource(repository=None, pretrained_on="")
@@ -178,21 +179,21 @@ def test_of_a_repository_one_set_of_weights_is_fetched() -> None:
         "model.safetensors",
         "onnx/model.onnx",
     ]
-    assert _wanted([*published, "pytorch_model.bin"]) == [
+    assert wanted([*published, "pytorch_model.bin"]) == [
         "config.json",
         "vocab.txt",
         "spiece.model",
         "model.safetensors",
     ]
-    assert _wanted(["1_Pooling/config.json", "2_Dense/model.safetensors", "onnx/model.safetensors", "a.json"]) == [
+    assert wanted(["1_Pooling/config.json", "2_Dense/model.safetensors", "onnx/model.safetensors", "a.json"]) == [
         "a.json",
         "1_Pooling/config.json",
         "2_Dense/model.safetensors",
     ]
-    assert _wanted(["consolidated.safetensors", "model-1-of-1.safetensors"]) == ["model-1-of-1.safetensors"]
-    assert _wanted(["config.json", "pytorch_model.bin", "flax_model.msgpack"]) == ["config.json", "pytorch_model.bin"]
+    assert wanted(["consolidated.safetensors", "model-1-of-1.safetensors"]) == ["model-1-of-1.safetensors"]
+    assert wanted(["config.json", "pytorch_model.bin", "flax_model.msgpack"]) == ["config.json", "pytorch_model.bin"]
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    assert _wanted(["model.safetensors.index.json", *shards]) == ["model.safetensors.index.json", *shards]
+    assert wanted(["model.safetensors.index.json", *shards]) == ["model.safetensors.index.json", *shards]
 
 
 ELSEWHERE = ("beats", "emotion2vec", "minilm", "trill", "vggish", "yamnet")
