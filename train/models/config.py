@@ -83,6 +83,10 @@ class Config:
         """Conflicts between these settings, one line each; `ablation` is the name of the ablation in use, if any."""
         return []
 
+    def modality_problems(self, modalities: Sequence[str]) -> list[str]:
+        """Conflicts between these settings and the modalities in use, one line each."""
+        return []
+
     def idle(self) -> dict[str, str]:
         """Setting without effect -> the reason, in most cases the setting that disables it, as `key=value`."""
         return {}
@@ -209,6 +213,7 @@ def with_settings(
         idle = config.idle()
         lines = [f"--set {k}: without effect, since {idle[k]}" for k in values if k in idle]
         lines += [*_length_problems(config), *_training_problems(config), *config.problems(ablation)]
+        lines += config.modality_problems(modalities)
         lines += conflicts(config)
         problems = [UsageError(line) for line in lines]
     if len(problems) == 1:

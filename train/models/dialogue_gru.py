@@ -16,14 +16,13 @@ alone. Our choices: [u_t, h_t] instead of h_t, so that the model can ignore the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from emofuse.common.errors import UsageError
 from emofuse.train.models import coattention, mcfn, msmser, smcn
 from emofuse.train.models.base import Context, FusionModel, Inputs, ModelSpec, Outputs
 from emofuse.train.models.baselines import cme, gban, ks_transformer, lmf, mult, tfn
@@ -56,6 +55,16 @@ class DialogueGRUConfig(SequenceConfig):
     context: str = setting("bidirectional", choices=("bidirectional", "causal"))
     """`causal`: only the turns before an utterance are read."""
     hidden: int = setting(128)
+
+    def modality_problems(self, modalities: Sequence[str]) -> list[str]:
+        """A fusion model needs all its modalities."""
+        needed = FUSION[self.utterance].modalities if self.utterance in FUSION else ()
+        absent = [m for m in needed if m not in modalities]
+        return [
+            f"utterance={self.utterance} needs {' and '.join(needed)}, and no {m} is used: name a feature with --{m}, "
+            "or choose utterance=gru or mean"
+            for m in absent
+        ]
 
 
 class GRUUtterance(nn.Module):
@@ -140,18 +149,8 @@ class DialogueGRU(FusionModel):
 
 
 def _fusion_model(name: str, inputs: Inputs) -> tuple[FusionModel, int]:
-    """A fusion model with the sizes of its preset, and the width of what it hands to its last classifier.
-
-    Raises:
-        UsageError: It needs a modality that is not used.
-    """
+    """A fusion model with the sizes of its preset, and the width of what it hands to its last classifier."""
     spec = FUSION[name]
-    absent = [m for m in spec.modalities if m not in inputs.dimensions]
-    if absent:
-        raise UsageError(
-            f"--set utterance={name} needs {' and '.join(spec.modalities)}, and no {' and no '.join(absent)} is used: "
-            f"name a feature with --{absent[0]}, or choose utterance=gru or mean"
-        )
     config: Any = spec.preset("")
     model = spec.build(config, inputs)
     with torch.device("meta"):
