@@ -59,6 +59,14 @@ COMMANDS = {
         "emofuse.extract.commands.manifest:manifest",
         "Read a corpus: counts, hours, and excluded items with reasons.",
     ),
+    "doctor": (
+        "emofuse.extract.commands.doctor:doctor",
+        "Check this machine: packages, device, disk, weights, corpora, stores.",
+    ),
+    "completion": (
+        "emofuse.common.completion:completion",
+        "Print what bash, zsh or fish needs to complete commands and options.",
+    ),
     "help": ("emofuse.common.help_pages:help_command", "Read a page of the documentation, such as `help protocols`."),
     "demo": ("emofuse.extract.commands.demo:demo", "Run both stages on a small synthetic corpus."),
 }
@@ -79,6 +87,7 @@ MEANT = {
     **{"import": "store import", "explore": "store explore", "list": "store ls", "delete": "store rm"},
     **dict.fromkeys(("weights", "download", "checkpoint"), "get-weights"),
     "encoder": "encoders",
+    **dict.fromkeys(("diagnose", "env", "environment", "health"), "doctor"),
     "tune": "finetune",
     "search": "fit --search",
 }
