@@ -140,7 +140,11 @@ def write_validation(
         ids: [n], their ids.
         fold: Its number.
         classes: The names of the classes.
+
+    Raises:
+        DataError: The selection is damaged, or the weights are not those that it names.
     """
+    read_selection(folder)
     probabilities = _probabilities(folder / WEIGHTS, data, indices)
     labels = data.labels.cpu().numpy()[indices]
     write_csv(folder / VALIDATION, prediction_rows(ids, fold, labels, probabilities, classes))

@@ -105,7 +105,7 @@ class Space:
             UnfitError: Names the setting and the reason.
         """
         try:
-            conflicts = partial(training_conflicts, plan.config)
+            conflicts = partial(training_conflicts, plan.config, plan.spec)
             modalities = tuple(plan.features)
             with_settings(plan.settings, setting_pairs(settings), modalities, plan.ablation, conflicts=conflicts)
         except UsageError as error:

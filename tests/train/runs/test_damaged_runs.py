@@ -199,7 +199,7 @@ def test_verify_names_everything_at_once(folder: Path) -> None:
 def test_verify_of_right_runs_says_what_was_checked(folder: Path) -> None:
     done = commands.run("verify", ["run", "old"], folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "17 files compared with xxh3-128 digests" in done.stdout
+    assert "19 files compared with xxh3-128 digests" in done.stdout
     assert "no digests to compare, as in runs of version 0.1.0" in done.stdout
 
 
