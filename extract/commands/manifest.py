@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_table, plural, printable, say
+from emofuse.common.console import HELP_OPTIONS, format_table, plural, printable, say, say_json
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.extract.commands.options import corpus_options, max_seconds
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emofuse.manifests.protocol import Protocol
     from emofuse.manifests.schema import Manifest
 
+ATTRIBUTES = ("label", "session", "speaker", "split")
 _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 
 
@@ -31,26 +32,24 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 @click.option("--quick", is_flag=True, help="Do not scan the audio: no hours, and unreadable clips are not noticed.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--list", "listed", is_flag=True, help="List all corpora: size, licence and where to get them.")
-@click.option("--json", "as_json", is_flag=True, help="With --list: print everything as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, also of --list.")
 @command
 def manifest(dataset: str | None, listed: bool, as_json: bool, **options: Any) -> None:
     """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why.
 
     Example: emofuse manifest iemocap --root /data/IEMOCAP_full_release
     """
-    if listed or as_json:
-        _print_list(dataset, listed, as_json, {name: value for name, value in options.items() if value})
+    if listed:
+        _print_list(dataset, as_json, {name: value for name, value in options.items() if value})
     elif dataset is None:
         raise UsageError("which corpus? emofuse manifest DATASET; --list lists all corpora")
     else:
-        _read(dataset, **options)
+        _read(dataset, as_json, **options)
 
 
-def _print_list(dataset: str | None, listed: bool, as_json: bool, others: Mapping[str, Any]) -> None:
+def _print_list(dataset: str | None, as_json: bool, others: Mapping[str, Any]) -> None:
     from emofuse.extract.commands.corpus_list import corpus_json, corpus_table
 
-    if not listed:
-        raise UsageError("--json belongs to --list: emofuse manifest --list --json")
     without_effect = [*([dataset] if dataset else []), *("--" + name.replace("_", "-") for name in others)]
     if without_effect:
         raise UsageError(f"--list reads no corpus, so {', '.join(without_effect)} would have no effect: leave it out")
@@ -58,7 +57,14 @@ def _print_list(dataset: str | None, listed: bool, as_json: bool, others: Mappin
 
 
 def _read(
-    dataset: str, root: Path | None, limit: int | None, out: Path | None, quick: bool, quiet: bool, **options: Any
+    dataset: str,
+    as_json: bool,
+    root: Path | None,
+    limit: int | None,
+    out: Path | None,
+    quick: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     from emofuse.datasets.base import ReaderOptions
     from emofuse.extract.audio.scan import read_dataset, scan_audio, scan_text
@@ -73,11 +79,28 @@ def _read(
         scan = scan_audio(corpus, root, quiet, reader.max_seconds)
         report_scan(scan.manifest, scan.clips)
         corpus, unusable = scan.manifest, (*unusable, *scan.unusable)
-    _print_summary(corpus, root)
     out = out or Path("cache") / f"{corpus.corpus}.manifest.jsonl"
+    if not as_json:
+        _print_summary(corpus, root)
     write_manifest(corpus, out)
-    say(f"written to {out}")
+    say_json(_facts(corpus, root, out)) if as_json else say(f"written to {out}")
     sys.exit(EXCLUDED if unusable or missing else DONE)
+
+
+def _facts(corpus: Manifest, root: Path, out: Path) -> dict[str, Any]:
+    """What `--json` prints of a corpus."""
+    return {
+        "corpus": corpus.corpus,
+        "root": str(root),
+        "reader": corpus.reader,
+        "written_to": str(out),
+        "utterances": len(corpus),
+        "modalities": [m for m in ("audio", "text") if corpus.has(m)],
+        "hours": corpus.hours,
+        **{attribute: corpus.counts(attribute) for attribute in ATTRIBUTES},
+        "excluded": [{"id": e.id, "reason": e.reason, "modality": e.modality} for e in corpus.excluded],
+        "protocols": dict(_protocol_counts(corpus)),
+    }
 
 
 def _print_summary(corpus: Manifest, root: Path) -> None:
@@ -85,7 +108,7 @@ def _print_summary(corpus: Manifest, root: Path) -> None:
     size = plural(len(corpus), "utterance")
     hours = f", {corpus.hours:.2f} h" if corpus.hours else ""
     say(f"{corpus.corpus} in {root}: {size} with {modalities}{hours}, read by {corpus.reader}")
-    for attribute in ("label", "session", "speaker", "split"):
+    for attribute in ATTRIBUTES:
         counts = corpus.counts(attribute)
         if counts and len(counts) <= _MOST_VALUES:
             say(f"\n{format_table((attribute, 'utterances'), [(printable(k, 40), n) for k, n in counts.items()])}")
@@ -104,7 +127,12 @@ def _print_excluded(corpus: Manifest) -> None:
 
 
 def _print_protocols(corpus: Manifest) -> None:
-    """Whether the counts of each protocol's task match its publication."""
+    for name, counts in _protocol_counts(corpus):
+        say(f"\nprotocol {name}: {counts}")
+
+
+def _protocol_counts(corpus: Manifest) -> Iterator[tuple[str, str]]:
+    """Each protocol of the corpus, and whether the counts of its task match its publication."""
     from emofuse.manifests import protocol_files
 
     for name in protocol_files.names(corpus.corpus):
@@ -112,7 +140,7 @@ def _print_protocols(corpus: Manifest) -> None:
             counts = _counts(protocol_files.load(name), corpus)
         except UsageError as error:  # the file with its folds is not here
             counts = f"not checked: {error}"
-        say(f"\nprotocol {name}: {counts}")
+        yield name, counts
 
 
 def _counts(protocol: Protocol, corpus: Manifest) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import format_size, plural, printable, say, warn
-from emofuse.common.errors import DAMAGED, EXCLUDED, UsageError, command
+from emofuse.common.console import format_size, plural, printable, say, say_json, warn
+from emofuse.common.errors import DAMAGED, DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import Location, LocationType
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def local_path(file: Location) -> Path:
     type=click.Path(path_type=Path),
     help="With --repair, if the manifest itself is damaged: the same manifest, as JSON Lines or in another store.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON; not with --repair.")
 @all_or_nothing
-def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> None:
+def verify(file: Location, quick: bool, mend: bool, manifest: Path | None, as_json: bool) -> None:
     """Check every value of FILE against its checksum.
 
     --repair drops exactly the damaged utterances from their feature, and any feature whose index is damaged; everything
@@ -60,6 +62,8 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> No
 
     if quick and mend:
         raise UsageError("--repair must read the values: omit --quick")
+    if as_json and (mend or manifest):
+        raise UsageError("--json prints what a check finds: omit --repair and --manifest")
     if mend:
         file = local_path(file)
     if manifest is not None:
@@ -68,6 +72,9 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> No
         repair_manifest(local_path(file), _read_manifest(manifest))
         say(f"{file}: its manifest is repaired")
     checks = verify_store(file, quick=quick)
+    if as_json:
+        say_json({"path": str(file), "quick": quick, "features": [_facts(check) for check in checks]})
+        sys.exit(DONE if all(check.intact for check in checks) else DAMAGED)
     _print_checks(checks, quick)
     if not checks:
         say("manifest: no damage; no features")
@@ -79,6 +86,10 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None) -> No
     repair(local_path(file), checks)
     for line in _repairs(checks):
         say(line)
+
+
+def _facts(check: FeatureCheck) -> dict[str, Any]:
+    return {**asdict(check), "intact": check.intact}
 
 
 def _print_checks(checks: Sequence[FeatureCheck], quick: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from emofuse.common.console import HELP_OPTIONS, say
-from emofuse.common.errors import DONE, command
+from emofuse.common.errors import DONE, UsageError, command
 from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import LocationType
 from emofuse.common.page.options import audio_root_option, no_text_option, open_option
@@ -44,6 +44,7 @@ FOLDER = click.Path(path_type=Path)
     default="table",
     help="Of the output; svg, png and pdf write each chart of the page into the folder --out.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -61,7 +62,7 @@ FOLDER = click.Path(path_type=Path)
 @no_text_option
 @open_option
 @command
-def compare(**options: Any) -> None:
+def compare(as_json: bool, **options: Any) -> None:
     """Test whether finished runs differ beyond chance, on the test utterances that they share.
 
     With --html, a page shows the differences, where each run is better, and the utterances that only one gets right.
@@ -71,5 +72,8 @@ def compare(**options: Any) -> None:
     from emofuse.train.comparison.compare import compare as run_compare
     from emofuse.train.comparison.compare_config import CompareConfig
 
+    if as_json and options["format"] not in ("table", "json"):
+        raise UsageError(f"--json and --format {options['format']}: give one of them")
+    options |= {"format": "json"} if as_json else {}
     run_compare(CompareConfig(**options), say=say)
     sys.exit(DONE)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from emofuse.common.command_line import RecordedCommand
-from emofuse.common.console import HELP_OPTIONS, printable, say
+from emofuse.common.console import HELP_OPTIONS, printable, say, say_json
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_problems
 from emofuse.common.formats import PICTURES
 from emofuse.common.location import LocationType
@@ -22,10 +23,14 @@ from emofuse.train.commands.options import (
     threads_option,
 )
 
+if TYPE_CHECKING:
+    from emofuse.train.papers.published_table import Table
+
 
 @click.command(cls=RecordedCommand, context_settings={**HELP_OPTIONS, "show_default": True})
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="List all tables.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print everything as JSON.")
 @click.option("--store", "stores", multiple=True, type=LocationType(), help="A store, one per corpus; can be repeated.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of seeds, starting at 0.")
 @folds_option
@@ -57,7 +62,9 @@ from emofuse.train.commands.options import (
     help="The format of the figure, for a table that draws one; can be repeated.",
 )
 @command
-def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: Path, **options: object) -> None:
+def reproduce(
+    name: str | None, listed: bool, as_json: bool, substitute: tuple[str, ...], out: Path, **options: object
+) -> None:
     """Run a published table and print our figures beside the published ones.
 
     An interrupted table resumes where it stopped; rows that several tables share are run once.
@@ -69,8 +76,10 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
     use_large_pages()
     from emofuse.train.papers import published_table as tables
 
+    if as_json and not listed:
+        raise UsageError("--json belongs to --list: emofuse reproduce --list --json")
     if listed:
-        say(_table_list())
+        say_json([_table_facts(t) for t in map(tables.load, tables.names())]) if as_json else say(_table_list())
         return
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list describes each)")
@@ -89,6 +98,19 @@ def reproduce(name: str | None, listed: bool, substitute: tuple[str, ...], out: 
         say(f"page: {folder}/{made.page.name}")
     raise_problems([*results.diverged.values()], "these rows diverged and have no figures")
     sys.exit(EXCLUDED if results.excluded else DONE)
+
+
+def _table_facts(t: Table) -> dict[str, Any]:
+    """What `--list` says of a table, JSON-ready."""
+    return {
+        "name": t.name,
+        "paper": t.paper,
+        "where": t.where,
+        "about": t.about,
+        "protocols": [task.protocol for task in t.tasks],
+        "features": list(t.features),
+        "rows": [{"name": r.name, "model": r.model, "ablation": r.ablation, "cited": r.cited} for r in t.rows],
+    }
 
 
 def _table_list() -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, plural, printable, say
+from emofuse.common.console import HELP_OPTIONS, plural, printable, say, say_json
 from emofuse.common.errors import DAMAGED, DONE, command
 from emofuse.common.problems import Problems
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=HELP_OPTIONS)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list: one object per run.")
 @command
-def verify(runs: tuple[Path, ...]) -> None:
+def verify(runs: tuple[Path, ...], as_json: bool) -> None:
     """Check run folders: files, scores and weights; names everything that was altered, is missing or was added.
 
     All files are compared with their digests, and all weights are loaded. Scores, groups and calibration are
@@ -36,12 +38,17 @@ def verify(runs: tuple[Path, ...]) -> None:
         with unusable.collecting():
             refuse_other_folders(folder)
     unusable.raise_all()
-    found = [_report(verify_run(folder)) for folder in runs]
+    found = []
+    for folder in runs:
+        found.append(verify_run(folder))
+        if not as_json:
+            _report(found[-1])
+    if as_json:
+        say_json([{**asdict(f), "folder": str(f.folder), "right": not f.problems} for f in found])
     sys.exit(DAMAGED if any(f.problems for f in found) else DONE)
 
 
-def _report(found: RunVerification) -> RunVerification:
+def _report(found: RunVerification) -> None:
     say(f"{found.folder}: {plural(len(found.problems), 'problem') if found.problems else 'right'}")
     for line in found.problems or found.checked:
         say(f"  - {printable(line, 400)}")
-    return found

@@ -62,8 +62,7 @@ def test_a_corpus_that_states_neither_size_nor_licence_is_listed(monkeypatch: py
     ("words", "message"),
     [
         ((), "which corpus? emofuse manifest DATASET; --list lists all corpora"),
-        (("--json",), "--json belongs to --list"),
-        (("savee", "--json"), "--json belongs to --list"),
+        (("--json",), "which corpus? emofuse manifest DATASET; --list lists all corpora"),
         (("savee", "--list", "--quick", "--limit", "3"), "savee, --quick, --limit would have no effect"),
     ],
 )

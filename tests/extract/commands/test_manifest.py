@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import commands
@@ -27,3 +28,15 @@ def test_a_protocol_without_expected_counts_claims_no_match(tmp_path: Path) -> N
     result = commands.run("manifest", ["msp-podcast", "--root", ".", "--out", "m.jsonl", "--quick"], tmp_path)
     assert "protocol msp-podcast8: 1 utterance; the protocol expects no counts" in result.stdout
     assert "counts as expected" not in result.stdout
+
+
+def test_json_of_a_corpus_has_counts_exclusions_and_protocols_and_nothing_else(tmp_path: Path) -> None:
+    for speaker in ("DC", "JE"):
+        put_wav(tmp_path / "savee" / speaker / "a01.wav", 0.2)
+    (tmp_path / "savee" / "DC" / "a02.wav").write_bytes(b"no wav")
+    result = commands.run("manifest", ["savee", "--root", "savee", "--out", "m.jsonl", "--quiet", "--json"], tmp_path)
+    facts = json.loads(result.stdout)
+    assert (result.returncode, facts["utterances"], facts["speaker"]) == (1, 2, {"DC": 1, "JE": 1})
+    assert [item["modality"] for item in facts["excluded"]] == ["audio"]
+    assert facts["protocols"]["savee7"].startswith("utterances in all: found 2, expected 480")
+    assert (tmp_path / facts["written_to"]).is_file()

@@ -90,6 +90,10 @@ def test_reproduce_lists_all_tables_without_a_store() -> None:
     output = emofuse("reproduce", "--list")
     assert output.count(" to run: ") == 17
     assert "mmrbn-table1    Table 1, 7 rows to run" in output
+    tables = {table["name"]: table for table in json.loads(emofuse("reproduce", "--list", "--json"))}
+    assert len(tables) == 17
+    assert sum(not row["cited"] for row in tables["mmrbn-table1"]["rows"]) == 7
+    assert "--json belongs to --list" in emofuse("reproduce", "--json", code=2)
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,8 @@ def test_metrics_are_chosen_and_unknown_ones_named(folder: Path) -> None:
         "wa",
         "ua",
     ]
+    assert json.loads(run("compare", [*runs, "--metrics", "wa", "--json"]).stdout)["metrics"] == ["wa"]
+    assert "--json and --format csv: give one" in run("compare", [*runs, "--json", "--format", "csv"]).stderr
     done = run("compare", [*runs, "--metrics", "wa,uar"])
     assert done.returncode == 2
     assert "no metric named 'uar'. Did you mean 'ua'? Valid: macro_f1, " in done.stderr

@@ -201,6 +201,9 @@ def test_verify_of_right_runs_says_what_was_checked(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "19 files compared with xxh3-128 digests" in done.stdout
     assert "no digests to compare, as in runs of version 0.1.0" in done.stdout
+    found = json.loads(commands.run("verify", ["run", "old", "--json"], folder).stdout)
+    assert [(run["folder"], run["right"], run["problems"]) for run in found] == [("run", True, []), ("old", True, [])]
+    assert found[0]["checked"][0] in done.stdout
 
 
 @pytest.mark.parametrize(
