@@ -13,14 +13,15 @@ export PYTHONDONTWRITEBYTECODE :=
 # process, which makes their shared fixtures once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-all check style types wheel format clean
+.PHONY: demo test test-all check style types wheel docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      the whole pipeline on a small synthetic corpus, 2 to 5 minutes, depending on the machine"
 	@echo "make test      the fast tests"
 	@echo "make test-all  the slow ones too, with coverage"
-	@echo "make check     format, lint, types, import rules, the built wheel in empty environments"
+	@echo "make check     format, lint, types, import rules, the documentation, the built wheel in empty environments"
+	@echo "make docs      the documentation as a site, site/index.html; warnings are errors"
 	@echo "make format    format the code"
 
 # The installed environment; rebuilt when requirements change.
@@ -47,7 +48,7 @@ test: $(VENV)/.installed
 test-all: $(VENV)/.installed
 	$(PYTEST) -m "slow or not slow" --cov --cov-report=term:skip-covered
 
-check: style types wheel
+check: style types wheel docs
 
 style: $(VENV)/.installed .dev/emofuse
 	$(BIN)/ruff format --check .
@@ -57,13 +58,17 @@ style: $(VENV)/.installed .dev/emofuse
 types: $(VENV)/.installed .dev/emofuse
 	$(BIN)/python -m mypy $(foreach package,$(PACKAGES),-p emofuse.$(package))
 	$(BIN)/python -m mypy $(wildcard docs/examples/*.py)
+	$(BIN)/python -m mypy $(wildcard docs/site/*.py)
 
 wheel: $(VENV)/.installed
 	$(BIN)/python tests/support/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+
+docs: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python docs/site/build.py site
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .dev build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .dev build dist site *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache

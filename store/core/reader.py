@@ -9,8 +9,10 @@ from typing import Any
 import h5py
 import xxhash
 
+from emofuse.common.console import plural
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
 from emofuse.common.location import Location
+from emofuse.common.rich_display import html_display
 from emofuse.manifests.schema import Manifest
 from emofuse.store.core.feature import Feature
 from emofuse.store.core.store_file import HDF5_ERRORS, StoreFile
@@ -167,6 +169,25 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.path)!r}, {self.corpus}: {', '.join(self.features) or 'no features'})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the corpus, and a row for each feature."""
+        rows = [
+            (
+                f.name,
+                f.modality,
+                f.encoder,
+                len(f.lengths),
+                int(f.lengths.sum()),
+                f.dimension,
+                f.layers or "",
+                f.spec.dtype,
+            )
+            for f in self.features.values()
+        ]
+        heading = f"{self.path}: corpus {self.corpus}, {plural(len(self.manifest.utterances), 'utterance')}"
+        columns = ("feature", "modality", "encoder", "utterances", "frames", "dimension", "layers", "dtype")
+        return html_display(heading, [str(e) for e in self.damaged_features.values()], columns, rows)
 
     def __reduce__(self) -> tuple[Any, tuple[Location, str]]:
         return _reopen, (self.path, self.identity)

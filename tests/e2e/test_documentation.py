@@ -1,17 +1,24 @@
-"""README.md and docs/: the Python examples run, and every command names options and choices that exist."""
+"""README.md and docs/: fenced commands and Python examples run; every other command names options that exist."""
 
 from __future__ import annotations
 
+import ast
 import doctest
+import inspect
 import re
 import shlex
+import sys
 from pathlib import Path
+from typing import Any, is_typeddict
 
 import click
 import pytest
+from page_blocks import run_page, statements
 from paths import ROOT
 
 from emofuse.common.umbrella import COMMANDS, load_command
+from emofuse.datasets.synthetic import best_scores
+from emofuse.extract.commands.demo import BAND
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 STARTS = ("extract ", "fit ", "emofuse ")
@@ -67,3 +74,51 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert (failed, tried > 0) == (0, True)
+
+
+def test_readme_promises_the_band_of_the_demo() -> None:
+    low, high = BAND
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"\| SMCN, .*\| {low:.2f} to {high:.2f} \|", readme)
+    for name, best in (("audio alone", "audio"), ("text alone", "text"), ("both", "both")):
+        assert f"| {name}, at best | {best_scores()[best]:.3f} |" in readme
+
+
+RUN = [page for page in PAGES if page.name != "README.md" and statements(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_the_fenced_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    problems = run_page(page.read_text(encoding="utf-8"), tmp_path)
+    assert not problems, "\n\n".join(problems)
+
+
+def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:
+    page = "```console\n$ echo one\ntwo\n$ echo one\no...\n```\n```sh\ntrue\nfalse\n```\n"
+    first, second = run_page(page, tmp_path)
+    assert first == "$ echo one\nprinted:\none\n\nthe page says:\ntwo\n"
+    assert second.startswith("$ false\nexit code 1")
+
+
+PYTHON = [
+    (page.name, block)
+    for page in PAGES
+    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    if ">>>" not in block
+]
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON)
+def test_python_without_a_prompt_uses_names_and_options_that_exist(page: str, block: str) -> None:
+    """Such a block needs data that is not here: its imports are made, and its calls must fit the functions."""
+    tree = ast.parse(block)
+    names: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            exec(ast.unparse(node), names)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    for call in calls:
+        if (function := names.get(ast.unparse(call.func))) is not None and inspect.isfunction(function):
+            options = filter(is_typeddict, vars(sys.modules[function.__module__]).values())
+            known = set(inspect.signature(function).parameters).union(*(kind.__annotations__ for kind in options))
+            assert {keyword.arg for keyword in call.keywords} <= known, (page, ast.unparse(call))

@@ -11,7 +11,9 @@ from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError, damage_error
 from emofuse.common.lazy import lazy_property
 from emofuse.common.redaction import redacted
+from emofuse.common.rich_display import html_display
 from emofuse.train.fitting import file_names
+from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import COLUMNS
 from emofuse.train.runs.run_check import FILES, run_problems
 
@@ -98,6 +100,15 @@ class Run:
         except ImportError:
             return records
         return DataFrame(records)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the task, the caveats, and each score as mean and deviation."""
+        metrics, names = self.metrics, self.metrics["metrics"]
+        deviation = metrics.get("std") or {}
+        rows = [(n, f"{metrics['mean'][n]:.3f}", f"{deviation[n]:.3f}" if n in deviation else "") for n in names]
+        over = "seeds" if "seeds" in metrics else "folds"
+        heading = f"{metrics['model']} on {metrics['protocol']}: {self.folder}"
+        return html_display(heading, caveats(metrics), ("score", f"mean over {over}", "deviation"), rows)
 
 
 def finished_run(folder: Path, identity: Mapping[str, Any]) -> Run | None:
