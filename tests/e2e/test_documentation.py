@@ -88,7 +88,9 @@ RUN = [page for page in PAGES if page.name != "README.md" and statements(page.re
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
-def test_the_fenced_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+def test_the_fenced_commands_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emofuse.common.page.render.inline_svg", lambda drawing, name: "<svg></svg>")
+    monkeypatch.setattr("emofuse.train.runs.run_files.picture", lambda *given: b"")
     problems = run_page(page.read_text(encoding="utf-8"), tmp_path)
     assert not problems, "\n\n".join(problems)
 

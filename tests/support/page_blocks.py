@@ -1,7 +1,7 @@
 """The commands of a documentation page: fenced blocks are run in order, in one folder, as a reader would type them.
 
 - Language `sh`: each statement must succeed. Commands of emofuse run in this process, others in bash.
-- Language `console`: lines after `$ ` are commands, and the lines below what they print; `...` is any text.
+- Language `console`: lines after `$ ` are commands, the lines below their output; `...` is any text.
 
 Indented blocks are not run: they need a licensed corpus, large weights or a GPU. Their options are checked.
 """
@@ -84,4 +84,5 @@ def _run(text: str, folder: Path) -> tuple[int, str]:
         done = subprocess.run(
             ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
         )
-    return done.returncode, done.stdout + done.stderr
+    # Progress, on stderr, depends on how fast the machine is; the message of an error is there too.
+    return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
