@@ -58,7 +58,7 @@ style: $(VENV)/.installed .dev/emofuse
 types: $(VENV)/.installed .dev/emofuse
 	$(BIN)/python -m mypy $(foreach package,$(PACKAGES),-p emofuse.$(package))
 	$(BIN)/python -m mypy $(wildcard docs/examples/*.py)
-	$(BIN)/python -m mypy $(wildcard docs/site/*.py)
+	MYPYPATH=docs/site $(BIN)/python -m mypy $(wildcard docs/site/*.py)
 
 wheel: $(VENV)/.installed
 	$(BIN)/python tests/support/check_wheel.py --constraints constraints.txt $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))

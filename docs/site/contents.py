@@ -11,8 +11,8 @@ _PARTS = {
         tutorials/your-recordings
         tutorials/share-a-store
         tutorials/slurm
-        tutorials/predict
-        tutorials/compare""",
+        tutorials/predict-new-clips
+        tutorials/compare-two-models""",
     "How-to": """
         how-to/extraction
         how-to/custom

@@ -11,7 +11,8 @@ def write_notebook_pages(notebooks: Path, out: Path) -> None:
     """Write one Markdown page per notebook, and its pictures beside it."""
     out.mkdir(parents=True, exist_ok=True)
     for notebook in sorted(notebooks.glob("*.ipynb")):
-        text, resources = MarkdownExporter().from_filename(
+        exporter = MarkdownExporter()  # type: ignore[no-untyped-call]
+        text, resources = exporter.from_filename(
             str(notebook), {"unique_key": notebook.stem, "output_files_dir": "pictures"}
         )
         for name, content in resources["outputs"].items():

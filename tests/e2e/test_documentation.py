@@ -16,6 +16,7 @@ import pytest
 from page_blocks import run_page, statements
 from paths import ROOT
 
+from emofuse.common.console import HELP_OPTIONS
 from emofuse.common.umbrella import COMMANDS, load_command
 from emofuse.datasets.synthetic import best_scores
 from emofuse.extract.commands.demo import BAND
@@ -56,7 +57,8 @@ def test_a_command_of_a_page_is_understood(page: str, line: str) -> None:
         sub = found.get_command(click.Context(found), arguments[0])
         assert sub is not None, line
         found, arguments = sub, arguments[1:]
-    found.make_context(words[0], [*arguments])  # raises where an option or a choice does not exist
+    # It raises where an option or a choice does not exist.
+    found.make_context(words[0], [*arguments], **HELP_OPTIONS)
 
 
 PATH = re.compile(r"(?<![\w/.-])(?:benchmarks|common|datasets|docs|extract|manifests|store|tests|train)/[\w./-]*\w/?")
