@@ -32,7 +32,7 @@ PAGES_OF_FILES = {
 }
 """Files and folders outside docs/, and the page that shows them."""
 NOT_PAGES = ("examples", "site", "notebooks")
-_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]+)?\)")
+_LINK = re.compile(r"(!?)\[([^\]]+)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]+)?\)")
 _PICTURE = re.compile(r'<picture>.*?srcset="([^"]+)".*?<img[^>]*alt="([^"]+)"[^>]*src="([^"]+)".*?</picture>', re.S)
 
 
@@ -67,12 +67,14 @@ def lead_links(text: str, page: str) -> str:
     origin = PurePosixPath(next((file for file, shown in PAGES_OF_FILES.items() if shown == page), f"docs/{page}"))
 
     def lead(found: re.Match[str]) -> str:
-        name, link, anchor = found[1], found[2], found[3] or ""
+        picture, name, link, anchor = found[1], found[2], found[3], found[4] or ""
         target = os.path.normpath(origin.parent / link)
         shown = PAGES_OF_FILES.get(target)
         if target.startswith("docs/") and not target.startswith(("docs/examples", "docs/site")):
             shown = target.removeprefix("docs/").replace(".ipynb", ".md")
-        return f"[{name}]({os.path.relpath(shown, PurePosixPath(page).parent)}{anchor})" if shown else name
+        if shown is None and picture:
+            raise ValueError(f"{page} shows {link}, which is no file of docs/")
+        return f"{picture}[{name}]({os.path.relpath(shown, PurePosixPath(page).parent)}{anchor})" if shown else name
 
     return _LINK.sub(lead, text)
 
@@ -81,7 +83,7 @@ def _two_images(found: re.Match[str]) -> str:
     """A picture in two versions, in the theme's way."""
     dark, alt, light = found.groups()
     shown = ((light, "only-light"), (dark, "only-dark"))
-    return "\n\n".join(f"![{alt}]({path.removeprefix('docs/')}){{.{kind}}}" for path, kind in shown)
+    return "\n\n".join(f"![{alt}]({path}){{.{kind}}}" for path, kind in shown)
 
 
 def _write(path: Path, text: str) -> None:

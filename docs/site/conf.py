@@ -29,15 +29,22 @@ html_css_files = ["extra.css"]
 html_copy_source = html_show_sourcelink = html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style, pygments_dark_style = "friendly", "github-dark"
+smartquotes = False  # `--` is an option, not a dash
 highlight_language = "text"  # indented blocks are commands, tables of files and output alike
 
 _CODE = re.compile(r"(?<![`:])`([^`]+)`(?!`)")
 
 
 def setup(app: Sphinx) -> None:
-    """Read docstrings as they are written: code stands in single backticks, as in Markdown."""
+    """Read docstrings and the help of commands as they are written: code stands in single backticks, as in Markdown."""
     app.connect("autodoc-process-docstring", _mark_code, priority=400)  # napoleon's is 500
+    for shown in ("description", "options", "arguments"):
+        app.connect(f"sphinx-click-process-{shown}", _mark_code_of_command)
 
 
 def _mark_code(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines[:] = [_CODE.sub(r"``\1``", line) for line in lines]
+
+
+def _mark_code_of_command(app: Sphinx, context: object, lines: list[str]) -> None:
     lines[:] = [_CODE.sub(r"``\1``", line) for line in lines]
