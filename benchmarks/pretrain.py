@@ -55,7 +55,7 @@ class Speech:
     def __init__(self, root: Path) -> None:
         task = protocol_files.load("emodb4")
         manifest, self.root = read_corpus("emodb", root, ReaderOptions())
-        kept = [u for u in manifest.utterances if task.class_of(u) is not None]
+        kept = [u for u in manifest.utterances if task.has(u)]
         self.waveforms = [load(self.root / u.audio, 16000) for u in kept if u.audio]
         self.labels = np.array([task.classes.index(task.class_of(u) or "") for u in kept])
         self.speakers = np.array([u.speaker for u in kept])

@@ -1,6 +1,7 @@
 """IEMOCAP: five sessions of two actors each, improvised and scripted dialogues (Busso et al. 2008).
 
-Labels, valence, activation and dominance come from `Session*/dialog/EmoEvaluation/*.txt`, texts from
+Labels, the raters' categories (lines C-E1, C-E2, ...; a rater may choose several, each of which is a vote), valence,
+activation and dominance come from `Session*/dialog/EmoEvaluation/*.txt`, texts from
 `Session*/dialog/transcriptions/*.txt`, audio from `Session*/sentences/wav/<dialogue>/<id>.wav`; a root without these
 folders is a text-only corpus.
 
@@ -19,11 +20,27 @@ from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, r
 from emofuse.datasets.reading.tables import text_lines
 from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
+from emofuse.manifests.votes import VOTES, votes_text
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _TURN = re.compile(
     rf"\[{_NUMBER}\s*-\s*{_NUMBER}\]\s+(Ses\d\d[FM]_\w+_[FM]\d+)\s+(\w+)\s+\[{_NUMBER},\s*{_NUMBER},\s*{_NUMBER}\]"
 )
+# `C-E2: Neutral; Anger; (comment)`, below its turn.
+_VOTE = re.compile(r"C-E\d+:\s*([^(]*)")
+CATEGORIES = {
+    "anger": "ang",
+    "happiness": "hap",
+    "sadness": "sad",
+    "neutral": "neu",
+    "frustration": "fru",
+    "excited": "exc",
+    "fear": "fea",
+    "surprise": "sur",
+    "disgust": "dis",
+    "other": "oth",
+}
+"""The raters' categories, in lower case -> the release's label."""
 # `Ses01F_impro01_MXX0` (breathing, overlap) and `M: [BREATHING]` have neither a turn number nor a label.
 _TRANSCRIPT = re.compile(r"(Ses\d\d[FM]_\w+_[FM]\d+)\s*(?:\[[^\]]*\])?\s*:\s*(.*)")
 
@@ -49,10 +66,12 @@ class _Turn(NamedTuple):
     valence: str
     activation: str
     dominance: str
+    votes: tuple[str, ...] = ()
+    """The labels that the raters chose, without those of the actors themselves."""
 
 
 def read(root: Path, options: ReaderOptions) -> Manifest:
-    """Every labelled turn, by session, dialogue and time; turns without an agreed label are excluded."""
+    """Every rated turn, by session, dialogue and time; those without an agreed label have the label `xxx`."""
     utterances: list[Utterance] = []
     excluded: list[Excluded] = []
     folders = sessions(root)
@@ -63,20 +82,28 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
         for path in _files(folder / "dialog/EmoEvaluation"):
             for number, turn in enumerate(_turns(path)):
                 labelled.add(turn.id)
-                if turn.label == "xxx":
-                    excluded.append(Excluded(id=turn.id, reason="no label: the raters did not agree (xxx)"))
-                    continue
                 utterance = _utterance(turn, number, folder, texts.get(turn.id))
                 audio = folder / "sentences/wav" / str(utterance.dialogue) / f"{turn.id}.wav"
                 utterances.append(replace(utterance, audio=relative_path(audio, root)) if has_audio else utterance)
         excluded += [Excluded(id=k, reason="no label: not in EmoEvaluation") for k in texts if k not in labelled]
-    return build_manifest("iemocap", "iemocap-1", root, utterances, excluded)
+    return build_manifest("iemocap", "iemocap-2", root, utterances, excluded)
 
 
 def _turns(path: Path) -> list[_Turn]:
     """The turns of a dialogue in the order of time."""
-    turns = [_Turn(*match.groups()) for line in text_lines(path) if (match := _TURN.match(line))]
+    turns: list[_Turn] = []
+    for line in text_lines(path):
+        if match := _TURN.match(line):
+            turns.append(_Turn(*match.groups()))
+        elif turns and (match := _VOTE.match(line)):
+            turns[-1] = turns[-1]._replace(votes=(*turns[-1].votes, *_chosen(match[1])))
     return sorted(turns, key=lambda turn: (float(turn.begin), turn.id))
+
+
+def _chosen(text: str) -> list[str]:
+    """The labels of the categories that one rater chose, such as `Neutral; Anger;`."""
+    names = (name.strip().casefold().partition(" ")[0] for name in text.split(";"))
+    return [CATEGORIES.get(name, "oth") for name in names if name]
 
 
 def _utterance(turn: _Turn, number: int, folder: Path, text: str | None) -> Utterance:
@@ -97,6 +124,7 @@ def _utterance(turn: _Turn, number: int, folder: Path, text: str | None) -> Utte
             "scenario": "improvised" if "impro" in turn.id else "scripted",
             "dialogue_begin": float(turn.begin),
             "dialogue_end": float(turn.end),
+            **({VOTES: votes_text(turn.votes)} if turn.votes else {}),
         },
     )
 

@@ -26,9 +26,23 @@ def per_class(labels: Labels, predictions: Labels, classes: Sequence[str]) -> di
         predictions: Predicted class numbers [n].
         classes: Names by number.
     """
+    numbers = np.arange(len(classes))
+    return per_label(labels[:, None] == numbers, predictions[:, None] == numbers, classes)
+
+
+def per_label(
+    truth: NDArray[np.bool_], predictions: NDArray[np.bool_], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """`per_class` of utterances that may have several classes.
+
+    Args:
+        truth: Whether each class is there [n, C].
+        predictions: Whether it is predicted [n, C].
+        classes: Names by number.
+    """
     table = {}
     for number, name in enumerate(classes):
-        true, predicted = labels == number, predictions == number
+        true, predicted = truth[:, number], predictions[:, number]
         hits, support, found = int((true & predicted).sum()), int(true.sum()), int(predicted.sum())
         table[name] = {
             "precision": _ratio(hits, found),

@@ -125,7 +125,7 @@ def fold_file_remarks(protocol: Protocol, manifest: Manifest) -> list[str]:
     remarks = []
     if unassigned := unassigned_utterances(protocol, manifest.utterances):
         remarks.append(f"in no fold of {protocol.fold_source} and left out: {listed(unassigned, 'utterance')}")
-    members = [u for u in manifest.utterances if protocol.class_of(u) is not None and u.speaker is not None]
+    members = [u for u in manifest.utterances if protocol.has(u) and u.speaker is not None]
     speaker_of = {source.key(u.id): u.speaker for u in members}
     shared = [
         fold.name

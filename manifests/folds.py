@@ -52,9 +52,9 @@ class Fold:
 
 def stratified_sample(utterances: Sequence[Utterance], protocol: Protocol, limit: int) -> tuple[Utterance, ...]:
     """At most `limit` utterances in their order: equally many of each class in each group, evenly spaced."""
-    cells: dict[tuple[str, str | None], list[Utterance]] = {}
+    cells: dict[tuple[str, tuple[str, ...]], list[Utterance]] = {}
     for utterance in utterances:
-        cells.setdefault((protocol.group_of(utterance), protocol.class_of(utterance)), []).append(utterance)
+        cells.setdefault((protocol.group_of(utterance), protocol.classes_of(utterance)), []).append(utterance)
     quota = dict.fromkeys(cells, 0)
     remaining = min(limit, len(utterances))
     while remaining:

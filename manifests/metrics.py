@@ -27,7 +27,22 @@ METRICS = {
     "speaker_wa": "speaker WA, mean over speakers of each one's accuracy",
     "speaker_ua": "speaker UA, mean over speakers of each one's UA",
 }
-"""Every metric -> its definition; the last ones also need probabilities or speakers."""
+"""Every metric of one class an utterance -> its definition; the last ones also need probabilities or speakers."""
+VALUE_METRICS = {
+    "ccc": "CCC, Lin's concordance correlation of true and predicted ratings, mean over dimensions",
+    "pearson": "Pearson, correlation of true and predicted ratings, mean over dimensions",
+    "mae": "MAE, mean absolute error in units of the scale, mean over dimensions; lower is better",
+    "kl": "KL, divergence of the prediction from the raters' shares, in nats; lower is better",
+    "js": "JS, Jensen-Shannon divergence of shares and prediction, in nats; lower is better",
+    "soft_macro_f1": "soft macro F1, F1 per class, where a class is present whose share exceeds one over the classes",
+    "samples_f1": "samples F1, mean over utterances of the F1 of each one's set of labels",
+    "map": "mAP, average precision of each class, mean over classes",
+}
+"""Every other metric -> its definition; those of ratings also exist for each dimension, as `ccc_valence`."""
+OF_DIMENSIONS = ("ccc", "pearson", "mae")
+LOWER_IS_BETTER = ("mae", "kl", "js")
+OF_LABEL_SETS = {"macro_f1": "macro F1, unweighted mean of F1 per class", "micro_f1": "micro F1, F1 over all labels"}
+"""What two of the metrics mean where an utterance has several labels."""
 
 EXPECTED_METRICS = "text such as 'ua,wa', or names such as ['ua', 'wa']"
 """The forms of the option `metrics`."""
@@ -44,14 +59,30 @@ LEVEL = 0.95
 def check_metrics(names: Iterable[str], valid: Iterable[str], problems: Problems) -> None:
     """Note every name of the option `metrics` that is not valid."""
     for name in names:
-        if name not in valid:
+        if name not in valid and name.partition("_")[0] not in OF_DIMENSIONS:
             with problems.collecting():
                 raise UnknownNameError("metric", name, valid, "Several: --metrics ua,wa.")
 
 
+def definition(metric: str) -> str:
+    """The definition of any metric, which begins with its printed name."""
+    if metric in METRICS:
+        return METRICS[metric]
+    if metric in VALUE_METRICS:
+        return VALUE_METRICS[metric]
+    measure, _, dimension = metric.partition("_")
+    short, _, rest = VALUE_METRICS[measure].partition(", ")
+    return f"{short} {dimension}, {rest.removesuffix('; lower is better').removesuffix(', mean over dimensions')}"
+
+
 def short_name(metric: str) -> str:
     """The printed name of a metric, such as `UA`."""
-    return METRICS[metric].split(",")[0]
+    return definition(metric).split(",")[0]
+
+
+def goodness(metric: str, value: float) -> float:
+    """A number that is higher for a better score."""
+    return -value if metric.partition("_")[0] in LOWER_IS_BETTER else value
 
 
 def scores(labels: Labels, predictions: Labels) -> dict[str, float]:

@@ -14,6 +14,8 @@ from emofuse.manifests.joint import corpus_of
 from emofuse.manifests.row_filter import Where, selects
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.spellings import NameRules
+from emofuse.manifests.targets.target import Target, Truth
+from emofuse.manifests.targets.truth import classes_in, has_truth, most_voted, truth_array
 
 HOLD_OUT_KEYS = ("session", "speaker", "dialogue", "sentence")
 """The attributes of an utterance that train, validation and test may be kept disjoint by."""
@@ -93,6 +95,13 @@ class Protocol:
     """How many names of the file the corpus is known not to have."""
     unassigned: int = 0
     """How many utterances of the task the file is known not to have; they are left out."""
+    declared_target: Target | None = None
+    """What is predicted, where that is not one class."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted for an utterance."""
+        return self.declared_target or Target(classes=self.classes)
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -130,20 +139,45 @@ class Protocol:
             return f"the validation side of {source.name}"
         return "what the next fold tests" if len(source.folds) > 1 else "a fifth of the training side"
 
-    def class_of(self, utterance: Utterance) -> str | None:
-        """The utterance's class in this task; None where it is not part of the task."""
-        if self.fold_file and self.fold_file.group_of(utterance.id) is None:
-            return None
-        return self.labelled(utterance)
+    def has(self, utterance: Utterance) -> bool:
+        """Whether an utterance is part of the task."""
+        in_folds = self.fold_file is None or self.fold_file.group_of(utterance.id) is not None
+        return in_folds and self.labelled(utterance)
 
-    def labelled(self, utterance: Utterance) -> str | None:
-        """The class by label and filter alone, whether or not the file of the folds has the utterance."""
-        if self.where and not selects(self.where, utterance, self.names):
+    def labelled(self, utterance: Utterance) -> bool:
+        """Whether an utterance is part of the task whether or not the file of the folds has it."""
+        return self.selects(utterance) and has_truth(self.target, self.labels, self.own_label(utterance), utterance)
+
+    def selects(self, utterance: Utterance) -> bool:
+        """Whether the filters of the task select an utterance."""
+        return not self.where or selects(self.where, utterance, self.names)
+
+    def class_of(self, utterance: Utterance) -> str | None:
+        """The utterance's class; None where it is not part of the task, or the task has not one class an utterance."""
+        if not self.target.has_class or not self.has(utterance):
             return None
+        if self.target.kind == "distribution":
+            return most_voted(self.target, self.labels, utterance)
+        label = self.own_label(utterance)
+        return self.labels.get(label) if label is not None else None
+
+    def classes_of(self, utterance: Utterance) -> tuple[str, ...]:
+        """The utterance's classes, several where the target has several; none where it has none."""
+        if self.target.kind == "multilabel":
+            return classes_in(self.own_label(utterance), self.target, self.labels)
+        found = self.class_of(utterance)
+        return () if found is None else (found,)
+
+    def truth(self, utterances: Sequence[Utterance]) -> Truth:
+        """The true values of utterances of the task, as `Truth` says."""
+        return truth_array(self.target, self.labels, [self.own_label(u) for u in utterances], utterances)
+
+    def own_label(self, utterance: Utterance) -> str | None:
+        """The corpus's own label of an utterance; None without one, or where only another split is tested."""
         label = utterance.label if self.label_field == "label" else utterance.extra.get(self.label_field)
         if self.joint and self.joint.test_split and self.is_test_only(utterance):
             label = label if utterance.split == self.joint.test_split else None
-        return self.labels.get(str(label)) if label is not None else None
+        return None if label is None else str(label)
 
     def with_one_spelling(self, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
         """The utterances under the names that their spellings mean."""
@@ -206,10 +240,10 @@ class Protocol:
             ("utterances", {"in all": len(utterances)}, {"in all": self.expected.total})
         ]
         for corpus, classes in self.expected.corpora.items():
-            present = Counter(str(self.class_of(u)) for u in utterances if corpus_of(u.id) == corpus)
+            present = Counter(c for u in utterances if corpus_of(u.id) == corpus for c in self.classes_of(u))
             counted.append((f"{corpus} class", present, classes))
         if not self.expected.corpora:
-            counted.append(("class", Counter(str(self.class_of(u)) for u in utterances), self.expected.classes))
+            counted.append(("class", Counter(c for u in utterances for c in self.classes_of(u)), self.expected.classes))
         counted.append(
             (
                 "fold" if self.fold_by == "file" else self.fold_by,

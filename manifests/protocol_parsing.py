@@ -9,10 +9,12 @@ from typing import Any
 from emofuse.common.errors import raise_problems
 from emofuse.common.toml_checks import shape_problems
 from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
-from emofuse.manifests.metrics import LABEL_METRICS, METRICS
 from emofuse.manifests.protocol import GROUPINGS, HOLD_OUT_KEYS, SPLITS, ExpectedCounts, JointCorpora, Protocol
 from emofuse.manifests.row_filter import as_lists, joined_where
 from emofuse.manifests.spellings import NAMED, NameRules, rule_problems
+from emofuse.manifests.targets import parsing as targets
+from emofuse.manifests.targets.scoring import selecting_metrics, valid_metrics
+from emofuse.manifests.targets.target import KINDS
 
 _NAME_RULES: dict[str, Any] = {"same": {str: str}, "distinct": [[str]]}
 # The structure of the tables: [str] is a list of texts, [[str]] a list of lists of texts, {str: str} a table of texts.
@@ -24,6 +26,7 @@ _SHAPE: dict[str, Any] = {
     "labels": {str: str},
     "metrics": [str],
     "where": {str: [str]},
+    **targets.SHAPE,
     "names": dict.fromkeys(NAMED, _NAME_RULES),
     "folds": {
         "by": str,
@@ -66,12 +69,16 @@ def parse(name: str, raw: Tables) -> Protocol:
     """
     several = "corpora" in raw
     raw = {key: as_lists(value) if key == "where" else value for key, value in raw.items()}
-    required = ("corpora" if several else "corpus", *_REQUIRED)
+    kind = raw.get("target", "classes")
+    ratings_only = kind == "dimensions" or kind not in KINDS  # an unknown target is named below
+    required = ("corpora" if several else "corpus", *(k for k in _REQUIRED if not (ratings_only and k == "classes")))
     missing = [f"{key!r} is missing" for key in required if key not in raw]
     wrong_types = shape_problems(dict(raw), _JOINT_SHAPE if several else _SHAPE)
     raise_problems(missing + wrong_types, f"protocol {name} is wrong")
     protocol = _build(name, raw, _joint_corpora(raw) if several else None)
     problems = _joint_problems(raw) if several else []
+    problems += targets.target_problems(protocol.target, raw)
+    problems += _metric_problems(protocol) if protocol.target.kind in KINDS else []
     problems += _class_problems(protocol) + _fold_problems(protocol, raw["folds"]) + _count_problems(protocol, raw)
     problems += [problem for attribute, rules in protocol.names.items() for problem in rule_problems(attribute, rules)]
     raise_problems(problems, f"protocol {name} is wrong")
@@ -80,7 +87,7 @@ def parse(name: str, raw: Tables) -> Protocol:
 
 def _build(name: str, raw: Tables, joint: JointCorpora | None) -> Protocol:
     """The protocol as its tables declare it, still unchecked."""
-    classes, folds = tuple(raw["classes"]), raw["folds"]
+    classes, folds = tuple(raw.get("classes", ())), raw["folds"]
     by = "group" if joint else "file" if "file" in folds else folds.get("by", "")
     held_out = ("speaker",) if by == "file" else (by,) if by in HOLD_OUT_KEYS else ()
     return Protocol(
@@ -105,6 +112,7 @@ def _build(name: str, raw: Tables, joint: JointCorpora | None) -> Protocol:
             for attribute, rules in raw.get("names", {}).items()
         },
         where=joined_where(raw.get("where", {})) if joint else {k: tuple(v) for k, v in raw.get("where", {}).items()},
+        declared_target=targets.parse_target(raw) if targets.SHAPE.keys() & raw.keys() else None,
     )
 
 
@@ -123,9 +131,8 @@ def _expected_counts(expected: Tables, several: bool) -> ExpectedCounts:
 
 
 def _class_problems(protocol: Protocol) -> list[str]:
-    classes, metrics = protocol.classes, protocol.metrics
-    problems = [f"{key} is empty" for key, values in (("classes", classes), ("metrics", metrics)) if not values]
-    problems += _duplicates(classes, "class")
+    classes = protocol.classes
+    problems = _duplicates(classes, "class")
     problems += [
         f"label {label!r} maps to {value!r}, which is not a class"
         for label, value in protocol.labels.items()
@@ -133,9 +140,15 @@ def _class_problems(protocol: Protocol) -> list[str]:
     ]
     problems += [f"class {c!r} has no label" for c in classes if c not in protocol.labels.values()]
     problems += [f"where.{key} selects no value" for key, values in protocol.where.items() if not values]
-    problems += [f"no metric named {m!r}; valid: {', '.join(METRICS)}" for m in metrics if m not in METRICS]
-    if metrics and metrics[0] in METRICS and metrics[0] not in LABEL_METRICS:
-        problems.append(f"the first metric selects, and {metrics[0]} cannot; valid: {', '.join(LABEL_METRICS)}")
+    return problems
+
+
+def _metric_problems(protocol: Protocol) -> list[str]:
+    metrics, valid, selecting = protocol.metrics, valid_metrics(protocol.target), selecting_metrics(protocol.target)
+    problems = [] if metrics else ["metrics is empty"]
+    problems += [f"no metric named {m!r}; valid: {', '.join(valid)}" for m in metrics if m not in valid]
+    if metrics and metrics[0] in valid and metrics[0] not in selecting:
+        problems.append(f"the first metric selects, and {metrics[0]} cannot; valid: {', '.join(selecting)}")
     return problems
 
 

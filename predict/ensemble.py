@@ -16,9 +16,9 @@ from emofuse.train.models.registry import variant
 from emofuse.train.runs.finished_run import CONFIG, Run
 from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, trained_models
 
-ModelProbabilities = NDArray[np.float64]
-"""[K, M, C], the class probabilities of one utterance by each of M models: the models' own, and for a calibrated run
-(K = 2) those with the temperature of each model."""
+ModelValues = NDArray[np.float64]
+"""[1, M, K], the values of one utterance by each of M models; for a calibrated run [2, M, K], the models' own and those
+with the temperature of each model."""
 
 
 class Ensemble:
@@ -40,7 +40,9 @@ class Ensemble:
         self.spec = _spec(run)
         self.models: Sequence[TrainedModel] = trained_models(run, fold, self.device, final=final)
         recipe = self.models[0].recipe
-        self.classes = recipe.classes
+        self.target = recipe.target
+        self.threshold = float(np.mean([model.threshold for model in self.models]))
+        """From which a label is predicted, where there are several: the mean over the models."""
         self.calibrated = are_calibrated(self.models)
         """Whether the run has fitted temperatures."""
         self.modalities = tuple(recipe.inputs.dimensions)
@@ -53,9 +55,9 @@ class Ensemble:
         """Whether the models can do without these modalities of theirs."""
         return set(modalities) <= set(self.spec.optional) and len(modalities) < len(self.modalities)
 
-    def probabilities(self, batch: BatchFeatures, ids: Sequence[str]) -> dict[str, ModelProbabilities]:
+    def values(self, batch: BatchFeatures, ids: Sequence[str]) -> dict[str, ModelValues]:
         """What each model says of those of `ids` whose modalities suffice."""
-        found: dict[str, ModelProbabilities] = {}
+        found: dict[str, ModelValues] = {}
         groups: dict[tuple[str, ...], list[str]] = {}
         for id in ids:
             available = tuple(m for m in batch.available(id) if m in self.modalities)
@@ -64,7 +66,7 @@ class Ensemble:
         for modalities, members in groups.items():
             group = UtteranceGroup(batch, members, modalities, self.spec.pool, self.device)
             indices = np.arange(len(members))
-            by_model = [m.probabilities(group.data_for(m), indices, self.calibrated) for m in self.models]
+            by_model = [m.values(group.data_for(m), indices, self.calibrated) for m in self.models]
             found |= dict(zip(members, np.stack(by_model, axis=2).swapaxes(0, 1), strict=True))
         return found
 

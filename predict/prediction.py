@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from emofuse.predict.ensemble import ModelProbabilities
+import numpy as np
+from numpy.typing import NDArray
+
+from emofuse.manifests.targets.target import LABEL_SEPARATOR, Target
+from emofuse.predict.ensemble import ModelValues
 from emofuse.predict.recordings.windows import Window
 
 DIGITS = 6
@@ -26,9 +30,10 @@ class Prediction:
     """Seconds in the file; None for a text alone."""
     end: float | None
     prediction: str
-    """The most probable class."""
+    """The most probable class; the labels that reach the threshold, joined by commas; empty where ratings alone are
+    predicted."""
     probabilities: Mapping[str, float]
-    """Class -> probability, the mean over the models."""
+    """Class -> probability, the mean over the models; empty where ratings alone are predicted."""
     models: int
     """How many models were asked: folds times seeds."""
     spread: float | None
@@ -37,6 +42,8 @@ class Prediction:
     """Class -> probability with the temperatures of the models; None where the run has fitted none."""
     missing: tuple[str, ...] = ()
     """Modalities that the run was trained on and the clip does not have."""
+    ratings: Mapping[str, float] | None = None
+    """Dimension -> predicted rating, the mean over the models; None where none is predicted."""
     text: str | None = None
     """The words, where a speech recogniser wrote them."""
 
@@ -53,6 +60,7 @@ class Prediction:
             "models": self.models,
             "spread": self.spread,
             "missing": list(self.missing),
+            **({} if self.ratings is None else {"ratings": dict(self.ratings)}),
             "text": self.text,
         }
 
@@ -61,44 +69,59 @@ class Prediction:
         record = self.record()
         kinds = (("p", record.pop("probabilities")), ("calibrated_p", record.pop("calibrated") or {}))
         probabilities = {f"{kind}_{name}": f"{p:.{DIGITS}f}" for kind, found in kinds for name, p in found.items()}
+        probabilities |= {
+            f"predicted_{name}": f"{v:.{DIGITS}f}" for name, v in (record.pop("ratings", None) or {}).items()
+        }
         record["missing"] = " ".join(self.missing)
         head = {name: record.pop(name) for name in ("id", "kind", "start", "end", "prediction")}
         return {**head, **probabilities, **record}
 
 
-def predicted(by_model: ModelProbabilities, classes: Sequence[str], **about: Any) -> Prediction:
+def predicted(by_model: ModelValues, target: Target, threshold: float, **about: Any) -> Prediction:
     """The prediction that follows from what each model says.
 
     Args:
-        by_model: [K, M, C]; the class is chosen by the models' own probabilities, as `fit` does.
-        classes: The C names.
+        by_model: [2 or 1, M, K]; the class is chosen by the models' own probabilities, as `fit` does.
+        target: Names the K values.
+        threshold: From which a label is predicted, where there are several.
         **about: The other fields of the prediction.
     """
-    own, *calibrated = (
-        {n: round(float(p), DIGITS) for n, p in zip(classes, row, strict=True)} for row in by_model.mean(1)
-    )
-    top, models = int(by_model[0].mean(axis=0).argmax()), by_model.shape[1]
-    spread = round(float(by_model[0, :, top].std()), DIGITS) if models > 1 else None
+    classes, count, models = target.classes, len(target.classes), by_model.shape[1]
+    own, *calibrated = (_named(classes, row[:count]) for row in by_model.mean(1))
+    mean, spread = by_model[0].mean(axis=0), None
+    if target.kind == "multilabel":
+        prediction = LABEL_SEPARATOR.join(c for c, p in zip(classes, mean, strict=True) if p >= threshold)
+    elif classes:
+        top = int(mean[:count].argmax())
+        prediction = classes[top]
+        spread = round(float(by_model[0, :, top].std()), DIGITS) if models > 1 else None
+    else:
+        prediction = ""
     return Prediction(
-        prediction=classes[top],
+        prediction=prediction,
         probabilities=own,
         calibrated=calibrated[0] if calibrated else None,
         models=models,
         spread=spread,
+        ratings=_named([d.name for d in target.dimensions], mean[count:]) if target.dimensions else None,
         **about,
     )
+
+
+def _named(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
+    return {name: round(float(value), DIGITS) for name, value in zip(names, values, strict=True)}
 
 
 class MeanOfWindows:
     """The mean over the windows of one clip, weighted by their lengths."""
 
     def __init__(self) -> None:
-        self._sum: ModelProbabilities | None = None
+        self._sum: ModelValues | None = None
         self._seconds = 0.0
         self._start: float | None = None
         self._missing: dict[str, None] = {}
 
-    def add(self, by_model: ModelProbabilities, window: Window, missing: Sequence[str]) -> None:
+    def add(self, by_model: ModelValues, window: Window, missing: Sequence[str]) -> None:
         """Count one more window, with [K, M, C] probabilities."""
         seconds = (window.end or 0.0) - (window.start or 0.0) or 1.0  # a text alone has no length
         self._sum = by_model * seconds + (0 if self._sum is None else self._sum)
@@ -107,7 +130,7 @@ class MeanOfWindows:
         self._missing |= dict.fromkeys(missing)
 
     @property
-    def by_model(self) -> ModelProbabilities | None:
+    def by_model(self) -> ModelValues | None:
         """[K, M, C]; None without any window."""
         return None if self._sum is None else self._sum / self._seconds
 

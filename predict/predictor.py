@@ -67,7 +67,7 @@ class Predictor:
     @property
     def classes(self) -> Sequence[str]:
         """The classes of the run."""
-        return self.ensemble.classes
+        return self.ensemble.target.output_names
 
     def predictions(self) -> Iterator[Prediction]:
         """Predict one batch of clips after the other, in their order; memory does not grow with their number.

@@ -14,7 +14,7 @@ from emofuse.extract.asr.recogniser import Recogniser
 from emofuse.extract.plan.job import FeatureJob
 from emofuse.manifests.schema import ASR, Excluded
 from emofuse.predict.config import PredictConfig
-from emofuse.predict.ensemble import Ensemble, ModelProbabilities
+from emofuse.predict.ensemble import Ensemble, ModelValues
 from emofuse.predict.features.batch_features import BatchExtractor, BatchFeatures
 from emofuse.predict.prediction import MeanOfWindows, Prediction, predicted
 from emofuse.predict.recordings.inputs import Inputs
@@ -63,11 +63,13 @@ class PredictionStream:
                 for window, by_model, about in self._ask(extractor, windows):
                     if by_model is not None:
                         nothing = False
-                        yield predicted(by_model, self.ensemble.classes, **about)
+                        yield predicted(by_model, self.ensemble.target, self.ensemble.threshold, **about)
                         mean.add(by_model, window, about["missing"])
                     if window.last:
                         if window.count > 1 and mean.by_model is not None:
-                            yield predicted(mean.by_model, self.ensemble.classes, **mean.about(window))
+                            yield predicted(
+                                mean.by_model, self.ensemble.target, self.ensemble.threshold, **mean.about(window)
+                            )
                         mean = MeanOfWindows()
                         self._finish(window)
         if nothing:
@@ -76,12 +78,12 @@ class PredictionStream:
 
     def _ask(
         self, extractor: BatchExtractor, windows: Sequence[Window]
-    ) -> Iterator[tuple[Window, ModelProbabilities | None, dict[str, Any]]]:
+    ) -> Iterator[tuple[Window, ModelValues | None, dict[str, Any]]]:
         """Each window with what the models say of it, or None, and what else its prediction holds."""
         ids = [w.utterance.id for w in windows]
         clips = {w.utterance.id: w.clip for w in windows if w.clip is not None}
         with extractor.extract([w.utterance for w in windows], clips) as batch:
-            by_id = self.ensemble.probabilities(batch, ids)
+            by_id = self.ensemble.values(batch, ids)
             missing = {id: self.requirements.missing(batch.available(id)) for id in ids}
         reasons = {item.id: [item.reason] for item in batch.excluded}
         for id, window in zip(ids, windows, strict=True):

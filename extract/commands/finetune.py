@@ -163,7 +163,7 @@ class _Call:
         problems = where_problems(protocol.where, manifest.utterances, protocol.names)
         problems += fold_file_problems(protocol, manifest, self.allow_missing)
         raise_problems(problems, f"{self.dataset} does not match protocol {protocol.name}")
-        labelled = {u.id for u in manifest.utterances if protocol.class_of(u) is not None}
+        labelled = {u.id for u in manifest.utterances if protocol.has(u)}
         manifest, _, _ = scan_corpus(manifest, root, {spec.modality}, self.quiet)
         manifest = replace(manifest, utterances=protocol.with_one_spelling(manifest.utterances))
         readable, excluded = _readable(manifest, labelled, spec.modality)
@@ -240,7 +240,7 @@ def _readable(manifest: Manifest, labelled: set[str], modality: Modality) -> tup
 def _check_counts(protocol: Protocol, manifest: Manifest, readable: list[Utterance], allowed: int) -> None:
     if protocol.expected is None:
         return
-    labelled = [u for u in manifest.utterances if protocol.class_of(u) is not None]
+    labelled = [u for u in manifest.utterances if protocol.has(u)]
     off = protocol.largest_difference(labelled, {u.id for u in readable})
     if off > allowed:
         lines = "\n  - ".join(protocol.differences(labelled, {u.id for u in readable}))

@@ -145,7 +145,7 @@ def _protocol_counts(corpus: Manifest) -> Iterator[tuple[str, str]]:
 
 def _counts(protocol: Protocol, corpus: Manifest) -> str:
     """Whether the counts of a protocol's task are the expected ones, or what the corpus misses for it."""
-    task = [u for u in corpus.utterances if protocol.class_of(u) is not None]
+    task = [u for u in corpus.utterances if protocol.has(u)]
     without = sum(protocol.fold_value(u) is None for u in task if not protocol.is_test_only(u))
     if without:
         needed = "texts" if protocol.fold_by == "sentence" else f"a {protocol.fold_by} of each utterance"

@@ -73,6 +73,7 @@ def test_fields_of_an_utterance(small: Path) -> None:
                 "scenario": "improvised",
                 "dialogue_begin": 6.2901,
                 "dialogue_end": 8.2357,
+                "votes": "neu:1",
             },
         ),
         Utterance(

@@ -40,7 +40,7 @@ def test_every_laid_out_utterance_is_read(laid_out: tuple[str, Path]) -> None:
 def test_what_is_excluded_has_a_reason(laid_out: tuple[str, Path]) -> None:
     name, root = laid_out
     reasons = {e.reason for e in read_corpus(name, root)[0].excluded}
-    assert reasons == ({"no label: the raters did not agree (xxx)"} if name == "iemocap" else set())
+    assert reasons == set()
 
 
 def test_texts_are_there_where_the_corpus_has_them(laid_out: tuple[str, Path]) -> None:

@@ -12,9 +12,8 @@ from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import Location
 from emofuse.common.option_values import as_locations, as_path, as_texts, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
-from emofuse.manifests.metrics import EXPECTED_METRICS, check_metrics
+from emofuse.manifests.metrics import EXPECTED_METRICS, LABEL_METRICS, VALUE_METRICS, check_metrics
 from emofuse.train.comparison.statistics.comparison_units import Unit
-from emofuse.train.comparison.statistics.paired_scores import COMPARABLE
 from emofuse.train.runs.finished_run import Run
 
 Format = Literal["table", "csv", "json", "md", "latex", "svg", "png", "pdf"]
@@ -80,7 +79,7 @@ class CompareConfig:
         """Note every value that the command line refuses by itself, and too few runs."""
         wrong = check_values(self, problems, expected=_EXPECTED, minimum={}, examples=_EXAMPLES)
         if "metrics" not in wrong:
-            check_metrics(self.metrics, COMPARABLE, problems)
+            check_metrics(self.metrics, (*LABEL_METRICS, *VALUE_METRICS), problems)
         if not wrong & {"runs", "baseline"} and len(self.folders()) < 2:
             problems.add(
                 f"{'one run' if self.folders() else 'no run'} to compare, expected two or more: "

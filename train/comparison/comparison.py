@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from emofuse.common.console import plural
+from emofuse.common.errors import UnknownNameError
 from emofuse.common.problems import Problems
 from emofuse.manifests.metrics import RESAMPLES
 from emofuse.manifests.resampling import ResamplingUnits
+from emofuse.manifests.targets.scoring import comparable_metrics
 from emofuse.train.comparison.inputs.matching import refuse_incomparable
 from emofuse.train.comparison.inputs.missing_predictions import with_missing_as_wrong
 from emofuse.train.comparison.inputs.run_names import run_names
@@ -21,7 +22,7 @@ from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read
 from emofuse.train.comparison.inputs.run_settings import settings_of
 from emofuse.train.comparison.statistics.comparison_units import Unit, units_of
 from emofuse.train.comparison.statistics.fold_test import corrected_t_over_folds, ratio_of_sizes
-from emofuse.train.comparison.statistics.paired_scores import COMPARABLE, PairedPredictions, differences, scores_of_run
+from emofuse.train.comparison.statistics.paired_scores import PairedPredictions, differences, scores_of_run
 from emofuse.train.comparison.statistics.paired_tests import (
     PERMUTATIONS,
     CorrectedT,
@@ -73,7 +74,8 @@ class PairComparison:
     first: str
     second: str
     differences: Mapping[str, Difference]
-    mcnemar: McNemarTest
+    mcnemar: McNemarTest | None
+    """None where there is not one class an utterance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +147,8 @@ def compare_predictions(
     """
     names = run_names([run.run for run in runs])
     units, notes = units_of(runs, unit)
-    chosen = tuple(metrics or _metrics_of_protocol(runs[0].protocol))
-    tests = _PairTests(units, chosen, len(runs[0].classes), permutations, resamples)
+    chosen = _metrics(runs[0], metrics)
+    tests = _PairTests(units, chosen, permutations, resamples)
     numbers = _pairs([run.run.folder for run in runs], baseline)
     pairs = [tests.compare(runs[i], runs[j], names[i], names[j]) for i, j in numbers]
     return Comparison(
@@ -165,12 +167,23 @@ def compare_predictions(
     )
 
 
-def _metrics_of_protocol(protocol: Mapping[str, Any]) -> list[str]:
-    """The protocol's metrics that can be compared, then WA, UA and W-F1.
+def _metrics(run: RunPredictions, asked: Sequence[str]) -> tuple[str, ...]:
+    """The metrics that are compared: those of the call; else the protocol's, then WA, UA and W-F1 of a class.
 
     Not those that a run prints: which metric decides must not depend on what was chosen after its scores were seen.
+
+    Raises:
+        UsageError: A metric of the call that cannot be compared.
     """
-    return list(dict.fromkeys(m for m in (*protocol["metrics"], "ua", "wa", "wf1") if m in COMPARABLE))
+    valid = comparable_metrics(run.target)
+    problems = Problems()
+    for name in asked:
+        if name not in valid:
+            with problems.collecting():
+                raise UnknownNameError("metric that can be compared", name, valid)
+    problems.raise_all()
+    usual = ("ua", "wa", "wf1") if run.target.has_class else ()
+    return tuple(asked) or tuple(dict.fromkeys(m for m in (*run.protocol["metrics"], *usual) if m in valid))
 
 
 def _pairs(folders: Sequence[Path], baseline: Path | None) -> list[tuple[int, int]]:
@@ -186,7 +199,7 @@ def _compared(run: RunPredictions, name: str) -> ComparedRun:
         name=name,
         folder=run.run.folder,
         seeds=run.seeds,
-        scores=scores_of_run(run.predictions, run.labels, len(run.classes)),
+        scores=scores_of_run(run.by_seed()),
         caveats=(*([missing] if run.missing else []), *caveats(run.run.metrics)),
         settings=settings_of(run),
     )
@@ -195,18 +208,14 @@ def _compared(run: RunPredictions, name: str) -> ComparedRun:
 class _PairTests:
     """The tests of a pair, with the same resamples for all pairs."""
 
-    def __init__(
-        self, units: ResamplingUnits, metrics: Sequence[str], classes: int, permutations: int, resamples: int
-    ) -> None:
-        self._units, self._metrics, self._classes, self._permutations = units, metrics, classes, permutations
+    def __init__(self, units: ResamplingUnits, metrics: Sequence[str], permutations: int, resamples: int) -> None:
+        self._units, self._metrics, self._permutations = units, metrics, permutations
         self._weights = units.unit_weights(resamples, np.random.default_rng(0))
         self.exact, self.smallest_p = True, 1.0
 
     def compare(self, first: RunPredictions, second: RunPredictions, name: str, other: str) -> PairComparison:
         """All tests of one pair; its p values are not corrected yet."""
-        pair = PairedPredictions(
-            labels=first.labels, first=first.predictions, second=second.predictions, classes=self._classes
-        )
+        pair = PairedPredictions(first=first.by_seed(), second=second.by_seed())
         test = permutation_test(pair, self._units.outer, self._permutations)
         self.exact, self.smallest_p = test.exact, test.smallest
         values, effects = differences(pair), cohens_d(pair, self._units.outer)

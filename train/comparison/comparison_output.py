@@ -17,6 +17,7 @@ from emofuse.train.comparison.comparison_tables import (
     NOTHING_DIFFERS,
     PAIR_HELP,
     equal_settings,
+    has_mcnemar,
     mcnemar_table,
     pairs_table,
     runs_table,
@@ -46,8 +47,7 @@ def screen(comparison: Comparison) -> str:
         "",
         format_table(["pair", "", *PAIR_HELP], pairs_table(comparison).rows),
         "",
-        format_table(["McNemar", "first only", "second only", "odds ratio", "p"], mcnemar_table(comparison).rows),
-        "",
+        *_mcnemar_lines(comparison),
         *(f"{sentence(pair, comparison)}." for pair in comparison.pairs),
         "",
         *footnotes(comparison),
@@ -55,11 +55,16 @@ def screen(comparison: Comparison) -> str:
     return "\n".join(printable(line, 400) if "\n" not in line else line for line in lines)
 
 
+def _mcnemar_lines(comparison: Comparison) -> list[str]:
+    columns = ["McNemar", "first only", "second only", "odds ratio", "p"]
+    return [format_table(columns, mcnemar_table(comparison).rows), ""] if has_mcnemar(comparison) else []
+
+
 def markdown(comparison: Comparison) -> str:
     """The tables, a sentence for each pair, and what the figures are."""
     settings = settings_table(comparison)
     tables = [runs_table(comparison), *([settings] if settings.rows else []), pairs_table(comparison)]
-    tables.append(mcnemar_table(comparison))
+    tables += [mcnemar_table(comparison)] if has_mcnemar(comparison) else []
     sentences = [f"- {markdown_escaped(sentence(pair, comparison))}." for pair in comparison.pairs]
     return "\n".join(
         [
@@ -182,9 +187,9 @@ def _figures(comparison: Comparison, pair: PairComparison, metric: str) -> dict[
         "corrected_t": None if found.t is None or abs(found.t.t) == float("inf") else found.t.t,
         "corrected_t_degrees": None if found.t is None else found.t.degrees,
         "corrected_t_p": None if found.t is None else found.t.p,
-        "mcnemar_only_first": mcnemar.only_first,
-        "mcnemar_only_second": mcnemar.only_second,
-        "mcnemar_odds_ratio": mcnemar.odds_ratio,
-        "mcnemar_p": mcnemar.p,
-        "mcnemar_exact": mcnemar.exact,
+        "mcnemar_only_first": mcnemar and mcnemar.only_first,
+        "mcnemar_only_second": mcnemar and mcnemar.only_second,
+        "mcnemar_odds_ratio": mcnemar and mcnemar.odds_ratio,
+        "mcnemar_p": mcnemar and mcnemar.p,
+        "mcnemar_exact": mcnemar and mcnemar.exact,
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from emofuse.common.page.blocks import Cell, Column, Table
 from emofuse.manifests.metrics import short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
+from emofuse.train.comparison.score_difference import is_raw
 from emofuse.train.runs.reporting.score_text import small_p
 
 PAIR_HELP = {
@@ -24,6 +25,11 @@ NOTHING_DIFFERS = "The runs differ in no setting that they have recorded."
 def points(value: float) -> str:
     """A difference in 0..1 as signed points: `+2.1`."""
     return f"{100 * value:+.1f}"
+
+
+def signed(metric: str, value: float) -> str:
+    """A difference with its sign, in points or in the unit of the metric: `+2.1`, `-0.034`."""
+    return f"{value:+.3f}" if is_raw(metric) else points(value)
 
 
 def points_interval(interval: tuple[float, float]) -> str:
@@ -107,6 +113,11 @@ def pairs_table(comparison: Comparison, title: Callable[[PairComparison], str] =
     )
 
 
+def has_mcnemar(comparison: Comparison) -> bool:
+    """Whether the runs predict one class an utterance, which McNemar's test needs."""
+    return all(pair.mcnemar is not None for pair in comparison.pairs)
+
+
 def mcnemar_table(comparison: Comparison, title: Callable[[PairComparison], str] = pair_title) -> Table:
     """McNemar's test of each pair."""
     return Table(
@@ -122,8 +133,8 @@ def _pair_cells(pair: PairComparison, metric: str) -> list[Cell]:
     effect = "-" if found.effect is None else f"{found.effect:+.2f}"
     t = "-" if found.t is None else small_p(found.t.p)
     return [
-        points(found.value),
-        points_interval(found.interval),
+        signed(metric, found.value),
+        " to ".join(signed(metric, bound) for bound in found.interval),
         small_p(found.p),
         small_p(found.corrected_p),
         effect,
@@ -133,5 +144,7 @@ def _pair_cells(pair: PairComparison, metric: str) -> list[Cell]:
 
 def _mcnemar_cells(pair: PairComparison) -> list[Cell]:
     test = pair.mcnemar
+    if test is None:
+        return ["-", "-", "-", "-"]
     ratio = "-" if test.odds_ratio is None else f"{test.odds_ratio:.2f}"
     return [test.only_first, test.only_second, ratio, small_p(test.p)]

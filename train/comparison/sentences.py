@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from emofuse.common.console import plural
-from emofuse.manifests.metrics import METRICS, short_name
+from emofuse.manifests.metrics import definition, goodness, short_name
 from emofuse.manifests.resampling import narrow_interval
 from emofuse.train.comparison.comparison import Comparison, PairComparison
+from emofuse.train.comparison.comparison_tables import has_mcnemar
+from emofuse.train.comparison.score_difference import difference, is_raw
 from emofuse.train.comparison.statistics.paired_tests import ALPHA, EXACT_DISCORDANT
 from emofuse.train.runs.reporting.score_text import p_text
 
@@ -14,10 +16,13 @@ def sentence(pair: PairComparison, comparison: Comparison) -> str:
     """What the first metric says of a pair: who beats whom by how much, or that no difference is shown."""
     metric = comparison.metrics[0]
     found = pair.differences[metric]
-    first, second, sign = (pair.first, pair.second, 1) if found.value >= 0 else (pair.second, pair.first, -1)
-    low, high = sorted(100 * sign * bound for bound in found.interval)
-    amount = f"{100 * abs(found.value):.1f} points {short_name(metric)}"
-    interval = f"(95 %: {low:.1f} to {high:.1f})"
+    better = goodness(metric, found.value) >= 0
+    first, second = (pair.first, pair.second) if better else (pair.second, pair.first)
+    sign = 1 if found.value >= 0 else -1
+    low, high = sorted(sign * bound for bound in found.interval)
+    points = "" if is_raw(metric) else " points"
+    amount = f"{difference(metric, abs(found.value))}{points} {short_name(metric)}"
+    interval = f"(95 %: {difference(metric, low)} to {difference(metric, high)})"
     p = p_text(found.corrected_p)
     p = f"Holm-corrected {p}" if len(comparison.pairs) > 1 else p
     if found.corrected_p < ALPHA:
@@ -43,10 +48,12 @@ def definitions(comparison: Comparison) -> list[str]:
     pairs, unit = len(comparison.pairs), comparison.units.kind
     holm = f", after Holm's correction over the {pairs} pairs (each metric apart)" if pairs > 1 else ""
     exchanges = "all exchanges" if comparison.exact else f"{comparison.permutations} random exchanges"
-    lines = [f"{METRICS[m]}." for m in comparison.metrics]
+    lines = [f"{definition(m)}." for m in comparison.metrics]
+    raw = [short_name(m) for m in comparison.metrics if is_raw(m)]
+    differences = "differences in points" + (f" (of {' and '.join(raw)} in its own unit)" if raw else "")
     lines += [
         f"Scores and differences: all {comparison.utterances} test predictions pooled, mean over seeds; "
-        "differences in points, first minus second.",
+        f"{differences}, first minus second.",
         f"p: two-sided permutation test, {exchanges} of the two runs' predictions of whole {unit}s. "
         f"It decides, at {ALPHA:g}{holm}.",
         f"95 %: percentile bootstrap of the difference, {comparison.resamples} resamples of "
@@ -59,6 +66,8 @@ def definitions(comparison: Comparison) -> list[str]:
             f"n_test/n_train = {comparison.ratio:.3f}."
         )
     assumed = "" if unit == "utterance" else f", which those of one {unit} are not: its p is too small"
+    if not has_mcnemar(comparison):
+        return lines
     lines.append(
         f"McNemar: utterances that one run alone has right, exact below {EXACT_DISCORDANT} of them, else chi-squared; "
         f"takes utterances as independent{assumed}."

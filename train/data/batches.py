@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emofuse.manifests.targets.target import Truth
 from emofuse.train.data.dialogues import by_dialogue, in_batch, whole_dialogues
 from emofuse.train.data.ragged import Indices, RaggedModality, to_device
 from emofuse.train.models.blocks.dialogues import Dialogues
@@ -27,7 +28,7 @@ class Batch:
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
     """Audio [B, T, ...], audio lengths [B], text [B, T, ...], text lengths [B]; None for a missing modality."""
     labels: Tensor
-    """[B]."""
+    """The true values [B], or [B, K]."""
     dialogues: Dialogues | None = None
     """Of models with context."""
 
@@ -43,11 +44,11 @@ Statistics = Mapping[str, tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskData:
-    """Features and labels of every utterance of the task; batches are gathered by the index of the utterance."""
+    """Features and true values of every utterance of the task; batches are gathered by the index of the utterance."""
 
     modalities: Mapping[str, RaggedModality]
     labels: Tensor
-    """[n], on the device."""
+    """The true values, on the device: class numbers [n], or float [n, K] where the target is not one class."""
     standardised: tuple[str, ...] = ()
     """Modalities that are standardised by the statistics of each fold's training side."""
     statistics: Statistics | None = None
@@ -137,6 +138,11 @@ class TaskData:
 def split_evenly(rows: Indices, size: int) -> list[Indices]:
     """`rows` [n] in pieces of at most `size`, as equal as possible."""
     return np.array_split(rows, -(-len(rows) // size))
+
+
+def truth_tensor(truth: Truth) -> Tensor:
+    """True values as a tensor: class numbers as int64, everything else as float32."""
+    return torch.from_numpy(truth if truth.ndim == 1 else truth.astype(np.float32))
 
 
 def batches_by_length(

@@ -13,7 +13,7 @@ from emofuse.common.system.machine import free_memory
 from emofuse.manifests.folds import Fold
 from emofuse.store import Feature
 from emofuse.train.data.augmented import CopyBuffers
-from emofuse.train.data.batches import TaskData
+from emofuse.train.data.batches import TaskData, truth_tensor
 from emofuse.train.data.ragged import RaggedModality, can_be_mapped, verify_values
 from emofuse.train.data.read_modality import Readable, modality_bytes, read_modality
 from emofuse.train.data.speaker_statistics import standardised_by_speaker
@@ -41,7 +41,7 @@ class Loader:
     def __init__(self, plan: FitPlan, *, shared: bool = False, say: Say = lambda line: None) -> None:
         self.plan, self.shared, self._say = plan, shared, say
         self._ids = [u.id for u in plan.utterances]
-        self._labels = torch.from_numpy(plan.labels).to(plan.device)
+        self._labels = truth_tensor(plan.truth).to(plan.device)
         self._loaded: dict[str, tuple[str, RaggedModality]] = {}
         """Modality, or number of an augmented copy -> the name of the loaded feature and its values."""
 

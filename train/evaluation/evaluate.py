@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-import numpy as np
 import torch
 
 from emofuse.common.command_line import python_call
@@ -156,7 +155,6 @@ def _plan(
     model, ablation, spec = variant(recorded["model"], recorded["ablation"])
     seeds = list(dict.fromkeys(m.seed for m in models))
     by_speaker = tuple(recorded.get(BY_SPEAKER, ()))
-    index = {c: i for i, c in enumerate(task.protocol.classes)}
     return FitPlan(
         config=FitConfig(
             store=config.store, model=model, seed=seeds[0], seeds=len(seeds), device=config.device, out=config.out
@@ -173,7 +171,7 @@ def _plan(
         speaker_standardised=by_speaker,
         speaker_clips=speaker_clips(store.manifest.utterances, task.utterances) if by_speaker else {},
         utterances=task.utterances,
-        labels=np.array([index[task.protocol.class_of(u) or ""] for u in task.utterances], np.int64),
+        truth=task.protocol.truth(task.utterances),
         folds=task.folds,
         dialogues=dialogue_turns(spec, model, task.utterances),
         task=TaskSelection(

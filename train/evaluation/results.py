@@ -18,14 +18,15 @@ from emofuse.common.progress import Progress
 from emofuse.manifests.folds import Fold
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import side_indices
-from emofuse.train.fitting.score_test import SELECTION, prediction_rows, score_results
+from emofuse.train.fitting.prediction_table import prediction_rows, rounded
+from emofuse.train.fitting.score_test import SELECTION, score_results
 from emofuse.train.resolve.fit_plan import FitPlan, with_seed
 from emofuse.train.runs.final_model import RECORD
 from emofuse.train.runs.reporting import run_metrics
 from emofuse.train.runs.reporting.console_report import classes_line, excluded_line
 from emofuse.train.runs.reporting.leak_report import texts_line
 from emofuse.train.runs.run_files import write_run_files
-from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, mean_probabilities
+from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, mean_values
 
 LABELS_SHOWN = 12
 
@@ -131,9 +132,11 @@ def _score_fold(
     plan: FitPlan, loader: Loader, fold: Fold, models: Sequence[TrainedModel], progress: Progress
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     started = time.monotonic()
-    data, indices, classes = loader.task_data(fold), side_indices(plan, fold)["test"], plan.protocol.classes
-    counted, labels = _counted(models, progress, len(indices)), plan.labels[indices]
-    probabilities, *scaled = mean_probabilities(counted, data, indices, calibrated=are_calibrated(models))
+    data, indices = loader.task_data(fold), side_indices(plan, fold)["test"]
+    counted = _counted(models, progress, len(indices))
+    values, *scaled = mean_values(counted, data, indices, calibrated=are_calibrated(models))
+    threshold = float(np.mean([m.threshold for m in models]))
+    found = rounded(plan.protocol.target, plan.truth[indices], values, threshold)
     result = {
         "fold": fold.number,
         "name": fold.name,
@@ -144,12 +147,13 @@ def _score_fold(
         "threads": torch.get_num_threads(),
         "step": _mean_step(models),
         "validation": None,
-        **score_results(labels, probabilities.argmax(1), classes),
+        **score_results(found),
     }
     if scaled and len(models) == 1:
         result["temperature"] = models[0].temperature
     ids = [plan.utterances[i].id for i in indices]
-    return result, prediction_rows(ids, fold.number, labels, probabilities, classes, *scaled)
+    classes = len(plan.protocol.target.classes)
+    return result, prediction_rows(ids, fold.number, found, *(s[:, :classes] for s in scaled))
 
 
 def _counted(models: Sequence[TrainedModel], progress: Progress, utterances: int) -> Iterator[TrainedModel]:

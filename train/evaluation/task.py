@@ -13,14 +13,17 @@ from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.spellings import NameRules
+from emofuse.manifests.targets.target import Target, recorded_target
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig
 from emofuse.train.evaluation.label_map import LabelMap, map_labels
 from emofuse.train.evaluation.same_corpus import holds_training_corpus, training_corpora
+from emofuse.train.fitting.recorded_target import target_of
 from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
 
+NO_LABELS = LabelMap(labels={}, left_out={}, absent=())
 UNITS = ("speaker", "session", "dialogue")
 """What the utterances of a new corpus may be grouped by, the first that all have."""
 
@@ -61,9 +64,14 @@ def evaluation_task(
         _refuse_on_same_corpus(run, store, config, several=record.get("joint") is not None)
     theirs = recorded_protocol(record) if same_corpus else _their_protocol(store, config.protocol)
     classes = tuple(run.metrics["classes"])
-    label_map = map_labels(store.manifest.utterances, classes, theirs, config.map, config.ignore)
-    protocol = theirs if same_corpus and theirs else _protocol_of(store, theirs, record, classes, label_map)
-    labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.class_of(u) is not None])
+    if same_corpus and theirs:
+        label_map, protocol = _of_run(store, run, theirs, config), theirs
+    elif "target" in run.metrics:
+        label_map, protocol = NO_LABELS, _with_same_target(store, theirs, target_of(run.metrics))
+    else:
+        label_map = map_labels(store.manifest.utterances, classes, theirs, config.map, config.ignore)
+        protocol = _protocol_of(store, theirs, record, classes, label_map)
+    labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.has(u)])
     excluded = _without_feature(store, labelled, features)
     usable = tuple(u for u in labelled if u.id not in excluded)
     missing = tuple(u for u in labelled if u.id in excluded)
@@ -93,8 +101,34 @@ def evaluation_task(
     )
 
 
+def _of_run(store: FeatureStore, run: Run, theirs: Protocol, config: EvaluateConfig) -> LabelMap:
+    """What the labels of the run's own corpus mean; nothing where it predicts more than one class."""
+    if "target" in run.metrics:
+        return NO_LABELS
+    return map_labels(store.manifest.utterances, tuple(run.metrics["classes"]), theirs, config.map, config.ignore)
+
+
+def _with_same_target(store: FeatureStore, theirs: Protocol | None, target: Target) -> Protocol:
+    """A protocol of another corpus that predicts what the run predicts.
+
+    Raises:
+        UsageError: It predicts something else.
+    """
+    if theirs is None or theirs.target != target:
+        found = f"protocol {theirs.name} predicts {theirs.target.kind}" if theirs else "it has no protocol"
+        what = ", ".join(target.output_names)
+        raise UsageError(
+            f"the run predicts {target.kind} ({what}), and of {store.path} {found}, or on another scale: pass a "
+            "--protocol whose target is the same"
+        )
+    tested = [u for u in store.manifest.utterances if theirs.has(u)]
+    unit = next((unit for unit in UNITS if all(getattr(u, unit) for u in tested)), "split")
+    return replace(theirs, fold_by=unit, fold_groups=(), fold_parts=0, disjoint=(), expected=None)
+
+
 def recorded_protocol(record: Mapping[str, Any]) -> Protocol:
     """The protocol of one corpus as config.json records it; without the expected counts."""
+    declared = record.get("declared_target")
     return Protocol(
         name=record["name"],
         corpus=record["corpus"],
@@ -113,6 +147,7 @@ def recorded_protocol(record: Mapping[str, Any]) -> Protocol:
             for attribute, rules in record.get("names", {}).items()
         },
         where={key: tuple(values) for key, values in record.get("where", {}).items()},
+        declared_target=recorded_target(declared, record["classes"]) if declared else None,
     )
 
 
@@ -158,7 +193,7 @@ def _protocol_of(
         expected=None,
         names=theirs.names if theirs else {},
     )
-    tested = [u for u in store.manifest.utterances if protocol.class_of(u) is not None]
+    tested = [u for u in store.manifest.utterances if protocol.has(u)]
     unit = next((unit for unit in UNITS if all(getattr(u, unit) for u in tested)), "split")
     return replace(protocol, fold_by=unit)
 

@@ -90,7 +90,7 @@ class TrainingStore:
 
     def _training_utterances(self) -> list[Utterance]:
         protocol = recorded_protocol(self._run.config["run"]["protocol"])
-        return [u for u in self._trained.manifest.utterances if protocol.class_of(u) is not None]
+        return [u for u in self._trained.manifest.utterances if protocol.has(u)]
 
 
 def _joined(corpus: str, feature: Feature, utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:

@@ -18,7 +18,7 @@ from emofuse.train.exporting.description import describe
 from emofuse.train.exporting.exported_model import ExportedMember, ExportedModel
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat
 from emofuse.train.runs.finished_run import Run
-from emofuse.train.runs.trained_models import TrainedModel, mean_probabilities
+from emofuse.train.runs.trained_models import TrainedModel, mean_values
 
 LARGEST_DIFFERENCE = 1e-4
 """By how much a probability may differ from PyTorch's."""
@@ -92,7 +92,7 @@ def _largest_difference(
     run_file, largest = chosen.open(path), 0.0
     for batch in batches.batches:
         outputs = run_file(batches.inputs(batch))
-        kinds = mean_probabilities(models, batches.loaded, batch, calibrated=len(outputs) > 1)
+        kinds = mean_values(models, batches.loaded, batch, calibrated=len(outputs) > 1)
         for found, expected in zip(outputs, kinds, strict=True):
             largest = float(np.maximum(largest, np.abs(found - expected).max()))
     return largest

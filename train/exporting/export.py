@@ -19,6 +19,7 @@ from emofuse.train.exporting.checked_file import Check, write_checked
 from emofuse.train.exporting.config import CARD, EMOBOX, ExportConfig, ExportOptions
 from emofuse.train.exporting.emobox_predictions import write_predictions
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
+from emofuse.train.fitting.recorded_target import target_of
 from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.finished_run import Run
@@ -72,6 +73,7 @@ def export(config: ExportConfig | None = None, /, *, say: Say = say, **options: 
                 f"the model of {run.folder} reads whole dialogues, and an exported file reads single utterances: "
                 f"pass --format {CARD}, or export a run of another model"
             )
+        _refuse_target(run)
         if chosen is not None and BY_SPEAKER in run.metrics:
             problems.add(
                 f"{run.folder} standardises each speaker by all clips of his own (--standardise speaker), which one "
@@ -113,6 +115,16 @@ def _refuse_different_inputs(run: Run, models: Sequence[TrainedModel]) -> None:
                 f"the {modality} feature {feature['name']!r} is a separate feature for each fold, so one file cannot "
                 "hold the models of all folds: pass --fold"
             )
+
+
+def _refuse_target(run: Run) -> None:
+    """Refuse a run whose outputs are not the probabilities of one class, which an exported model promises."""
+    target = target_of(run.metrics)
+    if target.kind not in ("classes", "distribution"):
+        raise UsageError(
+            f"{run.folder} predicts {target.kind}, and an exported model gives the probabilities of one class: use the "
+            f"run itself, emofuse predict {run.folder} CLIPS"
+        )
 
 
 def _export(run: Run, models: Sequence[TrainedModel], chosen: ExportFormat | None, out: Path, say: Say) -> Export:

@@ -7,6 +7,8 @@
 - Masks (SpecAugment: Park et al., Interspeech 2019, without time warping) set one span of frames and one span of
   dimensions of each modality to zero, which is the mean of a standardised feature.
 - Modality dropout sets all values of one of two modalities to zero, of audio and text equally often.
+- Rater dropout leaves one random vote of an utterance out, so that its shares are those of the other raters; a single
+  vote stays.
 
 The random numbers follow from the seed and the step alone, so a training that resumes, and a batch that is computed in
 micro-batches, draws the same ones.
@@ -59,10 +61,11 @@ class BatchChanges:
     def __init__(self, settings: Config, seed: int) -> None:
         masks = (settings.mask_time, settings.mask_features) if isinstance(settings, SequenceConfig) else (0.0, 0.0)
         self._mixup, self._dropout, self._masks, self._seed = settings.mixup, settings.modality_dropout, masks, seed
+        self._raters = settings.rater_dropout
 
     def of_step(self, data: TaskData | AugmentedData, indices: Indices, step: int) -> MixtureOf:
         """The changes of the batch of a step, which has utterances `indices` [B]."""
-        if not any((self._mixup, self._dropout, *self._masks)):
+        if not any((self._mixup, self._dropout, self._raters, *self._masks)):
             return lambda rows: Mixture(batch=data.batch(indices[rows]))
         generator = np.random.default_rng([self._seed, step, _STREAM])
         return _BatchOfStep(
@@ -73,6 +76,8 @@ class BatchChanges:
             uniform=generator.random((len(indices), 10), dtype=np.float32),
             masks=self._masks,
             dropout=self._dropout,
+            raters=self._raters,
+            votes=generator.random((len(indices), 4), dtype=np.float32) if self._raters else None,
         ).mixture
 
 
@@ -93,6 +98,10 @@ class _BatchOfStep:
     """The largest share of frames, and of dimensions, that are zero."""
     dropout: float
     """How probable it is that a modality of an utterance is zero."""
+    raters: float
+    """How probable it is that a vote of an utterance is left out."""
+    votes: NDArray[np.float32] | None
+    """[B, 4], random numbers from 0 to 1 that decide of each utterance, and of the one mixed in, whether and which."""
 
     def mixture(self, rows: Indices) -> Mixture:
         """As `MixtureOf`."""
@@ -100,7 +109,7 @@ class _BatchOfStep:
         inputs = list(batch.inputs)
         if self.partners is not None:
             other = self.data.batch(self.partners[rows])
-            partner_labels = other.labels
+            partner_labels = self._votes(other.labels, rows, 2)
             for i in (0, 2):
                 inputs[i], inputs[i + 1] = _mixed(inputs[i : i + 2], list(other.inputs[i : i + 2]), self.share)
         uniform = to_device(torch.from_numpy(self.uniform[rows]), batch.labels.device)
@@ -113,8 +122,16 @@ class _BatchOfStep:
             dropped, which = uniform[:, 0] < self.dropout, uniform[:, 1] < 0.5
             _clear(audio, dropped & which)
             _clear(text, dropped & ~which)
-        changed = replace(batch, inputs=(audio, audio_lengths, text, text_lengths))
+        inputs_of = (audio, audio_lengths, text, text_lengths)
+        changed = replace(batch, inputs=inputs_of, labels=self._votes(batch.labels, rows, 0))
         return Mixture(batch=changed, partner_labels=partner_labels, share=self.share)
+
+    def _votes(self, labels: Tensor, rows: Indices, first: int) -> Tensor:
+        """Votes [b, C] without those that are left out; other labels unchanged."""
+        if self.votes is None:
+            return labels
+        uniform = to_device(torch.from_numpy(self.votes[rows, first : first + 2]), labels.device)
+        return without_a_vote(labels, uniform[:, 0] < self.raters, uniform[:, 1])
 
     def _mask(self, x: Tensor, lengths: Tensor, uniform: Tensor) -> None:
         """Set spans of x [b, T, ..., D] to zero, by random numbers [b, 4]."""
@@ -126,6 +143,21 @@ class _BatchOfStep:
             sizes = torch.full_like(uniform[:, 0], x.shape[-1])
             span = _span(sizes, most_features, uniform[:, 2], uniform[:, 3], x.shape[-1])
             x.masked_fill_(span.reshape(len(x), *[1] * (x.dim() - 2), x.shape[-1]), 0)
+
+
+def without_a_vote(votes: Tensor, chosen: Tensor, uniform: Tensor) -> Tensor:
+    """Votes [b, C] without one random vote where `chosen` [b] is true and two or more are there.
+
+    Args:
+        votes: [b, C], not negative.
+        chosen: [b].
+        uniform: [b], from 0 to 1; a class loses its vote as probably as it has votes.
+    """
+    total = votes.sum(1)
+    reached = votes.cumsum(1) > (uniform * total).unsqueeze(1)
+    first = reached & (reached.cumsum(1) == 1)
+    leave_out = (chosen & (total >= 2)).unsqueeze(1) & first
+    return votes - leave_out * torch.minimum(votes, torch.ones_like(votes))
 
 
 def _mixed(own: list[Tensor | None], other: list[Tensor | None], share: float) -> tuple[Tensor | None, Tensor | None]:

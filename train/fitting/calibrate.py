@@ -7,6 +7,7 @@ from pathlib import Path
 from emofuse.common.disk.run_folder import read_json, write_json
 from emofuse.common.errors import DataError
 from emofuse.manifests.calibration import TEMPERATURES, fit_temperature
+from emofuse.manifests.targets.target import Target, class_numbers
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
@@ -14,11 +15,12 @@ from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.score_test import CALIBRATION, RESULT, WEIGHTS
 
 
-def calibrate(folder: Path, data: TaskData, validation: Indices) -> None:
+def calibrate(folder: Path, target: Target, data: TaskData, validation: Indices) -> None:
     """Fit the temperature of a fold's selected weights and write calibration.json, unless that was done before.
 
     Args:
         folder: Of the fold; has its weights.
+        target: Has one class an utterance.
         data: Features and labels; the statistics stored with the weights are used.
         validation: The utterances [n] of the validation side.
 
@@ -32,8 +34,9 @@ def calibrate(folder: Path, data: TaskData, validation: Indices) -> None:
     if (folder / RESULT).exists():
         raise RuntimeError(f"{folder}: the test side is scored already, so {CALIBRATION} must not change")
     model, _, statistics = model_file.load(folder / WEIGHTS, data.labels.device)
-    probabilities, _ = predict(model, data.with_statistics(statistics), validation)
-    temperature = fit_temperature(data.labels.cpu().numpy()[validation], probabilities)
+    values, _ = predict(model, data.with_statistics(statistics), validation)
+    labels = class_numbers(target, data.labels.cpu().numpy()[validation])
+    temperature = fit_temperature(labels, values[:, : len(target.classes)])
     write_json(
         path,
         {

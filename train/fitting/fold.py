@@ -16,6 +16,7 @@ from emofuse.common.disk import run_folder
 from emofuse.common.disk.files import make_folder
 from emofuse.common.system.machine import peak_memory
 from emofuse.manifests.folds import Fold
+from emofuse.manifests.targets.target import class_numbers
 from emofuse.train.data.augmented import AugmentedData, with_copies
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
@@ -167,15 +168,15 @@ def _score_fold(plan: FitPlan, unit: TrainingUnit, fold: Fold, data: TaskData, s
     _, validation, test = side_indices(plan, fold).values()
     if len(validation):
         ids = [plan.utterances[i].id for i in validation.tolist()]
-        score_test.write_validation(unit.folder, data, validation, ids, fold.number, plan.protocol.classes)
+        score_test.write_validation(unit.folder, plan.protocol.target, data, validation, ids, fold.number)
     calibrated = plan.config.calibrate != "none"
     if calibrated:
-        calibrate(unit.folder, data, validation)
+        calibrate(unit.folder, plan.protocol.target, data, validation)
     side = score_test.HeldOutSide(
         data=data,
         indices=test,
         ids=[plan.utterances[i].id for i in test.tolist()],
-        classes=plan.protocol.classes,
+        target=plan.protocol.target,
         without=plan.config.score_without,
         temperature=stored_temperature(unit.folder) if calibrated else None,
     )
@@ -199,9 +200,16 @@ def side_indices(plan: FitPlan, fold: Fold) -> Mapping[str, Indices]:
 
 
 def class_weights(plan: FitPlan, training: Indices) -> Tensor | None:
-    """Balanced weights [C], n / (C n_c) as in scikit-learn; a class without training utterances has weight zero."""
+    """Balanced weights [C], n / (C n_c) as in scikit-learn; a class without training utterances has weight zero.
+
+    Of several labels, (n - n_c) / n_c: how many utterances without the label there are for one that has it.
+    """
     if plan.config.class_weights == "none":
         return None
+    if plan.protocol.target.kind == "multilabel":
+        there = plan.truth[training].sum(0)
+        ratios = np.divide(len(training) - there, there, out=np.ones_like(there), where=there > 0)
+        return torch.from_numpy(ratios.astype(np.float32)).to(plan.device)
     counts = np.bincount(plan.labels[training], minlength=len(plan.protocol.classes))
     weights = np.divide(len(training), len(counts) * counts, out=np.zeros(len(counts)), where=counts > 0)
     return torch.from_numpy(weights.astype(np.float32)).to(plan.device)
@@ -218,5 +226,5 @@ def balanced_groups(plan: FitPlan, data: TaskData, training: Indices) -> Indices
     if plan.settings.balance == "none":
         return None
     if plan.settings.balance == "class":
-        return data.labels.cpu().numpy()[training]
+        return class_numbers(plan.protocol.target, data.labels.cpu().numpy()[training])
     return np.unique([str(plan.utterances[i].speaker) for i in training.tolist()], return_inverse=True)[1]

@@ -10,7 +10,9 @@ from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError, damage_error
 from emofuse.common.shapes import misfits
-from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
+from emofuse.manifests.targets.target import Target
+from emofuse.train.fitting.prediction_table import columns
+from emofuse.train.fitting.recorded_scores import differences, prediction_problems, recompute
 from emofuse.train.fitting.score_test import (
     PREDICTIONS,
     REMEDY,
@@ -36,39 +38,39 @@ FOLD_SHAPE = {
 """result.json of a fold, which is also its entry in the `folds` of metrics.json."""
 
 
-def check_fold(folder: Path, classes: Sequence[str], ids: Sequence[str] | None = None) -> None:
+def check_fold(folder: Path, target: Target, ids: Sequence[str] | None = None) -> None:
     """Check a scored fold: its digests, and its scores against its predictions.
 
     Args:
         folder: The fold's folder.
-        classes: The names of the classes.
+        target: What is predicted.
         ids: The fold's test utterances, if they are known.
 
     Raises:
         DataError: Names everything that was altered; a fold that version 0.1.0 wrote has no digests.
     """
-    problems = fold_problems(folder, classes, ids)
+    problems = fold_problems(folder, target, ids)
     if problems:
         raise damage_error(f"{folder} was altered or damaged", problems, REMEDY)
 
 
-def fold_problems(folder: Path, classes: Sequence[str], ids: Sequence[str] | None = None) -> list[str]:
+def fold_problems(folder: Path, target: Target, ids: Sequence[str] | None = None) -> list[str]:
     """What `check_fold` raises, as a list."""
     problems = []
     try:
         recorded = digests.read_digests(folder)
         problems += digests.altered_files(folder, recorded) if recorded is not None else []
-        problems += _content_problems(folder, classes, ids)
+        problems += _content_problems(folder, target, ids)
     except DataError as error:
         problems.append(str(error))
     return problems
 
 
-def _content_problems(folder: Path, classes: Sequence[str], ids: Sequence[str] | None) -> list[str]:
+def _content_problems(folder: Path, target: Target, ids: Sequence[str] | None) -> list[str]:
     result, selection = read_json(folder / RESULT), read_json(folder / SELECTION)
-    rows = read_csv(folder / PREDICTIONS, (*COLUMNS, *(f"p_{c}" for c in classes)))
+    rows = read_csv(folder / PREDICTIONS, columns(target))
     problems = [*misfits(result, FOLD_SHAPE, RESULT), *misfits(selection, SELECTION_SHAPE, SELECTION)]
-    problems += [f"{PREDICTIONS}: {problem}" for problem in prediction_problems(rows, classes)]
+    problems += [f"{PREDICTIONS}: {problem}" for problem in prediction_problems(rows, target)]
     if problems:
         return problems
     if ids is not None and [row["id"] for row in rows] != list(ids):
@@ -77,23 +79,23 @@ def _content_problems(folder: Path, classes: Sequence[str], ids: Sequence[str] |
         if result.get(key) != selection[key]:
             problems.append(f"{RESULT}: {key} is {result.get(key)}, {SELECTION} has {selection[key]}")
     problems += weights_problems(folder, selection)
-    return problems + fold_score_problems(result, rows, classes, RESULT)
+    return problems + fold_score_problems(result, rows, target, RESULT)
 
 
 def fold_score_problems(
-    result: dict[str, Any], rows: Sequence[dict[str, str]], classes: Sequence[str], where: str
+    result: dict[str, Any], rows: Sequence[dict[str, str]], target: Target, where: str
 ) -> list[str]:
     """Where a fold's recorded results differ from its predictions.
 
     Args:
         result: Of the shape `FOLD_SHAPE`.
         rows: Its rows of predictions.csv, without problems.
-        classes: The names of the classes.
+        target: What is predicted.
         where: What the results are called in the messages.
     """
     if result["utterances"]["test"] != len(rows) or not rows:
         return [f"{where}: {result['utterances']['test']} test utterances, but {len(rows)} predictions"]
-    found = recompute(*indices_of(rows, classes), classes)
+    found = recompute(target, rows)
     problems = differences(result["test"], found.scores, where)
     problems += differences(result["recall"], found.recall, f"{where}, recall")
     if result["confusion"] != found.confusion.tolist():

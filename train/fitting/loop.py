@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics import goodness
+from emofuse.manifests.targets.multilabel import THRESHOLD, best_threshold
+from emofuse.manifests.targets.scoring import value_scores
+from emofuse.manifests.targets.target import Target, Truth
 from emofuse.train.data.augmented import AugmentedData
 from emofuse.train.data.batches import Batch, TaskData
 from emofuse.train.data.ragged import Indices
@@ -48,7 +51,7 @@ class TrainingJob:
     """The training side with its augmented copies, to draw batches from; None draws from `training` alone. The number
     of steps does not depend on it."""
     metric: str
-    """The validation score that selects, a key of `metrics.scores`."""
+    """The validation score that selects, one of `scoring.selecting_metrics` of the recipe's target."""
     seed: int
     class_weights: Tensor | None = None
     """[C], of the classes in the loss."""
@@ -132,7 +135,7 @@ class _Trainer:
         self._job, self._checkpoint, self._steps = job, checkpoint, steps
         self._settings = settings = job.recipe.settings
         self._device = job.data.labels.device
-        counts = torch.bincount(job.data.labels[torch.from_numpy(job.training)], minlength=job.recipe.inputs.classes)
+        counts = class_counts(job.recipe.target, job.data.labels[torch.from_numpy(job.training)])
         self._stepper = Stepper(job.recipe, self._device, job.seed, job.class_weights, job.precision, counts)
         averaged = settings.ema or settings.swa
         self._average = WeightAverage(self._stepper.model, settings, steps) if averaged else None
@@ -165,7 +168,7 @@ class _Trainer:
         """Train one step, at the learning rate and with the progress of that step."""
         if schedule.is_scheduled(self._settings):
             metric = f"validation_{self._job.metric}"
-            scores = (row[metric] for row in self._state.history)
+            scores = (goodness(self._job.metric, row[metric]) for row in self._state.history)
             self._rate = schedule.learning_rate(self._settings, step, self._steps, scores)
             self._stepper.set_learning_rate(self._rate)
         progress = min(1.0, (step - 1) / self._steps)
@@ -240,12 +243,12 @@ class _Trainer:
     def _validate(self) -> tuple[dict[str, float], float]:
         """Scores and loss on validation."""
         data, validation = self._job.data, self._job.validation
-        probabilities, loss = predict(self._stepper.model, data, validation)
-        return scores(data.labels.cpu().numpy()[validation], probabilities.argmax(1)), loss
+        values, loss = predict(self._stepper.model, data, validation)
+        return validation_scores(self._job.recipe.target, data.labels.cpu().numpy()[validation], values), loss
 
     def _keep_weights(self, step: int, found: dict[str, float] | None) -> None:
         state = self._state
-        value = found[self._job.metric] if found else float(step)
+        value = goodness(self._job.metric, found[self._job.metric]) if found else float(step)
         is_best = state.best is None or value > state.best.value
         if not (is_best or self._job.keep_all):
             return
@@ -256,8 +259,30 @@ class _Trainer:
             state.checkpoints[step] = weights
 
 
+def validation_scores(target: Target, truth: Truth, values: NDArray[np.float32]) -> dict[str, float]:
+    """The scores of the validation side; of several labels also `threshold`, the one with the best macro F1."""
+    if target.kind != "multilabel":
+        return value_scores(target, truth, values.astype(np.float64))
+    threshold = best_threshold(truth, values)
+    return value_scores(target, truth, values.astype(np.float64), values >= threshold) | {THRESHOLD: threshold}
+
+
+def class_counts(target: Target, truth: Tensor) -> Tensor | None:
+    """How many utterances each class has [C], of votes the sum of their shares; None without one class an utterance.
+
+    Args:
+        truth: Of the training side, [n] or [n, K].
+    """
+    if not target.has_class:
+        return None
+    if target.kind == "distribution":
+        return (truth / truth.sum(1, keepdim=True)).sum(0)
+    labels = truth if truth.dim() == 1 else truth[:, 0].long()
+    return torch.bincount(labels, minlength=len(target.classes))
+
+
 def predict(model: FusionModel, data: TaskData, indices: Indices) -> tuple[NDArray[np.float32], float]:
-    """Class probabilities [n, C] in the order of `indices` [n], and the mean of the model's own loss."""
+    """Predicted values [n, K] in the order of `indices` [n], and the mean of the model's own loss over batches."""
     losses: list[float] = []
 
     def probabilities(outputs: Outputs, labels: Tensor) -> Tensor:

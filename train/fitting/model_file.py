@@ -12,10 +12,12 @@ from torch import Tensor
 
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError, EmofuseError
+from emofuse.manifests.targets.target import Target, recorded_target, target_record
 from emofuse.train.data.batches import Statistics
 from emofuse.train.fitting.file_names import STATISTICS
 from emofuse.train.models.base import FusionModel, Inputs
 from emofuse.train.models.config import Config, recorded
+from emofuse.train.models.criterion import criterion_of
 from emofuse.train.models.front import Front, with_fronts
 from emofuse.train.models.registry import MODELS
 
@@ -29,14 +31,22 @@ DEPTH_MARGIN = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecipe:
-    """What builds a model: its registered name, its settings, its inputs, and the names of its classes."""
+    """What builds a model: its registered name, its settings, its inputs, and the names of its outputs."""
 
     model: str
     settings: Config
     inputs: Inputs
     classes: tuple[str, ...]
+    """The names of the outputs: of the classes, and of the dimensions that are rated."""
     fronts: Mapping[str, Front] = field(default_factory=dict)
     """Modality -> what is put in front of the model; its `inputs` are what comes out of it."""
+    declared_target: Target | None = None
+    """What is predicted, where that is not one class."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return self.declared_target or Target(classes=self.classes)
 
     def layers_of(self, modality: str) -> int:
         """Layers per frame of a modality's only feature as it is stored; 0 where it has no layer axis."""
@@ -45,7 +55,9 @@ class ModelRecipe:
 
     def build(self) -> FusionModel:
         """A fresh model, initialised from torch's global generator."""
-        return with_fronts(MODELS[self.model].build(self.settings, self.inputs), self.fronts)
+        model = with_fronts(MODELS[self.model].build(self.settings, self.inputs), self.fronts)
+        model.criterion = criterion_of(self.target, self.settings)
+        return model
 
 
 def save(path: Path, recipe: ModelRecipe, state: Mapping[str, Tensor], statistics: Statistics) -> None:
@@ -69,6 +81,7 @@ def describe(recipe: ModelRecipe) -> dict[str, Any]:
         "inputs": asdict(recipe.inputs),
         "classes": list(recipe.classes),
         **({"fronts": {m: asdict(front) for m, front in recipe.fronts.items()}} if recipe.fronts else {}),
+        **({"target": target_record(recipe.declared_target)} if recipe.declared_target else {}),
     }
 
 
@@ -119,12 +132,16 @@ def _recipe(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelRec
     inputs = Inputs(**about["inputs"])
     if len(classes) != inputs.classes or not all(isinstance(c, str) for c in classes):
         raise DataError(f"{len(classes)} class names for {inputs.classes} outputs")
+    target = recorded_target(about["target"], classes) if "target" in about else None
+    if target and target.output_names != classes:
+        raise DataError("its target has other outputs than its classes")
     recipe = ModelRecipe(
         model=str(about["model"]),
         settings=type(spec.preset(""))(**settings),
         inputs=inputs,
         classes=classes,
         fronts={str(m): _front(front) for m, front in dict(about.get("fronts", {})).items()},
+        declared_target=target,
     )
     with torch.device("meta"):  # takes no memory
         expected = {name: t.shape for name, t in recipe.build().state_dict().items()}

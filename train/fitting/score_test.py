@@ -15,12 +15,15 @@ from emofuse.common.disk.run_folder import json_bytes, read_json, write_csv, wri
 from emofuse.common.errors import damage_error
 from emofuse.common.shapes import misfits
 from emofuse.manifests.calibration import with_temperature
-from emofuse.manifests.metrics import confusion, recalls, scores
+from emofuse.manifests.metrics import confusion, goodness, recalls, scores
+from emofuse.manifests.targets.multilabel import DEFAULT_THRESHOLD, THRESHOLD, set_recalls
+from emofuse.manifests.targets.target import Target
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import file_names, model_file
 from emofuse.train.fitting.loop import TrainingResult, predict
 from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.fitting.prediction_table import Predictions, prediction_rows, rounded
 
 SELECTION, CALIBRATION, RESULT = file_names.SELECTION, file_names.CALIBRATION, file_names.RESULT
 PREDICTIONS, HISTORY, VALIDATION = file_names.PREDICTIONS, file_names.HISTORY, file_names.VALIDATION
@@ -41,7 +44,7 @@ class HeldOutSide:
     """[n], the test utterances."""
     ids: Sequence[str]
     """[n], their ids."""
-    classes: Sequence[str]
+    target: Target
     without: Sequence[str] = ()
     """Modalities: the same weights are also scored with each of them absent."""
     temperature: float | None = None
@@ -110,44 +113,52 @@ def score_test(folder: Path, side: HeldOutSide, about: dict[str, Any]) -> dict[s
     if (folder / RESULT).exists():
         raise RuntimeError(f"{folder}: the test side is scored already")
     selection = read_selection(folder)
-    weights, classes = folder / WEIGHTS, side.classes
-    probabilities = _probabilities(weights, side.data, side.indices)
-    labels = side.data.labels.cpu().numpy()[side.indices]
-    predictions = probabilities.argmax(1)
-    without = {m: _probabilities(weights, side.data.without(m), side.indices).argmax(1) for m in side.without}
-    calibrated = None if side.temperature is None else with_temperature(probabilities, side.temperature)
-    rows = prediction_rows(side.ids, about["fold"], labels, probabilities, classes, calibrated)
+    weights, target = folder / WEIGHTS, side.target
+    values = _values(weights, side.data, side.indices)
+    truth = side.data.labels.cpu().numpy()[side.indices]
+    found = rounded(target, truth, values, threshold_of(selection))
+    without = {m: _values(weights, side.data.without(m), side.indices) for m in side.without}
+    classes = len(target.classes)
+    calibrated = None if side.temperature is None else with_temperature(values[:, :classes], side.temperature)
+    rows = prediction_rows(side.ids, about["fold"], found, calibrated)
     selected = {key: selection[key] for key in ("step", "validation")}
-    result = about | selected | score_results(labels, predictions, classes)
+    result = about | selected | score_results(found)
     if side.temperature is not None:
         result["temperature"] = side.temperature
     if without:
-        result["without"] = {m: scores(labels, predicted) for m, predicted in without.items()}
+        result["without"] = {
+            m: score_results(rounded(target, truth, v, threshold_of(selection)))["test"] for m, v in without.items()
+        }
     write_csv(folder / PREDICTIONS, rows)
     _write_result(folder, result)
     return result
 
 
+def threshold_of(selection: Mapping[str, Any]) -> float:
+    """The probability from which a label is predicted, of the content of a fold's selection.json."""
+    return float((selection["validation"] or {}).get(THRESHOLD, DEFAULT_THRESHOLD))
+
+
 def write_validation(
-    folder: Path, data: TaskData, indices: Indices, ids: Sequence[str], fold: int, classes: Sequence[str]
+    folder: Path, target: Target, data: TaskData, indices: Indices, ids: Sequence[str], fold: int
 ) -> None:
     """Write the predictions of a fold's selected weights on its validation side.
 
     Args:
-        folder: Of the fold; has its weights.
-        data: Features and labels; the statistics stored with the weights are used.
+        folder: Of the fold; has its weights and its selection.
+        target: What is predicted.
+        data: Features and true values; the statistics stored with the weights are used.
         indices: [n], the validation utterances.
         ids: [n], their ids.
         fold: Its number.
-        classes: The names of the classes.
 
     Raises:
         DataError: The selection is damaged, or the weights are not those that it names.
     """
-    read_selection(folder)
-    probabilities = _probabilities(folder / WEIGHTS, data, indices)
-    labels = data.labels.cpu().numpy()[indices]
-    write_csv(folder / VALIDATION, prediction_rows(ids, fold, labels, probabilities, classes))
+    threshold = threshold_of(read_selection(folder))
+    values, truth = _values(folder / WEIGHTS, data, indices), data.labels.cpu().numpy()[indices]
+    found = rounded(target, truth, values, threshold)
+    write_csv(folder / VALIDATION, prediction_rows(ids, fold, found))
 
 
 def _write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -157,35 +168,17 @@ def _write_result(folder: Path, result: dict[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-def prediction_rows(
-    ids: Sequence[str],
-    fold: int,
-    labels: Indices,
-    probabilities: NDArray[np.floating[Any]],
-    classes: Sequence[str],
-    calibrated: NDArray[np.floating[Any]] | None = None,
-) -> list[dict[str, Any]]:
-    """The rows of predictions.csv of n test utterances: labels [n], and probabilities [n, C] that decide the class.
-
-    Args:
-        calibrated: The probabilities with a temperature [n, C], where one was fitted.
-    """
-    rows = [
-        {"id": id, "fold": fold, "label": classes[label], "prediction": classes[row.argmax()]}
-        for id, label, row in zip(ids, labels.tolist(), probabilities, strict=True)
-    ]
-    kinds = {"p_": probabilities} | ({} if calibrated is None else {"calibrated_p_": calibrated})
-    for start, values in kinds.items():
-        for row, of_row in zip(rows, values, strict=True):
-            row |= {f"{start}{c}": f"{p:.6f}" for c, p in zip(classes, of_row, strict=True)}
-    return rows
-
-
-def score_results(labels: Indices, predictions: Indices, classes: Sequence[str]) -> dict[str, Any]:
-    """What result.json says of the predictions [n] for labels [n]."""
+def score_results(found: Predictions) -> dict[str, Any]:
+    """What result.json says of predictions."""
+    target, classes = found.target, found.target.classes
+    if not target.has_class:
+        recall = set_recalls(found.truth > 0, found.sets) if found.sets is not None else []
+        of_class = dict(zip(classes, recall, strict=True)) if recall else {}
+        return {"test": found.kind_scores(), "recall": of_class, "confusion": [], "predicts_only": None}
+    labels, predictions = found.labels, found.predicted
     matrix = confusion(labels, predictions, len(classes))
     return {
-        "test": scores(labels, predictions),
+        "test": scores(labels, predictions) | found.kind_scores(),
         "recall": dict(zip(classes, recalls(matrix), strict=True)),
         "confusion": matrix.tolist(),
         "predicts_only": classes[predictions[0]] if len(set(predictions.tolist())) == 1 else None,
@@ -193,7 +186,7 @@ def score_results(labels: Indices, predictions: Indices, classes: Sequence[str])
 
 
 def score_all_checkpoints(
-    folder: Path, data: TaskData, indices: Indices, metric: str, keep: bool = False
+    folder: Path, target: Target, data: TaskData, indices: Indices, metric: str, keep: bool = False
 ) -> dict[str, Any]:
     """Score every evaluation step's weights on the test side: how optimistic selecting on test would be.
 
@@ -207,12 +200,11 @@ def score_all_checkpoints(
         raise RuntimeError(f"{folder}: checkpoints are scored on test only after {RESULT} is written")
     weights, found = sorted((folder / CHECKPOINTS).glob(f"*{UNSCORED}")), folder / "optimism.json"
     if not found.exists():  # an earlier call may have scored them, and ended while it removed them
-        labels = data.labels.cpu().numpy()[indices]
-        rows = [
-            {"step": int(p.stem.removeprefix("step-"))} | scores(labels, _probabilities(p, data, indices).argmax(1))
-            for p in weights
-        ]
-        best = max(rows, key=lambda row: row[metric])
+        truth, threshold, rows = data.labels.cpu().numpy()[indices], threshold_of(read_selection(folder)), []
+        for path in weights:
+            scored = score_results(rounded(target, truth, _values(path, data, indices), threshold))["test"]
+            rows.append({"step": int(path.stem.removeprefix("step-"))} | scored)
+        best = max(rows, key=lambda row: goodness(metric, row[metric]))
         write_json(found, {"warning": "chosen on test: never a score", "best": best, "checkpoints": rows})
     for path in weights:
         if keep:
@@ -225,7 +217,7 @@ def score_all_checkpoints(
     return best_row
 
 
-def _probabilities(weights: Path, data: TaskData, indices: Indices) -> NDArray[np.float32]:
-    """[n, C]."""
+def _values(weights: Path, data: TaskData, indices: Indices) -> NDArray[np.float32]:
+    """[n, K]."""
     model, _, statistics = model_file.load(weights, data.labels.device)
     return predict(model, data.with_statistics(statistics), indices)[0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from emofuse.common.errors import UsageError
 from emofuse.common.page.blocks import Examples, Section, Text
+from emofuse.train.fitting.recorded_target import target_of
 from emofuse.train.inspection.choose import telling_utterances
 from emofuse.train.inspection.example_cards import example_cards
 from emofuse.train.inspection.map_section import map_section
@@ -42,6 +43,9 @@ def model_sections(run: Run, request: InspectionRequest) -> list[Section]:
         return [_reason(f"an evaluation has no models of its own: see the page of {run.metrics['evaluation']['run']}")]
     if not run.config["run"].get("folds"):
         return [_reason("the run has no models that were tested")]
+    target = target_of(run.metrics)
+    if not target.has_class:
+        return [_reason(f"maps and weights are of runs with one class an utterance; this one predicts {target.kind}")]
     side = predicted_fold(run, request.seed, request.fold)
     examples = telling_utterances(side.tested, side.classes, request.examples)
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from emofuse.common.shapes import misfits
+from emofuse.manifests.metrics import LOWER_IS_BETTER
 from emofuse.train.fitting.file_names import CONFIG, METRICS
+from emofuse.train.fitting.recorded_target import TARGET_SHAPE
 from emofuse.train.runs.reporting.caveats import SHUFFLED
 
 _SCORES = {str: (float, None)}
@@ -36,6 +39,7 @@ _METRICS_SHAPE = {
     "protocol": str,
     "model": str,
     "classes": [str],
+    "target?": TARGET_SHAPE,
     "metrics": [str],
     "pooled": _SCORES,
     "pooled_std?": _SCORES,
@@ -71,16 +75,22 @@ def record_problems(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> li
     return problems or _contradictions(config["run"], metrics)
 
 
+def _most(metric: str) -> float:
+    """The largest value of a metric; an error or a divergence has none."""
+    return math.inf if metric.partition("_")[0] in LOWER_IS_BETTER else 1.0
+
+
 def _contradictions(identity: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
     """What is wrong with values of the right types."""
     problems, classes = [], len(metrics["classes"])
     if not ("folds" in metrics or metrics.get("seeds")):
         problems.append(f"{METRICS} has neither seeds nor folds")
-    if len(metrics["confusion"]) != classes or any(len(row) != classes for row in metrics["confusion"]):
+    rows = metrics["confusion"]
+    if not (rows == [] and "target" in metrics) and (len(rows) != classes or any(len(row) != classes for row in rows)):
         problems.append(f"{METRICS}: the confusion matrix is not of {classes} classes")
     if not identity["protocol"]["metrics"]:
         problems.append(f"{CONFIG}: the protocol has no metrics")
-    wrong = [name for name, value in metrics["pooled"].items() if value is not None and not -1 <= value <= 1]
+    wrong = [name for name, value in metrics["pooled"].items() if value is not None and not -1 <= value <= _most(name)]
     if wrong:
         problems.append(f"{METRICS}: {', '.join(wrong)} not in -1..1")
     if unknown := set(metrics.get("shuffled", ())) - SHUFFLED.keys():

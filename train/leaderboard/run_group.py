@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emofuse.common.console import plural, printable
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import goodness, short_name
 from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.runs.reporting.majority_score import majority_score
 from emofuse.train.runs.reporting.run_identity import FREE_KEYS
@@ -113,7 +113,10 @@ def folds_text(run: RunEntry) -> str:
 
 def metric_name(metric: str) -> str:
     """The printed name of a metric, also of one that this version does not know."""
-    return METRICS.get(metric, metric).split(",")[0]
+    try:
+        return short_name(metric)
+    except KeyError:
+        return metric
 
 
 def _task_key(run: RunEntry) -> str:
@@ -122,11 +125,10 @@ def _task_key(run: RunEntry) -> str:
     evaluation = run.metrics.get("evaluation")
     task = {key: value for key, value in protocol.items() if key not in FREE_KEYS and value}  # older runs lack some
     kind = "fit" if evaluation is None else "own corpus" if evaluation["same_corpus"] else "other corpus"
-    return json.dumps(
-        [kind, task, run.metrics["classes"], run.identity["manifest"], run.metrics.get("limit"), run.identity["folds"],
-         run.test_set],
-        sort_keys=True,
-    )  # fmt: skip
+    metrics, identity = run.metrics, run.identity
+    tested = [metrics.get("limit"), identity["folds"], run.test_set]
+    what = [kind, task, metrics["classes"], metrics.get("target"), identity["manifest"], *tested]
+    return json.dumps(what, sort_keys=True)
 
 
 def _best_first(runs: Sequence[RunEntry]) -> list[RunEntry]:
@@ -135,7 +137,7 @@ def _best_first(runs: Sequence[RunEntry]) -> list[RunEntry]:
 
     def order(run: RunEntry) -> tuple[bool, float, str]:
         score = run.score(metric)
-        return run.is_sanity or score is None, -(score if score is not None else 0.0), str(run.folder)
+        return run.is_sanity or score is None, -goodness(metric, score or 0.0), str(run.folder)
 
     return sorted(runs, key=order)
 

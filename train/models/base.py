@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emofuse.train.models.config import Config
+from emofuse.train.models.criterion import Criterion
 from emofuse.train.models.objective import Objective
 
 Context = Literal["before", "all"]
@@ -31,6 +31,7 @@ class Inputs:
     layers: int = 0
     """Encoder layers per frame; 0 means features without a layer axis."""
     classes: int
+    """The outputs of the classifier: one for each class, and one for each dimension that is rated."""
 
     @property
     def dimensions(self) -> dict[str, int]:
@@ -62,8 +63,10 @@ class FusionModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
+        self.criterion = Criterion()
+        """What the outputs mean, and the loss of the target."""
         self.objective: Objective | None = None
-        """Replaces cross-entropy in training steps; None: plain cross-entropy."""
+        """What the settings change in the cross-entropy of training steps; None: nothing."""
 
     def forward(
         self,
@@ -89,8 +92,11 @@ class FusionModel(nn.Module):
         raise NotImplementedError
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """The paper's loss, a scalar, for labels [B]."""
-        return self.cross_entropy(outputs.logits, labels)
+        """The paper's loss, a scalar; `labels` are true values [B] or [B, ...], as `Truth` says.
+
+        Where the paper has the cross-entropy of a classifier, this is the `target_loss`.
+        """
+        return self.target_loss(outputs.logits, labels)
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
         """The random tensors of one training step on audio [B, `frames`, D] and text [B, `words`, D]."""
@@ -100,17 +106,16 @@ class FusionModel(nn.Module):
         """Called after each training step, whose `progress` it gets; for a model that is trained in stages."""
 
     def probabilities(self, outputs: Outputs) -> Tensor:
-        """Class probabilities [B, C]; each row sums to one."""
-        return torch.softmax(outputs.logits, dim=1)
+        """What is scored, [B, K]: class probabilities, whose rows sum to one, or what else the target's values are."""
+        return self.criterion.values(outputs.logits)
 
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of logits [B, C] against labels [B], with the class weights if they are set.
+    def target_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of the target of outputs [B, K], with the class weights if they are set: cross-entropy for a class.
 
         Training steps use `objective` if it is set; validation does not, so that its losses can be compared.
         """
-        if self.training and self.objective is not None:
-            return self.objective.loss(logits, labels, self.class_weights)
-        return F.cross_entropy(logits, labels, weight=self.class_weights)
+        objective = self.objective if self.training else None
+        return self.criterion.loss(logits, labels, self.class_weights, objective)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

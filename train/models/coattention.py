@@ -156,7 +156,12 @@ class CoAttention(FusionModel):
         return draw_stack_masks(depths, batch, times, config.width, config.dropout, generator)
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Binary cross-entropy of each class against the rest: mean over classes, then over (weighted) utterances."""
+        """Binary cross-entropy of each class against the rest: mean over classes, then over (weighted) utterances.
+
+        Where the target is not one class, its own loss takes this place.
+        """
+        if labels.dim() > 1:
+            return self.target_loss(outputs.logits, labels)
         logits = outputs.logits
         targets = labels.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device)
         losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none").mean(1)
@@ -164,7 +169,9 @@ class CoAttention(FusionModel):
         return (weights * losses).sum() / weights.sum()
 
     def probabilities(self, outputs: Outputs) -> Tensor:
-        """The sigmoids divided by their sum."""
+        """The sigmoids divided by their sum; where the target is not one class, its own values."""
+        if not self.criterion.of_one_class:
+            return super().probabilities(outputs)
         return torch.softmax(F.logsigmoid(outputs.logits), dim=1)
 
 

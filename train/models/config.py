@@ -72,6 +72,12 @@ class Config:
     """Both parameters of the Beta distribution of the mixing weight; 0 for no mixing."""
     modality_dropout: float = setting(0.0, optional=True, modality="both", most=0.9)
     """How probable it is that one of the two modalities of a training utterance is zero."""
+    loss: str = setting("auto", optional=True, choices=("auto", "cross_entropy", "kl", "bce", "ccc", "mse", "mae"))
+    """What the target's loss is; `auto` is the first one that its kind allows (`criterion.LOSSES`)."""
+    ratings_weight: float = setting(1.0, optional=True)
+    """The weight of the loss of the dimensions beside that of the class, of a target with both."""
+    rater_dropout: float = setting(0.0, optional=True, most=1.0)
+    """How probable it is that one random vote of a training utterance is left out, of a target of votes."""
     balance: str = setting("none", optional=True, choices=("none", "class", "speaker"))
     """Of what each one is drawn equally often."""
 

@@ -140,10 +140,11 @@ class DialogueGRU(FusionModel):
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Cross-entropy, plus the loss of the fusion model, if there is one."""
-        loss = self.cross_entropy(outputs.logits, labels)
+        loss = self.target_loss(outputs.logits, labels)
         if self.fusion is None:
             return loss
         self.fusion.objective, self.fusion.class_weights = self.objective, self.class_weights
+        self.fusion.criterion = self.criterion
         alone = Outputs(logits=outputs.aux["utterance_logits"], aux=outputs.aux | {"fused": outputs.aux["utterance"]})
         return loss + self.fusion.loss(alone, labels)
 

@@ -179,12 +179,12 @@ class MCFN(FusionModel):
                 crossed = aux[f"crossed_{m}"] = masked_mean(x, text_lengths)
                 final[m] = final[m] + crossed if m in self.intra else crossed
         aux["fused"] = torch.cat(list(final.values()), dim=1)
-        log_p: dict[str, Tensor] = {}
+        logits: dict[str, Tensor] = {}
         for m, classifier in self.classifiers.items():
             aux[f"logits_{m}"] = classifier(aux["fused"] if m == "st" else final[m])
-            log_p[m] = torch.log_softmax(aux[f"logits_{m}"], dim=1)
-            aux[f"p_{m}"] = log_p[m].exp()
-        return Outputs(logits=mix(log_p, self.votes), aux=aux)
+            logits[m] = aux[f"logits_{m}"]
+            aux[f"p_{m}"] = self.criterion.values(logits[m])
+        return Outputs(logits=self.criterion.mixed(logits, self.votes), aux=aux)
 
     def _speech(self, x: Tensor, lengths: Tensor, mask: Tensor, draws: Mapping[str, Tensor] | None) -> Tensor:
         """X^s -> O_s [B, n, d]."""
@@ -205,7 +205,7 @@ class MCFN(FusionModel):
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The unweighted terms of eq. 11: eq. 10 of each classifier (s, t, st), and eq. 7 (ad) with both modalities."""
         aux = outputs.aux
-        terms = {m: self.cross_entropy(aux[f"logits_{m}"], labels) for m in self.classifiers}
+        terms = {m: self.target_loss(aux[f"logits_{m}"], labels) for m in self.classifiers}
         distances = [F.mse_loss(aux[f"pooled_{m}"], aux[f"crossed_{m}"]) for m in self.intra]
         return terms | ({"ad": torch.stack(distances).sum()} if distances else {})
 
@@ -213,19 +213,6 @@ class MCFN(FusionModel):
         """Eq. 11."""
         weights = self.lambdas | {"ad": self.config.omega}
         return torch.stack([weights[m] * term for m, term in self.terms(outputs, labels).items()]).sum()
-
-
-def mix(log_p: Mapping[str, Tensor], votes: Mapping[str, float]) -> Tensor:
-    """Eq. 8 in logarithms, which keeps small probabilities: log of sum_m vote_m P^m.
-
-    Args:
-        log_p: Classifier m -> log P^m [B, C].
-        votes: Classifier m -> its weight: alpha, beta, gamma.
-
-    Returns:
-        Log-probabilities [B, C].
-    """
-    return torch.logsumexp(torch.stack([log_p[m] + math.log(vote) for m, vote in votes.items() if vote]), dim=0)
 
 
 def preset(corpus: str) -> MCFNConfig:

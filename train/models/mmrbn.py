@@ -229,7 +229,7 @@ class MMRBN(FusionModel):
         """The unweighted terms of eq. 4: audio (L_A), text (L_T), fused (L_M); terms of weight 0 are left out."""
         logits = {"fused": outputs.logits}
         logits |= {m: outputs.aux[f"logits_{m}"] for m in self.loss_weights if m != "fused"}
-        return {name: self.cross_entropy(x, labels) for name, x in logits.items()}
+        return {name: self.target_loss(x, labels) for name, x in logits.items()}
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Eq. 4; with one modality, its cross-entropy."""

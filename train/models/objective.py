@@ -28,7 +28,11 @@ class Objective:
     """[C], added to the logits."""
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """The mean over a batch, a scalar, for logits [B, C] and labels [B], with the weights [C] of the classes."""
+        """The mean over a batch, a scalar, for logits [B, C], with the weights [C] of the classes.
+
+        Args:
+            labels: Class numbers [B], or shares of the classes [B, C], with which there is no focal loss.
+        """
         if self.offsets is not None:
             logits = logits + self.offsets
         if not self.focal:

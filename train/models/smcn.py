@@ -134,8 +134,8 @@ class SMCN(FusionModel):
     def terms(self, outputs: Outputs, labels: Tensor) -> dict[str, Tensor]:
         """The five terms of eq. 17: p, a, t, at, ta."""
         aux = outputs.aux
-        terms = {"p": self.cross_entropy(outputs.logits, labels)}
-        terms |= {i: self.cross_entropy(aux[f"logits_{i}"], labels) for i in "at"}
+        terms = {"p": self.target_loss(outputs.logits, labels)}
+        terms |= {i: self.target_loss(aux[f"logits_{i}"], labels) for i in "at"}
         return terms | {i + j: self._calibration(aux[f"F_{j}"], aux[f"Fc_{i}"]) for i, j in ("at", "ta")}
 
     def _calibration(self, target: Tensor, predicted: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from emofuse.common.source_version import commit
 from emofuse.manifests.folds import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.targets.target import Truth, class_numbers, target_record
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, settings_of, shortened
 from emofuse.train.resolve.combined_feature import CombinedFeature
@@ -58,8 +59,8 @@ class FitPlan:
     """Speaker -> the ids of all clips in the store, also those of other tasks; for `speaker_standardised`."""
     utterances: tuple[Utterance, ...]
     """The utterances of the task that have every feature and that some fold uses."""
-    labels: NDArray[np.int64]
-    """[n], the class index of each of `utterances`."""
+    truth: Truth
+    """What is predicted of each of `utterances`."""
     folds: tuple[Fold, ...]
     """The requested folds."""
     task: TaskSelection
@@ -79,6 +80,11 @@ class FitPlan:
     def title(self) -> str:
         """The model's name, with its ablation in brackets."""
         return title_of(self.model, self.ablation)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """[n], the class number of each of `utterances`; zeros where the target has not one class."""
+        return class_numbers(self.protocol.target, self.truth)
 
     @property
     def shown_metrics(self) -> tuple[str, ...]:
@@ -184,12 +190,13 @@ def _feature_identity(feature: AnyFeature) -> dict[str, Any]:
     return identity
 
 
-_LATER_FIELDS = ("names", "where", "fold_source", "fold_file", "absent", "unassigned")
+_LATER_FIELDS = ("names", "where", "fold_source", "fold_file", "absent", "unassigned", "declared_target")
 
 
 def _protocol_identity(protocol: Protocol) -> dict[str, Any]:
     """The protocol's fields; without those that older runs do not have, where they are empty."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(replace(protocol, fold_file=None)).items()}
+    values["declared_target"] = target_record(protocol.declared_target) if protocol.declared_target else None
     values["fold_file"] = protocol.fold_file.digest if protocol.fold_file else ""
     return {k: v for k, v in values.items() if v or k not in _LATER_FIELDS}
 

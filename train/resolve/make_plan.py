@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emofuse.common.console import plural
 from emofuse.common.problems import Problems
 from emofuse.manifests.folds import Fold, build_folds, limit_folds, select_folds
-from emofuse.manifests.metrics import METRICS, check_metrics
+from emofuse.manifests.metrics import METRICS, VALUE_METRICS, check_metrics
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
@@ -31,6 +29,7 @@ from emofuse.train.resolve.leaks.checks import check_test_sides
 from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.resolve.speakers import check_speakers, speaker_clips
+from emofuse.train.resolve.target_conflicts import target_conflicts
 from emofuse.train.resolve.task_selection import TaskSelection, select_task
 from emofuse.train.resolve.training_conflicts import training_conflicts
 
@@ -83,7 +82,7 @@ def resolve(store: AnyStore, config: FitConfig) -> FitPlan:
         speaker_standardised=standardised if by_speaker else (),
         speaker_clips=speaker_clips(store.manifest.utterances, selection.utterances) if by_speaker else {},
         utterances=selection.utterances,
-        labels=_labels(choices.protocol, selection.utterances),
+        truth=choices.protocol.truth(selection.utterances),
         folds=selection.folds,
         task=task,
         shared=shared,
@@ -142,6 +141,9 @@ def _resolve_options(store: AnyStore, config: FitConfig) -> _Choices:
                     f"{' or '.join(f'standardise_{m}=on' for m in features)}, or leave it out"
                 )
         _check_score_without(config, model, ablation, spec, problems)
+    if protocol is not None and settings is not None:
+        for line in target_conflicts(config, settings, protocol.target):
+            problems.add(line)
     _check_scores(config, problems)
     _check_combinations(config, device, problems)
     _check_final(config, features, problems)
@@ -194,7 +196,7 @@ def _check_score_without(
 
 
 def _check_scores(config: FitConfig, problems: Problems) -> None:
-    check_metrics(config.metrics, METRICS, problems)
+    check_metrics(config.metrics, [*METRICS, *VALUE_METRICS], problems)
     if config.calibrate != "none" and config.select == "last":
         problems.add(
             f"--calibrate {config.calibrate} fits on the validation side, and with --select last there is none: "
@@ -295,12 +297,6 @@ def _unused_split_remarks(protocol: Protocol, task: TaskSelection, used: int) ->
     unused = len(task.utterances) - used
     split = f"the validation side of {protocol.fold_file.name}" if protocol.fold_file else "the official dev split"
     return [f"{split}, {plural(unused, 'utterance')}, is not used (--select last)"] if unused > 0 else []
-
-
-def _labels(protocol: Protocol, utterances: Sequence[Utterance]) -> NDArray[np.int64]:
-    """[n], the class index of each utterance."""
-    index = {c: i for i, c in enumerate(protocol.classes)}
-    return np.array([index[protocol.class_of(u) or ""] for u in utterances], np.int64)
 
 
 def _standardised(spec: ModelSpec, settings: Config, features: Mapping[str, AnyFeature]) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def _store_problems(protocol: Protocol, options: StoreOptions) -> list[str]:
 
 def _stores_without_known_labels(protocol: Protocol, store: JoinedStore) -> list[str]:
     """One problem for each store that contributes no utterance to the task."""
-    used = {corpus_of(u.id) for u in store.manifest.utterances if protocol.class_of(u) is not None}
+    used = {corpus_of(u.id) for u in store.manifest.utterances if protocol.has(u)}
     problems = []
     for corpus in [c for c in _required_options(protocol) if c in store.members and c not in used]:
         member = store.members[corpus]

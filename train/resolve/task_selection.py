@@ -11,6 +11,7 @@ from emofuse.manifests.folds import check_groups
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.row_filter import where_problems, where_text
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.targets.truth import classes_in, truth_problems, truth_remarks
 from emofuse.train.resolve.joined_store import AnyFeature, AnyStore
 
 
@@ -51,7 +52,7 @@ def select_task(store: AnyStore, protocol: Protocol, features: Mapping[str, AnyF
         raise UsageError(f"no utterance of protocol {protocol.name} in {store.path} has every feature: extract again")
     missing = tuple(u for u in labelled if u.id not in available)
     excluded = {u.id: _reason(store, u.id, usable) for u in missing}
-    about_folds = fold_file_remarks(protocol, store.manifest)
+    about_folds = [*fold_file_remarks(protocol, store.manifest), *_truth_remarks(store, protocol, labelled)]
     if protocol.expected is None:
         known = set(store.manifest.ids)
         excluded |= {e.id: e.reason for e in store.manifest.excluded if e.modality in usable and e.id not in known}
@@ -91,15 +92,43 @@ def _labelled_utterances(store: AnyStore, protocol: Protocol, allowed: int) -> S
     problems = where_problems(protocol.where, store.manifest.utterances, protocol.names)
     problems += fold_file_problems(protocol, store.manifest, allowed)
     raise_problems(problems, f"{store.path} does not match protocol {protocol.name}")
-    labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.class_of(u) is not None])
+    labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.has(u)])
     if not labelled:
+        raise_problems(_missing_annotation(store, protocol), f"{store.path} does not match protocol {protocol.name}")
         labels = sorted({str(u.label) for u in store.manifest.utterances})
         where = f" where {where_text(protocol.where)}" if protocol.where else ""
         raise UsageError(
             f"no utterance of {store.path} has a label of protocol {protocol.name}{where}; it has: {', '.join(labels)}"
         )
+    raise_problems(truth_problems(protocol.target, labelled), f"{store.path} does not match protocol {protocol.name}")
     check_groups(protocol, labelled)
     return labelled
+
+
+def _candidates(store: AnyStore, protocol: Protocol) -> list[Utterance]:
+    """The utterances that the task would have if all had votes and ratings."""
+    target, labels = protocol.target, protocol.labels
+    by_label = bool(labels) and target.kind != "distribution"
+    return [
+        u
+        for u in store.manifest.utterances
+        if protocol.selects(u) and (not by_label or classes_in(protocol.own_label(u), target, labels))
+    ]
+
+
+def _truth_remarks(store: AnyStore, protocol: Protocol, labelled: Sequence[Utterance]) -> list[str]:
+    if protocol.declared_target is None:
+        return []
+    return truth_remarks(protocol.target, _candidates(store, protocol), labelled)
+
+
+def _missing_annotation(store: AnyStore, protocol: Protocol) -> list[str]:
+    """The votes or ratings that no utterance has; what utterances have instead."""
+    target, candidates = protocol.target, _candidates(store, protocol)
+    needed = [d.field for d in target.dimensions] + [target.votes_field] * (target.kind == "distribution")
+    absent = [key for key in needed if all(key not in u.extra for u in candidates)]
+    known = sorted({key for u in candidates for key in u.extra})
+    return [f"no utterance has {key!r}; further annotations: {', '.join(known) or 'none'}" for key in absent]
 
 
 def _reason(store: AnyStore, id: str, usable: Mapping[str, set[str]]) -> str:

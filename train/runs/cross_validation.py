@@ -90,7 +90,7 @@ class CrossValidation:
         """Check a fold that an earlier call scored, before other folds are trained beside it."""
         plan = self.context.plan
         fold = next(f for f in plan.folds if f.number == unit.fold)
-        check_fold(unit.folder, plan.protocol.classes, [u.id for u in fold.test])
+        check_fold(unit.folder, plan.protocol.target, [u.id for u in fold.test])
 
     def label(self, unit: TrainingUnit) -> str:
         """The name of a unit in the progress line."""
@@ -127,8 +127,8 @@ def _write_seed(context: FitContext, folder: Path, started: float) -> None:
     if plan.config.optimism:
         for fold, fold_folder, result in zip(plan.folds, fold_folders, results, strict=True):
             data, test = fold_data(context, fold, plan.config.seed), side_indices(plan, fold)["test"]
-            metric, keep = plan.protocol.metrics[0], plan.config.keep_checkpoints
-            result["optimistic"] = score_test.score_all_checkpoints(fold_folder, data, test, metric, keep)
+            target, metric, keep = plan.protocol.target, plan.protocol.metrics[0], plan.config.keep_checkpoints
+            result["optimistic"] = score_test.score_all_checkpoints(fold_folder, target, data, test, metric, keep)
     predictions = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / PREDICTIONS)]
     history = [row for fold_folder in fold_folders for row in run_folder.read_csv(fold_folder / score_test.HISTORY)]
     metrics = run_metrics.over_folds(plan, results, predictions)

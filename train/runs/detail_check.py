@@ -11,6 +11,7 @@ import numpy as np
 from emofuse.common.disk.run_folder import read_csv
 from emofuse.manifests.metrics import mean_and_deviation
 from emofuse.train.fitting.recorded_scores import TOLERANCE, differences
+from emofuse.train.fitting.recorded_target import target_of
 from emofuse.train.runs.ensemble import ensemble_scores
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, UTTERANCES, Run
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details
@@ -29,7 +30,7 @@ def detail_problems(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         by_seed.setdefault(row.get("seed", ""), []).append(row)
     problems, seeds = list[str](), []
     for seed, rows in by_seed.items():
-        seeds.append(ScoredPredictions.read(metrics["classes"], rows, [utterances[row["id"]] for row in rows]))
+        seeds.append(ScoredPredictions.read(target_of(metrics), rows, [utterances[row["id"]] for row in rows]))
         recorded = metrics["per_seed"][seed] if seed else metrics
         problems += _score_problems(recorded, seeds[-1], [row["fold"] for row in rows], f"seed {seed}, " * bool(seed))
     for key, expected in details(seeds).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 from emofuse.common.console import Say, plural
 from emofuse.common.disk import run_folder
 from emofuse.manifests.metrics import mean_and_deviation, short_name
+from emofuse.train.fitting.prediction_table import Predictions, read_predictions
+from emofuse.train.fitting.recorded_target import target_of
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, UTTERANCES, Run
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.run_metrics import interval
 from emofuse.train.runs.reporting.score_text import score
-from emofuse.train.runs.reporting.scored_predictions import PROBABILITY, ScoredPredictions, details
-from emofuse.train.runs.reporting.tested_utterances import tested_utterances
+from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details
 from emofuse.train.runs.run_files import REPORT_FILES, write_report
 
 
@@ -43,16 +45,16 @@ def add_ensemble(plan: FitPlan, run: Run, say: Say) -> Run:
 
 
 def ensemble_scores(run: Run) -> dict[str, Any]:
-    """The scores of the mean probabilities over a run's seeds, for metrics.json."""
-    classes, about = run.metrics["classes"], run_folder.read_csv(run.folder / UTTERANCES)
-    tested = tested_utterances(run_folder.read_csv(run.folder / PREDICTIONS), classes, about)
-    rows = [
-        {"id": t.id, "label": t.label, "prediction": t.prediction}
-        | {f"{PROBABILITY}{c}": str(p) for c, p in t.probabilities.items()}
-        for t in tested
-    ]
-    scored = ScoredPredictions.read(classes, rows, [t.about for t in tested])
-    numbers = np.array([t.fold for t in tested])
+    """The scores of the mean values over a run's seeds, for metrics.json; of labels what most seeds predict."""
+    target = target_of(run.metrics)
+    by_seed: dict[str, list[Mapping[str, str]]] = {}
+    for row in run_folder.read_csv(run.folder / PREDICTIONS):
+        by_seed.setdefault(row["seed"], []).append(row)
+    about = {row["id"]: row for row in run_folder.read_csv(run.folder / UTTERANCES)}
+    first = next(iter(by_seed.values()))
+    found = [read_predictions(target, _in_order(rows, first)) for rows in by_seed.values()]
+    scored = ScoredPredictions(found=_mean(found), calibrated=None, utterances=[about[row["id"]] for row in first])
+    numbers = np.array([row["fold"] for row in first])
     mean, deviation = mean_and_deviation([scored.where(numbers == n).values() for n in dict.fromkeys(numbers.tolist())])
     return {
         "seeds": run.metrics["seeds"],
@@ -60,8 +62,28 @@ def ensemble_scores(run: Run) -> dict[str, Any]:
         "std": deviation,
         "pooled": scored.values(),
         "interval": interval(run.config["run"]["protocol"], [scored]),
-        "calibration": details([scored])["calibration"],
+        **{key: value for key, value in details([scored]).items() if key == "calibration"},
     }
+
+
+def _in_order(rows: Sequence[Mapping[str, str]], of: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The rows of one seed in the order of those of another."""
+    by_id = {row["id"]: row for row in rows}
+    return [by_id[row["id"]] for row in of]
+
+
+def _mean(found: Sequence[Predictions]) -> Predictions:
+    target = found[0].target
+    values = np.mean([f.values for f in found], axis=0)
+    sets = [f.sets for f in found if f.sets is not None]
+    classes = len(target.classes)
+    return Predictions(
+        target=target,
+        truth=found[0].truth,
+        values=values,
+        predicted=values[:, :classes].argmax(1) if target.has_class else found[0].predicted,
+        sets=np.mean(sets, axis=0) > 0.5 if sets else None,
+    )
 
 
 def _line(run: Run, names: tuple[str, ...]) -> str:

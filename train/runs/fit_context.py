@@ -66,8 +66,13 @@ def model_recipe(plan: FitPlan) -> ModelRecipe:
         audio=dimensions.get("audio"),
         text=dimensions.get("text"),
         layers=max(len(f.layers) if m not in fronts else 0 for m, f in plan.features.items()),
-        classes=len(plan.protocol.classes),
+        classes=plan.protocol.target.outputs,
     )
     return ModelRecipe(
-        model=plan.model, settings=plan.settings, inputs=inputs, classes=plan.protocol.classes, fronts=fronts
+        model=plan.model,
+        settings=plan.settings,
+        inputs=inputs,
+        classes=plan.protocol.target.output_names,
+        fronts=fronts,
+        declared_target=plan.protocol.declared_target,
     )

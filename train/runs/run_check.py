@@ -15,7 +15,9 @@ from emofuse.common.shapes import misfits
 from emofuse.manifests.metrics import mean_and_deviation, recalls
 from emofuse.train.fitting import file_names
 from emofuse.train.fitting.fold_check import FOLD_SHAPE, fold_score_problems
-from emofuse.train.fitting.recorded_scores import COLUMNS, differences, indices_of, prediction_problems, recompute
+from emofuse.train.fitting.prediction_table import RATED, columns
+from emofuse.train.fitting.recorded_scores import differences, prediction_problems, recompute
+from emofuse.train.fitting.recorded_target import TARGET_SHAPE, target_of
 
 CONFIG, METRICS, PREDICTIONS = FILES = file_names.RUN_FILES
 """The files without which a folder is not a run."""
@@ -25,6 +27,7 @@ _METRICS_SHAPE = {
     "protocol": str,
     "model": str,
     "classes": [str],
+    "target?": TARGET_SHAPE,
     "metrics": [str],
     "definitions": {str: str},
     "reduced?": {"found?": int, "expected?": int},
@@ -106,7 +109,7 @@ def _inconsistencies(metrics: Mapping[str, Any]) -> list[str]:
         problems.append(f"{METRICS} has neither seeds nor the folds of one seed")
     if "seeds" in metrics and [str(s) for s in metrics["seeds"]] != list(metrics.get("per_seed", {})):
         problems.append(f"{METRICS}: per_seed is not of seeds {metrics['seeds']}")
-    if len(set(classes)) < len(classes) or not classes:
+    if len(set(classes)) < len(classes) or not (classes or "target" in metrics):
         problems.append(f"{METRICS}: the classes are not different names")
     numbers = [fold["fold"] for fold in metrics.get("folds", [])]
     if len(set(numbers)) < len(numbers):
@@ -116,10 +119,9 @@ def _inconsistencies(metrics: Mapping[str, Any]) -> list[str]:
 
 def _score_problems(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
     """Predictions that cannot be, and scores that are not theirs."""
-    classes, several = metrics["classes"], "seeds" in metrics
-    columns = (*COLUMNS, *(["seed"] if several else []), *(f"p_{c}" for c in classes))
-    rows = read_csv(folder / PREDICTIONS, columns)
-    problems = [f"{PREDICTIONS}: {problem}" for problem in prediction_problems(rows, classes)]
+    target, several = target_of(metrics), "seeds" in metrics
+    rows = read_csv(folder / PREDICTIONS, (*columns(target), *(["seed"] if several else [])))
+    problems = [f"{PREDICTIONS}: {problem}" for problem in prediction_problems(rows, target)]
     if not rows:
         problems.append(f"{PREDICTIONS} has no predictions")
     if problems:
@@ -128,15 +130,15 @@ def _score_problems(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _one_seed_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]]) -> list[str]:
-    classes, folds, problems = metrics["classes"], metrics["folds"], []
+    target, folds, problems = target_of(metrics), metrics["folds"], []
     by_fold = _grouped(rows, "fold")
     for fold in folds:
-        problems += fold_score_problems(fold, by_fold.pop(str(fold["fold"]), []), classes, f"fold {fold['fold']}")
+        problems += fold_score_problems(fold, by_fold.pop(str(fold["fold"]), []), target, f"fold {fold['fold']}")
     if by_fold:
         problems.append(f"{PREDICTIONS} has predictions of fold {', '.join(by_fold)}, {METRICS} has no such fold")
     if problems or not folds:
         return problems
-    found = recompute(*indices_of(rows, classes), classes)
+    found = recompute(target, rows)
     problems += _spread_problems(metrics, [fold["test"] for fold in folds], "folds")
     problems += differences(metrics["pooled"], found.scores, "pooled")
     problems += differences(metrics["recall"], found.recall, "recall")
@@ -147,11 +149,16 @@ def _one_seed_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]
 
 def _seeds_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]]) -> list[str]:
     """The same for several seeds: each seed's scores are checked in its own folder too, where it has one."""
-    classes, problems = metrics["classes"], []
+    target, problems = target_of(metrics), list[str]()
+    classes = target.classes if target.has_class else ()
     by_seed, per_seed = _grouped(rows, "seed"), metrics["per_seed"]
     if list(by_seed) != list(per_seed):
         return [f"{PREDICTIONS} is of seeds {', '.join(by_seed)}, expected {', '.join(per_seed)}"]
-    tested = {seed: {(row["id"], row["label"], row["fold"]) for row in of_seed} for seed, of_seed in by_seed.items()}
+    rated = [c for c in columns(target) if c == "label" or c.startswith(RATED)]
+    tested = {
+        seed: {(row["id"], row["fold"], *(row[c] for c in rated)) for row in of_seed}
+        for seed, of_seed in by_seed.items()
+    }
     first = next(iter(tested))
     problems += [
         f"{PREDICTIONS}: seed {seed} does not test the utterances of seed {first}, with their labels and folds"
@@ -160,8 +167,8 @@ def _seeds_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]]) 
     ]
     matrix = np.zeros((len(classes),) * 2, np.int64)
     for seed, of_seed in by_seed.items():
-        found = recompute(*indices_of(of_seed, classes), classes)
-        folds = [recompute(*indices_of(f, classes), classes).scores for f in _grouped(of_seed, "fold").values()]
+        found = recompute(target, of_seed)
+        folds = [recompute(target, f).scores for f in _grouped(of_seed, "fold").values()]
         problems += differences(per_seed[seed]["mean"], mean_and_deviation(folds)[0], f"seed {seed}, mean")
         problems += differences(per_seed[seed]["pooled"], found.scores, f"seed {seed}, pooled")
         matrix += found.confusion
@@ -169,7 +176,8 @@ def _seeds_problems(metrics: Mapping[str, Any], rows: Sequence[dict[str, str]]) 
     problems += differences(
         metrics["pooled"], mean_and_deviation([s["pooled"] for s in per_seed.values()])[0], "pooled"
     )
-    problems += differences(metrics["recall"], dict(zip(classes, recalls(matrix), strict=True)), "recall")
+    if classes:
+        problems += differences(metrics["recall"], dict(zip(classes, recalls(matrix), strict=True)), "recall")
     if metrics["confusion"] != matrix.tolist():
         problems.append(f"{METRICS}: the confusion matrix is not that of the predictions")
     return problems

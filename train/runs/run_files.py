@@ -26,7 +26,8 @@ from emofuse.train.runs.page.run_page import run_page
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import utterance_rows
 
-REPORT_FILES = (PAGE, "confusion.png")
+CONFUSION = "confusion.png"
+REPORT_FILES = (PAGE, CONFUSION)
 NOT_WRITTEN = "report.html and confusion.png were not written: "
 
 
@@ -129,8 +130,11 @@ def _drawn(folder: Path, record: RunRecord, utterances: Iterable[Utterance]) -> 
     texts = {id: u.text for id, u in about.items() if u.text}
     extras = PageExtras(texts=texts, about=about, more_command=shlex.join(["emofuse", "report", str(_final(folder))]))
     page = render(run_page(record, extras))
-    confusion = picture(confusion_drawing(record.metrics, shares=False), "png", "; ".join(caveats(record.metrics)))
-    return dict(zip(REPORT_FILES, (page.encode(), confusion), strict=True))
+    files = {PAGE: page.encode()}
+    if record.metrics["confusion"]:
+        note = "; ".join(caveats(record.metrics))
+        files[CONFUSION] = picture(confusion_drawing(record.metrics, shares=False), "png", note)
+    return files
 
 
 def _final(folder: Path) -> Path:

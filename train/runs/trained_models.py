@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emofuse.common.disk.run_folder import read_json
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.manifests.calibration import with_temperature
+from emofuse.manifests.targets.multilabel import DEFAULT_THRESHOLD
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
 from emofuse.train.fitting.calibrate import stored_temperature
 from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.model_file import ModelRecipe
-from emofuse.train.fitting.score_test import WEIGHTS
+from emofuse.train.fitting.score_test import SELECTION, WEIGHTS, threshold_of
 from emofuse.train.models.base import FusionModel
 from emofuse.train.runs.finished_run import FINAL, Run
 from emofuse.train.runs.run_digests import check_weights
@@ -39,17 +41,23 @@ class TrainedModel:
     """Standardise the inputs."""
     temperature: float = 1.0
     """Of calibrated probabilities, fitted on the fold's validation side; 1 where there is none, as of a final model."""
+    threshold: float = DEFAULT_THRESHOLD
+    """From which a label is predicted, where there are several; chosen on the fold's validation side."""
 
-    def probabilities(self, data: TaskData, indices: Indices, calibrated: bool = False) -> NDArray[np.float64]:
-        """Class probabilities [K, n, C] of utterances `indices` [n]: the model's own, then those with the temperature.
+    def values(self, data: TaskData, indices: Indices, calibrated: bool = False) -> NDArray[np.float64]:
+        """Values of utterances `indices` [n]: the model's own [1, n, K], then class probabilities with the temperature.
 
         Args:
             data: Its statistics are replaced by the model's.
             indices: [n].
-            calibrated: Give both kinds, K = 2; else K = 1.
+            calibrated: Give both, [2, n, C], of a target of one class.
         """
         own = predict(self.model, data.with_statistics(self.statistics), indices)[0].astype(np.float64)
-        return np.stack([own, with_temperature(own, self.temperature)] if calibrated else [own])
+        if not calibrated:
+            return own[None]
+        classes = len(self.recipe.target.classes)
+        scaled = np.column_stack([with_temperature(own[:, :classes], self.temperature), own[:, classes:]])
+        return np.stack([own, scaled])
 
 
 def trained_models(
@@ -93,9 +101,16 @@ def _final_model(run: Run, device: torch.device | str) -> TrainedModel:
 def _load(run: Run, path: Path, seed: int, fold: int | None, device: torch.device | str) -> TrainedModel:
     check_weights(run, path)
     model, recipe, statistics = model_file.load(path, device)
-    temperature = stored_temperature(path.parent)
+    selection = path.parent / SELECTION
     return TrainedModel(
-        seed=seed, fold=fold, path=path, model=model, recipe=recipe, statistics=statistics, temperature=temperature
+        seed=seed,
+        fold=fold,
+        path=path,
+        model=model,
+        recipe=recipe,
+        statistics=statistics,
+        temperature=stored_temperature(path.parent),
+        threshold=threshold_of(read_json(selection)) if selection.exists() else DEFAULT_THRESHOLD,
     )
 
 
@@ -104,12 +119,12 @@ def are_calibrated(models: Sequence[TrainedModel]) -> bool:
     return any(model.temperature != 1 for model in models)
 
 
-def mean_probabilities(
+def mean_values(
     models: Iterable[TrainedModel], data: TaskData, indices: Indices, calibrated: bool = False
 ) -> NDArray[np.float64]:
-    """The mean over models of `TrainedModel.probabilities`: [K, n, C].
+    """The mean over models of `TrainedModel.values`.
 
     The mean of calibrated probabilities may predict another class than the mean of the models' own.
     """
-    probabilities: NDArray[np.float64] = np.mean([m.probabilities(data, indices, calibrated) for m in models], axis=0)
-    return probabilities
+    values: NDArray[np.float64] = np.mean([m.values(data, indices, calibrated) for m in models], axis=0)
+    return values

@@ -15,6 +15,7 @@ from emofuse.common.errors import DataError
 from emofuse.train.fitting import model_file
 from emofuse.train.fitting.fold_check import fold_problems
 from emofuse.train.fitting.model_file import ModelRecipe
+from emofuse.train.fitting.recorded_target import target_of
 from emofuse.train.fitting.score_test import PREDICTIONS, RESULT, SELECTION, WEIGHTS
 from emofuse.train.runs.detail_check import detail_problems
 from emofuse.train.runs.finished_run import CONFIG, METRICS, UTTERANCES, refuse_other_folders
@@ -88,10 +89,12 @@ def _contents(folder: Path, config: Mapping[str, Any], metrics: Mapping[str, Any
     for path in fold_folders:
         name = path.relative_to(folder).as_posix()
         if (path / RESULT).exists() or (path / SELECTION).exists():
-            problems += [f"{name}: {problem}" for problem in fold_problems(path, metrics["classes"])]
+            problems += [f"{name}: {problem}" for problem in fold_problems(path, target_of(metrics))]
     for path in sorted(folder.rglob(WEIGHTS)):
         loaded += 1
-        problems += _weights_problems(path, path.relative_to(folder).as_posix(), config["run"], metrics["classes"])
+        problems += _weights_problems(
+            path, path.relative_to(folder).as_posix(), config["run"], list(target_of(metrics).output_names)
+        )
     problems += _weights_digest_problems(folder, metrics)
     if not loaded:
         return problems, ["no weights of its own to load"]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import mean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from emofuse.common.console import Say, format_table, say
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError, UsageError, raise_problems
 from emofuse.common.progress import Progress
+from emofuse.manifests.metrics import goodness
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting import score_test
 from emofuse.train.fitting.fold import TrainingUnit
@@ -101,7 +102,7 @@ def search(config: FitConfig, path: Path, trials: int, say: Say = say) -> Search
         out = config.out or run_folder.run_path(config.runs, name, identity)
         with run_folder.run_lock(out):
             _claim_folder(out, plan, identity)
-            study = _open_study(out)
+            study = _open_study(out, plan.protocol.metrics[0])
             total = trials if space.size is None else min(trials, space.size)
             for line in _header(plan, space, total):
                 say(line)
@@ -128,13 +129,14 @@ def _claim_folder(out: Path, plan: FitPlan, identity: dict[str, Any]) -> None:
     run_folder.write_json(config, {**plan.record(identity), "calls": [*calls, plan.call()]})
 
 
-def _open_study(out: Path) -> Study:
+def _open_study(out: Path, metric: str) -> Study:
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    direction: Literal["maximize", "minimize"] = "maximize" if goodness(metric, 1.0) > 0 else "minimize"
     storage = JournalStorage(JournalFileBackend(str(out / JOURNAL)))
-    return optuna.create_study(storage=storage, study_name=_STUDY_NAME, direction="maximize", load_if_exists=True)
+    return optuna.create_study(storage=storage, study_name=_STUDY_NAME, direction=direction, load_if_exists=True)
 
 
 def _header(plan: FitPlan, space: Space, total: int) -> list[str]:
@@ -228,9 +230,9 @@ def _report_results(study: Study, plan: FitPlan, out: Path, say: Say) -> SearchR
     completed = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     if not completed:
         raise UsageError("every trial failed; the reasons are above")
-    completed.sort(key=lambda t: (-(t.value or 0.0), t.number))
-    failed = [t for t in trials if t.state == TrialState.FAIL]
     metric = plan.protocol.metrics[0]
+    completed.sort(key=lambda t: (-goodness(metric, t.value or 0.0), t.number))
+    failed = [t for t in trials if t.state == TrialState.FAIL]
     rows = [_trial_row(t, metric) for t in completed]
     run_folder.write_csv(out / "trials.csv", [*rows, *(_trial_row(t, metric) for t in failed)])
     best: dict[str, Value] = completed[0].params

@@ -68,6 +68,9 @@ def _read(folder: Path) -> Member:
     classes, numbers = run.metrics["classes"], run.config["run"].get("folds", [])
     if "evaluation" in run.metrics:
         raise UsageError(f"{folder} is an evaluation, which has no validation side: pass a run of fit")
+    if "target" in run.metrics:
+        kind = run.metrics["target"]["kind"]
+        raise UsageError(f"{folder} predicts {kind}, and a stack reads the probabilities of one class: leave it out")
     if "shuffled" in run.metrics:
         raise UsageError(f"{folder} is a sanity run (--shuffle), not a result: leave it out")
     if not numbers:

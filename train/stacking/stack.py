@@ -24,7 +24,10 @@ from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
 from emofuse.manifests.metrics import METRICS as DEFINITIONS
 from emofuse.manifests.metrics import mean_and_deviation
-from emofuse.train.fitting.score_test import prediction_rows, score_results
+from emofuse.manifests.targets.multilabel import DEFAULT_THRESHOLD
+from emofuse.manifests.targets.target import Target
+from emofuse.train.fitting.prediction_table import prediction_rows, rounded
+from emofuse.train.fitting.score_test import score_results
 from emofuse.train.resolve.fit_plan import call_record
 from emofuse.train.runs.finished_run import PREDICTIONS, UTTERANCES, Run, finished_run
 from emofuse.train.runs.reporting import console_report
@@ -154,14 +157,15 @@ def _stacked_fold(members: Sequence[Member], number: int) -> tuple[list[dict[str
         fitted_on, targets, _inputs([m.test[number].of(list(test)) for m in members]), len(classes)
     )
     labels = np.array([index[label] for label in test.values()], np.int64)
+    found = rounded(Target(classes=tuple(classes)), labels, probabilities, DEFAULT_THRESHOLD)
     result = {
         "utterances": {"train": 0, "validation": len(validation), "test": len(test)},
         "step": 0,
         "seconds": 0.0,
         "validation": None,
-        **score_results(labels, probabilities.argmax(1), classes),
+        **score_results(found),
     }
-    return prediction_rows(list(test), number, labels, probabilities, classes), result
+    return prediction_rows(list(test), number, found), result
 
 
 def _inputs(probabilities: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -196,7 +200,7 @@ def _metrics(
 ) -> dict[str, Any]:
     run = members[0].run
     classes, by_id = run.metrics["classes"], {row["id"]: row for row in utterances}
-    scored = ScoredPredictions.read(classes, rows, [by_id[row["id"]] for row in rows])
+    scored = ScoredPredictions.read(Target(classes=tuple(classes)), rows, [by_id[row["id"]] for row in rows])
     numbers = np.array([row["fold"] for row in rows])
     folds = [{**r, "test": scored.where(numbers == r["fold"]).values() | r["test"]} for r in results]
     mean, deviation = mean_and_deviation([fold["test"] for fold in folds])

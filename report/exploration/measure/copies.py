@@ -112,4 +112,4 @@ def _near(
 def _of_task(protocol: Protocol, collection: Collection, feature: Feature) -> tuple[Utterance, ...]:
     """The utterances of a task that a feature has values of, under the spellings of the protocol."""
     members = [e.utterance for e in collection.entries if e.utterance.id in feature.position]
-    return protocol.with_one_spelling([u for u in members if protocol.class_of(u) is not None])
+    return protocol.with_one_spelling([u for u in members if protocol.has(u)])

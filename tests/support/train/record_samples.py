@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from emofuse.manifests.metrics import METRICS, mean_and_deviation
+from emofuse.manifests.targets.target import Target
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details
 
@@ -19,7 +20,9 @@ def record(
     names = [f"class {i}" for i in range(classes)]
     about = [{"id": f"u{i:05d}", "speaker": f"s{i % 6}", "session": "", "gender": ""} for i in range(utterances)]
     predictions = {seed: _predictions(names, utterances, folds, seed) for seed in range(seeds)}
-    scored = {seed: ScoredPredictions.read(names, rows, about) for seed, rows in predictions.items()}
+    scored = {
+        seed: ScoredPredictions.read(Target(classes=tuple(names)), rows, about) for seed, rows in predictions.items()
+    }
     each = {seed: _metrics(names, scored[seed], predictions[seed], seed) for seed in scored}
     shown = _over_seeds(each, list(scored.values())) if seeds > 1 else each[0]
     rows = [

@@ -20,7 +20,7 @@ from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit_context import resolved
-from emofuse.train.runs.trained_models import mean_probabilities, trained_models
+from emofuse.train.runs.trained_models import mean_values, trained_models
 from emofuse.train.runs.verify import verify_run
 
 INDEX = {c: i for i, c in enumerate(samples.CLASSES)}
@@ -52,8 +52,8 @@ def test_every_model_is_calibrated_on_validation(folder: Path, model: str) -> No
     with resolved(asked) as plan:
         _, validation, test = side_indices(plan, plan.folds[0]).values()
         data = Loader(plan).task_data(plan.folds[0])
-        on_validation = trained.probabilities(data, validation)[0]
-        mean = mean_probabilities([trained], data, test, calibrated=True)[1]
+        on_validation = trained.values(data, validation)[0]
+        mean = mean_values([trained], data, test, calibrated=True)[1]
     assert trained.temperature == fit_temperature(plan.labels[validation], on_validation)
     written = rows(run.folder / "predictions.csv")
     own, scaled = (np.array([[float(r[f"{p}p_{c}"]) for c in INDEX] for r in written]) for p in ("", "calibrated_"))
@@ -130,7 +130,7 @@ def test_the_temperature_is_written_before_test_is_scored_and_not_fitted_again(
         data = Loader(plan).task_data(plan.folds[0])
         (resumed / "fold_1" / "calibration.json").unlink()
         with pytest.raises(RuntimeError, match="scored already"):
-            calibrate.calibrate(resumed / "fold_1", data, np.arange(3))
+            calibrate.calibrate(resumed / "fold_1", plan.protocol.target, data, np.arange(3))
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"temperature": "hot"}', '{"temperature": NaN}', "{"])

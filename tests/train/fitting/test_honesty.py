@@ -14,6 +14,7 @@ import train_samples as samples
 from train_samples import config, quietly, rows
 
 from emofuse.common.errors import DataError, UsageError
+from emofuse.manifests.targets.target import Target
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
@@ -109,7 +110,9 @@ def weights(run: Path, fold: int = 1) -> bytes:
 
 
 def held_out(data: TaskData) -> score_test.HeldOutSide:
-    return score_test.HeldOutSide(data=data, indices=np.arange(4), ids=list("abcd"), classes=samples.CLASSES)
+    return score_test.HeldOutSide(
+        data=data, indices=np.arange(4), ids=list("abcd"), target=Target(classes=samples.CLASSES)
+    )
 
 
 def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: Path, tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_the_test_side_cannot_be_scored_before_the_selection_is_written(folder: 
     with pytest.raises(RuntimeError, match=r"before selection.json is written"):
         score_test.score_test(tmp_path, held_out(corpus), {"fold": 1})
     with pytest.raises(RuntimeError, match=r"only after result.json is written"):
-        score_test.score_all_checkpoints(tmp_path, corpus, np.arange(4), "ua")
+        score_test.score_all_checkpoints(tmp_path, Target(classes=samples.CLASSES), corpus, np.arange(4), "ua")
 
 
 def test_the_test_side_is_scored_once(run: Path, folder: Path) -> None:

@@ -16,7 +16,8 @@ from emofuse.train.fitting import model_file
 from emofuse.train.models.base import Inputs, Outputs
 from emofuse.train.models.blocks.layers import masked_mean, time_mask
 from emofuse.train.models.config import settings_of, with_settings
-from emofuse.train.models.mcfn import MCFN, SPEC, MCFNConfig, mix, preset
+from emofuse.train.models.criterion import Criterion
+from emofuse.train.models.mcfn import MCFN, SPEC, MCFNConfig, preset
 from emofuse.train.models.mcfn_layers import time_frequency_masked, with_deltas
 
 torch.set_num_threads(1)
@@ -69,7 +70,7 @@ def test_each_modality_has_its_own_attentions() -> None:
 
 def test_probabilities_are_mixed_not_logits() -> None:
     log_p = {m: torch.tensor([p]).log() for m, p in (("s", [0.9, 0.1]), ("t", [0.5, 0.5]), ("st", [0.5, 0.5]))}
-    mixed = mix(log_p, {"s": 0.3, "t": 0.3, "st": 0.4})
+    mixed = Criterion().mixed(log_p, {"s": 0.3, "t": 0.3, "st": 0.4})
     torch.testing.assert_close(mixed.exp(), torch.tensor([[0.62, 0.38]]))
 
 

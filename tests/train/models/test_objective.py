@@ -39,7 +39,7 @@ def test_the_focal_loss_weighs_each_utterance_by_what_it_lacks() -> None:
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([3.0, 1.0, 2.0])])
 def test_without_changes_it_is_cross_entropy(weights: torch.Tensor | None) -> None:
-    plain = F.cross_entropy(LOGITS, LABELS, weight=weights)
+    plain = F.target_loss(LOGITS, LABELS, weight=weights)
     assert torch.equal(Objective().loss(LOGITS, LABELS, weights), plain)
     assert loss(Objective(focal=1e-6), weights) == pytest.approx(plain.item(), rel=1e-4)
 
@@ -63,8 +63,8 @@ def test_adjusted_logits_are_the_balanced_softmax() -> None:
 def test_validation_uses_plain_cross_entropy() -> None:
     model = FusionModel()
     model.objective = Objective(focal=2.0)
-    assert model.train().cross_entropy(LOGITS, LABELS).item() == pytest.approx(loss(Objective(focal=2.0)))
-    assert model.eval().cross_entropy(LOGITS, LABELS).item() == pytest.approx(loss(Objective()))
+    assert model.train().target_loss(LOGITS, LABELS).item() == pytest.approx(loss(Objective(focal=2.0)))
+    assert model.eval().target_loss(LOGITS, LABELS).item() == pytest.approx(loss(Objective()))
 
 
 def test_a_model_with_a_loss_of_its_own_refuses_them_all_at_once() -> None:

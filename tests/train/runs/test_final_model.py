@@ -22,7 +22,7 @@ from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs import final_model
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit_context import resolved
-from emofuse.train.runs.trained_models import mean_probabilities, trained_models
+from emofuse.train.runs.trained_models import mean_values, trained_models
 from emofuse.train.runs.verify import verify_run
 
 
@@ -72,7 +72,7 @@ def test_its_statistics_are_those_of_all_data_and_it_predicts(asked: FitConfig) 
     np.testing.assert_allclose(deviation, every.std(0), atol=1e-3)
     with resolved(asked) as plan:
         data, indices = Loader(plan).task_data(plan.folds[0]), np.arange(5)
-        assert mean_probabilities([model], data, indices)[0].sum(1) == pytest.approx(1)
+        assert mean_values([model], data, indices)[0].sum(1) == pytest.approx(1)
 
 
 def test_a_run_with_a_final_model_is_already_done_and_says_whose_score_it_has(asked: FitConfig) -> None:

@@ -14,7 +14,7 @@ from emofuse.train.fitting.fold import side_indices
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.fit_context import resolved
-from emofuse.train.runs.trained_models import mean_probabilities, trained_models
+from emofuse.train.runs.trained_models import mean_values, trained_models
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_the_models_of_a_run_give_its_probabilities_again(asked: FitConfig, run:
     assert [(m.seed, m.fold) for m in models] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     with resolved(asked) as plan:
         data, test = Loader(plan).task_data(plan.folds[0]), side_indices(plan, plan.folds[0])["test"]
-        found = [models[i].probabilities(data, test)[0] for i in (0, 2)]
-        mean = mean_probabilities([models[0], models[2]], data, test)[0]
+        found = [models[i].values(data, test)[0] for i in (0, 2)]
+        mean = mean_values([models[0], models[2]], data, test)[0]
     names = [f"p_{c}" for c in samples.CLASSES]
     rows = samples.rows(run.folder / "predictions.csv")
     for seed, probabilities in enumerate(found):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from emofuse.common.console import plural
 from emofuse.common.errors import raise_problems
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 from emofuse.train.runs.reporting.run_identity import FREE_KEYS
 
 _SHOWN = 3
+Pairs = Sequence[tuple[int, int]]
+"""The places of the same utterance in two runs."""
 
 
 def refuse_incomparable(runs: Sequence[RunPredictions]) -> None:
@@ -49,6 +53,8 @@ def _label_differences(first: RunPredictions, other: RunPredictions) -> list[str
     theirs = {id: i for i, id in enumerate(other.ids)}
     both = [(i, theirs[id]) for i, id in enumerate(first.ids) if id in theirs]
     problems = []
+    if not first.target.has_class or not other.target.has_class:
+        return _truth_differences(first, other, both) + _fold_differences(first, other, both)
     labelled = [(i, j) for i, j in both if first.classes[first.labels[i]] != other.classes[other.labels[j]]]
     if labelled:
         shown = [
@@ -56,6 +62,20 @@ def _label_differences(first: RunPredictions, other: RunPredictions) -> list[str
             for i, j in labelled[:_SHOWN]
         ]
         problems.append(f"{plural(len(labelled), 'utterance')} with other labels ({'; '.join(shown)}{_more(labelled)})")
+    return problems + _fold_differences(first, other, both)
+
+
+def _truth_differences(first: RunPredictions, other: RunPredictions, both: Pairs) -> list[str]:
+    """Utterances of which both know other true values."""
+    ours, theirs = first.found[0].truth, other.found[0].truth
+    if ours.shape[1:] != theirs.shape[1:]:
+        return ["other values are predicted"]
+    changed = [first.ids[i] for i, j in both if not np.array_equal(ours[i], theirs[j])]
+    return [f"{_listed(changed)} with other true values"] if changed else []
+
+
+def _fold_differences(first: RunPredictions, other: RunPredictions, both: Pairs) -> list[str]:
+    problems = []
     moved = [(i, j) for i, j in both if first.folds[i] != other.folds[j]]
     if moved:
         shown = [f"{first.ids[i]} in fold {other.folds[j]}, not {first.folds[i]}" for i, j in moved[:_SHOWN]]
@@ -70,7 +90,10 @@ def _copy_of(first: RunPredictions, other: RunPredictions) -> list[str]:
 
 
 def _equal(first: RunPredictions, other: RunPredictions) -> bool:
-    return first.predictions.shape == other.predictions.shape and bool((first.predictions == other.predictions).all())
+    if first.predictions.shape != other.predictions.shape or (first.predictions != other.predictions).any():
+        return False
+    pairs = zip(first.found, other.found, strict=True)
+    return all(np.array_equal(a.values, b.values) for a, b in pairs)
 
 
 def _reason(run: RunPredictions, missing: Sequence[str]) -> str:

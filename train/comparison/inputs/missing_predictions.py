@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from emofuse.common.errors import UsageError
 from emofuse.manifests.metrics import NO_PREDICTION
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 
@@ -19,6 +20,8 @@ def with_missing_as_wrong(runs: Sequence[RunPredictions]) -> list[RunPredictions
 
     What a run does not test for another reason (a selection of folds) stays missing, and the runs are then refused.
     """
+    if any(run.found for run in runs):
+        raise UsageError("--missing-as-wrong counts predicted classes, and these runs predict more than one class")
     tested: dict[str, Task] = {}
     for run in runs:
         for id, label, fold in zip(run.ids, run.labels.tolist(), run.folds.tolist(), strict=True):

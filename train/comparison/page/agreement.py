@@ -40,7 +40,7 @@ def together(pair: PairedPredictions) -> Counts:
     """How many utterances both runs have right, only the first, only the second, and neither [4]; mean over seeds."""
     found = []
     for first, second in pair.seed_pairs():
-        a, b = first == pair.labels, second == pair.labels
+        a, b = first.predicted == first.labels, second.predicted == second.labels
         found.append([(a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum()])
     return np.asarray(np.mean(found, axis=0))
 
@@ -77,13 +77,8 @@ def _equal_predictions(record: ComparisonRecord) -> Chart:
     shares = np.full((count, count), np.nan)
     for i in range(count):
         for j in range(i):
-            pair = PairedPredictions(
-                labels=record.labels,
-                first=record.runs[i].predictions,
-                second=record.runs[j].predictions,
-                classes=len(record.classes),
-            )
-            shares[i, j] = np.mean([np.mean(first == second) for first, second in pair.seed_pairs()])
+            pair = PairedPredictions(first=record.runs[i].by_seed(), second=record.runs[j].by_seed())
+            shares[i, j] = np.mean([np.mean(a.predicted == b.predicted) for a, b in pair.seed_pairs()])
     texts = np.array([[f"{100 * v:.0f}" if np.isfinite(v) else "" for v in row] for row in shares])
     lowest, highest = np.nanmin(shares), np.nanmax(shares)
     letters = record.letters
@@ -166,7 +161,7 @@ def _table(record: ComparisonRecord, counts: list[Counts]) -> Table:
     decimals = 1 if _over_seeds(record) else 0
     rows: list[list[Cell]] = []
     for pair, of_pair in zip(record.comparison.pairs, counts, strict=True):
-        equal = [float(np.mean(a == b)) for a, b in record.predictions(pair).seed_pairs()]
+        equal = [float(np.mean(a.predicted == b.predicted)) for a, b in record.predictions(pair).seed_pairs()]
         rows.append([record.short(pair), *of_pair.tolist(), 100 * float(np.mean(equal))])
     return Table(
         name="agreement-table",

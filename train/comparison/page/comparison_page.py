@@ -27,7 +27,9 @@ def comparison_page(comparison: Comparison, runs: Sequence[RunPredictions], mate
         material: What else is at hand.
     """
     record = ComparisonRecord.of(comparison, runs, material)
-    groups = groups_section(record)
+    first = runs[0]
+    of_class = not first.found
+    groups = groups_section(record) if first.target.has_class else None
     names = [run.name for run in comparison.runs]
     title = " and ".join(names) if len(names) == 2 else plural(len(names), "run")
     return Page(
@@ -38,10 +40,9 @@ def comparison_page(comparison: Comparison, runs: Sequence[RunPredictions], mate
         sections=[
             result_section(record),
             settings_section(record),
-            classes_section(record),
+            *([classes_section(record)] if of_class else []),
             *([groups] if groups else []),
-            agreement_section(record),
-            utterances_section(record),
+            *([agreement_section(record), utterances_section(record)] if first.target.has_class else []),
             statistics_section(record),
             made_section(record),
         ],

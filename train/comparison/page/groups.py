@@ -62,9 +62,7 @@ def _blocks(record: ComparisonRecord, kind: str, names: Sequence[str]) -> tuple[
     places = {name: i for i, name in enumerate(groups)}
     numbers = np.array([places[name] for name in names])
     counts, metric = np.bincount(numbers), record.comparison.metrics[0]
-    scores = np.array(
-        [unit_scores(run.predictions, record.labels, len(record.classes), numbers)[metric] for run in record.runs]
-    )
+    scores = np.array([unit_scores(run.by_seed(), numbers)[metric] for run in record.runs])
     return _chart(record, kind, groups, counts, scores), _table(record, kind, groups, counts, scores)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from emofuse.common.disk.digests import digest_of, read_digests
 from emofuse.common.page.blocks import Cell, Column, Commands, Facts, Link, Section, Table, Text
-from emofuse.train.comparison.comparison_tables import mcnemar_table, pairs_table
+from emofuse.train.comparison.comparison_tables import has_mcnemar, mcnemar_table, pairs_table
 from emofuse.train.comparison.page.record import ComparisonRecord
 from emofuse.train.comparison.sentences import definitions
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS
@@ -30,7 +30,8 @@ def statistics_section(record: ComparisonRecord) -> Section:
         ("Intervals", f"95 % percentile bootstrap, {comparison.resamples} resamples of units"),
         ("n_test / n_train", "-" if comparison.ratio is None else f"{comparison.ratio:.3f}"),
     ]
-    tables = [pairs_table(record.comparison, record.short), _mcnemar(record)]
+    tables = [pairs_table(record.comparison, record.short)]
+    tables += [_mcnemar(record)] if has_mcnemar(record.comparison) else []
     blocks: list[Any] = [Facts(facts=facts), *tables, Text(lines=definitions(comparison))]
     return Section(name="statistics", title="Statistics", blocks=blocks)
 

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from emofuse.common.page.links import relative_link
-from emofuse.manifests.metrics import RESAMPLES, Labels
+from emofuse.manifests.metrics import RESAMPLES, Labels, intervals
+from emofuse.manifests.targets.kind_intervals import kind_intervals
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions
-from emofuse.train.comparison.statistics.resampled_scores import ResampledScores, resampled_scores
+from emofuse.train.comparison.statistics.resampled_scores import ClassScores, ResampledScores, resampled_scores
 from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.runs.reporting.tested_utterances import Tested
 
@@ -58,8 +61,13 @@ class ComparisonRecord:
     def of(cls, comparison: Comparison, runs: Sequence[RunPredictions], material: PageMaterial) -> ComparisonRecord:
         """The record of runs that were compared; computes their intervals."""
         first = runs[0]
-        predictions = [run.predictions for run in runs]
-        scores = resampled_scores(predictions, first.labels, len(first.classes), comparison.units, RESAMPLES)
+        scores = (
+            [_scores(run, comparison) for run in runs]
+            if first.found
+            else resampled_scores(
+                [run.predictions for run in runs], first.labels, len(first.classes), comparison.units, RESAMPLES
+            )
+        )
         return cls(
             comparison=comparison,
             runs=tuple(runs),
@@ -109,8 +117,8 @@ class ComparisonRecord:
 
     def predictions(self, pair: PairComparison) -> PairedPredictions:
         """The predictions of a pair."""
-        first, second = (self.runs[i].predictions for i in self.numbers(pair))
-        return PairedPredictions(labels=self.labels, first=first, second=second, classes=len(self.classes))
+        first, second = (self.runs[i].by_seed() for i in self.numbers(pair))
+        return PairedPredictions(first=first, second=second)
 
     def utterance_rows(self) -> list[Row] | None:
         """The rows of utterances.csv [n]; None where no run has one for every utterance."""
@@ -124,6 +132,15 @@ class ComparisonRecord:
         path = self.runs[number].run.folder / PAGE
         folder = self.material.folder
         return relative_link(path, folder) if folder is not None and path.is_file() else None
+
+
+def _scores(run: RunPredictions, comparison: Comparison) -> ResampledScores:
+    """The intervals of a run whose target is more than one class; no scores of classes."""
+    target, units = run.target, comparison.units
+    kinds = kind_intervals(target, [(f.truth, f.values, f.sets) for f in run.found], units)
+    of_class = intervals(run.labels, run.predictions, len(run.classes), units) if target.has_class else {}
+    none = ClassScores(observed=np.zeros(0), resampled=np.zeros((0, 0)))
+    return ResampledScores(intervals={**of_class, **kinds}, recall=none, f1=none)
 
 
 def letters(count: int) -> list[str]:

@@ -23,10 +23,7 @@ def corrected_t_over_folds(
         return {}
     _, folds = np.unique(first.folds, return_inverse=True)
     if len(pair.first) == len(pair.second):
-        seeds = [
-            PairedPredictions(labels=pair.labels, first=a[None], second=b[None], classes=pair.classes)
-            for a, b in pair.seed_pairs()
-        ]
+        seeds = [PairedPredictions(first=[a], second=[b]) for a, b in pair.seed_pairs()]
     else:
         seeds = [pair]
     of_seeds = [unit_differences(seed, folds) for seed in seeds]

@@ -5,45 +5,81 @@ Shapes: n utterances, S seeds, C classes, G units, R resamples or permutations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 
 from emofuse.manifests.metrics import Labels, scores_of
+from emofuse.manifests.targets.scoring import extra_scores, sums_by_unit
+from emofuse.manifests.targets.target import Target
 from emofuse.manifests.unit_counts import unit_cells, weighted_sums
 
 Scores = dict[str, NDArray[np.float64]]
 """Metric -> a value [R] for each weighting."""
-COMPARABLE = tuple(scores_of(np.ones((1, 2, 2), np.int64)))
-"""The metrics that can be compared: those that a confusion matrix gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedPredictions:
+    """What a run predicts under one seed, and the scores that follow from it."""
+
+    labels: Labels
+    """True class numbers [n]; zeros where there are no classes."""
+    predicted: Labels
+    """[n]; `NO_PREDICTION` counts as wrong."""
+    classes: int
+    """C; 0 where the target has not one class an utterance."""
+    target: Target | None = None
+    """Whose `terms` these are."""
+    terms: NDArray[np.float64] | None = None
+    """[n, M], of which the scores of the target's kind are made (`scoring.statistics`); None of one class."""
+
+    def unit_sums(self, units: NDArray[np.int64], count: int) -> Any:
+        """What the scores of each unit follow from: sparse [G, C * (C + 1) + M], the confusion matrix, then terms."""
+        parts = [unit_cells(self.labels, self.predicted, self.classes, units, count)] if self.classes else []
+        parts += [csr_array(sums_by_unit(self.terms, units, count))] if self.terms is not None else []
+        return parts[0] if len(parts) == 1 else csr_array(hstack(parts))
+
+    def scores(self, sums: NDArray[np.float64]) -> Scores:
+        """Scores [R] from sums [R, C * (C + 1) + M]; sums of counts are exact in float64."""
+        cells, found = self.classes * (self.classes + 1), Scores()
+        if self.classes:
+            found |= scores_of(sums[:, :cells].reshape(len(sums), self.classes, self.classes + 1).astype(np.int64))
+        return found if self.target is None else found | extra_scores(self.target, sums[:, cells:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedPredictions:
-    """Predicted classes of a first and a second run, for the same utterances in the same order."""
+    """What a first and a second run predict for the same utterances in the same order."""
 
-    labels: Labels
-    """[n]"""
-    first: Labels
-    """[S, n]; `NO_PREDICTION` counts as wrong."""
-    second: Labels
-    """[S, n]; the number of seeds may be another."""
-    classes: int
+    first: Sequence[SeedPredictions]
+    """Of each seed."""
+    second: Sequence[SeedPredictions]
+    """Of each seed; their number may be another."""
 
-    def seed_pairs(self) -> Iterator[tuple[Labels, Labels]]:
-        """The predictions [n] of both runs, seed by seed; every pair of seeds where the numbers of seeds differ."""
+    @property
+    def utterances(self) -> int:
+        """n."""
+        return len(self.first[0].labels)
+
+    def seed_pairs(self) -> Iterator[tuple[SeedPredictions, SeedPredictions]]:
+        """Both runs, seed by seed; every pair of seeds where the numbers of seeds differ."""
         same = len(self.first) == len(self.second)
         yield from zip(self.first, self.second, strict=True) if same else product(self.first, self.second)
 
 
+def of_classes(labels: Labels, predicted: Labels, classes: int) -> list[SeedPredictions]:
+    """The predictions [S, n] of a target of one class, for labels [n]."""
+    return [SeedPredictions(labels=labels, predicted=seed, classes=classes) for seed in predicted]
+
+
 def differences(pair: PairedPredictions) -> dict[str, float]:
     """First minus second: metric -> the difference of the pooled scores, the mean over seeds."""
-    whole = unit_differences(pair, np.zeros(len(pair.labels), np.int64))
+    whole = unit_differences(pair, np.zeros(pair.utterances, np.int64))
     return {name: float(value[0]) for name, value in whole.items()}
 
 
@@ -57,8 +93,7 @@ def weighted_differences(pair: PairedPredictions, units: NDArray[np.int64], weig
     """
     found = []
     for runs in pair.seed_pairs():
-        cells = (_unit_cells(pair, run, units, weights.shape[1]) for run in runs)
-        first, second = (_scores(weighted_sums(weights, of_units), pair.classes) for of_units in cells)
+        first, second = (run.scores(weighted_sums(weights, run.unit_sums(units, weights.shape[1]))) for run in runs)
         found.append(_subtract(first, second))
     return _mean_over_seeds(found)
 
@@ -73,50 +108,32 @@ def swapped_differences(pair: PairedPredictions, units: NDArray[np.int64], swaps
     """
     found = []
     for first, second in pair.seed_pairs():
-        ours, theirs = (_unit_cells(pair, run, units, swaps.shape[1]) for run in (first, second))
+        ours, theirs = (run.unit_sums(units, swaps.shape[1]) for run in (first, second))
         change = weighted_sums(swaps, csr_array(theirs - ours))
         sums = [np.asarray(side.sum(axis=0)) for side in (ours, theirs)]
-        found.append(_subtract(_scores(sums[0] + change, pair.classes), _scores(sums[1] - change, pair.classes)))
+        found.append(_subtract(first.scores(sums[0] + change), second.scores(sums[1] - change)))
     return _mean_over_seeds(found)
 
 
 def unit_differences(pair: PairedPredictions, units: NDArray[np.int64]) -> Scores:
     """`differences` inside each unit: metric -> a value [G] for each; `units` are numbers [n] from 0 to G - 1."""
     count, found = int(units.max()) + 1, []
-    for pairs in pair.seed_pairs():
-        first, second = (_scores(_unit_cells(pair, run, units, count).toarray(), pair.classes) for run in pairs)
+    for runs in pair.seed_pairs():
+        first, second = (run.scores(run.unit_sums(units, count).toarray()) for run in runs)
         found.append(_subtract(first, second))
     return _mean_over_seeds(found)
 
 
-def scores_of_run(predictions: Labels, labels: Labels, classes: int) -> dict[str, float]:
-    """Pooled scores of one run, each the mean over its seeds; predictions are [S, n]."""
-    whole = unit_scores(predictions, labels, classes, np.zeros(len(labels), np.int64))
+def scores_of_run(seeds: Sequence[SeedPredictions]) -> dict[str, float]:
+    """Pooled scores of one run, each the mean over its seeds."""
+    whole = unit_scores(seeds, np.zeros(len(seeds[0].labels), np.int64))
     return {name: float(value[0]) for name, value in whole.items()}
 
 
-def unit_scores(predictions: Labels, labels: Labels, classes: int, units: NDArray[np.int64]) -> Scores:
-    """Scores of one run inside each unit [G], each the mean over its seeds.
-
-    Args:
-        predictions: [S, n].
-        labels: [n].
-        classes: C.
-        units: The unit of each utterance [n], numbers from 0 to G - 1.
-    """
+def unit_scores(seeds: Sequence[SeedPredictions], units: NDArray[np.int64]) -> Scores:
+    """Scores of one run inside each unit [G], each the mean over its seeds; `units` are numbers [n] from 0."""
     count = int(units.max()) + 1
-    cells = (unit_cells(labels, seed, classes, units, count).toarray() for seed in predictions)
-    return _mean_over_seeds([_scores(of_seed, classes) for of_seed in cells])
-
-
-def _unit_cells(pair: PairedPredictions, run: Labels, units: NDArray[np.int64], count: int) -> Any:
-    """The confusion matrix of each unit: sparse [G, C * (C + 1)]."""
-    return unit_cells(pair.labels, run, pair.classes, units, count)
-
-
-def _scores(counts: NDArray[np.float64], classes: int) -> Scores:
-    """Scores from flat confusion matrices [R, C * (C + 1)]; sums of counts are exact in float64."""
-    return scores_of(counts.reshape(len(counts), classes, classes + 1).astype(np.int64))
+    return _mean_over_seeds([seed.scores(seed.unit_sums(units, count).toarray()) for seed in seeds])
 
 
 def _subtract(first: Scores, second: Scores) -> Scores:

@@ -125,9 +125,14 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
     return McNemarTest(only_first=b, only_second=c, p=p, exact=exact)
 
 
-def mcnemar_over_seeds(pair: PairedPredictions) -> McNemarTest:
-    """McNemar's test of each pair of seeds; the one with the largest p, so every pair must show a difference."""
-    tests = [mcnemar(first == pair.labels, second == pair.labels) for first, second in pair.seed_pairs()]
+def mcnemar_over_seeds(pair: PairedPredictions) -> McNemarTest | None:
+    """McNemar's test of each pair of seeds; the one with the largest p, so every pair must show a difference.
+
+    None where there is not one class an utterance.
+    """
+    if not pair.first[0].classes:
+        return None
+    tests = [mcnemar(a.predicted == a.labels, b.predicted == b.labels) for a, b in pair.seed_pairs()]
     return max(tests, key=lambda test: test.p)
 
 

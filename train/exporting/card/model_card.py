@@ -8,7 +8,7 @@ from typing import Any
 
 from emofuse.common.console import plural
 from emofuse.common.disk import run_folder
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics import definition
 from emofuse.manifests.row_filter import where_text
 from emofuse.train.exporting.card.card_scores import (
     calibration_table,
@@ -146,7 +146,7 @@ def _protocol(run: Run) -> list[str]:
         f"{escaped(protocol['name'])}: {plural(len(identity['folds']), 'fold')} by {escaped(by)}; train, validation "
         f"and test share {_disjoint(protocol)}",
         f"Each fold tests {select}; its test side is scored once, after that",
-        *(f"{escaped(METRICS[name])}" for name in run.metrics["metrics"]),
+        *(f"{escaped(definition(name))}" for name in run.metrics["metrics"]),
     ]
 
 

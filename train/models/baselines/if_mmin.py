@@ -269,7 +269,7 @@ class IFMMIN(FusionModel):
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Cross-entropy and, in training, the further terms of the stage."""
         terms = [x for name, x in outputs.aux.items() if name != "fused"]
-        return torch.stack([self.cross_entropy(outputs.logits, labels), *terms]).sum()
+        return torch.stack([self.target_loss(outputs.logits, labels), *terms]).sum()
 
     def draw(self, batch: int, frames: int, words: int, generator: torch.Generator) -> dict[str, Tensor]:
         """`missing` [B]: 0 audio, 1 text, 2 none; dropout masks of the text [1, B, 384] and the MLP [2, B, w]."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
+from emofuse.manifests.metrics import LABEL_METRICS
 from emofuse.train.comparison.comparison import Comparison, compare_runs
-from emofuse.train.comparison.statistics.paired_scores import COMPARABLE
 from emofuse.train.comparison.statistics.paired_tests import ALPHA, holm
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import MARK, ResultRow, ResultTable
@@ -59,7 +59,7 @@ def _tests(results: ResultTable, task: TableTask) -> tuple[list[_TestedRow], lis
     for above, row in _neighbours(results, task):
         try:
             found = compare_runs(
-                [Path(above.run), Path(row.run)], metrics=COMPARABLE, permutations=PERMUTATIONS, resamples=1
+                [Path(above.run), Path(row.run)], metrics=tuple(LABEL_METRICS), permutations=PERMUTATIONS, resamples=1
             )
         except UsageError as error:
             reason = " ".join(str(error).split())

@@ -28,7 +28,7 @@ def class_gaps(protocol: Protocol, folds: Iterable[Fold]) -> tuple[ClassGaps, ..
     """The folds whose training or test side has not all classes; empty where every side has every class it needs."""
     found = []
     for fold in folds:
-        trained, tested = ({protocol.class_of(u) for u in side} for side in (fold.train, fold.test))
+        trained, tested = ({c for u in side for c in protocol.classes_of(u)} for side in (fold.train, fold.test))
         gaps = ClassGaps(
             fold=fold.number,
             untrained=tuple(c for c in protocol.classes if c in tested - trained),

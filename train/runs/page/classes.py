@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from emofuse.common.charts.dots import dots
 from emofuse.common.charts.drawing import Drawing
 from emofuse.common.charts.matrix import matrix
 from emofuse.common.page.blocks import Chart, Choice, ClassName, Column, Section, Table, Width
+from emofuse.manifests.targets.target import LABEL_SEPARATOR
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.score_text import score
 
@@ -23,11 +25,14 @@ SERIES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 def classes_section(record: RunRecord) -> Section:
     """The confusion matrix with a switch, and the table and the chart of classes."""
     metrics = record.metrics
-    blocks: list[Any] = [_confusion_choice(record)]
+    has_matrix = bool(metrics["confusion"])
+    blocks: list[Any] = [_confusion_choice(record)] if has_matrix else []
     if metrics.get("per_class"):
         blocks += [_table(record), _chart(record)]
     lead = "In the confusion matrix, rows are labels and columns predictions."
-    if record.seeds > 1:
+    if not has_matrix:
+        lead = "An utterance may have several labels: each is scored against all others."
+    elif record.seeds > 1:
         lead += f" Its counts are sums over the {record.seeds} seeds; the other figures are means over them."
     return Section(name="classes", title="Classes", lead=lead, blocks=blocks)
 
@@ -79,6 +84,12 @@ def _alt(record: RunRecord) -> str:
     return f"Most often confused: {classes[i]} predicted as {classes[j]}, {wrong[i, j]} of {counts[i].sum()}."
 
 
+def _predicted_counts(record: RunRecord) -> list[int]:
+    """How often each label is predicted, over all seeds."""
+    found = Counter(name for row in record.predictions for name in row["prediction"].split(LABEL_SEPARATOR))
+    return [found[name] for name in record.metrics["classes"]]
+
+
 def _chart(record: RunRecord) -> Chart:
     found = record.metrics["per_class"]
     f1 = {c: v["f1"] or 0.0 for c, v in found.items()}
@@ -101,7 +112,8 @@ def _worst(f1: Mapping[str, float]) -> str:
 
 def _table(record: RunRecord) -> Table:
     metrics = record.metrics
-    predicted = dict(zip(metrics["classes"], np.array(metrics["confusion"]).sum(0).tolist(), strict=True))
+    counts = np.array(metrics["confusion"]).sum(0).tolist() if metrics["confusion"] else _predicted_counts(record)
+    predicted = dict(zip(metrics["classes"], counts, strict=True))
     rows = [
         [
             ClassName(name=c),

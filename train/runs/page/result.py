@@ -7,7 +7,7 @@ from typing import Any
 
 from emofuse.common.console import as_sentence, plural
 from emofuse.common.page.blocks import Facts, Headline, Section, Warnings
-from emofuse.manifests.metrics import METRICS, RESAMPLES, short_name
+from emofuse.manifests.metrics import RESAMPLES, definition, short_name
 from emofuse.manifests.resampling import narrow_interval
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.caveats import caveats
@@ -35,7 +35,8 @@ def result_section(record: RunRecord) -> Section:
     ]
     if found := caveats(metrics):
         blocks.append(Warnings(lines=[*map(as_sentence, found)]))
-    facts = [("Test utterances", f"{record.tested:,}"), ("Classes", str(len(metrics["classes"])))]
+    facts = [("Test utterances", f"{record.tested:,}")]
+    facts += [("Classes", str(len(metrics["classes"])))] if metrics["classes"] else []
     facts += [("Folds", str(len(record.folds))), ("Seeds", str(record.seeds))]
     if (majority := majority_score(metrics["confusion"], name)) is not None:
         facts.append((f"{short_name(name)} of the most frequent class", score(majority)))
@@ -79,8 +80,8 @@ def _pooled_over(record: RunRecord) -> str:
 
 
 def _definition(name: str) -> str:
-    short, _, definition = METRICS[name].partition(", ")
-    return f"{short}: {definition}."
+    short, _, rest = definition(name).partition(", ")
+    return f"{short}: {rest}."
 
 
 def _majority_line(metrics: Mapping[str, Any], name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.console import format_table, plural, printable
-from emofuse.manifests.metrics import METRICS, short_name
+from emofuse.manifests.metrics import short_name
 from emofuse.manifests.resampling import narrow_interval
 from emofuse.manifests.row_filter import where_text
 from emofuse.store.core.augmented import count_copies
@@ -46,9 +46,14 @@ def header(plan: FitPlan, parameters: int) -> list[str]:
 
 
 def classes_line(plan: FitPlan) -> str:
-    """How many utterances each class has."""
-    counts = Counter(plan.protocol.class_of(u) for u in plan.utterances)
-    return f"classes   {', '.join(f'{c} {counts[c]}' for c in plan.protocol.classes)}; {len(plan.utterances)} in all"
+    """How many utterances each class has; what is rated, and its scale."""
+    target, total = plan.protocol.target, f"{len(plan.utterances)} in all"
+    counts = Counter(c for u in plan.utterances for c in plan.protocol.classes_of(u))
+    classes = ", ".join(f"{c} {counts[c]}" for c in target.classes)
+    scales = ", ".join(f"{d.name} {d.low:g} to {d.high:g}" for d in target.dimensions)
+    if target.kind == "classes":
+        return f"classes   {classes}; {total}"
+    return f"target    {target.kind}: {'; '.join(filter(None, [classes, scales, total]))}"
 
 
 def excluded_line(plan: FitPlan) -> list[str]:
@@ -95,12 +100,13 @@ def closing(metrics: Mapping[str, Any]) -> list[str]:
     """The table of scores and the lines around it, from the content of metrics.json."""
     names = metrics["metrics"]
     title = ", ".join([f"{metrics['model']} on {metrics['protocol']}", *caveats(metrics)])
-    lines = ["", title, *(f"{METRICS[n]}." for n in names), ""]
+    lines = ["", title, *(f"{metrics['definitions'][n]}." for n in names), ""]
     recall = ", ".join(f"{c} {score(r)}" for c, r in metrics["recall"].items())
     several = "seeds" in metrics
+    of_classes = [f"recall over seeds: {recall}" if several else f"recall: {recall}"] if recall else []
     lines += [
         _seeds_table(metrics, names) if several else _folds_table(metrics, names),
-        f"recall over seeds: {recall}" if several else f"recall: {recall}",
+        *of_classes,
         *narrow_lines(metrics),
         *group_lines(metrics),
         *calibration_lines(metrics),

@@ -19,13 +19,16 @@ SHOWN, FOLDS_SHOWN = 5, 10
 Labels = NDArray[np.int64]
 
 
-def shared_with_training(plan: FitPlan, ids: Sequence[str], labels: Labels, predictions: Labels) -> dict[str, Any]:
+def shared_with_training(
+    plan: FitPlan, ids: Sequence[str], labels: Labels, predictions: Labels | None
+) -> dict[str, Any]:
     """The keys of metrics.json on what the test sides share with training; each only where there is something.
 
     Args:
         ids: Of the tested utterances.
         labels: Their class numbers [n].
-        predictions: Their predicted class numbers [n], or [S, n] of S seeds, whose scores are averaged.
+        predictions: Their predicted class numbers [n], or [S, n] of S seeds, whose scores are averaged; None without
+            one class an utterance.
     """
     found: dict[str, Any] = {
         "duplicate_audio": [asdict(clip) for clip in plan.shared.clips],
@@ -39,7 +42,7 @@ def shared_with_training(plan: FitPlan, ids: Sequence[str], labels: Labels, pred
     return {key: value for key, value in found.items() if value}
 
 
-def _repeated_texts(plan: FitPlan, ids: Sequence[str], labels: Labels, predictions: Labels) -> dict[str, Any]:
+def _repeated_texts(plan: FitPlan, ids: Sequence[str], labels: Labels, predictions: Labels | None) -> dict[str, Any]:
     """How many test texts are also on the training side, and the scores on those and on the others."""
     text_of = plan.shared.text_of
     repeated = np.array([text_of.get(id, False) for id in ids], bool)
@@ -60,9 +63,11 @@ def _repeated_texts(plan: FitPlan, ids: Sequence[str], labels: Labels, predictio
     }
 
 
-def _subset_scores(labels: Labels, predictions: Labels, chosen: NDArray[np.bool_]) -> Mapping[str, float | None] | None:
-    """Pooled scores on some of the utterances, the mean over seeds; None without utterances."""
-    if not chosen.any():
+def _subset_scores(
+    labels: Labels, predictions: Labels | None, chosen: NDArray[np.bool_]
+) -> Mapping[str, float | None] | None:
+    """Pooled scores on some of the utterances, the mean over seeds; None without utterances or classes."""
+    if predictions is None or not chosen.any():
         return None
     return mean_and_deviation([scores(labels[chosen], one[chosen]) for one in np.atleast_2d(predictions)])[0]
 

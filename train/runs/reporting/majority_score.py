@@ -14,6 +14,8 @@ def majority_score(confusion: Sequence[Sequence[int]], metric: str) -> float | N
         confusion: Rows are labels [C, C].
         metric: A key of `METRICS`.
     """
+    if not len(confusion):
+        return None
     support = np.array(confusion, float).sum(1)
     classes = int((support > 0).sum())
     if not classes:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import LABEL_METRICS, LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
+from emofuse.manifests.metrics import LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
 from emofuse.manifests.resampling import resampling_units
+from emofuse.manifests.targets.kind_intervals import kind_intervals
+from emofuse.manifests.targets.scoring import definitions
+from emofuse.manifests.targets.target import target_record
 from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.reporting.leak_report import shared_with_training
@@ -27,7 +30,7 @@ def over_folds(
         results: The content of result.json of each fold.
         predictions: The rows of predictions.csv of all folds.
     """
-    scored = _scored(plan, predictions)
+    scored, target = _scored(plan, predictions), plan.protocol.target
     folds = [_with_all_metrics(result, scored, predictions) for result in results]
     mean, deviation = mean_and_deviation([fold["test"] for fold in folds])
     metrics = {
@@ -36,7 +39,8 @@ def over_folds(
         "seed": plan.config.seed,
         "classes": list(plan.protocol.classes),
         "metrics": list(plan.shown_metrics),
-        "definitions": METRICS,
+        "definitions": METRICS if target.kind == "classes" else dict(definitions(target)),
+        **({"target": target_record(target)} if target.kind != "classes" else {}),
         "reduced": plan.reduced(),
         "folds": folds,
         "mean": mean,
@@ -60,7 +64,7 @@ def over_folds(
     if plan.config.score_without:
         metrics["without"] = {m: _mean_and_std([r["without"][m] for r in results]) for m in plan.config.score_without}
     if plan.config.optimism:
-        best = [{name: r["optimistic"][name] for name in LABEL_METRICS} for r in results]
+        best = [{name: r["optimistic"][name] for name in r["test"]} for r in results]
         metrics["optimistic"] = {
             "warning": "checkpoint chosen on test: never a score",
             "mean": mean_and_deviation(best)[0],
@@ -77,7 +81,8 @@ def over_seeds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     first = next(iter(runs.values()))
     mean, deviation = mean_and_deviation([r["mean"] for r in runs.values()])
     pooled, pooled_deviation = mean_and_deviation([r["pooled"] for r in runs.values()])
-    return {key: first[key] for key in ("protocol", "model", "classes", "metrics", "definitions")} | {
+    kept = [key for key in ("protocol", "model", "classes", "target", "metrics", "definitions") if key in first]
+    return {key: first[key] for key in kept} | {
         "seeds": list(runs),
         "per_seed": {
             str(seed): {
@@ -121,7 +126,7 @@ def pooled_over_seeds(plan: FitPlan, predictions: Mapping[int, Sequence[Mapping[
 
 def _scored(plan: FitPlan, predictions: Sequence[Mapping[str, str]]) -> ScoredPredictions:
     utterances = utterance_rows(plan.protocol, plan.utterances, [row["id"] for row in predictions])
-    return ScoredPredictions.read(plan.protocol.classes, predictions, utterances)
+    return ScoredPredictions.read(plan.protocol.target, predictions, utterances)
 
 
 def _with_all_metrics(
@@ -134,13 +139,14 @@ def _with_all_metrics(
 
 def _of_predictions(plan: FitPlan, seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
     """What the pooled predictions of one or several seeds give besides their scores."""
-    ids, predicted = [row["id"] for row in seeds[0].utterances], np.array([seed.predicted for seed in seeds])
+    ids, has_class = [row["id"] for row in seeds[0].utterances], plan.protocol.target.has_class
+    predicted = np.array([seed.predicted for seed in seeds]) if has_class else None
     found = {
         "interval": interval(asdict(plan.protocol), seeds),
         **details(seeds),
         **shared_with_training(plan, ids, seeds[0].labels, predicted),
     }
-    if plan.config.limit is None:  # a short run leaves utterances out on purpose
+    if plan.config.limit is None and has_class:  # a short run leaves utterances out on purpose
         found["over_all"] = over_all(seeds, _missing_labels(plan))
     return found
 
@@ -162,7 +168,7 @@ def interval(protocol: Mapping[str, Any], seeds: Sequence[ScoredPredictions]) ->
         seeds: The predictions of each seed for the same utterances.
     """
     units = resampling_units(protocol, seeds[0].utterances)
-    predicted = np.array([seed.predicted for seed in seeds])
+    predicted, target = np.array([seed.predicted for seed in seeds]), seeds[0].target
     return {
         "level": LEVEL,
         "of": "pooled" if len(seeds) == 1 else "pooled, mean over seeds",
@@ -171,7 +177,8 @@ def interval(protocol: Mapping[str, Any], seeds: Sequence[ScoredPredictions]) ->
         "inner_unit": units.inner_kind,
         "trusted": units.trusted,
         "method": f"percentile bootstrap, {RESAMPLES} resamples of {units.description}",
-        **intervals(seeds[0].labels, predicted, len(seeds[0].classes), units),
+        **(intervals(seeds[0].labels, predicted, len(target.classes), units) if target.has_class else {}),
+        **kind_intervals(target, [(s.found.truth, s.found.values, s.found.sets) for s in seeds], units),
     }
 
 

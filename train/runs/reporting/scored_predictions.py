@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.manifests.calibration import calibration
-from emofuse.manifests.class_metrics import GROUPS, auroc, group_scores, mean_over_groups, per_class, worst_group
+from emofuse.manifests.class_metrics import (
+    GROUPS,
+    auroc,
+    group_scores,
+    mean_over_groups,
+    per_class,
+    per_label,
+    worst_group,
+)
 from emofuse.manifests.metrics import NO_PREDICTION, Labels, confusion, recalls, scores
-
-PROBABILITY, CALIBRATED = "p_", "calibrated_p_"
-"""Starts of the columns of predictions.csv with class probabilities: the model's own, and with a temperature."""
+from emofuse.manifests.targets.target import Target
+from emofuse.train.fitting.prediction_table import CALIBRATED, Predictions, numbers, read_predictions
 
 Row = Mapping[str, str]
 
@@ -23,40 +30,51 @@ Row = Mapping[str, str]
 class ScoredPredictions:
     """The predictions of one seed for n test utterances."""
 
-    classes: Sequence[str]
-    labels: Labels
-    """True class numbers [n]."""
-    predicted: Labels
-    """Predicted class numbers [n]."""
-    probabilities: NDArray[np.float64]
-    """The model's own [n, C]."""
+    found: Predictions
     calibrated: NDArray[np.float64] | None
     """With a temperature [n, C]; None where none was fitted."""
     utterances: Sequence[Row]
     """The rows of utterances.csv [n]."""
 
     @classmethod
-    def read(cls, classes: Sequence[str], predictions: Sequence[Row], utterances: Sequence[Row]) -> ScoredPredictions:
+    def read(cls, target: Target, predictions: Sequence[Row], utterances: Sequence[Row]) -> ScoredPredictions:
         """From the rows of predictions.csv [n] of one seed and those of utterances.csv [n]."""
-        index = {c: i for i, c in enumerate(classes)}
-        labels, predicted = (np.array([index[r[k]] for r in predictions], np.int64) for k in ("label", "prediction"))
-        has_calibrated = bool(predictions) and f"{CALIBRATED}{classes[0]}" in predictions[0]
+        has_calibrated = bool(predictions) and any(name.startswith(CALIBRATED) for name in predictions[0])
         return cls(
-            classes=classes,
-            labels=labels,
-            predicted=predicted,
-            probabilities=_columns(predictions, PROBABILITY, classes),
-            calibrated=_columns(predictions, CALIBRATED, classes) if has_calibrated else None,
+            found=read_predictions(target, predictions),
+            calibrated=numbers(predictions, CALIBRATED, target.classes) if has_calibrated else None,
             utterances=utterances,
         )
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return self.found.target
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of the classes."""
+        return self.target.classes
+
+    @property
+    def labels(self) -> Labels:
+        """True class numbers [n]."""
+        return self.found.labels
+
+    @property
+    def predicted(self) -> Labels:
+        """Predicted class numbers [n]."""
+        return self.found.predicted
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The model's own [n, C]."""
+        return self.found.probabilities
 
     def where(self, chosen: NDArray[np.bool_]) -> ScoredPredictions:
         """The predictions for which `chosen` [n] is true."""
         return ScoredPredictions(
-            classes=self.classes,
-            labels=self.labels[chosen],
-            predicted=self.predicted[chosen],
-            probabilities=self.probabilities[chosen],
+            found=self.found.where(chosen),
             calibrated=None if self.calibrated is None else self.calibrated[chosen],
             utterances=[row for row, keep in zip(self.utterances, chosen.tolist(), strict=True) if keep],
         )
@@ -66,18 +84,17 @@ class ScoredPredictions:
         return [row.get(name, "") for row in self.utterances]
 
     def values(self) -> dict[str, float | None]:
-        """All `METRICS`; None where one is undefined: AUROC without a class, speaker means without speakers."""
+        """All metrics of the target; None where one is undefined, such as AUROC without a class."""
+        if not self.target.has_class:
+            return {**self.found.kind_scores()}
         by_speaker = mean_over_groups(self.labels, self.predicted, self.column("speaker"))
         return {
             **scores(self.labels, self.predicted),
+            **self.found.kind_scores(),
             "auroc": auroc(self.labels, self.probabilities),
             "speaker_wa": by_speaker["wa"],
             "speaker_ua": by_speaker["ua"],
         }
-
-
-def _columns(rows: Sequence[Row], start: str, classes: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([[float(row[f"{start}{c}"]) for c in classes] for row in rows]).reshape(len(rows), len(classes))
 
 
 def details(seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
@@ -86,6 +103,8 @@ def details(seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
     Args:
         seeds: The predictions of each seed for the same utterances.
     """
+    if not seeds[0].target.has_class:
+        return _label_details(seeds) if seeds[0].found.sets is not None else {"recall": {}, "confusion": []}
     count = len(seeds[0].classes)
     matrix = sum((confusion(s.labels, s.predicted, count) for s in seeds), np.zeros((count, count), np.int64))
     groups = _groups(seeds)
@@ -98,6 +117,13 @@ def details(seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
         "worst_groups": {column: group for column, group in worst.items() if group},
         "calibration": _calibration(seeds),
     }
+
+
+def _label_details(seeds: Sequence[ScoredPredictions]) -> dict[str, Any]:
+    """The same of several labels: the recall, and the scores of each label; the mean over seeds."""
+    tables = [per_label(s.found.truth > 0, s.found.sets, s.classes) for s in seeds if s.found.sets is not None]
+    per_class = mean_over_seeds(tables)
+    return {"recall": {c: row["recall"] for c, row in per_class.items()}, "confusion": [], "per_class": per_class}
 
 
 def over_all(seeds: Sequence[ScoredPredictions], missing: Labels) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from emofuse.common.page.blocks import (
 from emofuse.common.page.render import render
 from emofuse.common.page.walk import walk
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.targets.target import Target
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.groups import group_scores
@@ -190,7 +191,9 @@ def test_groups_have_the_metric_of_the_protocol_and_intervals_unless_too_small()
     of = {row["id"] for row in about if row["speaker"] == "s1"}
     each = [
         ScoredPredictions.read(
-            record.metrics["classes"], rows := [r for r in record.predictions if r["id"] in of and r["seed"] == s], rows
+            Target(classes=record.metrics["classes"]),
+            rows := [r for r in record.predictions if r["id"] in of and r["seed"] == s],
+            rows,
         ).values()
         for s in ("0", "1")
     ]
