@@ -23,6 +23,10 @@ A-E3:\tval 4; act 3; dom  2;\t()
 C-E2:\tNeutral;\t()
 
 [19.2900 - 20.7875]\tSes02F_impro07_F001\txxx\t[2.5000, 2.5000, 2.5000]
+C-E1:\tNeutral; Anger;\t()
+C-E2:\tAnger;\t(loud)
+C-E4:\tOther;\t(amused)
+C-F2:\tSadness;\t()
 """
 TRANSCRIPTS = (
     b"Ses02F_impro07_F000 [006.2901-008.2357]: Excuse me.\n"
@@ -46,6 +50,7 @@ def small(tmp_path: Path) -> Path:
         ("sentences/wav/Ses02F_impro07", "Ses02F_impro07_F000.wav", b""),
         ("sentences/wav/Ses02F_impro07", "._Ses02F_impro07_F000.wav", b""),
         ("sentences/wav/Ses02F_impro07", "Ses02F_impro07_M000.wav", b""),
+        ("sentences/wav/Ses02F_impro07", "Ses02F_impro07_F001.wav", b""),
     ):
         (session / folder).mkdir(parents=True, exist_ok=True)
         (session / folder / name).write_bytes(data)
@@ -92,6 +97,26 @@ def test_fields_of_an_utterance(small: Path) -> None:
                 "scenario": "improvised",
                 "dialogue_begin": 14.8872,
                 "dialogue_end": 18.0175,
+                "votes": "exc:1",
+            },
+        ),
+        Utterance(
+            id="Ses02F_impro07_F001",
+            audio="Session2/sentences/wav/Ses02F_impro07/Ses02F_impro07_F001.wav",
+            text="No.",
+            label="xxx",
+            speaker="Ses02F",
+            session="2",
+            dialogue="Ses02F_impro07",
+            turn=2,
+            extra={
+                "valence": 2.5,
+                "arousal": 2.5,
+                "dominance": 2.5,
+                "scenario": "improvised",
+                "dialogue_begin": 19.29,
+                "dialogue_end": 20.7875,
+                "votes": "ang:2 neu:1 oth:1",
             },
         ),
     )
@@ -100,7 +125,6 @@ def test_fields_of_an_utterance(small: Path) -> None:
 def test_unlabelled_turns_are_listed_and_other_lines_are_not(small: Path) -> None:
     manifest, _ = read_corpus("iemocap", small)
     assert {e.id: e.reason for e in manifest.excluded} == {
-        "Ses02F_impro07_F001": "no label: the raters did not agree (xxx)",
         "Ses02F_impro07_F009": "no label: not in EmoEvaluation",
     }
 
@@ -120,7 +144,11 @@ def test_a_missing_clip_is_listed_and_its_text_is_kept(small: Path) -> None:
     missing = manifest.excluded[-1]
     assert (missing.id, missing.modality) == ("Ses02F_impro07_M000", "audio")
     assert missing.reason.startswith("no audio file Session2/sentences/wav/")
-    assert [(u.audio is None, u.text is None) for u in manifest.utterances] == [(False, False), (True, False)]
+    assert [(u.audio is None, u.text is None) for u in manifest.utterances] == [
+        (False, False),
+        (True, False),
+        (False, False),
+    ]
 
 
 def test_without_transcripts_the_text_is_absent(small: Path) -> None:

@@ -15,7 +15,7 @@ from emofuse.manifests import protocol, protocol_files
 from emofuse.manifests.schema import Utterance
 
 NAMES = protocol_files.names()
-WITHOUT_COUNTS = ("msp-podcast8", "msp-podcast8-test2")  # they differ between releases
+WITHOUT_COUNTS = ("msp-podcast8", "msp-podcast-vad", "msp-podcast8-test2")  # they differ between releases
 MINIMAL: dict[str, Any] = {
     "corpus": "lab",
     "source": "a test",
@@ -68,8 +68,10 @@ def test_counts_of_an_included_protocol_add_up(name: str) -> None:
         assert task.expected is None
         return
     assert task.expected is not None
-    assert set(task.expected.classes) == set(task.classes)
-    assert sum(task.expected.classes.values()) == task.expected.total
+    if task.target.kind in ("classes", "multilabel"):
+        assert set(task.expected.classes) == set(task.classes)
+        counted = sum(task.expected.classes.values())
+        assert counted == task.expected.total or (task.target.kind == "multilabel" and counted > task.expected.total)
     if task.expected.folds:
         assert sum(task.expected.folds.values()) == task.expected.total
 

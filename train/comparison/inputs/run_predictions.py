@@ -16,7 +16,7 @@ from emofuse.common.errors import damage_error
 from emofuse.manifests.metrics import Labels
 from emofuse.manifests.targets.scoring import statistics
 from emofuse.manifests.targets.target import Target
-from emofuse.train.comparison.statistics.paired_scores import SeedPredictions, of_classes
+from emofuse.train.comparison.inputs.seed_predictions import SeedPredictions, of_classes
 from emofuse.train.fitting import prediction_table as table
 from emofuse.train.fitting.prediction_table import Predictions
 from emofuse.train.fitting.recorded_scores import COLUMNS, indices_of

@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from emofuse.manifests.metrics import scores
 from emofuse.manifests.resampling import named_units
+from emofuse.train.comparison.inputs.seed_predictions import of_classes
 from emofuse.train.comparison.statistics.paired_scores import (
     PairedPredictions,
     differences,
@@ -33,6 +34,12 @@ from emofuse.train.comparison.statistics.paired_tests import (
 METRICS = ("wa", "ua", "wf1", "macro_f1", "micro_f1")
 
 
+def paired(
+    labels: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64], classes: int
+) -> PairedPredictions:
+    return PairedPredictions(first=of_classes(labels, first, classes), second=of_classes(labels, second, classes))
+
+
 def noisy(labels: NDArray[np.int64], right: float, seeds: int, generator: np.random.Generator) -> NDArray[np.int64]:
     guesses = generator.integers(3, size=(seeds, len(labels)))
     return np.where(generator.random((seeds, len(labels))) < right, labels, guesses)
@@ -43,7 +50,7 @@ def sample(
 ) -> tuple[PairedPredictions, NDArray[np.int64]]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(3, size=n)
-    pair = PairedPredictions(
+    pair = paired(
         labels=labels,
         first=noisy(labels, 0.7, seeds[0], generator),
         second=noisy(labels, 0.5, seeds[1], generator),
@@ -54,17 +61,19 @@ def sample(
 
 def test_differences_are_those_of_scikit_learns_scores() -> None:
     pair, units = sample(seeds=(2, 2))
-    means = [[scores(pair.labels, run)[m] for run in runs] for m in METRICS for runs in (pair.first, pair.second)]
+    means = [
+        [scores(run.labels, run.predicted)[m] for run in runs] for m in METRICS for runs in (pair.first, pair.second)
+    ]
     expected = [np.mean(a) - np.mean(b) for a, b in zip(means[::2], means[1::2], strict=True)]
     found = differences(pair)
     assert [found[m] for m in METRICS] == pytest.approx(expected)
-    ours = scores_of_run(pair.first, pair.labels, 3)
+    ours = scores_of_run(pair.first)
     assert [ours[m] for m in METRICS] == pytest.approx([np.mean(a) for a in means[::2]])
     inside = unit_differences(pair, units)
     chosen = units == 4
     assert inside["wf1"][4] == pytest.approx(
-        np.mean([scores(pair.labels[chosen], run[chosen])["wf1"] for run in pair.first])
-        - np.mean([scores(pair.labels[chosen], run[chosen])["wf1"] for run in pair.second])
+        np.mean([scores(run.labels[chosen], run.predicted[chosen])["wf1"] for run in pair.first])
+        - np.mean([scores(run.labels[chosen], run.predicted[chosen])["wf1"] for run in pair.second])
     )
 
 
@@ -81,7 +90,9 @@ def test_exchanged_units_give_the_scores_of_exchanged_predictions(seeds: tuple[i
     for row, swap in enumerate(swaps):
         mask = swap[units]
         sides = [(np.where(mask, b, a), np.where(mask, a, b)) for a, b in pairs]
-        expected = np.mean([scores(pair.labels, a)["wf1"] - scores(pair.labels, b)["wf1"] for a, b in sides])
+        expected = np.mean(
+            [scores(a.labels, a.predicted)["wf1"] - scores(b.labels, b.predicted)["wf1"] for a, b in sides]
+        )
         assert found["wf1"][row] == pytest.approx(expected)
 
 
@@ -89,7 +100,7 @@ def test_an_exact_permutation_test_is_scipys() -> None:
     for seed in range(5):
         pair, units = sample(seed=seed)
         found = permutation_test(pair, units)
-        right = [np.bincount(units, run[0] == pair.labels) for run in (pair.first, pair.second)]
+        right = [np.bincount(units, run[0].predicted == run[0].labels) for run in (pair.first, pair.second)]
         reference = stats.permutation_test(
             right,
             lambda a, b, axis: a.sum(axis) - b.sum(axis),
@@ -103,7 +114,7 @@ def test_an_exact_permutation_test_is_scipys() -> None:
 
 def test_many_units_are_drawn_and_p_is_never_0() -> None:
     right = np.zeros(400, np.int64)
-    clear = PairedPredictions(labels=right, first=right[None], second=np.tile([0, 1], 200)[None], classes=2)
+    clear = paired(labels=right, first=right[None], second=np.tile([0, 1], 200)[None], classes=2)
     found = permutation_test(clear, np.arange(400), permutations=999)
     assert (found.exact, found.smallest) == (False, 1 / 1000)
     assert found.p["wa"] == pytest.approx(1 / 1000)
@@ -122,7 +133,7 @@ def test_many_units_are_drawn_and_p_is_never_0() -> None:
 
 def test_equal_predictions_never_differ() -> None:
     pair, units = sample()
-    same = PairedPredictions(labels=pair.labels, first=pair.first, second=pair.first, classes=3)
+    same = PairedPredictions(first=pair.first, second=pair.first)
     assert set(permutation_test(same, units).p.values()) == {1.0}
     assert set(cohens_d(same, units).values()) == {None}
     assert mcnemar_over_seeds(same).p == 1.0
@@ -130,7 +141,7 @@ def test_equal_predictions_never_differ() -> None:
 
 def test_few_units_cannot_show_a_difference() -> None:
     labels = np.tile([0, 1], 50)
-    pair = PairedPredictions(labels=labels, first=labels[None], second=1 - labels[None], classes=2)
+    pair = paired(labels=labels, first=labels[None], second=1 - labels[None], classes=2)
     for count, smallest in ((1, 1.0), (4, 0.125), (5, 0.0625), (6, 0.03125)):
         found = permutation_test(pair, np.arange(100) % count)
         assert found.smallest == smallest
@@ -158,7 +169,7 @@ def test_mcnemar_without_a_discordant_utterance() -> None:
 
 def test_mcnemar_over_seeds_is_that_of_the_least_clear_pair_of_seeds() -> None:
     pair, _ = sample(seeds=(3, 3))
-    each = [mcnemar(a == pair.labels, b == pair.labels).p for a, b in pair.seed_pairs()]
+    each = [mcnemar(a.predicted == a.labels, b.predicted == b.labels).p for a, b in pair.seed_pairs()]
     assert mcnemar_over_seeds(pair).p == max(each) > min(each)
 
 
@@ -199,7 +210,7 @@ def test_cohens_d_is_mean_over_deviation_of_the_units() -> None:
     # Per unit of two, the first run is better by 1, 0.5, 0.5 and 0.
     first = np.array([[0, 0, 0, 0, 0, 0, 0, 0]])
     second = np.array([[1, 1, 0, 1, 1, 0, 0, 0]])
-    pair = PairedPredictions(labels=labels, first=first, second=second, classes=2)
+    pair = paired(labels=labels, first=first, second=second, classes=2)
     units = np.repeat(np.arange(4), 2)
     assert cohens_d(pair, units)["wa"] == pytest.approx(0.5 / np.std([1, 0.5, 0.5, 0], ddof=1))
 
@@ -208,7 +219,7 @@ def test_intervals_are_scipys_paired_bootstrap() -> None:
     pair, _ = sample(n=300)
     units = named_units(range(300), "utterance")
     low, high = paired_intervals(pair, units.smallest, units.unit_weights(5000, np.random.default_rng(0)))["wa"]
-    right = [(run[0] == pair.labels).astype(float) for run in (pair.first, pair.second)]
+    right = [(run[0].predicted == run[0].labels).astype(float) for run in (pair.first, pair.second)]
     reference = stats.bootstrap(
         right, lambda a, b, axis: a.mean(axis) - b.mean(axis), paired=True, method="percentile", n_resamples=5000, rng=0
     ).confidence_interval
@@ -219,7 +230,7 @@ def test_whole_speakers_are_drawn_the_same_for_both_runs() -> None:
     labels = np.zeros(40, np.int64)
     second = np.ones((1, 40), np.int64)
     second[0, :20] = 0  # both runs are right about speaker 0, the first alone about speaker 1
-    pair = PairedPredictions(labels=labels, first=np.zeros((1, 40), np.int64), second=second, classes=2)
+    pair = paired(labels=labels, first=np.zeros((1, 40), np.int64), second=second, classes=2)
     weights = np.array([[2, 0], [1, 1], [0, 2], [1, 1]])
     bounds = paired_intervals(pair, np.repeat([0, 1], 20), weights, level=1.0)
     assert bounds["wa"] == (0.0, 1.0)
