@@ -94,7 +94,8 @@ def _turns(path: Path) -> list[_Turn]:
     turns: list[_Turn] = []
     for line in text_lines(path):
         if match := _TURN.match(line):
-            turns.append(_Turn(*match.groups(), votes=()))
+            begin, end, id, label, valence, activation, dominance = match.groups()
+            turns.append(_Turn(begin, end, id, label, valence, activation, dominance))
         elif turns and (match := _VOTE.match(line)):
             turns[-1] = turns[-1]._replace(votes=(*turns[-1].votes, *_chosen(match[1])))
     return sorted(turns, key=lambda turn: (float(turn.begin), turn.id))

@@ -162,7 +162,7 @@ def test_without_transcripts_the_text_is_absent(small: Path) -> None:
 def test_annotation_without_audio_is_a_text_only_corpus(small: Path) -> None:
     (small / "Session2/sentences").rename(small / "elsewhere")
     manifest, _ = read_corpus("iemocap", small)
-    assert len(manifest) == 2
+    assert len(manifest) == 3
     assert not manifest.has("audio")
     assert all(e.modality is None for e in manifest.excluded)
 

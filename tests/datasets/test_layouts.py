@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA, read_corpus
+from emofuse.manifests.schema import Manifest
 
 LIMIT = 24
 
@@ -28,9 +30,14 @@ def laid_out(
     return request.param, root
 
 
+def without_undecided(manifest: Manifest) -> Manifest:
+    """Without the turns of IEMOCAP that have no agreed label: the layout adds some, without audio and text."""
+    return replace(manifest, utterances=tuple(u for u in manifest.utterances if u.label != "xxx"))
+
+
 def test_every_laid_out_utterance_is_read(laid_out: tuple[str, Path]) -> None:
     name, root = laid_out
-    manifest, _ = read_corpus(name, root)
+    manifest = without_undecided(read_corpus(name, root)[0])
     # MELD's layout adds the one clip that cannot be decoded: only decoding can tell
     assert len(manifest) == LIMIT + (name == "meld")
     assert all(u.audio and (root / u.audio).stat().st_size > 0 for u in manifest.utterances)
@@ -46,7 +53,7 @@ def test_what_is_excluded_has_a_reason(laid_out: tuple[str, Path]) -> None:
 def test_texts_are_there_where_the_corpus_has_them(laid_out: tuple[str, Path]) -> None:
     name, root = laid_out
     options = ReaderOptions(transcripts=root / "transcripts.csv") if name == "savee" else ReaderOptions()
-    assert all(u.text for u in read_corpus(name, root, options)[0].utterances)
+    assert all(u.text for u in without_undecided(read_corpus(name, root, options)[0]).utterances)
 
 
 def test_reading_twice_gives_the_same_manifest(laid_out: tuple[str, Path]) -> None:

@@ -257,7 +257,10 @@ def test_every_included_protocol_forms_folds(name: str) -> None:
     for i, group in enumerate(groups):
         names = {"session": group, "speaker": group, "dialogue": group, "split": group}
         names |= {protocol.fold_by: group.split("+")[0]}
-        made.append(Utterance(id=f"u{i}", text="x", label=next(iter(protocol.labels)), **names))
+        label = next(iter(protocol.labels), "neu")
+        extra = {d.field: d.low for d in protocol.target.dimensions}
+        extra |= {protocol.target.votes_field: f"{label}:2"} if protocol.target.kind == "distribution" else {}
+        made.append(Utterance(id=f"u{i}", text="x", label=label, extra=extra, **names))
     selects = len(groups) > 2  # with two groups none is left to select the checkpoint
     folds = build_folds(protocol, made, "validation" if selects else "last")
     assert [f.name for f in folds] == (["test"] if protocol.fold_by == "split" else [f.name for f in folds])

@@ -99,7 +99,7 @@ def test_probabilities_do_not_depend_on_the_padding_of_the_batch(used: tuple[Fit
         data = Loader(plan).task_data(plan.folds[0])
         everything = np.arange(len(plan.utterances))
         for model in trained_models(run, 1) + trained_models(run, final=True):
-            together = model.probabilities(data, everything)[0]
+            together = model.values(data, everything)[0]
             np.testing.assert_allclose(_one_by_one(model, data), together, atol=1e-5)
             np.testing.assert_allclose(together.sum(1), 1, atol=1e-5)
 
@@ -108,5 +108,5 @@ def _one_by_one(model: TrainedModel, data: TaskData) -> np.ndarray[Any, Any]:
     """Each utterance (of a model with context: each dialogue) in a batch of its own."""
     everything = np.arange(len(data.labels))
     alone = everything[:, None] if data.dialogues is None else by_dialogue(data.dialogues, everything)
-    found = np.concatenate([model.probabilities(data, indices)[0] for indices in alone])
+    found = np.concatenate([model.values(data, indices)[0] for indices in alone])
     return found[np.argsort(np.concatenate(alone))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics import METRICS, VALUE_METRICS, short_name
 from emofuse.manifests.targets.scoring import valid_metrics
 from emofuse.manifests.targets.target import Target
 from emofuse.train.models.config import Config
@@ -37,7 +37,8 @@ def target_conflicts(config: FitConfig, settings: Config, target: Target) -> lis
         found.append(
             f"--calibrate {config.calibrate}: a temperature is of class probabilities, and the target is {kind}"
         )
-    unknown = [m for m in config.metrics if m not in valid_metrics(target)]
+    known = [m for m in config.metrics if m in METRICS or m.partition("_")[0] in VALUE_METRICS or m in VALUE_METRICS]
+    unknown = [m for m in known if m not in valid_metrics(target)]
     if unknown:
         named = ", ".join(map(short_name, unknown))
         found.append(f"--metrics: {named} is not of the target {kind}; valid: {', '.join(valid_metrics(target))}")

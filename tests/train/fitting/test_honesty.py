@@ -89,7 +89,7 @@ def test_a_kill_while_checkpoints_are_removed_loses_no_score(run: Path, folder: 
     for name in ("result.json", "optimism.json"):
         (tmp_path / name).write_bytes((run / "fold_1" / name).read_bytes())
     (tmp_path / "checkpoints" / "step-000099.part").write_bytes(b"not removed yet")
-    best = score_test.score_all_checkpoints(tmp_path, corpus, np.arange(4), "ua")
+    best = score_test.score_all_checkpoints(tmp_path, Target(classes=samples.CLASSES), corpus, np.arange(4), "ua")
     assert best == json.loads((tmp_path / "optimism.json").read_text())["best"]
     assert not (tmp_path / "checkpoints").exists()
 

@@ -13,6 +13,7 @@ import torch
 import train_samples as samples
 from torch import Tensor, nn
 
+from emofuse.manifests.metrics import scores
 from emofuse.store import FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
@@ -67,7 +68,7 @@ def test_validation_scores_at_the_selected_step_can_be_computed_again(path: Path
     recipe, corpus = prepared(path, lr=0.05, steps=20)
     done = trained(recipe, corpus)
     probabilities, _ = loop.predict(done.model, corpus, VALIDATION)
-    assert done.validation == loop.scores(corpus.labels.numpy()[VALIDATION], probabilities.argmax(1))
+    assert done.validation == scores(corpus.labels.numpy()[VALIDATION], probabilities.argmax(1))
 
 
 def test_of_equal_scores_the_earlier_step_is_selected(path: Path) -> None:

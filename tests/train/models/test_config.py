@@ -34,7 +34,7 @@ def others(config: Config, field: Any) -> list[tuple[Any, list[str]]]:
     if field.name in SUMS:
         other = SUMS[field.name]
         return [(value + 0.125, [f"{field.name}={value + 0.125}", f"{other}={getattr(config, other) - 0.125}"])]
-    numbers = [type(value)(n) for n in (2 * value, value + 1, value / 2, 1, value + 0.25)]
+    numbers = [type(value)(n) for n in (2 * value, value + 1, value / 2, 1, value + 0.25, 8)]
     return [(n, [f"{field.name}={n}"]) for n in numbers if n != value]
 
 

@@ -39,7 +39,7 @@ def test_the_focal_loss_weighs_each_utterance_by_what_it_lacks() -> None:
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([3.0, 1.0, 2.0])])
 def test_without_changes_it_is_cross_entropy(weights: torch.Tensor | None) -> None:
-    plain = F.target_loss(LOGITS, LABELS, weight=weights)
+    plain = F.cross_entropy(LOGITS, LABELS, weight=weights)
     assert torch.equal(Objective().loss(LOGITS, LABELS, weights), plain)
     assert loss(Objective(focal=1e-6), weights) == pytest.approx(plain.item(), rel=1e-4)
 

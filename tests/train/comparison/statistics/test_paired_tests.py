@@ -89,10 +89,10 @@ def test_exchanged_units_give_the_scores_of_exchanged_predictions(seeds: tuple[i
     )
     for row, swap in enumerate(swaps):
         mask = swap[units]
-        sides = [(np.where(mask, b, a), np.where(mask, a, b)) for a, b in pairs]
-        expected = np.mean(
-            [scores(a.labels, a.predicted)["wf1"] - scores(b.labels, b.predicted)["wf1"] for a, b in sides]
-        )
+        numbers = [(a.predicted, b.predicted) for a, b in pairs]
+        sides = [(np.where(mask, b, a), np.where(mask, a, b)) for a, b in numbers]
+        labels = pair.first[0].labels
+        expected = np.mean([scores(labels, a)["wf1"] - scores(labels, b)["wf1"] for a, b in sides])
         assert found["wf1"][row] == pytest.approx(expected)
 
 
@@ -120,7 +120,7 @@ def test_many_units_are_drawn_and_p_is_never_0() -> None:
     assert found.p["wa"] == pytest.approx(1 / 1000)
     again, thirteen = sample(n=65, units=13)
     drawn = permutation_test(again, thirteen, permutations=20_000)
-    right = [np.bincount(thirteen, run[0] == again.labels) for run in (again.first, again.second)]
+    right = [np.bincount(thirteen, run[0].predicted == run[0].labels) for run in (again.first, again.second)]
     exact = stats.permutation_test(
         right,
         lambda a, b, axis: a.sum(axis) - b.sum(axis),

@@ -24,6 +24,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("reduced", {"reduced": {"found": 1, "expected": 2}}),
     ("short", {"limit": 100}),
     ("short", {"short_training": {"epochs": 2.5, "preset": 50.0, "option": "--epochs"}}),
+    ("whole dialogue", {"context": "all"}),
     ("speakers", {"speaker_standardised": ["audio"]}),
     ("duplicates", {"duplicate_audio": [{"test": "a"}]}),
     ("near duplicates", {"near_duplicates": [{"test": "a"}]}),
