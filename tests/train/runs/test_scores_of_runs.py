@@ -70,7 +70,7 @@ def test_metrics_are_not_part_of_the_identity(folder: Path, tmp_path: Path) -> N
 def test_unknown_metrics_are_all_named_with_the_valid_ones(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"no metric named 'au'.*Valid: auroc, ccc") as raised:
         fit(config(folder, "wrong", "text", metrics="au,wb,ua"), say=lambda line: None)
-    assert "no metric named 'wb'. Did you mean 'wa'?" in str(raised.value)
+    assert "no metric named 'wb'." in str(raised.value)
 
 
 def test_a_metric_that_needs_more_than_labels_selects_nothing(folder: Path) -> None:
