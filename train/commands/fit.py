@@ -26,8 +26,8 @@ from emofuse.train.commands.options import (
 
 # Written out so that --help needs no torch; a test compares it with the registry.
 MODELS = (
-    "mmrbn, smcn, mcfn, msmser, coattention; cme, ks-transformer, gban, a-lstm, if-mmin, mult, lmf, tfn; concat, "
-    "audio, text, linear, weighted-layers. `emofuse models` describes them."
+    "mmrbn, smcn, mcfn, msmser, coattention; cme, ks-transformer, gban, a-lstm, if-mmin, mult, lmf, tfn; "
+    "dialogue-gru, dialoguernn; concat, audio, text, linear, weighted-layers. `emofuse models` describes them."
 )
 
 
