@@ -81,6 +81,7 @@ def test_a_run_learns_its_target_and_its_files_agree(runs: dict[str, Run], kind:
     assert ("confusion.png" in {p.name for p in run.folder.iterdir()}) == (
         kind in ("distribution", "classes+dimensions")
     )
+    assert "An early version" not in page
     assert ('id="ratings"' in page) == ("dimensions" in kind)
     assert ('id="shares"' in page) == (kind == "distribution")
 

@@ -30,7 +30,7 @@ def protocol_section(record: RunRecord) -> Section:
     lines += map(as_sentence, [*near_duplicate_lines(metrics), *uneven_classes(metrics), *metrics.get("remarks", ())])
     if differences := record.config.get("differences"):
         lines.append(f"The task differs from the protocol's counts: {'; '.join(differences)}.")
-    if "groups" not in metrics:
+    if "groups" not in metrics and "target" not in metrics:
         lines.append("An early version of emofuse made this run: speakers, classes and calibration are not recorded.")
     blocks: list[Any] = [Text(lines=lines)]
     if excluded := record.config.get("excluded"):
