@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import predict_samples as samples
 import pytest
+from train_samples import rows as rows_of
 
 from emofuse.common.errors import DataError, UsageError
 from emofuse.predict import PredictConfig, predict
@@ -90,7 +91,7 @@ def test_a_calibrated_run_gives_both_probabilities(folder: Path, tmp_path: Path)
     out = tmp_path / "found.csv"
     found = samples.by_id(samples.asked(run, inputs=folder / "corpus" / "synthetic.csv", fold=1, format="csv", out=out))
     table = {row["id"]: row for row in samples.rows(out)}
-    scored = [row for row in samples.rows(run.folder / "predictions.csv") if row["fold"] == "1"]
+    scored = [row for row in rows_of(run.folder / "predictions.csv") if row["fold"] == "1"]
     for row in scored:
         calibrated = found[row["id"]].calibrated
         assert calibrated is not None
@@ -204,3 +205,19 @@ def test_options_in_one_record_are_the_same_call(folder: Path, audio_run: Run, t
     assert float(table[0][f"p_{top}"]) == found.rows[0].probabilities[top]
     with pytest.raises(UsageError, match="already exists"):
         predict(replace(config), say=samples.quiet)
+
+
+def test_sets_of_labels_are_predicted_as_they_were_scored(folder: Path, tmp_path: Path) -> None:
+    labels = ["angry", "happy", "sad", "calm"]
+    task = tmp_path / "several.toml"
+    task.write_text(
+        f'corpus = "synthetic"\nsource = "a test"\ntarget = "multilabel"\nclasses = {labels}\nmetrics = ["macro_f1"]\n'
+        '[folds]\nby = "session"\n'
+    )
+    run = samples.run(folder, "run-several", "concat", folds=[1], protocol=task, allow_missing=0)
+    found = samples.by_id(samples.asked(run, inputs=folder / "corpus" / "synthetic.csv", fold=1))
+    rows = {row["id"]: row for row in samples.rows(run.folder / "predictions.csv")}
+    assert {id: found[id].prediction for id in rows} == {id: row["prediction"] for id, row in rows.items()}
+    assert {id: found[id].probabilities for id in rows} == {
+        id: pytest.approx({c: float(row[f"p_{c}"]) for c in labels}, abs=SAME) for id, row in rows.items()
+    }

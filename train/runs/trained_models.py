@@ -18,7 +18,7 @@ from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
 from emofuse.train.fitting.calibrate import stored_temperature
-from emofuse.train.fitting.loop import predict
+from emofuse.train.fitting.loop import collect
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.score_test import SELECTION, WEIGHTS, threshold_of
 from emofuse.train.models.base import FusionModel
@@ -52,7 +52,10 @@ class TrainedModel:
             indices: [n].
             calibrated: Give both, [2, n, C], of a target of one class.
         """
-        own = predict(self.model, data.with_statistics(self.statistics), indices)[0].astype(np.float64)
+        # Without the loss: clips to predict have no true values.
+        standardised = data.with_statistics(self.statistics)
+        own = collect(self.model, standardised, indices, lambda outputs, _: self.model.probabilities(outputs))
+        own = own.astype(np.float64)
         if not calibrated:
             return own[None]
         classes = len(self.recipe.target.classes)

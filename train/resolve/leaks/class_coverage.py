@@ -32,7 +32,8 @@ def class_gaps(protocol: Protocol, folds: Iterable[Fold]) -> tuple[ClassGaps, ..
         gaps = ClassGaps(
             fold=fold.number,
             untrained=tuple(c for c in protocol.classes if c in tested - trained),
-            untested=tuple(c for c in protocol.classes if c not in tested),
+            # What it does to a score is said of the recalls of one class an utterance.
+            untested=tuple(c for c in protocol.classes if c not in tested) if protocol.target.has_class else (),
         )
         if gaps.untrained or gaps.untested:
             found.append(gaps)
