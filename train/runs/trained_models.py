@@ -54,8 +54,8 @@ class TrainedModel:
         """
         # Without the loss: clips to predict have no true values.
         standardised = data.with_statistics(self.statistics)
-        own = collect(self.model, standardised, indices, lambda outputs, _: self.model.probabilities(outputs))
-        own = own.astype(np.float64)
+        found = collect(self.model, standardised, indices, lambda outputs, _: self.model.probabilities(outputs))
+        own = found.astype(np.float64)
         if not calibrated:
             return own[None]
         classes = len(self.recipe.target.classes)

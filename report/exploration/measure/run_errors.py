@@ -59,10 +59,15 @@ def read_run(collection: Collection, folder: Path) -> RunErrors:
     """The predictions of a run for the explored utterances.
 
     Raises:
-        UsageError: The folder is not a finished run, or the run has tested none of the utterances.
+        UsageError: The folder is not a finished run, the run has tested none of the utterances, or predicts no class.
         DataError: The run is damaged.
     """
     predicted = read_predictions(folder)
+    if not predicted.target.has_class:
+        raise UsageError(
+            f"run {folder} predicts {predicted.target.kind}, and errors are counted of one class an utterance: leave "
+            "--run out, or pass a run that predicts a class"
+        )
     place = {id: i for i, id in enumerate(predicted.ids)}
     corpora = {part for part in str(predicted.protocol.get("corpus", "")).split("+") if part}
     other = corpora and not corpora & {store.corpus for store in collection.stores}
