@@ -36,7 +36,7 @@ _CODE = re.compile(r"(?<![`:])`([^`]+)`(?!`)")
 
 
 def setup(app: Sphinx) -> None:
-    """Read docstrings and the help of commands as they are written: code stands in single backticks, as in Markdown."""
+    """Read docstrings and the help of commands as they are written: code has single backticks, as in Markdown."""
     app.connect("autodoc-process-docstring", _mark_code, priority=400)  # napoleon's is 500
     for shown in ("description", "options", "arguments"):
         app.connect(f"sphinx-click-process-{shown}", _mark_code_of_command)

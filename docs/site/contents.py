@@ -1,4 +1,4 @@
-"""The table of contents of the site: what stands in its side bar, in this order."""
+"""The table of contents of the site: what its side bar lists, in this order."""
 
 from __future__ import annotations
 

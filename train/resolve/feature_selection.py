@@ -47,7 +47,7 @@ def select_features(
         model: Its title, for messages.
         requested: Modality -> the features that the user named; several are combined.
         problems: Mistakes are noted here.
-        weighted: Whether a learned sum over the layers of features stands in front of the model.
+        weighted: Whether the model reads a learned sum over the layers of features.
     """
     for modality in requested:
         if requested[modality] and modality not in spec.modalities:

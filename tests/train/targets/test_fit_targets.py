@@ -13,6 +13,8 @@ import train_samples as samples
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Utterance
+from emofuse.report.exploration.measure.collection import Collection
+from emofuse.report.exploration.measure.run_errors import read_run
 from emofuse.train import Run, compare, evaluate, fit
 from emofuse.train.runs.verify import verify_run
 
@@ -213,3 +215,9 @@ def test_ratings_outside_the_scale_stop_the_fit(folder: Path, tmp_path: Path) ->
         fit(samples.config(tmp_path, "odd", protocol=folder / "dimensions.toml"), say=lambda line: None)
     assert "3 ratings of valence outside its scale, 1 to 5" in str(caught.value)
     assert not (tmp_path / "odd").exists()
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "dimensions"])
+def test_an_exploration_refuses_a_run_without_one_class_an_utterance(runs: dict[str, Run], kind: str) -> None:
+    with pytest.raises(UsageError, match=f"predicts {kind}, and errors are counted of one class an utterance"):
+        read_run(Collection(stores=(), entries=()), runs[kind].folder)
