@@ -17,9 +17,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import format_table
-from emofuse.common.progress import Progress
-from emofuse.manifests.resampling import named_units
+from emofuse.common.output.console import format_table
+from emofuse.common.output.progress import Progress
+from emofuse.manifests.metrics.resampling import named_units
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions, unit_differences
 from emofuse.train.comparison.statistics.paired_tests import (
     ALPHA,

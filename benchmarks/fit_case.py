@@ -26,7 +26,7 @@ from emofuse.train.fitting.loop import predict
 from emofuse.train.fitting.step import Stepper
 from emofuse.train.models.blocks import layers
 from emofuse.train.models.config import SequenceConfig
-from emofuse.train.models.cost import FEATURE_SIZES, cost
+from emofuse.train.models.listing.cost import FEATURE_SIZES, cost
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan

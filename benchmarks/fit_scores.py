@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 from emofuse.train.data.batches import Batch, TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices

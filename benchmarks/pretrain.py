@@ -43,7 +43,7 @@ from emofuse.extract.pretrain.loop import fit
 from emofuse.extract.pretrain.recordings import Patches, TripletBatch, find_recordings
 from emofuse.extract.pretrain.run import PretrainPlan, pretrain
 from emofuse.manifests import protocol_files
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 
 EMODB = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "emodb"
 C = 0.01

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
 
-from emofuse.common.console import warn
+from emofuse.common.output.console import warn
 
 DONE, EXCLUDED, USAGE, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

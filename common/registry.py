@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from emofuse.common.console import warn
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.lazy import lazy_property
+from emofuse.common.output.console import warn
 
 T = TypeVar("T")
 

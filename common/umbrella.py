@@ -6,9 +6,9 @@ import importlib
 
 import click
 
-from emofuse.common.command_group import CommandGroup
-from emofuse.common.console import HELP_OPTIONS
-from emofuse.common.version_option import version_option
+from emofuse.common.cli.command_group import CommandGroup
+from emofuse.common.cli.version_option import version_option
+from emofuse.common.output.console import HELP_OPTIONS
 
 # Strings, not imports: this package imports no other emofuse package, and `emofuse --help` must answer at once.
 COMMANDS = {
@@ -64,10 +64,13 @@ COMMANDS = {
         "Check this machine: packages, device, disk, weights, corpora, stores.",
     ),
     "completion": (
-        "emofuse.common.completion:completion",
+        "emofuse.common.cli.completion:completion",
         "Print what bash, zsh or fish needs to complete commands and options.",
     ),
-    "help": ("emofuse.common.help_pages:help_command", "Read a page of the documentation, such as `help protocols`."),
+    "help": (
+        "emofuse.common.cli.help_pages:help_command",
+        "Read a page of the documentation, such as `help protocols`.",
+    ),
     "demo": ("emofuse.extract.commands.demo:demo", "Run both stages on a small synthetic corpus."),
 }
 MEANT = {

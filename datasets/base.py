@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import plural
 from emofuse.datasets.reading.audio_paths import AudioFinder
 from emofuse.manifests.licences import Licence
 from emofuse.manifests.schema import Excluded, Manifest, Utterance, missing_audio_reason

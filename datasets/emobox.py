@@ -20,7 +20,7 @@ from typing import Any
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.datasets.base import Corpus, ReaderOptions, build_manifest
 from emofuse.datasets.reading.tables import text_lines
-from emofuse.manifests.emobox_keys import PREFIX
+from emofuse.manifests.names.emobox_keys import PREFIX
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 LABEL_MAPS = ("label_map.json", "label_dict.json")

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, clips_by_id, relative_path, wav_files
 from emofuse.manifests.licences import LICENCES
 from emofuse.manifests.schema import Excluded, Manifest, Utterance

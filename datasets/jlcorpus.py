@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest, clips_by_id, relative_path, wav_files
 from emofuse.datasets.reading.tables import text_lines
 from emofuse.manifests.licences import LICENCES

@@ -18,8 +18,8 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError, raise_problems
+from emofuse.common.output.console import plural
 from emofuse.datasets.base import Corpus, ReaderOptions, Size, build_manifest
 from emofuse.datasets.reading.msp_ratings import rated_clips, vote
 from emofuse.datasets.reading.tables import read_table, text_lines

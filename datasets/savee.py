@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError, raise_problems
+from emofuse.common.output.console import plural
 from emofuse.datasets.base import (
     Corpus,
     ReaderOptions,

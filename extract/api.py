@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-from emofuse.common.console import Say, plural, say
 from emofuse.common.errors import DONE, EXCLUDED, UsageError
 from emofuse.common.option_values import check_say, config_of_call
+from emofuse.common.output.console import Say, plural, say
 from emofuse.common.problems import Problems
 from emofuse.extract.asr.transcribe import Transcripts, prepare_transcripts, without_blank_texts
 from emofuse.extract.audio.exclusions import report_excluded

@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from emofuse.common.console import format_size, plural
 from emofuse.common.errors import DISK_FULL, EmofuseError, UsageError
+from emofuse.common.output.console import format_size, plural
 from emofuse.common.source_version import UNKNOWN, commit, package_version
 from emofuse.common.system.machine import free_memory, usable_cores
 

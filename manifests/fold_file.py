@@ -20,10 +20,10 @@ from typing import Any
 
 import xxhash
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError, raise_problems
-from emofuse.manifests.emobox_keys import loose_key
-from emofuse.manifests.spellings import natural_key
+from emofuse.common.output.console import plural
+from emofuse.manifests.names.emobox_keys import loose_key
+from emofuse.manifests.names.spellings import natural_key
 
 SIDES = ("train", "validation", "test")
 _EMOBOX_SIDES = {"train": "train", "validation": "valid", "test": "test"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofuse.manifests.joint import SEPARATOR, corpus_of, own_name
+from emofuse.manifests.names.joint import SEPARATOR, corpus_of, own_name
 from emofuse.manifests.schema import Utterance
 
 FEMALE, MALE = "female", "male"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emofuse.manifests.emobox_keys import PREFIX
+from emofuse.manifests.names.emobox_keys import PREFIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests.fold_file import FoldFile
-from emofuse.manifests.joint import corpus_of
+from emofuse.manifests.names.joint import corpus_of
+from emofuse.manifests.names.spellings import NameRules
 from emofuse.manifests.row_filter import Where, selects
 from emofuse.manifests.schema import Utterance
-from emofuse.manifests.spellings import NameRules
 from emofuse.manifests.targets.target import Target, Truth
 from emofuse.manifests.targets.truth import classes_in, has_truth, most_voted, truth_array
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from emofuse.common.errors import raise_problems
 from emofuse.common.toml_checks import shape_problems
-from emofuse.manifests.joint import SEPARATOR, corpus_of, joined_name
+from emofuse.manifests.names.joint import SEPARATOR, corpus_of, joined_name
+from emofuse.manifests.names.spellings import NAMED, NameRules, rule_problems
 from emofuse.manifests.protocol import GROUPINGS, HOLD_OUT_KEYS, SPLITS, ExpectedCounts, JointCorpora, Protocol
 from emofuse.manifests.row_filter import as_lists, joined_where
-from emofuse.manifests.spellings import NAMED, NameRules, rule_problems
 from emofuse.manifests.targets import parsing as targets
 from emofuse.manifests.targets.scoring import selecting_metrics, valid_metrics
 from emofuse.manifests.targets.target import KINDS

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emofuse.manifests.joint import PREFIXED_FIELDS, SEPARATOR, corpus_of, joined_name, own_name
+from emofuse.manifests.names.joint import PREFIXED_FIELDS, SEPARATOR, corpus_of, joined_name, own_name
+from emofuse.manifests.names.spellings import NameRules
 from emofuse.manifests.schema import Utterance
-from emofuse.manifests.spellings import NameRules
 
 Where = Mapping[str, tuple[str, ...]]
 """Key -> the values that are selected; an utterance must have one of them for every key."""

@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Unpack, overload
 
-from emofuse.common.console import Say, say
 from emofuse.common.errors import DONE, EXCLUDED
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, say
 from emofuse.manifests.schema import Excluded
 from emofuse.predict.config import PredictConfig, PredictOptions
 from emofuse.predict.output import open_output, refuse_existing

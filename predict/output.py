@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from emofuse.common.console import screen_text
 from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import screen_text
 from emofuse.predict.config import Format
 from emofuse.predict.prediction import Prediction
 

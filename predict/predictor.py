@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emofuse.common.console import Say, plural
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import Say, plural
 from emofuse.common.problems import Problems
 from emofuse.extract.asr.recogniser import load_recogniser
 from emofuse.extract.plan.device import device_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.errors import UsageError
-from emofuse.common.progress import Progress, format_duration
+from emofuse.common.output.progress import Progress, format_duration
 from emofuse.extract.asr.recogniser import Recogniser
 from emofuse.extract.plan.job import FeatureJob
 from emofuse.manifests.schema import ASR, Excluded

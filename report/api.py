@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
-from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, format_size, printable, say
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page
 from emofuse.report.built import BuiltPage

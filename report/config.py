@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Required, TypedDict, Unpack
 
-from emofuse.common.formats import PageFormat
 from emofuse.common.location import Location
 from emofuse.common.option_values import as_locations, as_path, as_texts, check_values, split_names
+from emofuse.common.output.formats import PageFormat
 from emofuse.common.problems import Problems
 from emofuse.train.inspection.projection import Method
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.console import Say, as_sentence
+from emofuse.common.output.console import Say, as_sentence
 from emofuse.common.page.blocks import Section
 from emofuse.report.built import BuiltPage
 from emofuse.report.config import ReportConfig

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from emofuse.train.exporting.export import Export, export
     from emofuse.train.resolve.config import FitConfig, FitOptions
     from emofuse.train.runs.finished_run import Run
-    from emofuse.train.runs.verify import RunVerification, verify_run
+    from emofuse.train.runs.verification.verify import RunVerification, verify_run
     from emofuse.train.stacking.config import StackConfig, StackOptions
     from emofuse.train.stacking.stack import stack
 else:
@@ -36,7 +36,7 @@ else:
             "FitConfig": "resolve.config",
             "FitOptions": "resolve.config",
             "Run": "runs.finished_run",
-            "RunVerification": "runs.verify",
+            "RunVerification": "runs.verification.verify",
             "StackConfig": "stacking.config",
             "StackOptions": "stacking.config",
             "compare": "comparison.compare",
@@ -44,7 +44,7 @@ else:
             "export": "exporting.export",
             "fit": "api",
             "stack": "stacking.stack",
-            "verify_run": "runs.verify",
+            "verify_run": "runs.verification.verify",
         },
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Unpack, overload
 
-from emofuse.common.command_line import python_call
-from emofuse.common.console import Say, say
+from emofuse.common.cli.command_line import python_call
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, say
 from emofuse.train.resolve.config import FitConfig, FitOptions
 from emofuse.train.runs.finished_run import Run
-from emofuse.train.runs.fit import fit_model
+from emofuse.train.runs.training.fit import fit_model
 from emofuse.train.tracking.track import check_trackers, track
 
 

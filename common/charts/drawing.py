@@ -11,7 +11,7 @@ from typing import Any, Literal
 from emofuse.common.charts.inline import page_svg
 from emofuse.common.charts.palette import PRINTED, THEMED, Colours
 from emofuse.common.errors import UsageError
-from emofuse.common.formats import PictureFormat
+from emofuse.common.output.formats import PictureFormat
 
 Drawing = Callable[[Colours], Any]
 """Draws a chart in these colours and returns its matplotlib Figure. A function of a chart's kind returns one."""

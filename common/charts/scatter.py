@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emofuse.common.charts.drawing import NARROW, Drawing, legend, new_axes, new_figure, plain
 from emofuse.common.charts.palette import Colours, markers
-from emofuse.common.console import printable
+from emofuse.common.output.console import printable
 
 MOST_TITLES = 600
 """Each point with a title takes about 150 bytes of a page."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from emofuse.common.console import printable
 from emofuse.common.disk.files import make_folder
 from emofuse.common.disk.positioned import pread, pwrite
 from emofuse.common.errors import DISK_FULL, UsageError
+from emofuse.common.output.console import printable
 
 try:
     import fcntl

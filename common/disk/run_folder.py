@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emofuse.common.console import format_size
 from emofuse.common.disk.csv_table import CsvRow, csv_text, parse_csv
 from emofuse.common.disk.files import make_folder, write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import format_size
 
 T = TypeVar("T")
 LONGEST = 256 << 20

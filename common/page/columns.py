@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from emofuse.common.console import printable
+from emofuse.common.output.console import printable
 from emofuse.common.page.blocks import Cell, ClassName, Column, Link, Marks, PagedTable, Sound, Spark, Table
 
 AnyTable = TypeVar("AnyTable", Table, PagedTable)

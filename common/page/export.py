@@ -8,8 +8,8 @@ from pathlib import Path
 from emofuse.common.charts.drawing import picture
 from emofuse.common.disk.outputs import write_output
 from emofuse.common.errors import UsageError
-from emofuse.common.formats import PICTURES, TableFormat
-from emofuse.common.latex import latex_escaped, latex_first_cell
+from emofuse.common.output.formats import PICTURES, TableFormat
+from emofuse.common.output.latex import latex_escaped, latex_first_cell
 from emofuse.common.page.blocks import Page, PagedTable, Table
 from emofuse.common.page.columns import cell_text
 from emofuse.common.page.csv_columns import table_as_csv

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from urllib.parse import quote
 
-from emofuse.common.console import Say, printable
+from emofuse.common.output.console import Say, printable
 
 
 def relative_link(file: Path, page_folder: Path) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from emofuse.common.formats import PAGE_FORMATS
+from emofuse.common.output.formats import PAGE_FORMATS
 
 page_format_option = click.option(
     "--format",

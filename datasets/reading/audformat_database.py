@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.optional import optional_library
+from emofuse.common.output.console import printable
 from emofuse.datasets.reading.column_names import SPLITS, ColumnNames
 
 HEADER = "db.yaml"

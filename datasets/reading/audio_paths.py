@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from emofuse.manifests.spellings import name_key
+from emofuse.manifests.names.spellings import name_key
 
 
 def _composed(name: str) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 
 import xxhash
 
-from emofuse.common.console import plural, printable, warn
 from emofuse.common.disk.files import refuse_unwritable, write_atomically
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.optional import optional_library
+from emofuse.common.output.console import plural, printable, warn
 from emofuse.datasets.reading.column_names import SPLITS, ColumnNames, require_content
 
 MARKS = ("dataset_dict.json", "state.json")

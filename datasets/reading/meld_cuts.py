@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.manifests.schema import Manifest, Utterance
 
 _FACTOR, _SECONDS = 2.0, 2.0

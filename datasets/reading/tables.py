@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import plural
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 MISSING = frozenset({"nan", "NaN", "NAN", "None", "<NA>", "NaT"})

@@ -11,8 +11,8 @@ from emofuse.common.umbrella import COMMANDS
 from emofuse.manifests import protocol_files
 from emofuse.manifests.protocol import Protocol
 from emofuse.train.models.config import effective, is_optional
-from emofuse.train.models.cost import cost
-from emofuse.train.models.model_list import SECONDS, WORDS
+from emofuse.train.models.listing.cost import cost
+from emofuse.train.models.listing.model_list import SECONDS, WORDS
 from emofuse.train.models.registry import MODELS, variant
 from emofuse.train.papers import published_table
 from emofuse.train.papers.published_table import UNITS, Table, TableRow

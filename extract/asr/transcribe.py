@@ -15,7 +15,7 @@ from typing import TextIO
 
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.progress import Progress
 from emofuse.datasets.registry import CORPORA
 from emofuse.extract.asr.recogniser import DETECTED, Recognised, Recogniser, load_recogniser
 from emofuse.extract.audio.channels import MIXES, Channel

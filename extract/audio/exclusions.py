@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emofuse.common.console import plural, warn
 from emofuse.common.errors import DONE, EXCLUDED
+from emofuse.common.output.console import plural, warn
 from emofuse.manifests.schema import Excluded, Manifest
 
 _MOST_LISTED = 50

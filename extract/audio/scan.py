@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import warn
+from emofuse.common.output.progress import Progress
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.registry import CORPORA, read_corpus
 from emofuse.extract.audio.channels import Channel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emofuse.common.console import plural, warn
+from emofuse.common.output.console import plural, warn
 from emofuse.datasets.registry import CORPORA
 from emofuse.extract.audio.channels import CHANNELS, MIXES, Channel
 from emofuse.extract.audio.clips import Clip

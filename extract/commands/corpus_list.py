@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from emofuse.common.console import format_table
+from emofuse.common.output.console import format_table
 from emofuse.common.registry import Entry
 from emofuse.datasets.base import Corpus
 from emofuse.datasets.registry import CORPORA

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_table, say
 from emofuse.common.errors import command
-from emofuse.common.progress import format_duration
+from emofuse.common.output.console import HELP_OPTIONS, format_table, say
+from emofuse.common.output.progress import format_duration
 from emofuse.common.umbrella import load_command
 
 STEPS = 250

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, plural, printable, say, say_json, warn
 from emofuse.common.errors import DONE, command
+from emofuse.common.output.console import HELP_OPTIONS, plural, printable, say, say_json, warn
 from emofuse.extract.commands.encoders import weights_folder
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_table, printable, say, say_json
 from emofuse.common.errors import command
+from emofuse.common.output.console import HELP_OPTIONS, format_table, printable, say, say_json
 
 if TYPE_CHECKING:
     from emofuse.extract.encoders.encoder_list import EncoderRow

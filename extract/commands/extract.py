@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from emofuse.common.config_file import ConfiguredCommand, config_option
-from emofuse.common.console import HELP_OPTIONS
+from emofuse.common.cli.config_file import ConfiguredCommand, config_option
+from emofuse.common.cli.version_option import version_option
 from emofuse.common.errors import command
-from emofuse.common.version_option import version_option
+from emofuse.common.output.console import HELP_OPTIONS
 from emofuse.extract.commands.options import DATASETS, corpus_options, max_seconds
 
 

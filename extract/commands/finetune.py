@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_table, plural, say
 from emofuse.common.errors import UsageError, command, raise_problems
+from emofuse.common.output.console import HELP_OPTIONS, format_table, plural, say
 from emofuse.extract.audio.exclusions import report_excluded
 from emofuse.extract.commands.options import DATASETS, corpus_options
 from emofuse.extract.finetune.config import FinetuneSettings
@@ -150,8 +150,8 @@ class _Call:
         from emofuse.extract.audio.scan import corpus_arguments, read_dataset, scan_corpus
         from emofuse.extract.encoders.base import EncoderOptions
         from emofuse.extract.finetune.plan import FinetunePlan
-        from emofuse.manifests.file_folds import fold_file_problems
-        from emofuse.manifests.folds import build_folds, limit_folds, select_folds
+        from emofuse.manifests.folds.cross_validation import build_folds, limit_folds, select_folds
+        from emofuse.manifests.folds.sides_from_file import fold_file_problems
         from emofuse.manifests.row_filter import where_problems
         from emofuse.store.core.fitted_on import parse_fitted_on
 

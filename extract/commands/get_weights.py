@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_size, say
 from emofuse.common.errors import UsageError, command
+from emofuse.common.output.console import HELP_OPTIONS, format_size, say
 
 if TYPE_CHECKING:
     from emofuse.extract.encoders.weights.locate import WeightsSource

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_table, plural, printable, say, say_json
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
+from emofuse.common.output.console import HELP_OPTIONS, format_table, plural, printable, say, say_json
 from emofuse.extract.commands.options import corpus_options, max_seconds
 
 if TYPE_CHECKING:

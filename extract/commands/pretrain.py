@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import UnknownNameError, command
+from emofuse.common.output.console import HELP_OPTIONS, say
 from emofuse.extract.audio.exclusions import report_excluded
 from emofuse.extract.encoders.networks.trill_network import DIMENSIONS
 from emofuse.extract.plan.device import device_of

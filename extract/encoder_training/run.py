@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
+from emofuse.common.output.console import Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

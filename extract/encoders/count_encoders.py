@@ -12,7 +12,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from emofuse.common.console import json_text
+from emofuse.common.output.console import json_text
 from emofuse.extract.audio.torchaudio_compat import import_transformers
 from emofuse.extract.encoders import vggish, yamnet
 from emofuse.extract.encoders.blocks.audioset_logmel import FrontEnd

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from emofuse.common.console import warn
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import warn
+from emofuse.common.output.progress import Progress
 from emofuse.extract.audio.exclusions import excluded_line
 from emofuse.extract.encoding.encoder_pass import DoesNotFitError, EncoderPass
 from emofuse.extract.encoding.reader import BatchRequest, read_ahead

@@ -21,7 +21,7 @@ from emofuse.extract.finetune.checkpoint import FinetuneProgress
 from emofuse.extract.finetune.config import FinetuneSettings
 from emofuse.extract.finetune.network import Classifier
 from emofuse.extract.finetune.source import FinetuneSource, Indices, evaluation_batches, training_batches
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

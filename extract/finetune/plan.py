@@ -12,7 +12,7 @@ import xxhash
 
 from emofuse.extract.encoders.base import EncoderOptions
 from emofuse.extract.finetune.config import FinetuneSettings
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Manifest, Utterance
 

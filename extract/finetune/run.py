@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.errors import UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import Say
+from emofuse.common.output.progress import Progress
 from emofuse.extract.encoder_training.checkpoint import EncoderCheckpoint
 from emofuse.extract.encoder_training.run import TrainingRun, call_record, carry_out
 from emofuse.extract.encoders.base import Encoder
@@ -26,7 +26,7 @@ from emofuse.extract.finetune.plan import FinetunePlan
 from emofuse.extract.finetune.source import FinetuneSource, sizes_of
 from emofuse.extract.plan.finetuned_weights import FORMAT, RESULT, refuse_run
 from emofuse.extract.plan.pretraining_overlap import LISTING, find_listing, pretraining_overlap
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.store.core.fitted_on import combine_fitted_on
 
 

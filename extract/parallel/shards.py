@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from emofuse.common.console import say
 from emofuse.common.disk.files import resolve_link
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import say
+from emofuse.common.output.progress import Progress
 from emofuse.common.system.dask_cluster import completed_results, package_versions
 from emofuse.extract.audio.exclusions import excluded_line
 from emofuse.extract.encoding.loop import Throughput, run_jobs

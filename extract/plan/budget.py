@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import warn
 from emofuse.common.system.machine import free_memory
 from emofuse.extract.encoders.base import Encoder
 from emofuse.extract.plan.device import device_kind

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.common.console import format_size, warn
+from emofuse.common.output.console import format_size, warn
 from emofuse.common.system.machine import free_memory
 from emofuse.extract.audio.clips import AudioError, load
 from emofuse.extract.encoders.blocks.pooled_text import PooledText

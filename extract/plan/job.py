@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import plural
-from emofuse.common.progress import format_duration
+from emofuse.common.output.console import plural
+from emofuse.common.output.progress import format_duration
 from emofuse.extract.audio.augmentation import Augmentation
 from emofuse.extract.audio.channels import Channel
 from emofuse.extract.audio.clips import Clip, audio_policy

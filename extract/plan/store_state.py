@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from emofuse.common.console import format_size, plural
 from emofuse.common.disk.files import refuse_unwritable
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import format_size, plural
 from emofuse.extract.plan.job import FeatureJob, feature_spec, frame_counts, stored_lengths
 from emofuse.store import FeatureStore
 from emofuse.store.core.spec import source_digest

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from emofuse.common.errors import DataError, UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.progress import Progress
 from emofuse.extract.audio.audio_files import SUFFIXES, audio_files
 from emofuse.extract.audio.clips import AudioError, Clip, load, probe
 from emofuse.extract.encoders.blocks.audioset_logmel import PATCH, PATCH_SAMPLES, SAMPLE_RATE, SHIFT, log_mel

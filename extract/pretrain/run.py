@@ -8,10 +8,10 @@ from typing import Any
 
 import xxhash
 
-from emofuse.common.console import Say
 from emofuse.common.disk import run_folder, tensor_file
 from emofuse.common.disk.files import write_atomically
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import Say
+from emofuse.common.output.progress import Progress
 from emofuse.extract.encoder_training.run import TrainingRun, call_record, carry_out
 from emofuse.extract.encoders.blocks.tuning import WEIGHTS
 from emofuse.extract.encoders.trill import FORMAT

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import LEVEL, RESAMPLES
-from emofuse.manifests.resampling import ResamplingUnits
+from emofuse.manifests.metrics.resampling import ResamplingUnits
+from emofuse.manifests.metrics.scores import LEVEL, RESAMPLES
 from emofuse.manifests.targets.scoring import LabelSets, extra_scores, statistics, sums_by_unit
 from emofuse.manifests.targets.target import Target, Truth, Values
 

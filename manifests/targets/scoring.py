@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import LABEL_METRICS, METRICS, OF_DIMENSIONS, OF_LABEL_SETS, definition, scores
+from emofuse.manifests.metrics.scores import LABEL_METRICS, METRICS, OF_DIMENSIONS, OF_LABEL_SETS, definition, scores
 from emofuse.manifests.targets import dimension, distribution, multilabel
 from emofuse.manifests.targets.target import Target, Truth, Values, class_numbers
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.targets.distribution import class_votes
 from emofuse.manifests.targets.target import LABEL_SEPARATOR, Target, Truth

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, plural, warn
 from emofuse.common.errors import DONE, EXCLUDED, command
+from emofuse.common.output.console import HELP_OPTIONS, plural, warn
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})

@@ -29,7 +29,7 @@ from emofuse.train.data.batches import TaskData
 from emofuse.train.data.ragged import Pool, RaggedModality
 from emofuse.train.data.read_modality import read_modality
 from emofuse.train.models.config import longest_input
-from emofuse.train.resolve.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
 from emofuse.train.runs.trained_models import TrainedModel
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emofuse.common.console import printable
 from emofuse.common.errors import UsageError, raise_problems
+from emofuse.common.output.console import printable
 from emofuse.datasets.base import ReaderOptions
 from emofuse.datasets.custom import SUFFIXES as MANIFEST_SUFFIXES
 from emofuse.datasets.custom import read as read_custom

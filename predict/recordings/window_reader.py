@@ -8,7 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
 
-from emofuse.common.console import warn
+from emofuse.common.output.console import warn
 from emofuse.extract.asr.transcribe import without_blank_texts
 from emofuse.extract.audio.clips import AudioError, decode_to_wav
 from emofuse.extract.audio.scan import scan_audio, scan_text

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import LocationType
+from emofuse.common.output.console import HELP_OPTIONS, say
 from emofuse.common.page.options import audio_root_option, no_text_option, open_option, page_format_option
 from emofuse.report.commands.options import maps_option
 

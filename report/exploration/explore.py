@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
-from emofuse.common.console import Say, as_sentence, format_size, printable, say
 from emofuse.common.disk.outputs import write_output
 from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, as_sentence, format_size, printable, say
 from emofuse.common.page.blocks import Page, Section, Warnings
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page

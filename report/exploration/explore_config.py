@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 from emofuse.common.disk.outputs import refuse_as_file, refuse_as_folder
-from emofuse.common.formats import PageFormat
 from emofuse.common.location import Location, parse_location
 from emofuse.common.option_values import as_path, as_texts, as_tuple, check_values, split_names
+from emofuse.common.output.formats import PageFormat
 from emofuse.common.problems import Problems
 from emofuse.store import FeatureStore
 from emofuse.train.inspection.projection import Method

@@ -6,8 +6,8 @@ import base64
 import io
 from pathlib import Path
 
-from emofuse.common.console import format_size
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import format_size
 from emofuse.extract.audio.clips import load
 from emofuse.extract.audio.decoding import AudioError
 from emofuse.manifests.schema import Utterance

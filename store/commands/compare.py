@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import plural, printable, say, say_json
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import Location, LocationType
+from emofuse.common.output.console import plural, printable, say, say_json
 
 if TYPE_CHECKING:
     from emofuse.store.compare.card import CardDiff

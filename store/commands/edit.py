@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import format_size, plural, printable, say, say_json, warn
 from emofuse.common.errors import DAMAGED, DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import Location, LocationType
+from emofuse.common.output.console import format_size, plural, printable, say, say_json, warn
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Manifest

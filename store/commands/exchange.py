@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import plural, say
 from emofuse.common.errors import EXCLUDED, command
 from emofuse.common.location import Location, LocationType
+from emofuse.common.output.console import plural, say
 
 # Strings, not the registry: `--help` must not import the formats' libraries.
 EXPORT_FORMATS = "npy, emobox, merbench, emotion2vec, mmsa, lhotse, parquet"

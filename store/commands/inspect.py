@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import format_size, format_table, json_text, plural, printable, say, say_json, wrapped
 from emofuse.common.errors import DAMAGED, UsageError, command
 from emofuse.common.location import Location, LocationType, parse_location
+from emofuse.common.output.console import (
+    format_size,
+    format_table,
+    json_text,
+    plural,
+    printable,
+    say,
+    say_json,
+    wrapped,
+)
 from emofuse.common.problems import Problems
 
 if TYPE_CHECKING:

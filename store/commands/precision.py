@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import format_size, format_table, printable, say
 from emofuse.common.errors import UsageError
 from emofuse.common.location import Location, is_remote
+from emofuse.common.output.console import format_size, format_table, printable, say
 
 
 def measure_precision(file: Location, fit: str | None) -> dict[str, Any]:

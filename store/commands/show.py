@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import format_table, printable, say, say_coloured
 from emofuse.common.errors import DAMAGED, UsageError, command
-from emofuse.common.formats import PICTURES, PictureFormat
 from emofuse.common.location import Location, LocationType
+from emofuse.common.output.console import format_table, printable, say, say_coloured
+from emofuse.common.output.formats import PICTURES, PictureFormat
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Utterance

@@ -6,8 +6,8 @@ import importlib
 
 import click
 
-from emofuse.common.command_group import CommandGroup
-from emofuse.common.console import HELP_OPTIONS
+from emofuse.common.cli.command_group import CommandGroup
+from emofuse.common.output.console import HELP_OPTIONS
 from emofuse.store.commands import compare, edit, exchange, inspect, show
 
 ELSEWHERE = {"explore": "emofuse.report.commands.explore:explore"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from emofuse.common.charts.bars import histogram, stacked_bars
 from emofuse.common.charts.palette import class_colours
-from emofuse.common.console import plural, printable
+from emofuse.common.output.console import plural, printable
 from emofuse.common.page.blocks import Chart, Column, Table
 from emofuse.manifests.protocol_files import class_names
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.location import Location
+from emofuse.common.output.console import printable
 from emofuse.store.compare.card import FORMAT, VERSION, digest_of, make_card
 from emofuse.store.core.fitted_on import normalise_fitted_on
 from emofuse.store.core.reader import FeatureStore

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emofuse.common.console import plural, printable
 from emofuse.common.nested import flatten
+from emofuse.common.output.console import plural, printable
 from emofuse.common.page.blocks import (
     Cell,
     Column,

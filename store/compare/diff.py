@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError
 from emofuse.common.nested import flatten
+from emofuse.common.output.console import printable
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 from emofuse.store.compare.diff_values import LargestDifference, largest_difference
 from emofuse.store.core.feature import Feature

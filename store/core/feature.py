@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import plural
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.lazy import lazy_property
 from emofuse.common.location import Location
+from emofuse.common.output.console import plural
 from emofuse.store.core.spec import (
     FEATURE_VERSION,
     STORED_DTYPES,

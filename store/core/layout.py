@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import format_size
 from emofuse.common.disk.files import make_folder
 from emofuse.common.errors import DISK_FULL, DataError
+from emofuse.common.output.console import format_size
 from emofuse.manifests.schema import Manifest
 from emofuse.store.core.manifest_columns import write_columns
 from emofuse.store.core.reader import FeatureStore

@@ -9,10 +9,10 @@ from typing import Any
 import h5py
 import xxhash
 
-from emofuse.common.console import plural
 from emofuse.common.errors import DataError, UnknownNameError, UsageError
 from emofuse.common.location import Location
-from emofuse.common.rich_display import html_display
+from emofuse.common.output.console import plural
+from emofuse.common.output.rich_display import html_display
 from emofuse.manifests.schema import Manifest
 from emofuse.store.core.feature import Feature
 from emofuse.store.core.store_file import HDF5_ERRORS, StoreFile

@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from emofuse.common.console import plural
 from emofuse.common.errors import DataError, UsageError
 from emofuse.common.lazy import lazy_property
 from emofuse.common.location import Location, parse_location
+from emofuse.common.output.console import plural
 from emofuse.common.system.interrupts import uninterrupted
 from emofuse.manifests.schema import Manifest
 from emofuse.store.core.manifest_columns import read_columns

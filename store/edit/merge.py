@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from emofuse.common.console import plural, printable
 from emofuse.common.disk.files import resolve_link
 from emofuse.common.errors import DataError, SeveralProblemsError, UsageError
 from emofuse.common.location import Location
+from emofuse.common.output.console import plural, printable
 from emofuse.manifests.schema import Manifest
 from emofuse.store.core.assemble import PATIENCE, Candidate, assemble, current_sources, find_feature_sources
 from emofuse.store.core.feature import Feature

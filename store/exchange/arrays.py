@@ -13,8 +13,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError, raise_problems
+from emofuse.common.output.console import printable
 from emofuse.store.exchange.records import NUMERIC_KINDS, Unusable
 
 SAFE_CHARACTERS = "-_.~+=@, ()[]#"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import printable
 from emofuse.store import FeatureSpec, FeatureStore
 from emofuse.store.core.fitted_on import UNKNOWN_FITTED_ON, describe_fitted_on, normalise_fitted_on
 from emofuse.store.core.partial import partial_path

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofuse.common.console import printable
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.common.location import Location
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import printable
+from emofuse.common.output.progress import Progress
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.augmented import copy_refusal

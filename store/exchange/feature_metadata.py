@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import printable
 from emofuse.manifests.jsonl import parse_record as parse_row
 from emofuse.manifests.schema import Excluded
 from emofuse.store import Feature

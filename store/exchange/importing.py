@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import printable
+from emofuse.common.output.progress import Progress
 from emofuse.store import FeatureSpec, FeatureWriter
 from emofuse.store.core.partial import partial_path
 from emofuse.store.core.spec import DTYPES

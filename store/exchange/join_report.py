@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from emofuse.common.console import plural, printable
 from emofuse.common.errors import UsageError, raise_problems
+from emofuse.common.output.console import plural, printable
 from emofuse.manifests.schema import Manifest, Modality
 from emofuse.store.inspect.describe import has_modality
 

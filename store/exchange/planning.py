@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from emofuse.common.console import printable
 from emofuse.common.errors import UsageError, raise_problems
+from emofuse.common.output.console import printable
 from emofuse.manifests.jsonl import read_manifest
 from emofuse.manifests.schema import Manifest, Modality, Utterance
 from emofuse.store import FeatureSpec, FeatureStore

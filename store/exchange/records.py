@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.optional import optional_library as library_of_extra
-from emofuse.common.progress import Progress
+from emofuse.common.output.progress import Progress
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature
 from emofuse.store.exchange.feature_metadata import FeatureMetadata, ManifestOrigin

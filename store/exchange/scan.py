@@ -10,9 +10,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
-from emofuse.common.progress import Progress
+from emofuse.common.output.console import printable
+from emofuse.common.output.progress import Progress
 from emofuse.store.exchange.join_report import first_ids
 from emofuse.store.exchange.records import NUMERIC_KINDS, ForeignSource, Unusable
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.common.output.console import plural
 from emofuse.manifests.schema import Utterance
 
 SPLITS = ("train", "valid", "test")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.disk.locking import lock_holder
 from emofuse.common.errors import EmofuseError, UsageError
 from emofuse.common.location import Location, parse_location
+from emofuse.common.output.console import printable
 from emofuse.manifests.schema import Manifest, Modality, Utterance
 from emofuse.store.core.augmented import describe_copy
 from emofuse.store.core.feature import Feature

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import UnknownNameError
+from emofuse.common.output.console import printable
 from emofuse.manifests.schema import Utterance
 from emofuse.store.core.reader import FeatureStore
 from emofuse.store.inspect.describe import missing_ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from emofuse.common.console import printable
+from emofuse.common.output.console import printable
 
 SHOWN = 10
 

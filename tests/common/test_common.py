@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from emofuse.common import progress as progress_module
-from emofuse.common.console import format_size, format_table, printable
 from emofuse.common.disk.locking import lock
 from emofuse.common.errors import DataError, UnknownNameError, UsageError, command, raise_problems
-from emofuse.common.progress import Progress, format_duration
+from emofuse.common.output import progress as progress_module
+from emofuse.common.output.console import format_size, format_table, printable
+from emofuse.common.output.progress import Progress, format_duration
 from emofuse.common.registry import Registry
 
 
@@ -163,7 +163,8 @@ time.sleep(60)
 
 
 def test_a_closed_pipe_does_not_stop_the_work() -> None:
-    code = "from emofuse.common.console import say\nfor i in range(20000): say('x' * 100)\nopen('done', 'w').close()"
+    imported = "from emofuse.common.output.console import say"
+    code = f"{imported}\nfor i in range(20000): say('x' * 100)\nopen('done', 'w').close()"
     folder = Path(tempfile.mkdtemp())
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=folder)
     assert process.stdout is not None

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from emofuse.common.help_pages import FOLDER, help_pages
+from emofuse.common.cli.help_pages import FOLDER, help_pages
 from emofuse.common.umbrella import COMMANDS, load_command, main
 
 

@@ -11,7 +11,7 @@ from emofuse.common.errors import UsageError
 from emofuse.datasets.registry import CORPORA, read_corpus
 from emofuse.datasets.tess import clip_id
 from emofuse.manifests import protocol_files
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
 from emofuse.manifests.gender import gender_of
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")

@@ -14,7 +14,7 @@ import train_samples as samples
 from commands import run
 
 import emofuse.common
-from emofuse.common.console import format_table, say, warn
+from emofuse.common.output.console import format_table, say, warn
 from emofuse.manifests.jsonl import write_manifest
 from emofuse.manifests.schema import Excluded, Manifest
 from emofuse.store import FeatureData, write_store
@@ -111,7 +111,7 @@ def test_only_the_console_prints() -> None:
     found = []
     for file in PACKAGE.rglob("*.py"):
         path = file.relative_to(PACKAGE).as_posix()
-        if path.startswith(("tests/", "benchmarks/", "docs/", ".")) or path == "common/console.py":
+        if path.startswith(("tests/", "benchmarks/", "docs/", ".")) or path == "common/output/console.py":
             continue
         source = file.read_text(encoding="utf-8")
         if not re.search(r"\bprint\b|click\.s?echo", source):

@@ -16,7 +16,7 @@ import pytest
 from page_blocks import run_page, statements
 from paths import ROOT
 
-from emofuse.common.console import HELP_OPTIONS
+from emofuse.common.output.console import HELP_OPTIONS
 from emofuse.common.umbrella import COMMANDS, load_command
 from emofuse.datasets.synthetic import best_scores
 from emofuse.extract.commands.demo import BAND

@@ -10,7 +10,7 @@ import commands
 import pytest
 from paths import ROOT
 
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics.scores import METRICS
 
 ARCHIVE = ROOT / "tests" / "archives" / "run-v0.1.0"
 FIT = ("--store", "tiny.h5", "--protocol", "tiny4.toml", "--model", "concat", "--audio", "logmel", "--text", "bert",

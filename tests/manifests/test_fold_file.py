@@ -15,9 +15,9 @@ import train_samples as samples
 from emofuse.common.errors import UsageError
 from emofuse.datasets.registry import read_corpus
 from emofuse.manifests import protocol_files
-from emofuse.manifests.file_folds import FIFTH, fold_file_problems, fold_file_remarks
 from emofuse.manifests.fold_file import read_fold_file
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
+from emofuse.manifests.folds.sides_from_file import FIFTH, fold_file_problems, fold_file_remarks
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Manifest, Utterance
 

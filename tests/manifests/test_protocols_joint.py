@@ -10,7 +10,7 @@ import pytest
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol_files
-from emofuse.manifests.joint import join_manifests, unjoined
+from emofuse.manifests.names.joint import join_manifests, unjoined
 from emofuse.manifests.schema import Excluded, Manifest, Utterance
 
 RAW: dict[str, Any] = {

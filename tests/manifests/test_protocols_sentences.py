@@ -9,7 +9,7 @@ import train_samples as samples
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol_files as protocols
-from emofuse.manifests.folds import build_folds, fold_leaks
+from emofuse.manifests.folds.cross_validation import build_folds, fold_leaks
 from emofuse.manifests.schema import Utterance
 
 BY_SENTENCE = {"folds": {"by": "sentence", "parts": 3, "disjoint": ["sentence"]}}

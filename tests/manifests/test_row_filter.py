@@ -11,7 +11,7 @@ import train_samples as samples
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol_files
-from emofuse.manifests.joint import join_manifests
+from emofuse.manifests.names.joint import join_manifests
 from emofuse.manifests.protocol_parsing import parse
 from emofuse.manifests.row_filter import where_problems, where_text
 from emofuse.manifests.schema import Manifest, Utterance

@@ -18,7 +18,7 @@ import emofuse.train
 from emofuse.common.errors import DataError, SeveralProblemsError, UnknownNameError, UsageError
 from emofuse.common.location import Url
 from emofuse.extract import ExtractConfig
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics.scores import METRICS
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train import FitConfig, FitOptions, Run, api, fit
 from emofuse.train.commands.fit import fit as command

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import DONE, UsageError, command
-from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import LocationType
+from emofuse.common.output.console import HELP_OPTIONS, say
+from emofuse.common.output.formats import PICTURES, TABLES
 from emofuse.common.page.options import audio_root_option, no_text_option, open_option
 
 FOLDER = click.Path(path_type=Path)

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from emofuse.common.command_line import RecordedCommand
-from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.cli.command_line import RecordedCommand
 from emofuse.common.errors import DONE, EXCLUDED, command
 from emofuse.common.location import LocationType
+from emofuse.common.output.console import HELP_OPTIONS, say
 from emofuse.train.commands.options import device_option
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, say
 from emofuse.common.errors import command
+from emofuse.common.output.console import HELP_OPTIONS, say
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})

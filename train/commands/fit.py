@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from emofuse.common.config_file import ConfiguredCommand, config_option, repeated_run
-from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.cli.config_file import ConfiguredCommand, config_option, repeated_run
+from emofuse.common.cli.version_option import version_option
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
-from emofuse.common.version_option import version_option
+from emofuse.common.output.console import HELP_OPTIONS, say
 from emofuse.train.commands.options import (
     AugmentedType,
     JobsType,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, format_table, say, say_json
 from emofuse.common.errors import command
+from emofuse.common.output.console import HELP_OPTIONS, format_table, say, say_json
 
 if TYPE_CHECKING:
-    from emofuse.train.models.model_list import ModelRow
+    from emofuse.train.models.listing.model_list import ModelRow
 
 
 @click.command(context_settings=HELP_OPTIONS)
@@ -36,17 +36,17 @@ def models(name: str | None, corpus: str, as_json: bool) -> None:
 
 def _rows(corpus: str) -> list[ModelRow]:
     """From the list that comes with emofuse, which needs no PyTorch; counted where that list has not everything."""
-    from emofuse.train.models.model_list import CORPUS, listed_rows
+    from emofuse.train.models.listing.model_list import CORPUS, listed_rows
 
     if corpus == CORPUS and not entry_points(group="emofuse.models"):
         return listed_rows()
-    from emofuse.train.models.count_models import counted_rows
+    from emofuse.train.models.listing.count_models import counted_rows
 
     return counted_rows(corpus)
 
 
 def _model_list(rows: Sequence[ModelRow]) -> str:
-    from emofuse.train.models.model_list import SECONDS, WORDS
+    from emofuse.train.models.listing.model_list import SECONDS, WORDS
 
     cells = [
         (r.name, r.features, f"{r.parameters:,}", f"{r.flops / 1e6:,.1f}", str(r.ablations or ""), r.description)
@@ -64,7 +64,7 @@ def _model_list(rows: Sequence[ModelRow]) -> str:
 def _model_facts(name: str, corpus: str) -> dict[str, Any]:
     """What is known of one model, JSON-ready."""
     from emofuse.train.models.config import effective, is_optional
-    from emofuse.train.models.cost import cost
+    from emofuse.train.models.listing.cost import cost
     from emofuse.train.models.registry import MODELS, variant
 
     entry = MODELS.entry(name)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emofuse.common.command_line import RecordedCommand
-from emofuse.common.console import HELP_OPTIONS, printable, say, say_json
+from emofuse.common.cli.command_line import RecordedCommand
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_problems
-from emofuse.common.formats import PICTURES
 from emofuse.common.location import LocationType
+from emofuse.common.output.console import HELP_OPTIONS, printable, say, say_json
+from emofuse.common.output.formats import PICTURES
 from emofuse.train.commands.options import (
     JobsType,
     allow_duplicates_option,

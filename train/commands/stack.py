@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from emofuse.common.command_line import RecordedCommand
-from emofuse.common.console import HELP_OPTIONS, say
+from emofuse.common.cli.command_line import RecordedCommand
 from emofuse.common.errors import DONE, command
+from emofuse.common.output.console import HELP_OPTIONS, say
 
 
 @click.command(cls=RecordedCommand, context_settings={**HELP_OPTIONS, "show_default": True})

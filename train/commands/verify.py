@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emofuse.common.console import HELP_OPTIONS, plural, printable, say, say_json
 from emofuse.common.errors import DAMAGED, DONE, command
+from emofuse.common.output.console import HELP_OPTIONS, plural, printable, say, say_json
 from emofuse.common.problems import Problems
 
 if TYPE_CHECKING:
-    from emofuse.train.runs.verify import RunVerification
+    from emofuse.train.runs.verification.verify import RunVerification
 
 
 @click.command(context_settings=HELP_OPTIONS)
@@ -31,7 +31,7 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> None:
     Example: emofuse verify runs/iemocap4-smcn-1a2b3c4d
     """
     from emofuse.train.runs.finished_run import refuse_other_folders
-    from emofuse.train.runs.verify import verify_run
+    from emofuse.train.runs.verification.verify import verify_run
 
     unusable = Problems()
     for folder in runs:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from emofuse.common.charts.drawing import require_report_extra
-from emofuse.common.console import Say, format_size, printable, say
 from emofuse.common.disk.outputs import write_output
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, format_size, printable, say
 from emofuse.common.page.export import write_parts
 from emofuse.common.page.links import open_page
 from emofuse.common.page.render import render

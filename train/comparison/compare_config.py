@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict, Unpack
 
 from emofuse.common.disk.outputs import refuse_as_file, refuse_as_folder
-from emofuse.common.formats import PICTURES, TABLES
 from emofuse.common.location import Location
 from emofuse.common.option_values import as_locations, as_path, as_texts, as_tuple, check_values, split_names
+from emofuse.common.output.formats import PICTURES, TABLES
 from emofuse.common.problems import Problems
-from emofuse.manifests.metrics import EXPECTED_METRICS, LABEL_METRICS, VALUE_METRICS, check_metrics
+from emofuse.manifests.metrics.scores import EXPECTED_METRICS, LABEL_METRICS, VALUE_METRICS, check_metrics
 from emofuse.train.comparison.statistics.comparison_units import Unit
 from emofuse.train.runs.finished_run import Run
 

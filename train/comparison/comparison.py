@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UnknownNameError
+from emofuse.common.output.console import plural
 from emofuse.common.problems import Problems
-from emofuse.manifests.metrics import RESAMPLES
-from emofuse.manifests.resampling import ResamplingUnits
+from emofuse.manifests.metrics.resampling import ResamplingUnits
+from emofuse.manifests.metrics.scores import RESAMPLES
 from emofuse.manifests.targets.scoring import comparable_metrics
 from emofuse.train.comparison.inputs.matching import refuse_incomparable
 from emofuse.train.comparison.inputs.missing_predictions import with_missing_as_wrong

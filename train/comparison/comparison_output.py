@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from emofuse.common.console import format_table, printable
 from emofuse.common.disk.csv_table import csv_text
-from emofuse.common.latex import latex_escaped, latex_first_cell
+from emofuse.common.output.console import format_table, printable
+from emofuse.common.output.latex import latex_escaped, latex_first_cell
 from emofuse.common.page.export import markdown_escaped, table_text
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.train.comparison.comparison import Comparison, Difference, PairComparison
 from emofuse.train.comparison.comparison_tables import (
     NOTHING_DIFFERS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from emofuse.common.page.blocks import Cell, Column, Table
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.score_difference import is_raw
 from emofuse.train.runs.reporting.score_text import small_p

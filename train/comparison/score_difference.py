@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofuse.manifests.metrics import LOWER_IS_BETTER
+from emofuse.manifests.metrics.scores import LOWER_IS_BETTER
 
 
 def is_raw(metric: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from emofuse.common.console import plural
-from emofuse.manifests.metrics import definition, goodness, short_name
-from emofuse.manifests.resampling import narrow_interval
+from emofuse.common.output.console import plural
+from emofuse.manifests.metrics.resampling import narrow_interval
+from emofuse.manifests.metrics.scores import definition, goodness, short_name
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.comparison_tables import has_mcnemar
 from emofuse.train.comparison.score_difference import difference, is_raw

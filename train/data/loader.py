@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from emofuse.common.console import Say, format_size
+from emofuse.common.output.console import Say, format_size
 from emofuse.common.system.machine import free_memory
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.store import Feature
 from emofuse.train.data.augmented import CopyBuffers
 from emofuse.train.data.batches import TaskData, truth_tensor
@@ -18,10 +18,10 @@ from emofuse.train.data.ragged import RaggedModality, can_be_mapped, verify_valu
 from emofuse.train.data.read_modality import Readable, modality_bytes, read_modality
 from emofuse.train.data.speaker_statistics import standardised_by_speaker
 from emofuse.train.models.config import longest_input
-from emofuse.train.resolve.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_store import AnyFeature
+from emofuse.train.resolve.features.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.joined_store import AnyFeature
-from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 
 MAPPED = "mapped into memory"
 """Part of a message that `reproduce` repeats."""

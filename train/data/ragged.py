@@ -20,7 +20,7 @@ from torch import Tensor
 from emofuse.common.errors import DataError
 from emofuse.store import Feature
 from emofuse.store.hdf5.byte_source import LocalFile
-from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.features.joined_feature import JoinedFeature
 
 Indices = NDArray[np.int64]
 Pool = Literal["frames", "mean", "mean+deviation"]

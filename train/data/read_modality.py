@@ -16,8 +16,8 @@ from torch import Tensor
 from emofuse.common.errors import DataError
 from emofuse.store import Feature
 from emofuse.train.data.ragged import CHUNK_BYTES, Indices, Pool, RaggedModality, loaded_bytes
-from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_feature import JoinedFeature
 
 Readable = Feature | JoinedFeature | CombinedFeature
 

@@ -10,11 +10,11 @@ from typing import Any, Unpack, overload
 
 import torch
 
-from emofuse.common.command_line import python_call
-from emofuse.common.console import Say, say
+from emofuse.common.cli.command_line import python_call
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.digests import digest_of
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, say
 from emofuse.common.system.machine import check_threads
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig, EvaluateOptions
@@ -23,18 +23,18 @@ from emofuse.train.evaluation.results import header, write_results
 from emofuse.train.evaluation.shared_data import SharedData, check_shared_data
 from emofuse.train.evaluation.task import EvaluationTask, evaluation_task
 from emofuse.train.models.registry import variant
-from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.dialogues import dialogue_turns
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.speakers import BY_SPEAKER, speaker_clips
 from emofuse.train.resolve.task_selection import TaskSelection
 from emofuse.train.runs.finished_run import METRICS, Run, finished_run
-from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER
 from emofuse.train.runs.reporting import console_report
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.trained_models import TrainedModel, trained_models
+from emofuse.train.runs.training.fit import ALREADY_DONE, RUN_FOLDER
 
 CARRIED = ("reduced", "limit", "short_training", "shuffled")
 """Keys in the metrics of a run whose caveats are true of its models too."""

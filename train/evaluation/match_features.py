@@ -12,8 +12,8 @@ from emofuse.common.problems import Problems
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.augmented import plain_features
 from emofuse.train.fitting.model_file import ModelRecipe
-from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.extract_commands import command_that_made, extract_command
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.extract_commands import command_that_made, extract_command
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
 

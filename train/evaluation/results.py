@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from emofuse.common.console import Say, plural, printable
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
-from emofuse.common.progress import Progress
-from emofuse.manifests.folds import Fold
+from emofuse.common.output.console import Say, plural, printable
+from emofuse.common.output.progress import Progress
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import side_indices
-from emofuse.train.fitting.prediction_table import prediction_rows, rounded
-from emofuse.train.fitting.score_test import SELECTION, score_results
+from emofuse.train.fitting.scoring.prediction_table import prediction_rows, rounded
+from emofuse.train.fitting.scoring.score_test import SELECTION, score_results
 from emofuse.train.resolve.fit_plan import FitPlan, with_seed
-from emofuse.train.runs.final_model import RECORD
 from emofuse.train.runs.reporting import run_metrics
 from emofuse.train.runs.reporting.console_report import classes_line, excluded_line
 from emofuse.train.runs.reporting.leak_report import texts_line
 from emofuse.train.runs.run_files import write_run_files
 from emofuse.train.runs.trained_models import TrainedModel, are_calibrated, mean_values
+from emofuse.train.runs.training.final_model import RECORD
 
 LABELS_SHOWN = 12
 

@@ -12,9 +12,9 @@ from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.same_corpus import sentences_of, training_corpora
 from emofuse.train.evaluation.task import EvaluationTask
 from emofuse.train.evaluation.training_store import TrainingStore
-from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.extract_commands import command_that_made
-from emofuse.train.resolve.joined_store import stored_features
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.extract_commands import command_that_made
+from emofuse.train.resolve.features.joined_store import stored_features
 from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.leaks.leakage import find_leaks
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate

@@ -9,17 +9,17 @@ from typing import Any
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
+from emofuse.manifests.names.spellings import NameRules
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.manifests.spellings import NameRules
 from emofuse.manifests.targets.target import Target, recorded_target
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig
 from emofuse.train.evaluation.label_map import LabelMap, map_labels
 from emofuse.train.evaluation.same_corpus import holds_training_corpus, training_corpora
-from emofuse.train.fitting.recorded_target import target_of
-from emofuse.train.resolve.combined_feature import CombinedFeature
+from emofuse.train.fitting.scoring.recorded_target import target_of
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
-from emofuse.manifests.folds import Fold
-from emofuse.manifests.joint import joined_name, own_name
+from emofuse.common.output.console import plural
+from emofuse.manifests.folds.cross_validation import Fold
+from emofuse.manifests.names.joint import joined_name, own_name
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.match_features import equal_feature
 from emofuse.train.evaluation.same_corpus import equal_utterances, sentences_of
 from emofuse.train.evaluation.task import EvaluationTask, recorded_protocol
-from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.features.joined_feature import JoinedFeature
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
 from emofuse.train.runs.finished_run import Run
 

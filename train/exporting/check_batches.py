@@ -23,8 +23,8 @@ from emofuse.train.data.read_modality import read_modality
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
-from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.joined_store import available_features, stored_features
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_store import available_features, stored_features
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.recorded_features import per_fold_names
 

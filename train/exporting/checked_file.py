@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from emofuse.common.console import Say, format_size, plural
 from emofuse.common.disk.run_folder import write_json
 from emofuse.common.errors import DataError, EmofuseError, UsageError
+from emofuse.common.output.console import Say, format_size, plural
 from emofuse.train.exporting.check_batches import CheckBatches, check_batches
 from emofuse.train.exporting.description import describe
 from emofuse.train.exporting.exported_model import ExportedMember, ExportedModel

@@ -15,8 +15,8 @@ import numpy as np
 
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError
-from emofuse.manifests.emobox_keys import emobox_key
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
+from emofuse.manifests.names.emobox_keys import emobox_key
 from emofuse.train.runs.finished_run import PREDICTIONS, Run
 
 METRICS = ("wa", "ua", "micro_f1", "macro_f1")

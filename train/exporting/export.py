@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
-from emofuse.common.console import Say, say
 from emofuse.common.disk.files import refuse_unwritable, write_atomically
 from emofuse.common.disk.run_folder import run_lock
 from emofuse.common.errors import UnknownNameError, UsageError
 from emofuse.common.option_values import checked_config
+from emofuse.common.output.console import Say, say
 from emofuse.common.problems import Problems
 from emofuse.train.exporting.card.model_card import model_card
 from emofuse.train.exporting.checked_file import Check, write_checked
 from emofuse.train.exporting.config import CARD, EMOBOX, ExportConfig, ExportOptions
 from emofuse.train.exporting.emobox_predictions import write_predictions
 from emofuse.train.exporting.formats.registry import FORMATS, ExportFormat, installed_format
-from emofuse.train.fitting.recorded_target import target_of
+from emofuse.train.fitting.scoring.recorded_target import target_of
 from emofuse.train.resolve.dialogues import CONTEXT
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.finished_run import Run

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emofuse.manifests.calibration import SMALLEST
+from emofuse.manifests.metrics.calibration import SMALLEST
 from emofuse.train.data.batches import Statistics
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.models.base import FusionModel

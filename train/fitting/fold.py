@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emofuse.common.console import Say
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.files import make_folder
+from emofuse.common.output.console import Say
 from emofuse.common.system.machine import peak_memory
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.targets.target import class_numbers
 from emofuse.train.data.augmented import AugmentedData, with_copies
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
-from emofuse.train.fitting import score_test
-from emofuse.train.fitting.calibrate import calibrate, stored_temperature
 from emofuse.train.fitting.loop import DivergedError, TrainingJob, train
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.resume import FoldCheckpoint
+from emofuse.train.fitting.scoring import score_test
+from emofuse.train.fitting.scoring.calibrate import calibrate, stored_temperature
 from emofuse.train.fitting.shuffle import shuffled
 from emofuse.train.resolve.fit_plan import FitPlan
 

@@ -11,9 +11,9 @@ from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError, damage_error
 from emofuse.common.shapes import misfits
 from emofuse.manifests.targets.target import Target
-from emofuse.train.fitting.prediction_table import columns
-from emofuse.train.fitting.recorded_scores import differences, prediction_problems, recompute
-from emofuse.train.fitting.score_test import (
+from emofuse.train.fitting.scoring.prediction_table import columns
+from emofuse.train.fitting.scoring.recorded_scores import differences, prediction_problems, recompute
+from emofuse.train.fitting.scoring.score_test import (
     PREDICTIONS,
     REMEDY,
     RESULT,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import goodness
+from emofuse.manifests.metrics.scores import goodness
 from emofuse.manifests.targets.multilabel import THRESHOLD, best_threshold
 from emofuse.manifests.targets.scoring import value_scores
 from emofuse.manifests.targets.target import Target, Truth

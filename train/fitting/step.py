@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import warn
 from emofuse.common.system.machine import is_out_of_memory
 from emofuse.train.data.augmented import AugmentedData
 from emofuse.train.data.batches import TaskData

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
 from emofuse.common.location import Location, parse_location
+from emofuse.common.output.console import plural
 from emofuse.common.problems import Problems
-from emofuse.manifests.joint import corpus_of
+from emofuse.manifests.names.joint import corpus_of
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.read_modality import Readable, modality_bytes, read_modality
@@ -23,9 +23,9 @@ from emofuse.train.inspection.predicted_fold import Predicted, PredictedFold
 from emofuse.train.inspection.weight_hooks import Observed, WeightHook, observe
 from emofuse.train.models.config import longest_input
 from emofuse.train.models.registry import MODELS
-from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.dialogues import CONTEXT
-from emofuse.train.resolve.joined_feature import JoinedFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_feature import JoinedFeature
 from emofuse.train.resolve.speakers import BY_SPEAKER
 from emofuse.train.runs.recorded_features import per_fold_names
 from emofuse.train.runs.trained_models import TrainedModel, trained_models

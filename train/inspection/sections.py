@@ -9,7 +9,7 @@ import numpy as np
 
 from emofuse.common.errors import UsageError
 from emofuse.common.page.blocks import Examples, Section, Text
-from emofuse.train.fitting.recorded_target import target_of
+from emofuse.train.fitting.scoring.recorded_target import target_of
 from emofuse.train.inspection.choose import telling_utterances
 from emofuse.train.inspection.example_cards import example_cards
 from emofuse.train.inspection.map_section import map_section

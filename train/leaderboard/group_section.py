@@ -10,7 +10,7 @@ import numpy as np
 
 from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.matrix import matrix
-from emofuse.common.console import plural, printable
+from emofuse.common.output.console import plural, printable
 from emofuse.common.page.blocks import Chart, Commands, Facts, Section
 from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_group import RunGroup, fold_unit, folds_text, metric_name

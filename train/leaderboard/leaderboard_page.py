@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from emofuse.common.charts.sparklines import sparklines
-from emofuse.common.console import plural, printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import plural, printable
 from emofuse.common.page.blocks import Page
 from emofuse.train.leaderboard import overview
 from emofuse.train.leaderboard.group_section import group_section

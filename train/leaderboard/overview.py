@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from emofuse.common.console import plural, printable
+from emofuse.common.output.console import plural, printable
 from emofuse.common.page.blocks import Cell, Column, Facts, Link, PagedTable, Section, Table, Text, Warnings
-from emofuse.manifests.resampling import narrow_interval
+from emofuse.manifests.metrics.resampling import narrow_interval
 from emofuse.train.leaderboard.group_section import section_name
 from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.leaderboard.run_folders import DEEPEST, Unread

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from emofuse.common.shapes import misfits
-from emofuse.manifests.metrics import LOWER_IS_BETTER
+from emofuse.manifests.metrics.scores import LOWER_IS_BETTER
 from emofuse.train.fitting.file_names import CONFIG, METRICS
-from emofuse.train.fitting.recorded_target import TARGET_SHAPE
+from emofuse.train.fitting.scoring.recorded_target import TARGET_SHAPE
 from emofuse.train.runs.reporting.caveats import SHUFFLED
 
 _SCORES = {str: (float, None)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.train.fitting.file_names import CONFIG, PREDICTIONS, RESULT, RUN_FILES
 
 DEEPEST = 4

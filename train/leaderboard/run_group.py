@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emofuse.common.console import plural, printable
-from emofuse.manifests.metrics import goodness, short_name
+from emofuse.common.output.console import plural, printable
+from emofuse.manifests.metrics.scores import goodness, short_name
 from emofuse.train.leaderboard.run_entry import RunEntry
 from emofuse.train.runs.reporting.majority_score import majority_score
 from emofuse.train.runs.reporting.run_identity import FREE_KEYS

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emofuse.common.console import printable
+from emofuse.common.output.console import printable
 from emofuse.common.page.blocks import Cell, Column, Link, Marks, PagedTable, Spark
 from emofuse.common.page.columns import filled_columns
 from emofuse.common.page.links import relative_link

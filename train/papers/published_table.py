@@ -12,7 +12,7 @@ from typing import Any
 
 from emofuse.common.errors import UnknownNameError, UsageError, raise_problems
 from emofuse.common.toml_checks import shape_problems
-from emofuse.manifests.metrics import LABEL_METRICS
+from emofuse.manifests.metrics.scores import LABEL_METRICS
 
 UNITS = {"fraction": (1, 3), "percent": (100, 1)}
 """How a paper prints its figures: (factor, decimals)."""

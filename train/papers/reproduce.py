@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emofuse.common.charts.drawing import MISSING, has_report_extra, require_report_extra
-from emofuse.common.console import Say, say
 from emofuse.common.disk.files import write_atomically
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import Say, say
 from emofuse.common.page.render import render
 from emofuse.train.data.loader import MAPPED
 from emofuse.train.papers.figures import table_figure
@@ -24,11 +24,11 @@ from emofuse.train.papers.results import ResultTable, result_row
 from emofuse.train.papers.row_jobs import RowJob, plan_fits_of_table
 from emofuse.train.papers.table_request import TableRequest
 from emofuse.train.resolve.config import names_of
-from emofuse.train.runs.cross_validation import DONE, RESUMES
 from emofuse.train.runs.finished_run import Diverged, FitOutcome
-from emofuse.train.runs.fit import ALREADY_DONE, RUN_FOLDER, fit_models
 from emofuse.train.runs.processes.process_pool import IN_A_PROCESS
 from emofuse.train.runs.reporting.console_report import EXCLUDED, NOTE, REDUCED
+from emofuse.train.runs.training.cross_validation import DONE, RESUMES
+from emofuse.train.runs.training.fit import ALREADY_DONE, RUN_FOLDER, fit_models
 
 TABLE_PAGE = "table.html"
 """The page in a table's folder."""

@@ -14,7 +14,7 @@ from emofuse.train.models.registry import variant
 from emofuse.train.papers.published_table import TableRow, TableTask
 from emofuse.train.papers.table_request import TableRequest, features_of
 from emofuse.train.resolve.config import FitConfig
-from emofuse.train.resolve.extract_commands import default_feature_name
+from emofuse.train.resolve.features.extract_commands import default_feature_name
 from emofuse.train.runs.fit_context import resolved
 
 Stores = Mapping[str, FeatureStore]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emofuse.common.errors import UnknownNameError, UsageError, raise_problems
-from emofuse.common.formats import PictureFormat
 from emofuse.common.location import Location
+from emofuse.common.output.formats import PictureFormat
 from emofuse.train.models.registry import variant
 from emofuse.train.papers.published_table import Table, TableRow, TableTask
 

@@ -12,7 +12,7 @@ from emofuse.common.errors import UnknownNameError
 from emofuse.common.location import Location, parse_location
 from emofuse.common.option_values import as_joined_text, as_path, as_tuple, check_values, split_names
 from emofuse.common.problems import Problems
-from emofuse.manifests.metrics import EXPECTED_METRICS
+from emofuse.manifests.metrics.scores import EXPECTED_METRICS
 from emofuse.store import FeatureStore
 
 Precision = Literal["fp32", "tf32", "bf16"]

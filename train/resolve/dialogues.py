@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import plural
 from emofuse.common.errors import raise_problems
-from emofuse.manifests.folds import Fold
+from emofuse.common.output.console import plural
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.common.command_line import command_line
+from emofuse.common.cli.command_line import command_line
 from emofuse.common.source_version import commit
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.targets.target import Truth, class_numbers, target_record
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, settings_of, shortened
-from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.dialogues import DialogueTurns
-from emofuse.train.resolve.joined_store import AnyFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_store import AnyFeature
 from emofuse.train.resolve.leaks.checks import SharedMaterial
 from emofuse.train.resolve.repeated import options_of
 from emofuse.train.resolve.task_selection import TaskSelection

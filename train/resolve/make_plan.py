@@ -8,25 +8,25 @@ from functools import partial
 
 import torch
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.problems import Problems
-from emofuse.manifests.folds import Fold, build_folds, limit_folds, select_folds
-from emofuse.manifests.metrics import METRICS, VALUE_METRICS, check_metrics
+from emofuse.manifests.folds.cross_validation import Fold, build_folds, limit_folds, select_folds
+from emofuse.manifests.metrics.scores import METRICS, VALUE_METRICS, check_metrics
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.base import ModelSpec
 from emofuse.train.models.config import Config, SequenceConfig, with_settings
 from emofuse.train.models.registry import MODELS, variant
-from emofuse.train.resolve.augmented_copies import select_copies
-from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig, names_of
 from emofuse.train.resolve.device import find_device
 from emofuse.train.resolve.dialogues import context_remarks, dialogue_turns
-from emofuse.train.resolve.feature_selection import select_features
+from emofuse.train.resolve.features.augmented_copies import select_copies
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.feature_selection import select_features
+from emofuse.train.resolve.features.joined_store import AnyFeature, AnyStore, JoinedStore, member_stores
+from emofuse.train.resolve.features.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.fit_plan import FitPlan, title_of
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, JoinedStore, member_stores
 from emofuse.train.resolve.leaks.checks import check_test_sides
-from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.protocol_selection import select_protocol
 from emofuse.train.resolve.speakers import check_speakers, speaker_clips
 from emofuse.train.resolve.target_conflicts import target_conflicts

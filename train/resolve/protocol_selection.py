@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from emofuse.common.errors import UsageError, raise_problems
 from emofuse.manifests import protocol_files as protocols
-from emofuse.manifests.emobox_keys import dataset_of
-from emofuse.manifests.joint import corpus_of, own_name
+from emofuse.manifests.names.emobox_keys import dataset_of
+from emofuse.manifests.names.joint import corpus_of, own_name
 from emofuse.manifests.protocol import Protocol
 from emofuse.store import FeatureStore
-from emofuse.train.resolve.joined_store import AnyStore, JoinedStore
+from emofuse.train.resolve.features.joined_store import AnyStore, JoinedStore
 
 WRITE_PROTOCOL = "write one (--protocol PATH.toml; `emofuse help protocols`)"
 LABELS_SHOWN = 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import plural
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.config import Config
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofuse.manifests.metrics import METRICS, VALUE_METRICS, short_name
+from emofuse.manifests.metrics.scores import METRICS, VALUE_METRICS, short_name
 from emofuse.manifests.targets.scoring import valid_metrics
 from emofuse.manifests.targets.target import Target
 from emofuse.train.models.config import Config

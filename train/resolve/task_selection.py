@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emofuse.common.errors import UsageError, raise_problems
-from emofuse.manifests.file_folds import fold_file_problems, fold_file_remarks
-from emofuse.manifests.folds import check_groups
+from emofuse.manifests.folds.cross_validation import check_groups
+from emofuse.manifests.folds.sides_from_file import fold_file_problems, fold_file_remarks
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.row_filter import where_problems, where_text
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.targets.truth import classes_in, truth_problems, truth_remarks
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore
+from emofuse.train.resolve.features.joined_store import AnyFeature, AnyStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

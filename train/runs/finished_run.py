@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError, damage_error
 from emofuse.common.lazy import lazy_property
+from emofuse.common.output.rich_display import html_display
 from emofuse.common.redaction import redacted
-from emofuse.common.rich_display import html_display
 from emofuse.train.fitting import file_names
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.utterance_table import COLUMNS

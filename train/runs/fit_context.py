@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 import torch
 
-from emofuse.common.console import Say
+from emofuse.common.output.console import Say
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import FitContext
 from emofuse.train.fitting.model_file import ModelRecipe
 from emofuse.train.fitting.step import set_product_precision
 from emofuse.train.models.base import Inputs
 from emofuse.train.models.front import Front
-from emofuse.train.resolve.combined_feature import CombinedFeature
 from emofuse.train.resolve.config import FitConfig
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_store import open_stores
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.joined_store import open_stores
 from emofuse.train.resolve.make_plan import resolve
 from emofuse.train.runs.reporting import console_report
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from emofuse.common.console import plural, printable
+from emofuse.common.output.console import plural, printable
 from emofuse.common.page.links import relative_link
 from emofuse.common.problems import Problems
 from emofuse.manifests.schema import Utterance

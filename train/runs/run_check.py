@@ -12,12 +12,12 @@ from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import DataError
 from emofuse.common.shapes import misfits
-from emofuse.manifests.metrics import mean_and_deviation, recalls
+from emofuse.manifests.metrics.scores import mean_and_deviation, recalls
 from emofuse.train.fitting import file_names
 from emofuse.train.fitting.fold_check import FOLD_SHAPE, fold_score_problems
-from emofuse.train.fitting.prediction_table import RATED, columns
-from emofuse.train.fitting.recorded_scores import differences, prediction_problems, recompute
-from emofuse.train.fitting.recorded_target import TARGET_SHAPE, target_of
+from emofuse.train.fitting.scoring.prediction_table import RATED, columns
+from emofuse.train.fitting.scoring.recorded_scores import differences, prediction_problems, recompute
+from emofuse.train.fitting.scoring.recorded_target import TARGET_SHAPE, target_of
 
 CONFIG, METRICS, PREDICTIONS = FILES = file_names.RUN_FILES
 """The files without which a folder is not a run."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emofuse.common.disk import digests
 from emofuse.common.errors import DataError
-from emofuse.train.fitting.score_test import WEIGHTS
+from emofuse.train.fitting.scoring.score_test import WEIGHTS
 from emofuse.train.runs.finished_run import METRICS, REMEDY, Run
 
 

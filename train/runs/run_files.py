@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from emofuse.common.charts.drawing import has_report_extra, picture
-from emofuse.common.console import Say, printable
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.csv_table import CsvRow
 from emofuse.common.disk.files import write_atomically
+from emofuse.common.output.console import Say, printable
 from emofuse.common.page.render import render
 from emofuse.manifests.schema import Utterance
 from emofuse.train.fitting.file_names import PAGE
-from emofuse.train.fitting.score_test import HISTORY
+from emofuse.train.fitting.scoring.score_test import HISTORY
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs import run_digests
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, UTTERANCES

@@ -10,7 +10,7 @@ from pathlib import Path
 from emofuse.common.errors import EmofuseError, UsageError
 from emofuse.common.location import Location, is_remote, parse_location
 from emofuse.common.problems import Problems
-from emofuse.manifests.joint import join_manifests, joined_name
+from emofuse.manifests.names.joint import join_manifests, joined_name
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureStore
 from emofuse.train.runs.finished_run import Run

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from emofuse.common.disk.run_folder import read_json
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.manifests.calibration import with_temperature
+from emofuse.manifests.metrics.calibration import with_temperature
 from emofuse.manifests.targets.multilabel import DEFAULT_THRESHOLD
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
-from emofuse.train.fitting.calibrate import stored_temperature
 from emofuse.train.fitting.loop import collect
 from emofuse.train.fitting.model_file import ModelRecipe
-from emofuse.train.fitting.score_test import SELECTION, WEIGHTS, threshold_of
+from emofuse.train.fitting.scoring.calibrate import stored_temperature
+from emofuse.train.fitting.scoring.score_test import SELECTION, WEIGHTS, threshold_of
 from emofuse.train.models.base import FusionModel
 from emofuse.train.runs.finished_run import FINAL, Run
 from emofuse.train.runs.run_digests import check_weights

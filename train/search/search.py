@@ -9,15 +9,15 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Any, Literal
 
-from emofuse.common.console import Say, format_table, say
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError, UsageError, raise_problems
-from emofuse.common.progress import Progress
-from emofuse.manifests.metrics import goodness
+from emofuse.common.output.console import Say, format_table, say
+from emofuse.common.output.progress import Progress
+from emofuse.manifests.metrics.scores import goodness
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting import score_test
 from emofuse.train.fitting.fold import TrainingUnit
 from emofuse.train.fitting.loop import DivergedError
+from emofuse.train.fitting.scoring import score_test
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.fit_context import fit_context, resolved

@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.common.command_line import python_call
-from emofuse.common.console import Say, plural, say
+from emofuse.common.cli.command_line import python_call
 from emofuse.common.disk import run_folder
 from emofuse.common.disk.digests import digest_of
 from emofuse.common.errors import UsageError
 from emofuse.common.option_values import checked_config
-from emofuse.manifests.metrics import METRICS as DEFINITIONS
-from emofuse.manifests.metrics import mean_and_deviation
+from emofuse.common.output.console import Say, plural, say
+from emofuse.manifests.metrics.scores import METRICS as DEFINITIONS
+from emofuse.manifests.metrics.scores import mean_and_deviation
 from emofuse.manifests.targets.multilabel import DEFAULT_THRESHOLD
 from emofuse.manifests.targets.target import Target
-from emofuse.train.fitting.prediction_table import prediction_rows, rounded
-from emofuse.train.fitting.score_test import score_results
+from emofuse.train.fitting.scoring.prediction_table import prediction_rows, rounded
+from emofuse.train.fitting.scoring.score_test import score_results
 from emofuse.train.resolve.fit_plan import call_record
 from emofuse.train.runs.finished_run import PREDICTIONS, UTTERANCES, Run, finished_run
 from emofuse.train.runs.reporting import console_report

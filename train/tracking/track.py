@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emofuse.common.console import Say, printable
+from emofuse.common.output.console import Say, printable
 from emofuse.common.problems import Problems
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.tracking.registry import TRACKERS

@@ -13,7 +13,7 @@ from emofuse.common.disk import digests
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.nested import flatten, plain_text
 from emofuse.train.fitting.file_names import PAGE
-from emofuse.train.fitting.score_test import HISTORY
+from emofuse.train.fitting.scoring.score_test import HISTORY
 from emofuse.train.runs.finished_run import CONFIG, METRICS, Run
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.tracking.base import Curve, TrackedRun

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any
 
-from emofuse.common.console import warn
+from emofuse.common.output.console import warn
 
 _LISTS = ("layers", "layer", "block")
 """Names that models give to the list of their transformer layers."""

@@ -12,11 +12,11 @@ from emofuse.common.errors import UsageError
 from emofuse.common.lazy import lazy_property
 from emofuse.manifests import protocol_files as protocols
 from emofuse.manifests.gender import gender_of
-from emofuse.manifests.joint import joined_name
+from emofuse.manifests.names.joint import joined_name
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.store import FeatureStore
-from emofuse.train.resolve.joined_store import JoinedStore
+from emofuse.train.resolve.features.joined_store import JoinedStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

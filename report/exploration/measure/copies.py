@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from emofuse.common.errors import UsageError
 from emofuse.manifests import protocol_files as protocols
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.report.exploration.measure.collection import Collection, Entry

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UnknownNameError, UsageError
+from emofuse.common.output.console import plural
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.store import Feature
 

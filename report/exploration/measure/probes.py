@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 
 FOLDS = 5
 MINIMUM = 5

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 from emofuse.report.exploration.measure.collection import Collection, Entry
 from emofuse.report.exploration.measure.waveforms import ClipMeasures
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions, read_predictions

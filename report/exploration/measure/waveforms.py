@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.progress import Progress
+from emofuse.common.output.progress import Progress
 from emofuse.common.system.machine import usable_cores
 from emofuse.extract.audio.clips import AudioError, load, probe
 from emofuse.report.exploration.measure.collection import Entry

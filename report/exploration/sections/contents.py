@@ -11,7 +11,7 @@ import numpy as np
 from emofuse.common.charts.bars import stacked_bars
 from emofuse.common.charts.boxes import boxes
 from emofuse.common.charts.palette import GREY, class_colours, group_colours
-from emofuse.common.console import format_size, plural
+from emofuse.common.output.console import format_size, plural
 from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Facts, Section, Table, Text
 from emofuse.common.page.columns import telling_columns
 from emofuse.report.exploration.measure.collection import Collection, Entry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Column, PagedTable, Section, Table, Text
 from emofuse.common.page.columns import telling_columns
 from emofuse.report.exploration.sections.material import Material

@@ -8,7 +8,7 @@ from typing import Any
 from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.charts.palette import class_colours, group_colours
 from emofuse.common.charts.scatter import scatter
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Cell, Chart, Choice, Column, Headline, Section, Table, Text
 from emofuse.report.exploration.measure.collection import Entry, sample
 from emofuse.report.exploration.measure.probes import LinearProbe, answer, prompted

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from emofuse.common.charts.intervals import Bar, intervals
-from emofuse.common.console import as_sentence, plural
+from emofuse.common.output.console import as_sentence, plural
 from emofuse.common.page.blocks import Chart, Column, Section, Table, Text, Warnings
 from emofuse.report.exploration.measure.run_errors import RunErrors, correlations, speaker_rows
 from emofuse.report.exploration.sections.material import MOST_GROUPS, Material

@@ -10,7 +10,7 @@ import numpy as np
 
 from emofuse.common.charts.boxes import boxes
 from emofuse.common.charts.palette import class_colours, group_colours
-from emofuse.common.console import as_sentence, plural
+from emofuse.common.output.console import as_sentence, plural
 from emofuse.common.page.blocks import (
     Cell,
     Chart,

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError, raise_problems
+from emofuse.common.output.console import printable
 from emofuse.manifests.schema import Utterance
 from emofuse.store.exchange.arrays import is_inside, read_header, read_text
 from emofuse.store.exchange.feature_metadata import read_side_file, write_side_file

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import printable
 from emofuse.store.exchange.arrays import is_inside
 
 SUFFIXES = (".jsonl", ".jsonl.gz")

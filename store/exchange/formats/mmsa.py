@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import printable
 from emofuse.manifests.schema import Utterance
 from emofuse.store import Feature
 from emofuse.store.exchange.feature_metadata import parse_metadata

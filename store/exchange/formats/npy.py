@@ -1,7 +1,7 @@
 """Folders with one `.npy` file per utterance: in general, and as EmoBox and MERBench lay them out.
 
 EmoBox (examples/sb/speech_feature_extraction.py): `DUMP/KEY.npy`, [T, D], or [L, T, D] with --all_layers. A key is
-`CORPUS-ID` (manifests/emobox_keys.py).
+`CORPUS-ID` (manifests/names/emobox_keys.py).
 MERBench (toolkit/utils/read_data.py): `FEATURE-UTT/NAME.npy`, [D], and `FEATURE-FRA/NAME.npy`, [T, D], squeezed on
 reading. MELD's dev split is called val there.
 """
@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.emobox_keys import emobox_key
+from emofuse.manifests.names.emobox_keys import emobox_key
 from emofuse.store.exchange.arrays import id_as_file_name, npy_files, read_array, refuse_as_file_names, write_array
 from emofuse.store.exchange.feature_metadata import read_side_file, write_side_file
 from emofuse.store.exchange.records import ExportJob, FeatureRequest, ForeignSource, Format, FrameStream, Unusable

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import printable
 from emofuse.manifests.jsonl import parse_record
 from emofuse.manifests.schema import TEXT_FIELDS, Utterance
 from emofuse.store import Feature

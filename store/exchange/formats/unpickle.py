@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import printable
 from emofuse.common.errors import DataError, UsageError
+from emofuse.common.output.console import printable
 
 DTYPE = re.compile(r"[<>=|]?[biufSUO]\d*")
 EXPANSION = 4

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score
 
-from emofuse.manifests.metrics import definition, goodness, short_name
-from emofuse.manifests.resampling import named_units
+from emofuse.manifests.metrics.resampling import named_units
+from emofuse.manifests.metrics.scores import definition, goodness, short_name
 from emofuse.manifests.targets.dimension import Dimension
 from emofuse.manifests.targets.distribution import class_votes
 from emofuse.manifests.targets.kind_intervals import kind_intervals

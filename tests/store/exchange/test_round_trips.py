@@ -25,7 +25,7 @@ from paths import ROOT
 from round_trip_samples import WRITTEN, place
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.store.commands.exchange import EXPORT_FORMATS, IMPORT_FORMATS
 from emofuse.store.commands.store import store as cli

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.manifests.metrics import METRICS, mean_and_deviation
+from emofuse.manifests.metrics.scores import METRICS, mean_and_deviation
 from emofuse.manifests.targets.target import Target
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.scored_predictions import ScoredPredictions, details

@@ -11,9 +11,9 @@ import commands
 import pytest
 import train_samples as samples
 
-from emofuse.train.models.cost import cost
-from emofuse.train.models.count_models import counted_rows
-from emofuse.train.models.model_list import CORPUS, listed_rows
+from emofuse.train.models.listing.cost import cost
+from emofuse.train.models.listing.count_models import counted_rows
+from emofuse.train.models.listing.model_list import CORPUS, listed_rows
 from emofuse.train.models.registry import MODELS
 
 
@@ -33,7 +33,7 @@ def test_models_lists_every_model_with_its_size_and_cost() -> None:
 
 
 def test_the_list_that_comes_with_emofuse_is_what_its_models_cost_now() -> None:
-    remedy = "a model has changed: python -m emofuse.train.models.count_models"
+    remedy = "a model has changed: python -m emofuse.train.models.listing.count_models"
     assert listed_rows() == counted_rows(CORPUS), remedy
 
 

@@ -17,7 +17,7 @@ from train_samples import config, quietly, rows
 
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 from emofuse.store import FeatureData
 from emofuse.train import CompareConfig, Comparison, Run, compare, evaluate
 from emofuse.train.runs.run_digests import write_digests

@@ -12,7 +12,7 @@ from commands import run
 from train_samples import config, quietly, rows
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import LABEL_METRICS
+from emofuse.manifests.metrics.scores import LABEL_METRICS
 from emofuse.store import FeatureData
 from emofuse.train import Run, compare
 

@@ -12,7 +12,7 @@ import train_samples as samples
 from emofuse.common.errors import DataError
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.data.read_modality import modality_bytes, read_modality
-from emofuse.train.resolve.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
 
 CPU = torch.device("cpu")
 OF = samples.utterances(per_session=1, sessions=2)

@@ -24,7 +24,7 @@ from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.make_plan import resolve
 from emofuse.train.runs.reporting.caveat_marks import caveat_marks
 from emofuse.train.runs.reporting.caveats import caveats
-from emofuse.train.runs.verify import verify_run
+from emofuse.train.runs.verification.verify import verify_run
 
 UTTERANCES = samples.utterances()
 OTHER = replace(UTTERANCES[0], id="s1_x", label="dis")

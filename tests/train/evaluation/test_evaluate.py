@@ -16,7 +16,7 @@ from evaluation_samples import on_other, other_store, other_utterances, silent
 from train_samples import config, rows
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 from emofuse.store import FeatureData
 from emofuse.train import Run, fit
 from emofuse.train.runs.trained_models import trained_models

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from emofuse.common.disk import tensor_file
 from emofuse.common.errors import DataError
-from emofuse.manifests import calibration
+from emofuse.manifests.metrics import calibration
 from emofuse.train.data.batches import Statistics, TaskData
 from emofuse.train.data.ragged import RaggedModality
 from emofuse.train.exporting.exported_model import ExportedMember, ExportedModel, with_temperature

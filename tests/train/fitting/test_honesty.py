@@ -18,10 +18,11 @@ from emofuse.manifests.targets.target import Target
 from emofuse.store import FeatureData, FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader
-from emofuse.train.fitting import model_file, score_test
+from emofuse.train.fitting import model_file
 from emofuse.train.fitting.loop import predict
+from emofuse.train.fitting.scoring import score_test
 from emofuse.train.resolve.make_plan import resolve
-from emofuse.train.runs.verify import verify_run
+from emofuse.train.runs.verification.verify import verify_run
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 import train_samples as samples
 from torch import Tensor, nn
 
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 from emofuse.store import FeatureStore
 from emofuse.train.data.batches import TaskData
 from emofuse.train.data.loader import Loader

@@ -14,7 +14,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.metrics.scores import scores
 from emofuse.train.papers.figures.finished_folds import finished_folds
 from emofuse.train.papers.published_table import parse
 from emofuse.train.papers.reproduce import reproduce

@@ -62,7 +62,7 @@ def test_the_same_command_again_only_reads(done: tuple[ResultTable, Path, list[s
 
 def test_an_interrupted_table_resumes_with_the_remaining_rows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = request(folder, parse("tiny-table9", raw(folder)), steps=5)
-    from emofuse.train.runs import fit as module
+    from emofuse.train.runs.training import fit as module
 
     real, calls = module._fit_plans, []
 

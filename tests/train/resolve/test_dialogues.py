@@ -10,7 +10,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.folds import Fold, build_folds
+from emofuse.manifests.folds.cross_validation import Fold, build_folds
 from emofuse.manifests.schema import Utterance
 from emofuse.train.models.registry import MODELS
 from emofuse.train.resolve.dialogues import DialogueTurns, context_remarks, dialogue_turns

@@ -22,7 +22,7 @@ from emofuse.train.api import fit
 from emofuse.train.runs.finished_run import Run
 from emofuse.train.runs.run_digests import write_digests
 from emofuse.train.runs.trained_models import trained_models
-from emofuse.train.runs.verify import verify_run
+from emofuse.train.runs.verification.verify import verify_run
 
 ARCHIVE = next((ROOT / "tests" / "archives" / "run-v0.1.0" / "runs").iterdir())
 

@@ -12,13 +12,13 @@ import train_samples as samples
 from train_samples import config
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics.scores import METRICS
 from emofuse.manifests.schema import Utterance
 from emofuse.store import FeatureData
 from emofuse.train.api import fit
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs.finished_run import Run
-from emofuse.train.runs.verify import verify_run
+from emofuse.train.runs.verification.verify import verify_run
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UnknownNameError, UsageError
-from emofuse.manifests.folds import build_folds, stratified_sample
+from emofuse.manifests.folds.cross_validation import build_folds, stratified_sample
 from emofuse.store import FeatureStore
 from emofuse.train.api import fit
 from emofuse.train.models.config import Config, shortened, with_settings

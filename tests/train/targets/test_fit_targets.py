@@ -16,7 +16,7 @@ from emofuse.manifests.schema import Utterance
 from emofuse.report.exploration.measure.collection import Collection
 from emofuse.report.exploration.measure.run_errors import read_run
 from emofuse.train import Run, compare, evaluate, fit
-from emofuse.train.runs.verify import verify_run
+from emofuse.train.runs.verification.verify import verify_run
 
 SCALE = "[dimensions]\nvalence = { low = 1, high = 5 }\narousal = { low = 1, high = 5 }\n"
 TASKS = {

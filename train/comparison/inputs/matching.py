@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from emofuse.common.console import plural
 from emofuse.common.errors import raise_problems
+from emofuse.common.output.console import plural
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 from emofuse.train.runs.reporting.run_identity import FREE_KEYS
 

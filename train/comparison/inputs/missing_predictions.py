@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import NO_PREDICTION
+from emofuse.manifests.metrics.scores import NO_PREDICTION
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions
 
 Task = tuple[int, int]

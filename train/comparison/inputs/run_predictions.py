@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import damage_error
-from emofuse.manifests.metrics import Labels
+from emofuse.manifests.metrics.scores import Labels
 from emofuse.manifests.targets.scoring import statistics
 from emofuse.manifests.targets.target import Target
 from emofuse.train.comparison.inputs.seed_predictions import SeedPredictions, of_classes
-from emofuse.train.fitting import prediction_table as table
-from emofuse.train.fitting.prediction_table import Predictions
-from emofuse.train.fitting.recorded_scores import COLUMNS, indices_of
-from emofuse.train.fitting.recorded_target import target_of
+from emofuse.train.fitting.scoring import prediction_table as table
+from emofuse.train.fitting.scoring.prediction_table import Predictions
+from emofuse.train.fitting.scoring.recorded_scores import COLUMNS, indices_of
+from emofuse.train.fitting.scoring.recorded_target import target_of
 from emofuse.train.runs.finished_run import CONFIG, METRICS, PREDICTIONS, REMEDY, Run
 from emofuse.train.runs.reporting.tested_utterances import Tested, tested_utterances
 

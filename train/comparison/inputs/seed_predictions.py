@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
-from emofuse.manifests.metrics import Labels, scores_of
+from emofuse.manifests.metrics.scores import Labels, scores_of
+from emofuse.manifests.metrics.unit_counts import unit_cells
 from emofuse.manifests.targets.scoring import extra_scores, sums_by_unit
 from emofuse.manifests.targets.target import Target
-from emofuse.manifests.unit_counts import unit_cells
 
 Scores = dict[str, NDArray[np.float64]]
 """Metric -> a value [R] for each weighting."""

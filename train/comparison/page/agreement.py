@@ -11,7 +11,7 @@ from emofuse.common.charts.bars import stacked_bars
 from emofuse.common.charts.matrix import matrix
 from emofuse.common.charts.palette import GREY, group_colours
 from emofuse.common.page.blocks import Cell, Chart, Choice, ClassName, Column, Section, Table
-from emofuse.manifests.metrics import NO_PREDICTION
+from emofuse.manifests.metrics.scores import NO_PREDICTION
 from emofuse.train.comparison.comparison import PairComparison
 from emofuse.train.comparison.page.record import MOST_CHOICES, ComparisonRecord
 from emofuse.train.comparison.statistics.paired_scores import PairedPredictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Page
 from emofuse.train.comparison.comparison import Comparison
 from emofuse.train.comparison.inputs.run_predictions import RunPredictions

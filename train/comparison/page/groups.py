@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from emofuse.common.charts.dots import dots
 from emofuse.common.page.blocks import Cell, Chart, Column, PagedTable, Section, Table
-from emofuse.manifests.class_metrics import GROUPS
-from emofuse.manifests.metrics import short_name
-from emofuse.manifests.spellings import natural_key
+from emofuse.manifests.metrics.class_scores import GROUPS
+from emofuse.manifests.metrics.scores import short_name
+from emofuse.manifests.names.spellings import natural_key
 from emofuse.train.comparison.comparison_tables import points
 from emofuse.train.comparison.page.record import MOST_ROWS_SHOWN, ComparisonRecord
 from emofuse.train.comparison.statistics.paired_scores import unit_scores

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from emofuse.common.page.links import relative_link
-from emofuse.manifests.metrics import RESAMPLES, Labels, intervals
+from emofuse.manifests.metrics.scores import RESAMPLES, Labels, intervals
 from emofuse.manifests.targets.kind_intervals import kind_intervals
 from emofuse.train.comparison.comparison import Comparison, PairComparison
 from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions

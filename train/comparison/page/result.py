@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emofuse.common.charts.intervals import Bar, intervals
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import (
     Cell,
     Chart,
@@ -20,7 +20,7 @@ from emofuse.common.page.blocks import (
     Text,
     Warnings,
 )
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.train.comparison.page.record import ComparisonRecord
 from emofuse.train.comparison.sentences import sentence, warnings
 from emofuse.train.comparison.statistics.paired_tests import ALPHA

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Column, Details, Section, Table, Text
 from emofuse.train.comparison.comparison_tables import NOTHING_DIFFERS, equal_settings, settings_table
 from emofuse.train.comparison.page.record import ComparisonRecord

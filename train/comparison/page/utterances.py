@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofuse.common.console import as_sentence
+from emofuse.common.output.console import as_sentence
 from emofuse.common.page.blocks import Cell, ClassName, Column, PagedTable, Section, Sound, Text
 from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.comparison.page.record import ComparisonRecord

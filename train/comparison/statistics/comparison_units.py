@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
-from emofuse.manifests.joint import corpus_of
-from emofuse.manifests.resampling import ResamplingUnits, named_units, resampling_units
+from emofuse.common.output.console import plural
+from emofuse.manifests.metrics.resampling import ResamplingUnits, named_units, resampling_units
+from emofuse.manifests.names.joint import corpus_of
 from emofuse.train.comparison.inputs.run_predictions import Row, RunPredictions
 from emofuse.train.comparison.statistics.paired_tests import ALPHA
 

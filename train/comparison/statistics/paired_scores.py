@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from emofuse.manifests.unit_counts import weighted_sums
+from emofuse.manifests.metrics.unit_counts import weighted_sums
 from emofuse.train.comparison.inputs.seed_predictions import Scores, SeedPredictions
 
 

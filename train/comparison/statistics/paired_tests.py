@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from emofuse.manifests.metrics import LEVEL
+from emofuse.manifests.metrics.scores import LEVEL
 from emofuse.train.comparison.statistics.paired_scores import (
     PairedPredictions,
     differences,

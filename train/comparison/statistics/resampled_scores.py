@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import LEVEL, Labels, scores_of
-from emofuse.manifests.resampling import ResamplingUnits
-from emofuse.manifests.unit_counts import unit_cells, weighted_sums
+from emofuse.manifests.metrics.resampling import ResamplingUnits
+from emofuse.manifests.metrics.scores import LEVEL, Labels, scores_of
+from emofuse.manifests.metrics.unit_counts import unit_cells, weighted_sums
 
 Values = NDArray[np.float64]
 Interval = tuple[float, float]

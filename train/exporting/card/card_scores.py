@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emofuse.common.console import plural
-from emofuse.manifests.metrics import short_name
+from emofuse.common.output.console import plural
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.train.exporting.card.markdown import bullets, escaped, table
 from emofuse.train.runs.reporting.console_report import group_lines
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, uneven_classes

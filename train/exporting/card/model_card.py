@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emofuse.common.console import plural
 from emofuse.common.disk import run_folder
-from emofuse.manifests.metrics import definition
+from emofuse.common.output.console import plural
+from emofuse.manifests.metrics.scores import definition
 from emofuse.manifests.row_filter import where_text
 from emofuse.train.exporting.card.card_scores import (
     calibration_table,

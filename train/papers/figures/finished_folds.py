@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.train.data.loader import Loader
 from emofuse.train.data.ragged import Indices
 from emofuse.train.fitting import model_file
@@ -20,9 +20,9 @@ from emofuse.train.models.base import Outputs
 from emofuse.train.papers.row_jobs import RowJob
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.finished_run import Run
-from emofuse.train.runs.fit import fit_model
 from emofuse.train.runs.fit_context import resolved
 from emofuse.train.runs.run_digests import check_weights
+from emofuse.train.runs.training.fit import fit_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

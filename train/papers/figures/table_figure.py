@@ -8,9 +8,9 @@ from pathlib import Path
 from emofuse.common.charts.drawing import picture
 from emofuse.common.charts.lines import Line, lines
 from emofuse.common.charts.palette import group_colours, markers
-from emofuse.common.console import Say
 from emofuse.common.disk.files import write_atomically
-from emofuse.common.formats import PictureFormat
+from emofuse.common.output.console import Say
+from emofuse.common.output.formats import PictureFormat
 from emofuse.common.page.blocks import Chart
 from emofuse.train.papers.figures.tsne import draw_tsne
 from emofuse.train.papers.figures.weight_grid import draw_grid

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from emofuse.common.charts.matrix import matrix
-from emofuse.common.console import plural
 from emofuse.common.disk.run_folder import write_csv, write_json
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Chart
-from emofuse.manifests.metrics import LABEL_METRICS, scores, short_name
+from emofuse.manifests.metrics.scores import LABEL_METRICS, scores, short_name
 from emofuse.train.data.ragged import Indices
 from emofuse.train.papers.figures.finished_folds import FinishedFold, finished_folds
 from emofuse.train.papers.paper_figure import PaperFigure

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
-from emofuse.manifests.metrics import LABEL_METRICS
+from emofuse.common.output.console import plural
+from emofuse.manifests.metrics.scores import LABEL_METRICS
 from emofuse.train.comparison.comparison import Comparison, compare_runs
 from emofuse.train.comparison.statistics.paired_tests import ALPHA, holm
 from emofuse.train.papers.published_table import TableTask

@@ -20,7 +20,7 @@ from emofuse.common.page.blocks import (
     Warnings,
 )
 from emofuse.common.page.links import relative_link
-from emofuse.manifests.metrics import METRICS
+from emofuse.manifests.metrics.scores import METRICS
 from emofuse.train.fitting.file_names import PAGE
 from emofuse.train.papers.output.row_notes import TableNotes, table_notes
 from emofuse.train.papers.output.table_text import cells, footnotes, headline, remark, warnings

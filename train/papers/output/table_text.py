@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emofuse.common.console import format_table, printable
 from emofuse.common.disk.csv_table import csv_text
 from emofuse.common.disk.files import write_atomically
-from emofuse.common.latex import latex_escaped, latex_first_cell
-from emofuse.manifests.metrics import METRICS
+from emofuse.common.output.console import format_table, printable
+from emofuse.common.output.latex import latex_escaped, latex_first_cell
+from emofuse.manifests.metrics.scores import METRICS
 from emofuse.train.papers.output.row_notes import PLAIN_STATES, TableNotes, table_notes
 from emofuse.train.papers.published_table import TableTask
 from emofuse.train.papers.results import MARK, ResultCell, ResultRow, ResultTable

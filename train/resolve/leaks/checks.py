@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emofuse.common.problems import Problems
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore
+from emofuse.train.resolve.features.joined_store import AnyFeature, AnyStore
 from emofuse.train.resolve.leaks.class_coverage import ClassGaps, class_gaps, gap_remarks
 from emofuse.train.resolve.leaks.duplicate_audio import SharedClip, check_duplicate_audio
 from emofuse.train.resolve.leaks.leakage import check_leakage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.protocol import Protocol
 
 

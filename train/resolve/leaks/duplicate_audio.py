@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from emofuse.common.console import plural
 from emofuse.common.errors import UsageError
-from emofuse.manifests.folds import Fold
+from emofuse.common.output.console import plural
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.schema import Utterance
 
 SHOWN = 5

@@ -8,16 +8,16 @@ from typing import Any
 
 from emofuse.common.errors import UsageError
 from emofuse.common.problems import Problems
-from emofuse.manifests.folds import Fold
-from emofuse.manifests.joint import corpus_of, unjoined
+from emofuse.manifests.folds.cross_validation import Fold
+from emofuse.manifests.names.joint import corpus_of, unjoined
+from emofuse.manifests.names.spellings import NAMED, name_key
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
-from emofuse.manifests.spellings import NAMED, name_key
 from emofuse.store import Feature, FeatureStore
 from emofuse.store.core.fitted_on import LIST_ATTRIBUTES
-from emofuse.train.resolve.extract_commands import command_that_made
-from emofuse.train.resolve.joined_store import AnyFeature, AnyStore, member_stores, stored_features
-from emofuse.train.resolve.per_fold_feature import PerFoldFeature
+from emofuse.train.resolve.features.extract_commands import command_that_made
+from emofuse.train.resolve.features.joined_store import AnyFeature, AnyStore, member_stores, stored_features
+from emofuse.train.resolve.features.per_fold_feature import PerFoldFeature
 
 UNKNOWN = "unknown"
 """The corpus in `fitted_on` of weights whose training data are unspecified."""

@@ -28,14 +28,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import format_size, plural
-from emofuse.manifests.folds import Fold
+from emofuse.common.output.console import format_size, plural
+from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.store import Feature
-from emofuse.train.resolve.combined_feature import CombinedFeature
-from emofuse.train.resolve.joined_feature import JoinedFeature
-from emofuse.train.resolve.joined_store import AnyFeature
+from emofuse.train.resolve.features.combined_feature import CombinedFeature
+from emofuse.train.resolve.features.joined_feature import JoinedFeature
+from emofuse.train.resolve.features.joined_store import AnyFeature
+from emofuse.train.resolve.features.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.leaks.aligned_frames import best_correlation, changes
-from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 
 SAME = 0.93
 """The correlation from which two clips count as one recording."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from emofuse.manifests.folds import Fold
+from emofuse.manifests.folds.cross_validation import Fold
 
 RepeatedTexts = Mapping[str, bool]
 """Id of each test utterance that has a text -> whether that text is also on the training side of its fold."""

@@ -8,9 +8,9 @@ from typing import Any
 from emofuse.common.charts.bars import histogram
 from emofuse.common.charts.lines import Line, lines
 from emofuse.common.charts.palette import BLUE, GREY, VERMILION
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Chart, Column, Details, Section, Table
-from emofuse.manifests.calibration import BINS
+from emofuse.manifests.metrics.calibration import BINS
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from emofuse.manifests.emobox_keys import dataset_of
-from emofuse.train.resolve.extract_commands import default_feature_name
+from emofuse.manifests.names.emobox_keys import dataset_of
+from emofuse.train.resolve.features.extract_commands import default_feature_name
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.recorded_features import recorded_features
 

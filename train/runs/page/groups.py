@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofuse.common.charts.intervals import Bar, intervals
-from emofuse.common.console import plural
+from emofuse.common.output.console import plural
 from emofuse.common.page.blocks import Chart, Column, Details, PagedTable, Section
-from emofuse.manifests.class_metrics import GROUPS, SMALLEST_GROUP
-from emofuse.manifests.metrics import LABEL_METRICS, RESAMPLES, confusion, scores_of, short_name
-from emofuse.manifests.metrics import intervals as score_intervals
-from emofuse.manifests.resampling import UTTERANCE, named_units
+from emofuse.manifests.metrics.class_scores import GROUPS, SMALLEST_GROUP
+from emofuse.manifests.metrics.resampling import UTTERANCE, named_units
+from emofuse.manifests.metrics.scores import LABEL_METRICS, RESAMPLES, confusion, scores_of, short_name
+from emofuse.manifests.metrics.scores import intervals as score_intervals
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.majority_score import majority_score
 from emofuse.train.runs.reporting.score_text import score

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from emofuse.common.charts.lines import Line, lines
 from emofuse.common.charts.palette import group_colours
 from emofuse.common.page.blocks import Chart, Section
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.train.runs.page.record import Rows, RunRecord
 from emofuse.train.runs.reporting.score_text import score
 

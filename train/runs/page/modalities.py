@@ -7,7 +7,7 @@ from typing import Any
 from emofuse.common.charts.intervals import Bar, intervals
 from emofuse.common.errors import UnknownNameError
 from emofuse.common.page.blocks import Chart, Commands, Section, Text
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.train.models.registry import variant
 from emofuse.train.runs.page.commands import changed_fit
 from emofuse.train.runs.page.record import RunRecord

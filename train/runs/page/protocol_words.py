@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emofuse.common.console import as_sentence, plural
+from emofuse.common.output.console import as_sentence, plural
 from emofuse.common.page.blocks import Column, Details, Section, Table, Text
-from emofuse.manifests.metrics import short_name
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.manifests.row_filter import where_text
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, uneven_classes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emofuse.common.console import format_size
 from emofuse.common.nested import flatten, plain_text
+from emofuse.common.output.console import format_size
 from emofuse.common.page.blocks import Column, Commands, Details, Facts, PagedTable, Section, Table
 from emofuse.train.runs.page.commands import made_by
 from emofuse.train.runs.page.record import RunRecord

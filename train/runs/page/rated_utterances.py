@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from emofuse.common.console import as_sentence
+from emofuse.common.output.console import as_sentence
 from emofuse.common.page.blocks import Column, PagedTable, Section, Sound
 from emofuse.common.page.columns import filled_columns, spoken
-from emofuse.train.fitting.prediction_table import PREDICTED, RATED
-from emofuse.train.fitting.recorded_target import target_of
+from emofuse.train.fitting.scoring.prediction_table import PREDICTED, RATED
+from emofuse.train.fitting.scoring.recorded_target import target_of
 from emofuse.train.runs.page.extras import PageExtras
 from emofuse.train.runs.page.record import Rows, RunRecord
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from emofuse.common.charts.dots import dots
 from emofuse.common.charts.matrix import matrix
 from emofuse.common.page.blocks import Chart, Column, Section, Table
-from emofuse.manifests.metrics import OF_DIMENSIONS, definition, short_name
-from emofuse.train.fitting.prediction_table import PREDICTED, PROBABILITY, RATED
-from emofuse.train.fitting.recorded_target import target_of
+from emofuse.manifests.metrics.scores import OF_DIMENSIONS, definition, short_name
+from emofuse.train.fitting.scoring.prediction_table import PREDICTED, PROBABILITY, RATED
+from emofuse.train.fitting.scoring.recorded_target import target_of
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.score_text import score
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emofuse.common.console import as_sentence, plural
+from emofuse.common.output.console import as_sentence, plural
 from emofuse.common.page.blocks import Facts, Headline, Section, Warnings
-from emofuse.manifests.metrics import RESAMPLES, definition, short_name
-from emofuse.manifests.resampling import narrow_interval
+from emofuse.manifests.metrics.resampling import narrow_interval
+from emofuse.manifests.metrics.scores import RESAMPLES, definition, short_name
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.caveats import caveats
 from emofuse.train.runs.reporting.majority_score import majority_score

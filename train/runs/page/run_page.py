@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emofuse.common.page.blocks import Page
-from emofuse.train.fitting.recorded_target import target_of
+from emofuse.train.fitting.scoring.recorded_target import target_of
 from emofuse.train.runs.page.calibration import calibration_sections
 from emofuse.train.runs.page.classes import classes_section
 from emofuse.train.runs.page.extras import NOTHING_MORE, PageExtras

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emofuse.common.page.blocks import Cell, Column, Details, Marks, Section, Table
-from emofuse.manifests.metrics import definition, mean_and_deviation, short_name
+from emofuse.manifests.metrics.scores import definition, mean_and_deviation, short_name
 from emofuse.train.runs.page.record import RunRecord
 from emofuse.train.runs.reporting.leak_report import text_rows
 from emofuse.train.runs.reporting.score_text import score, spread

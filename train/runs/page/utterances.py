@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emofuse.common.console import as_sentence
+from emofuse.common.output.console import as_sentence
 from emofuse.common.page.blocks import Cell, ClassName, Column, Example, Examples, PagedTable, Section, Sound
 from emofuse.common.page.columns import filled_columns, spoken
 from emofuse.train.runs.page.extras import PageExtras

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from emofuse.common.console import format_size
+from emofuse.common.output.console import format_size
 from emofuse.common.system.machine import free_memory, usable_cores
 from emofuse.train.data.loader import MEMORY_SHARE
 from emofuse.train.fitting.fold import UnitInContext
-from emofuse.train.models.cost import cost
+from emofuse.train.models.listing.cost import cost
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.reporting.console_report import NOTE
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from emofuse.common.console import warn
 from emofuse.common.errors import DataError
+from emofuse.common.output.console import warn
 from emofuse.train.fitting.fold import OnProgress, OnUnitEnd, TrainingUnit, UnitInContext, try_fit_fold, verify_features
 from emofuse.train.resolve.config import FitConfig
 from emofuse.train.runs.processes.worker import worker_context

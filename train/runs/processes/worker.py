@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from emofuse.common.console import warn
 from emofuse.common.errors import UsageError
+from emofuse.common.output.console import warn
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import FitContext
 from emofuse.train.resolve.config import FitConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emofuse.common.console import plural
-from emofuse.manifests.resampling import MINIMUM_UNITS
+from emofuse.common.output.console import plural
+from emofuse.manifests.metrics.resampling import MINIMUM_UNITS
 
 SHUFFLED = {
     "labels": "labels of training and validation permuted, so the score must be at chance (--shuffle labels)",

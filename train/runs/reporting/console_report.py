@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emofuse.common.console import format_table, plural, printable
-from emofuse.manifests.metrics import short_name
-from emofuse.manifests.resampling import narrow_interval
+from emofuse.common.output.console import format_table, plural, printable
+from emofuse.manifests.metrics.resampling import narrow_interval
+from emofuse.manifests.metrics.scores import short_name
 from emofuse.manifests.row_filter import where_text
 from emofuse.store.core.augmented import count_copies
 from emofuse.train.models.config import settings_of
 from emofuse.train.models.registry import MODELS
+from emofuse.train.resolve.features.per_fold_feature import PerFoldFeature
 from emofuse.train.resolve.fit_plan import FitPlan
-from emofuse.train.resolve.per_fold_feature import PerFoldFeature
 from emofuse.train.runs.reporting.caveats import caveats, reduced_counts
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, texts_line, uneven_classes
 from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score, spread

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.common.console import plural, printable
-from emofuse.manifests.metrics import mean_and_deviation, scores
+from emofuse.common.output.console import plural, printable
+from emofuse.manifests.metrics.scores import mean_and_deviation, scores
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.runs.reporting.score_text import score
 

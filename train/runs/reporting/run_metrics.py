@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.metrics import LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
-from emofuse.manifests.resampling import resampling_units
+from emofuse.manifests.metrics.resampling import resampling_units
+from emofuse.manifests.metrics.scores import LEVEL, METRICS, RESAMPLES, intervals, mean_and_deviation
 from emofuse.manifests.targets.kind_intervals import kind_intervals
 from emofuse.manifests.targets.scoring import definitions
 from emofuse.manifests.targets.target import target_record

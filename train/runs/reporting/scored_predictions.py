@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofuse.manifests.calibration import calibration
-from emofuse.manifests.class_metrics import (
+from emofuse.manifests.metrics.calibration import calibration
+from emofuse.manifests.metrics.class_scores import (
     GROUPS,
     auroc,
     group_scores,
@@ -19,9 +19,9 @@ from emofuse.manifests.class_metrics import (
     per_label,
     worst_group,
 )
-from emofuse.manifests.metrics import NO_PREDICTION, Labels, confusion, recalls, scores
+from emofuse.manifests.metrics.scores import NO_PREDICTION, Labels, confusion, recalls, scores
 from emofuse.manifests.targets.target import Target
-from emofuse.train.fitting.prediction_table import CALIBRATED, Predictions, numbers, read_predictions
+from emofuse.train.fitting.scoring.prediction_table import CALIBRATED, Predictions, numbers, read_predictions
 
 Row = Mapping[str, str]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emofuse.train.fitting.prediction_table import PROBABILITY, Row
+from emofuse.train.fitting.scoring.prediction_table import PROBABILITY, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from emofuse.manifests.metrics import scores
-from emofuse.manifests.resampling import named_units
+from emofuse.manifests.metrics.resampling import named_units
+from emofuse.manifests.metrics.scores import scores
 from emofuse.train.comparison.inputs.seed_predictions import of_classes
 from emofuse.train.comparison.statistics.paired_scores import (
     PairedPredictions,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emofuse.manifests.metrics import intervals
-from emofuse.manifests.resampling import named_units
+from emofuse.manifests.metrics.resampling import named_units
+from emofuse.manifests.metrics.scores import intervals
 from emofuse.train.comparison.statistics.resampled_scores import class_differences, resampled_scores
 
 RNG = np.random.default_rng(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import train_samples as samples
 
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
 from emofuse.manifests.schema import Utterance
 from emofuse.train.api import fit
 from emofuse.train.resolve.leaks.class_coverage import ClassGaps, class_gaps

@@ -13,7 +13,7 @@ import pytest
 import train_samples as samples
 
 from emofuse.common.errors import UsageError
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
 from emofuse.manifests.schema import Utterance
 from emofuse.train.api import fit
 from emofuse.train.resolve.leaks.duplicate_audio import check_duplicate_audio, shared_clips

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import train_samples as samples
 
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
 from emofuse.train.resolve.leaks.leakage import find_leaks
 
 FOLDS = build_folds(samples.protocol(), samples.utterances(), "validation")

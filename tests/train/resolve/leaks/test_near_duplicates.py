@@ -9,7 +9,7 @@ import pytest
 import train_samples as samples
 from numpy.typing import NDArray
 
-from emofuse.manifests.folds import build_folds
+from emofuse.manifests.folds.cross_validation import build_folds
 from emofuse.store import Feature, FeatureData, FeatureStore
 from emofuse.train.resolve.leaks import near_duplicates
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates

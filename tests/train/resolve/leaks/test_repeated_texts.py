@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import train_samples as samples
 
-from emofuse.manifests.folds import build_folds
-from emofuse.manifests.metrics import scores
+from emofuse.manifests.folds.cross_validation import build_folds
+from emofuse.manifests.metrics.scores import scores
 from emofuse.manifests.schema import Manifest, Utterance
 from emofuse.store import FeatureData, write_store
 from emofuse.train.api import fit

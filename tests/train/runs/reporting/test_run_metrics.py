@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emofuse.manifests.metrics import intervals
-from emofuse.manifests.resampling import named_units
+from emofuse.manifests.metrics.resampling import named_units
+from emofuse.manifests.metrics.scores import intervals
 from emofuse.train.runs.reporting.run_metrics import over_seeds
 
 SCORES = ("wa", "ua", "wf1", "macro_f1", "micro_f1")

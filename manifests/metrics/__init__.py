@@ -1,0 +1,1 @@
+"""Scores of predicted classes: counts, confidence intervals, calibration."""

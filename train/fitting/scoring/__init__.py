@@ -1,0 +1,1 @@
+"""Scores of the test side, their table of predictions, and the checks of recorded ones."""

@@ -1,0 +1,1 @@
+"""The list of models for `emofuse models`: parameters and arithmetic of each."""

@@ -1,0 +1,1 @@
+"""`emofuse verify`: what a run folder records is computed again and compared."""
