@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -56,3 +57,32 @@ def test_every_command_explains_itself(module: str) -> None:
 def test_every_public_name_is_there(module: str) -> None:
     package = importlib.import_module(module)
     assert all(getattr(package, name) is not None for name in package.__all__)
+
+
+def test_every_file_of_a_release_has_the_same_version_and_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f'version: "{project["version"]}"' in recipe
+    assert f"\nversion: {project['version']}\n" in citation
+    names = {"torch": "pytorch", "xxhash": "python-xxhash"}  # what conda-forge calls them
+    needs = [re.sub(r"^[\w-]+", lambda name: names.get(name[0], name[0]), need) for need in project["dependencies"]]
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"- (\S+) (\S+)", run) == [
+        ("python", project["requires-python"]),
+        *(re.fullmatch(r"([\w-]+)(.+)", need).groups() for need in needs),  # type: ignore[union-attr]
+    ]
+
+
+def test_the_oldest_versions_are_the_lower_ends_of_the_ranges() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = dict(
+        line.split("==")
+        for line in (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    extras = project["optional-dependencies"]
+    needs = {need for extra, wanted in extras.items() if extra not in ("dev", "docs") for need in wanted}
+    for need in sorted(needs | set(project["dependencies"])):
+        name, end = re.sub(r"\[.*\]", "", need).split(">=")
+        assert f"{oldest[name]}.".startswith(f"{end}."), f"{name}: uv pip compile --resolution lowest-direct again"

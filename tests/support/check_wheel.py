@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Builds the wheel, installs it bare into an empty environment and proves what the project promises of it.
+"""Builds sdist and wheel, installs both bare into empty environments and proves what the project promises.
 
-Run by `make check`, not by pytest: it makes an environment of its own.
-1. The wheel holds every module of the tree and installs no top-level `datasets`, `extract` or `train`.
+Run by `make check`, not by pytest: it makes environments of its own.
+1. The wheel, built from the sdist, holds every module of the tree and installs no top-level `datasets`, `extract` or
+   `train`. Twine accepts the description of both.
 2. `fit` works from a store alone where transformers, torchaudio, soundfile and av are absent.
 3. Beside the real Hugging Face `datasets`, `import datasets` finds that one, inside the checkout and outside it.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,15 +48,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--constraints", type=Path)
     parser.add_argument("--torch-index")
+    parser.add_argument("--keep", type=Path, help="Copy the checked files to this folder.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         check(Path(folder), options.constraints.resolve() if options.constraints else None, options.torch_index)
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            for file in distributions(Path(folder)):
+                shutil.copy(file, options.keep)
 
 
 def check(folder: Path, constraints: Path | None, torch_index: str | None) -> None:
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT))
-    (wheel,) = folder.glob("*.whl")
+    run(sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT))  # the sdist, then the wheel from it
+    sdist, wheel = distributions(folder)
+    run(sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel))
     check_contents(wheel)
+    check_sdist(sdist, folder / "sdist-env")
     run(sys.executable, "-m", "venv", str(folder / "env"))
     python = str(folder / "env" / "bin" / "python")
     pip = [
@@ -82,6 +91,21 @@ def check(folder: Path, constraints: Path | None, torch_index: str | None) -> No
     for place in (ROOT, folder):
         run(python, "-c", find, cwd=place)
     print("wheel: all as promised")
+
+
+def distributions(folder: Path) -> tuple[Path, Path]:
+    """The sdist and the wheel in a folder."""
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
+def check_sdist(sdist: Path, environment: Path) -> None:
+    """pip installs the sdist by itself, with the commands; what they need is the wheel's and is checked there."""
+    run(sys.executable, "-m", "venv", str(environment))
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    run(*pip, "--no-deps", str(sdist))
+    run(*pip, "click")
+    run(str(environment / "bin" / "emofuse"), "--version", cwd=environment)
 
 
 def check_contents(wheel: Path) -> None:
