@@ -139,6 +139,20 @@ def test_runs_are_compared_by_the_metrics_of_their_target(folder: Path, runs: di
     assert (folder / f"{kind}.html").stat().st_size > 10_000
 
 
+def test_runs_of_other_targets_are_refused_in_one_line(runs: dict[str, Run]) -> None:
+    with pytest.raises(UsageError, match=r"its target is classes\+dimensions, not dimensions$"):
+        compare(runs=[runs["dimensions"].folder, runs["classes+dimensions"].folder], say=lambda line: None)
+
+
+def test_an_ensemble_of_ratings_is_not_called_one_of_probabilities(folder: Path) -> None:
+    lines: list[str] = []
+    asked = samples.config(
+        folder, "ratings-ensemble", protocol=folder / "dimensions.toml", steps=4, seeds=2, ensemble=True
+    )
+    fit(asked, say=lines.append)
+    assert any(line.startswith("ensemble: mean predictions of 2 seeds, pooled: CCC") for line in lines)
+
+
 @pytest.mark.parametrize("kind", TASKS)
 def test_an_evaluation_on_the_same_corpus_gives_the_scores_of_the_run(
     folder: Path, runs: dict[str, Run], kind: str

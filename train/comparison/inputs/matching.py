@@ -32,6 +32,8 @@ def _differences(first: RunPredictions, other: RunPredictions) -> list[str]:
     """How a run's task differs from the first one's."""
     if first.run.folder.resolve() == other.run.folder.resolve():
         return ["the same run twice"]
+    if first.target.kind != other.target.kind:  # everything else then differs too
+        return [f"its target is {other.target.kind}, not {first.target.kind}"]
     problems = _protocol_differences(first, other)
     only_first, only_other = sorted(set(first.ids) - set(other.ids)), sorted(set(other.ids) - set(first.ids))
     if only_first:

@@ -94,4 +94,5 @@ def _line(run: Run, names: tuple[str, ...]) -> str:
         limits = f" (95 %: {score(bounds[0])} to {score(bounds[1])})" if bounds else ""
         single = score(run.metrics["pooled"].get(name))
         scores.append(f"{short_name(name)} {score(found['pooled'].get(name))}{limits}, single seeds {single}")
-    return f"ensemble: mean probabilities of {plural(len(found['seeds']), 'seed')}, pooled: {'; '.join(scores)}"
+    averaged = "probabilities" if target_of(run.metrics).has_class else "predictions"
+    return f"ensemble: mean {averaged} of {plural(len(found['seeds']), 'seed')}, pooled: {'; '.join(scores)}"
