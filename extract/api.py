@@ -10,6 +10,7 @@ from typing import Any, Unpack, overload
 from emofuse.common.errors import DONE, EXCLUDED, UsageError
 from emofuse.common.option_values import check_say, config_of_call
 from emofuse.common.output.console import Say, plural, say
+from emofuse.common.output.verbosity import stage
 from emofuse.common.problems import Problems
 from emofuse.extract.asr.transcribe import Transcripts, prepare_transcripts, without_blank_texts
 from emofuse.extract.audio.exclusions import report_excluded
@@ -100,7 +101,8 @@ def run_extraction(config: ExtractConfig, say: Say = say) -> Extraction:
     require_modalities(config, manifest, recognised=transcripts.source is not None)
     with backend.ready():
         encoding_device = "cpu" if backend.uses_workers else device
-        jobs = build_jobs(config, manifest, root, device=encoding_device, recogniser=transcripts.source)
+        with stage("loading encoders"):
+            jobs = build_jobs(config, manifest, root, device=encoding_device, recogniser=transcripts.source)
         for job in jobs:
             require_fitting_store(job)
         jobs, excluded = _scan(config, backend.on_workers_device(jobs), transcripts, say)
@@ -133,7 +135,7 @@ def _check(config: ExtractConfig, say: Say, problems: Problems) -> None:
 def _read_corpus(config: ExtractConfig, backend: ExecutionBackend) -> tuple[Manifest, Path, str]:
     """The corpus, its folder, and this process's device; what is wrong with any of them is raised in one error."""
     problems = Problems()
-    with problems.collecting():
+    with problems.collecting(), stage(f"reading corpus {config.dataset}"):
         manifest, root = read_dataset(config.dataset, config.root, config.limit, config.reader_options)
     with problems.collecting():
         device = backend.local_device()

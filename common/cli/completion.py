@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS, say
 
@@ -19,6 +20,7 @@ WHERE = {
 @click.command(context_settings=HELP_OPTIONS)
 @click.argument("shell", type=click.Choice(list(WHERE)))
 @click.pass_context
+@verbosity_options
 @command
 def completion(context: click.Context, shell: str) -> None:
     """Print the lines that let SHELL complete emofuse, extract and fit; write them where it reads them.

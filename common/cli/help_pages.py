@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import UnknownNameError, command
 from emofuse.common.output.console import HELP_OPTIONS, format_table, say, screen_text
 
@@ -16,6 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs"
 @click.command(name="help", context_settings=HELP_OPTIONS)
 @click.argument("page", required=False)
 @click.pass_context
+@verbosity_options
 @command
 def help_command(context: click.Context, page: str | None) -> None:
     """Read a page of the documentation, or list the pages. The name of a command gives its help.

@@ -11,6 +11,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from emofuse.common.output.console import screen_text, warn
+from emofuse.common.output.verbosity import Verbosity, verbosity
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -40,7 +41,7 @@ class Progress:
     ) -> None:
         self.total, self.title, self.unit, self.done = total, title, unit, done
         self._stream = stream or sys.stderr
-        self._quiet = quiet
+        self._quiet = quiet or verbosity() is Verbosity.QUIET
         self._started = self._printed = time.monotonic()
         self._work = work if work is not None else float(total - done)
         self._worked = 0.0
@@ -55,7 +56,7 @@ class Progress:
                 dynamic_ncols=True,
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} " + unit + "{postfix}",
             )
-            if self._stream.isatty() and not quiet
+            if self._stream.isatty() and not self._quiet
             else None
         )
 

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS, format_table, say
 from emofuse.common.output.progress import format_duration
+from emofuse.common.output.verbosity import Verbosity, verbosity
 from emofuse.common.umbrella import load_command
 
 STEPS = 250
 LEARNING_RATE = 1e-3
 BAND = (0.90, 0.97)
 """The UA that the default options reach on any processor; README.md promises the same."""
+
+_FLAGS = {Verbosity.QUIET: ["--quiet"], Verbosity.NORMAL: [], Verbosity.VERBOSE: ["--verbose"]}
 
 
 @click.command(context_settings=HELP_OPTIONS)
@@ -26,6 +30,7 @@ BAND = (0.90, 0.97)
 )
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True, help="Training steps per fold.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@verbosity_options
 @command
 def demo(out: Path, steps: int, seed: int) -> None:
     """Make a synthetic corpus, extract two features, fit SMCN and compare with the best possible scores.
@@ -34,15 +39,15 @@ def demo(out: Path, steps: int, seed: int) -> None:
     """
     from emofuse.datasets.synthetic import best_scores, write_synthetic
 
-    started = time.monotonic()
+    started, flags = time.monotonic(), _FLAGS[verbosity()]
     corpus, store, run = out / "corpus", out / "synthetic.h5", out / f"run-{time.strftime('%Y%m%d-%H%M%S')}"
     if not (corpus / "synthetic.csv").exists():
         say(f"writing the synthetic corpus to {corpus}")
         write_synthetic(corpus)
     _run("extract", "--dataset", "synthetic", "--root", str(corpus), "--encoder", "logmel", "--encoder", "hashed",
-         "--store", str(store))  # fmt: skip
+         "--store", str(store), *flags)  # fmt: skip
     _run("fit", "--store", str(store), "--model", "smcn", "--text", "hashed", "--steps", str(steps),
-         "--seed", str(seed), "--threads", "1", "--set", f"lr={LEARNING_RATE}", "--out", str(run))  # fmt: skip
+         "--seed", str(seed), "--threads", "1", "--set", f"lr={LEARNING_RATE}", "--out", str(run), *flags)  # fmt: skip
     score = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["mean"]["ua"]
     best = best_scores()
     say("\nUA, leave one session out, and the best that is possible on this corpus (by construction):")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, command
 from emofuse.common.output.console import HELP_OPTIONS, plural, printable, say, say_json, warn
 from emofuse.extract.commands.encoders import weights_folder
@@ -30,6 +31,7 @@ BROKEN = 1
 )
 @weights_folder
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, for a report of a bug.")
+@verbosity_options
 @command
 def doctor(stores: Path, folder: Path, as_json: bool) -> None:
     """Check this machine: packages, device, memory, disk, weights, corpora and stores; each problem with its cure.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS, format_table, printable, say, say_json
 
@@ -27,6 +28,7 @@ weights_folder = click.option(
 @click.command(context_settings=HELP_OPTIONS)
 @weights_folder
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@verbosity_options
 @command
 def encoders(folder: Path, as_json: bool) -> None:
     """List all encoders: dimension, frame rate, parameters, layers, licence, download, and whether weights are here.

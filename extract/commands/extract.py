@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from emofuse.common.cli.config_file import ConfiguredCommand, config_option
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.cli.version_option import version_option
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS
+from emofuse.common.output.verbosity import stage
 from emofuse.extract.commands.options import DATASETS, corpus_options, max_seconds
 
 
@@ -110,8 +112,8 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 @click.option("--shard", metavar="I/N", help="Encode shard I of N into a separate store, for `emofuse store merge`.")
 @click.option("--no-text", is_flag=True, help="Store a digest of each text instead of the text.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and the size of the result; write nothing.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
 @version_option
+@verbosity_options
 @command
 def extract(**options: Any) -> None:
     """Run frozen encoders over a corpus, once, into a store.
@@ -124,8 +126,9 @@ def extract(**options: Any) -> None:
     from emofuse.common.system.allocator import use_large_pages
 
     use_large_pages()  # before torch is imported
-    from emofuse.extract.api import run_extraction
-    from emofuse.extract.plan.config import ExtractConfig
+    with stage("loading libraries"):
+        from emofuse.extract.api import run_extraction
+        from emofuse.extract.plan.config import ExtractConfig
 
     sys.exit(run_extraction(ExtractConfig(**options)).exit_code)
 

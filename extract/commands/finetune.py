@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import UsageError, command, raise_problems
 from emofuse.common.output.console import HELP_OPTIONS, format_table, plural, say
 from emofuse.extract.audio.exclusions import report_excluded
@@ -83,7 +84,7 @@ def _setting(name: str, kind: Any, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/finetune-PROTOCOL-ENCODER-DIGEST]"
 )
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@verbosity_options
 @command
 def finetune(out: Path | None, **options: Any) -> None:
     """Fine-tune an encoder on a corpus's labels, one checkpoint per fold of a protocol.
@@ -122,7 +123,6 @@ class _Call:
     allow_missing: int
     device: str
     precision: str
-    quiet: bool
     settings: dict[str, Any]
     """Fields of `FinetuneSettings`, without the precision."""
 
@@ -164,7 +164,7 @@ class _Call:
         problems += fold_file_problems(protocol, manifest, self.allow_missing)
         raise_problems(problems, f"{self.dataset} does not match protocol {protocol.name}")
         labelled = {u.id for u in manifest.utterances if protocol.has(u)}
-        manifest, _, _ = scan_corpus(manifest, root, {spec.modality}, self.quiet)
+        manifest, _, _ = scan_corpus(manifest, root, {spec.modality})
         manifest = replace(manifest, utterances=protocol.with_one_spelling(manifest.utterances))
         readable, excluded = _readable(manifest, labelled, spec.modality)
         _check_counts(protocol, manifest, readable, self.allow_missing)
@@ -184,7 +184,6 @@ class _Call:
             utterances=tuple(u for u in readable if u.id in used),
             folds=tuple(folds),
             limit=self.limit,
-            quiet=self.quiet,
         )
         return plan, excluded
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import UsageError, command
 from emofuse.common.output.console import HELP_OPTIONS, format_size, say
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Into this folder, for `--weights FOLDER`.  [default: the hub's cache, where `extract` finds them]",
 )
+@verbosity_options
 @command
 def get_weights(encoder: str, download: bool, to: Path | None) -> None:
     """Say what brings the default weights of ENCODER to this machine, their size and licence; --download does it.

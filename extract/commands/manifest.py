@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.output.console import HELP_OPTIONS, format_table, plural, printable, say, say_json
+from emofuse.common.output.verbosity import stage
 from emofuse.extract.commands.options import corpus_options, max_seconds
 
 if TYPE_CHECKING:
@@ -30,9 +32,9 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
     "--out", type=click.Path(path_type=Path), help="Where to write it.  [default: cache/CORPUS.manifest.jsonl]"
 )
 @click.option("--quick", is_flag=True, help="Do not scan the audio: no hours, and unreadable clips are not noticed.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--list", "listed", is_flag=True, help="List all corpora: size, licence and where to get them.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, also of --list.")
+@verbosity_options
 @command
 def manifest(dataset: str | None, listed: bool, as_json: bool, **options: Any) -> None:
     """Read the corpus DATASET: counts per class, session and speaker, hours, what is excluded and why.
@@ -63,7 +65,6 @@ def _read(
     limit: int | None,
     out: Path | None,
     quick: bool,
-    quiet: bool,
     **options: Any,
 ) -> None:
     from emofuse.datasets.base import ReaderOptions
@@ -72,11 +73,12 @@ def _read(
     from emofuse.manifests.jsonl import write_manifest
 
     reader = ReaderOptions(**options)
-    corpus, root = read_dataset(dataset, root, limit, reader)
+    with stage(f"reading corpus {dataset}"):
+        corpus, root = read_dataset(dataset, root, limit, reader)
     missing = [item for item in corpus.excluded if item.modality is not None]
     corpus, unusable = scan_text(corpus)
     if not quick and corpus.has("audio"):
-        scan = scan_audio(corpus, root, quiet, reader.max_seconds)
+        scan = scan_audio(corpus, root, max_seconds=reader.max_seconds)
         report_scan(scan.manifest, scan.clips)
         corpus, unusable = scan.manifest, (*unusable, *scan.unusable)
     out = out or Path("cache") / f"{corpus.corpus}.manifest.jsonl"

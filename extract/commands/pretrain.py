@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import UnknownNameError, command
 from emofuse.common.output.console import HELP_OPTIONS, say
+from emofuse.common.output.verbosity import stage
 from emofuse.extract.audio.exclusions import report_excluded
 from emofuse.extract.encoders.networks.trill_network import DIMENSIONS
 from emofuse.extract.plan.device import device_of
@@ -42,9 +44,9 @@ def _setting(name: str, kind: Any, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/pretrain-trill-FOLDER-DIGEST]"
 )
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@verbosity_options
 @command
-def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bool, **options: Any) -> None:
+def pretrain(encoder: str, audio: Path, out: Path | None, device: str, **options: Any) -> None:
     """Pre-train an encoder (trill) on a folder of audio, without labels.
 
     Patches of one recording that are close in time become close in the embedding, and patches of different recordings
@@ -58,19 +60,19 @@ def pretrain(encoder: str, audio: Path, out: Path | None, device: str, quiet: bo
     if encoder != "trill":
         raise UnknownNameError("encoder that can be pre-trained", encoder, ["trill"])
     settings = PretrainSettings(**options)
-    from emofuse.extract.pretrain.recordings import find_recordings
-    from emofuse.extract.pretrain.run import PretrainPlan
-    from emofuse.extract.pretrain.run import pretrain as run
+    with stage("loading libraries"):
+        from emofuse.extract.pretrain.recordings import find_recordings
+        from emofuse.extract.pretrain.run import PretrainPlan
+        from emofuse.extract.pretrain.run import pretrain as run
 
     device = device_of(device)
-    recordings, excluded = find_recordings(audio, quiet)
+    recordings, excluded = find_recordings(audio)
     plan = PretrainPlan(
         audio=audio,
         recordings=tuple(recordings),
         excluded=tuple(excluded),
         settings=settings,
         device=device,
-        quiet=quiet,
     )
     say(_header(plan))
     finished = run(plan, out, say)

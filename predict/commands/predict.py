@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, EXCLUDED, command
 from emofuse.common.output.console import HELP_OPTIONS, plural, warn
+from emofuse.common.output.verbosity import stage
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})
@@ -55,7 +57,7 @@ from emofuse.common.output.console import HELP_OPTIONS, plural, warn
     type=click.FloatRange(min=1),
     help="Batch size of the encoders in seconds of audio, or tokens.  [default: what fits in memory]",
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@verbosity_options
 @partial(command, interrupted="interrupted; predictions that were printed are complete, a file of --out is not written")
 def predict(**options: Any) -> None:
     """Ask a finished run about new recordings: audio files, folders of them, or a manifest (CSV, JSON Lines).
@@ -68,9 +70,10 @@ def predict(**options: Any) -> None:
     from emofuse.common.system.allocator import use_large_pages
 
     use_large_pages()  # before torch is imported
-    from emofuse.predict.config import PredictConfig
-    from emofuse.predict.output import PredictionWriter, open_output, refuse_existing
-    from emofuse.predict.predictor import Predictor
+    with stage("loading libraries"):
+        from emofuse.predict.config import PredictConfig
+        from emofuse.predict.output import PredictionWriter, open_output, refuse_existing
+        from emofuse.predict.predictor import Predictor
 
     config = PredictConfig(**options)
     if config.out is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import LocationType
 from emofuse.common.output.console import HELP_OPTIONS, say
@@ -48,7 +49,7 @@ PATH = click.Path(path_type=Path)
 @open_option
 @no_text_option
 @maps_option
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@verbosity_options
 @command
 def explore(**options: Any) -> None:
     """Draw what STORE holds: classes, durations, duplicates, and whether its features carry emotions or speakers.

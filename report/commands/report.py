@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import LocationType
 from emofuse.common.output.console import HELP_OPTIONS, say
+from emofuse.common.output.verbosity import stage
 from emofuse.common.page.options import audio_root_option, no_text_option, open_option, page_format_option
 from emofuse.report.commands.options import maps_option
 
@@ -41,6 +43,7 @@ from emofuse.report.commands.options import maps_option
 @no_text_option
 @click.option("--no-models", is_flag=True, help="Leave out what the trained models show: faster, and needs no store.")
 @maps_option
+@verbosity_options
 @command
 def report(**options: Any) -> None:
     """Show a finished run, or a folder of runs, as a page for a browser.
@@ -50,8 +53,9 @@ def report(**options: Any) -> None:
 
     Example: emofuse report runs/iemocap4-smcn-1a2b3c4d --audio-root corpora/iemocap --open
     """
-    from emofuse.report.api import report as write_report
-    from emofuse.report.config import ReportConfig
+    with stage("loading libraries"):
+        from emofuse.report.api import report as write_report
+        from emofuse.report.config import ReportConfig
 
     write_report(ReportConfig(**options), say=say)
     sys.exit(DONE)

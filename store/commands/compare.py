@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, command
 from emofuse.common.location import Location, LocationType
 from emofuse.common.output.console import plural, printable, say, say_json
@@ -26,6 +27,7 @@ DIFFERENT = 1
 @click.argument("b", type=LocationType())
 @click.option("--values", is_flag=True, help="Also read the values, and measure how far they are apart.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@verbosity_options
 @command
 def diff(a: Location, b: Location, values: bool, as_json: bool) -> None:
     """Show how the stores A and B differ.
@@ -92,6 +94,7 @@ def _feature_lines(f: FeatureDiff) -> list[str]:
 @click.option("--out", type=click.Path(path_type=Path), help="Write the card to this file [print it].")
 @click.option("--against", type=LocationType(), help="Compare with this card, or with the card of this store.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write the card, or the comparison, as a page.")
+@verbosity_options
 @command
 def card(file: Location, out: Path | None, against: Location | None, html: Path | None) -> None:
     """Make a card of FILE for another lab: ids, durations, counts and digests, but no audio, text or speakers.

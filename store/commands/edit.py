@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DAMAGED, DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import Location, LocationType
 from emofuse.common.output.console import format_size, plural, printable, say, say_json, warn
+from emofuse.common.output.verbosity import stage
 
 if TYPE_CHECKING:
     from emofuse.manifests.schema import Manifest
@@ -49,6 +51,7 @@ def local_path(file: Location) -> Path:
     help="With --repair, if the manifest itself is damaged: the same manifest, as JSON Lines or in another store.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON; not with --repair.")
+@verbosity_options
 @all_or_nothing
 def verify(file: Location, quick: bool, mend: bool, manifest: Path | None, as_json: bool) -> None:
     """Check every value of FILE against its checksum.
@@ -71,7 +74,8 @@ def verify(file: Location, quick: bool, mend: bool, manifest: Path | None, as_js
             raise UsageError("--manifest belongs to --repair: give both")
         repair_manifest(local_path(file), _read_manifest(manifest))
         say(f"{file}: its manifest is repaired")
-    checks = verify_store(file, quick=quick)
+    with stage("checking every value"):
+        checks = verify_store(file, quick=quick)
     if as_json:
         say_json({"path": str(file), "quick": quick, "features": [_facts(check) for check in checks]})
         sys.exit(DONE if all(check.intact for check in checks) else DAMAGED)
@@ -138,6 +142,7 @@ def _repairs(checks: Sequence[FeatureCheck]) -> list[str]:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=LocationType())
 @click.option("--prefer-first", is_flag=True, help="Where rows or values differ, take those of the first store.")
+@verbosity_options
 @all_or_nothing
 def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None:
     """Merge SOURCES into TARGET: shards of one feature, or two people's stores of one corpus.
@@ -147,7 +152,8 @@ def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None
     """
     from emofuse.store.edit.merge import merge as merge_stores
 
-    result = merge_stores(target, sources, prefer_first=prefer_first)
+    with stage("merging"):
+        result = merge_stores(target, sources, prefer_first=prefer_first)
     for conflict in result.resolved[:20]:
         say(f"taken from the first: {printable(conflict, 400)}")
     if len(result.resolved) > 20:
@@ -174,6 +180,7 @@ def merge(target: Path, sources: Sequence[Location], prefer_first: bool) -> None
     help="Convert the values to this type [as they are].",
 )
 @click.option("--no-text", is_flag=True, help="Leave out the texts; keep a digest of each.")
+@verbosity_options
 @all_or_nothing
 def copy(source: Location, target: Path, features: str | None, dtype: str | None, no_text: bool) -> None:
     """Write TARGET, a smaller store to share, from SOURCE (a file or a URL)."""
@@ -184,7 +191,8 @@ def copy(source: Location, target: Path, features: str | None, dtype: str | None
     names = [name.strip() for name in (features or "").split(",") if name.strip()]
     with FeatureStore(source) as store:
         stored = "int8" if dtype == "int8" else DTYPES[dtype] if dtype else None
-        copy_store(store, target, names, stored, no_text=no_text)
+        with stage("copying"):
+            copy_store(store, target, names, stored, no_text=no_text)
     say(f"{target}: {format_size(target.stat().st_size)}")
 
 
@@ -194,6 +202,7 @@ def copy(source: Location, target: Path, features: str | None, dtype: str | None
 @click.option("--utterance", "utterances", multiple=True, help="An utterance's id; may be repeated.")
 @click.option("--speaker", "speakers", multiple=True, help="All utterances of a speaker; may be repeated.")
 @click.option("--keep-out", is_flag=True, help="Keep the ids as excluded, so that `extract` never adds them again.")
+@verbosity_options
 @all_or_nothing
 def rm(file: Location, features: Sequence[str], **selected: Any) -> None:
     """Remove FEATURES, or utterances, from FILE, and free their space.
@@ -247,6 +256,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 @click.command(short_help="Rewrite without gaps, and check every value.")
 @STORE
+@verbosity_options
 @all_or_nothing
 def repack(file: Location) -> None:
     """Rewrite FILE without gaps, also after another program has compressed it, and check every value.
@@ -256,7 +266,8 @@ def repack(file: Location) -> None:
     from emofuse.store.edit.repack import repack as repack_store
 
     path = local_path(file)
-    result = repack_store(path)
+    with stage("rewriting"):
+        result = repack_store(path)
     freed = (
         f"{format_size(result.freed)} freed"
         if result.freed >= 0
@@ -275,6 +286,7 @@ def repack(file: Location) -> None:
 @click.option(
     "--manifest", required=True, type=click.Path(path_type=Path), help="The grown corpus, from `emofuse manifest`."
 )
+@verbosity_options
 @all_or_nothing
 def add(file: Location, manifest: Path) -> None:
     """Add the new utterances of a corpus that has grown to FILE's manifest; `extract` then encodes only those."""

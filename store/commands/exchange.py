@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import EXCLUDED, command
 from emofuse.common.location import Location, LocationType
 from emofuse.common.output.console import plural, say
@@ -39,7 +40,7 @@ IMPORT_FORMATS = f"{EXPORT_FORMATS}, huggingface"
     help="mmsa only: the valid split, such as session=4 [the official split].",
 )
 @click.option("--test", metavar="KEY=V,...", help="mmsa only: the test split.")
-@click.option("--quiet", is_flag=True, help="Show no progress bar.")
+@verbosity_options
 @command
 def export(file: Location, to: str, features: tuple[str, ...], out: Path, **options: Any) -> None:
     """Write features of FILE (a path or a URL) in another lab's format, with emofuse's metadata beside them.
@@ -78,9 +79,9 @@ def export(file: Location, to: str, features: tuple[str, ...], out: Path, **opti
 )
 @click.option("--encoder", help="The encoder that computed the values [imported].")
 @click.option("--keep-padding", is_flag=True, help="Keep frames of zeros at an end: they are values, not padding.")
-@click.option("--quiet", is_flag=True, help="Show no progress bar.")
+@verbosity_options
 @command
-def import_(file: Path, quiet: bool, **options: Any) -> None:
+def import_(file: Path, **options: Any) -> None:
     """Import a feature into FILE, joined by utterance id.
 
     Exit code 1: imported, but some ids of the source or of FILE have no counterpart (listed).
@@ -88,7 +89,7 @@ def import_(file: Path, quiet: bool, **options: Any) -> None:
     from emofuse.store.core.fitted_on import UNKNOWN_FITTED_ON, normalise_fitted_on
     from emofuse.store.exchange import ImportRequest, import_feature
 
-    result = import_feature(ImportRequest(store=file, **options), quiet=quiet)
+    result = import_feature(ImportRequest(store=file, **options))
     spec = result.spec
     if result.written:
         state = f"{plural(result.written, 'utterance')} written"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DAMAGED, UsageError, command
 from emofuse.common.location import Location, LocationType, parse_location
 from emofuse.common.output.console import (
@@ -45,6 +46,7 @@ PROVENANCE_SHOWN = ("device", "threads", "batch_budget", "precision_difference",
     help="With --precision, also measure the effect on a score: options of `fit`, such as "
     '"--model concat --steps 300".',
 )
+@verbosity_options
 @command
 def info(files: tuple[Location, ...], as_json: bool, precision: bool, fit: str | None) -> None:
     """Show what each FILE contains: corpus, utterances, features with their fingerprints, and what is excluded.
@@ -161,6 +163,7 @@ def _feature_table(features: Sequence[dict[str, Any]]) -> str:
 @click.option("--stale", metavar="FEATURE", help="Only utterances whose audio or text changed since it was computed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one object per utterance, with all fields.")
 @click.option("--limit", type=click.IntRange(min=0), help="Print at most this many.")
+@verbosity_options
 @command
 def ls(file: Location, as_json: bool, limit: int | None, **filters: Any) -> None:
     """List the utterances of FILE, one line each."""

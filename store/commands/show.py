@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DAMAGED, UsageError, command
 from emofuse.common.location import Location, LocationType
 from emofuse.common.output.console import format_table, printable, say, say_coloured
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The file of the pictures [UTTERANCE.FORMAT in the current folder].",
 )
+@verbosity_options
 @command
 def show(
     file: Location,

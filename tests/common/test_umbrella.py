@@ -7,16 +7,19 @@ import pytest
 from click.testing import CliRunner
 
 from emofuse.common.cli.help_pages import FOLDER, help_pages
+from emofuse.common.output.verbosity import Verbosity, verbosity
 from emofuse.common.umbrella import COMMANDS, load_command, main
 
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])
-def test_h_is_help_in_every_command(name: str | None) -> None:
+def test_every_command_has_h_quiet_and_verbose(name: str | None) -> None:
     group = main if name is None else load_command(name)
     subcommands = [[sub] for sub in group.commands] if isinstance(group, click.Group) else []
     for arguments in ([], *subcommands):
         result = CliRunner().invoke(main, [*([name] if name else []), *arguments, "-h"])
         assert (result.exit_code, "-h, --help" in result.output) == (0, True), result.output
+        is_command = bool(name) and (bool(arguments) or not subcommands)
+        assert ("  --quiet " in result.output and "  --verbose " in result.output) == is_command, result.output
 
 
 def test_the_summary_of_every_store_command_is_whole() -> None:
@@ -51,6 +54,14 @@ def test_every_script_says_its_version(name: str) -> None:
     asked = CliRunner().invoke(load_command(name), ["--version"])
     assert (asked.exit_code, asked.stdout) == (0, CliRunner().invoke(main, ["--version"]).stdout)
     assert asked.stdout.startswith("emofuse, version ")
+
+
+def test_quiet_and_verbose_exclude_each_other_and_end_with_the_command() -> None:
+    refused = CliRunner().invoke(main, ["help", "--quiet", "--verbose"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--quiet and --verbose contradict each other: give one of the two" in refused.stderr
+    assert CliRunner().invoke(main, ["help", "--quiet"]).exit_code == 0
+    assert verbosity() is Verbosity.NORMAL
 
 
 def test_help_lists_the_pages_and_prints_one() -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, UsageError, command
 from emofuse.common.location import LocationType
 from emofuse.common.output.console import HELP_OPTIONS, say
 from emofuse.common.output.formats import PICTURES, TABLES
+from emofuse.common.output.verbosity import stage
 from emofuse.common.page.options import audio_root_option, no_text_option, open_option
 
 FOLDER = click.Path(path_type=Path)
@@ -61,6 +63,7 @@ FOLDER = click.Path(path_type=Path)
 @audio_root_option
 @no_text_option
 @open_option
+@verbosity_options
 @command
 def compare(as_json: bool, **options: Any) -> None:
     """Test whether finished runs differ beyond chance, on the test utterances that they share.
@@ -69,8 +72,9 @@ def compare(as_json: bool, **options: Any) -> None:
 
     Example: emofuse compare runs/iemocap4-smcn-1a2b3c4d runs/iemocap4-concat-5e6f7a8b --html smcn-concat.html
     """
-    from emofuse.train.comparison.compare import compare as run_compare
-    from emofuse.train.comparison.compare_config import CompareConfig
+    with stage("loading libraries"):
+        from emofuse.train.comparison.compare import compare as run_compare
+        from emofuse.train.comparison.compare_config import CompareConfig
 
     if as_json and options["format"] not in ("table", "json"):
         raise UsageError(f"--json and --format {options['format']}: give one of them")

@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from emofuse.common.cli.command_line import RecordedCommand
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, EXCLUDED, command
 from emofuse.common.location import LocationType
 from emofuse.common.output.console import HELP_OPTIONS, say
+from emofuse.common.output.verbosity import stage
 from emofuse.train.commands.options import device_option
 
 
@@ -40,14 +42,16 @@ from emofuse.train.commands.options import device_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder of the results.  [default: runs/NAME-on-NAME-DIGEST]"
 )
+@verbosity_options
 @command
 def evaluate(**options: Any) -> None:
     """Test a finished run on another store without training; the results are in a folder like that of a run.
 
     Example: emofuse evaluate --run runs/iemocap4-smcn-1a2b3c4d --store cache/savee.h5 --map ang=anger
     """
-    from emofuse.train.evaluation.config import EvaluateConfig
-    from emofuse.train.evaluation.evaluate import evaluate as run_evaluate
+    with stage("loading libraries"):
+        from emofuse.train.evaluation.config import EvaluateConfig
+        from emofuse.train.evaluation.evaluate import evaluate as run_evaluate
 
     finished = run_evaluate(EvaluateConfig(**options), say=say)
     sys.exit(EXCLUDED if finished.excluded else DONE)

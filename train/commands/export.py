@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS, say
+from emofuse.common.output.verbosity import stage
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})
@@ -26,6 +28,7 @@ from emofuse.common.output.console import HELP_OPTIONS, say
 )
 @click.option("--refit", is_flag=True, help="The final model, which `fit --final` trains on all data.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write.  [default: exports/RUN-FORMAT]")
+@verbosity_options
 @partial(command, interrupted="interrupted; nothing was written")
 def export(**options: Any) -> None:
     """Export the model of a finished run as one file, with a description and a model card.
@@ -34,7 +37,8 @@ def export(**options: Any) -> None:
 
     Example: emofuse export --run runs/meld7-text-0123abcd --format onnx
     """
-    from emofuse.train.exporting.config import ExportConfig
-    from emofuse.train.exporting.export import export as run_export
+    with stage("loading libraries"):
+        from emofuse.train.exporting.config import ExportConfig
+        from emofuse.train.exporting.export import export as run_export
 
     run_export(ExportConfig(**options), say=say)

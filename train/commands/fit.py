@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from emofuse.common.cli.config_file import ConfiguredCommand, config_option, repeated_run
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.cli.version_option import version_option
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.location import LocationType
 from emofuse.common.output.console import HELP_OPTIONS, say
+from emofuse.common.output.verbosity import stage
 from emofuse.train.commands.options import (
     AugmentedType,
     JobsType,
@@ -196,6 +198,7 @@ def _one_or_several(
     help="Write report.html and confusion.png; `emofuse report` writes the page later, too.",
 )
 @version_option
+@verbosity_options
 @command
 def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **options: Any) -> None:
     """Train and cross-validate a fusion model on the features of a store; the results are in a run folder.
@@ -205,8 +208,9 @@ def fit(stores: tuple[Path, ...], space: Path | None, trials: int | None, **opti
     from emofuse.common.system.allocator import use_large_pages
 
     use_large_pages()
-    from emofuse.train.api import fit as run_fit
-    from emofuse.train.resolve.config import FitConfig
+    with stage("loading libraries"):
+        from emofuse.train.api import fit as run_fit
+        from emofuse.train.resolve.config import FitConfig
 
     config = FitConfig(store=stores[0], more_stores=stores[1:], **options)
     if space is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS, format_table, say, say_json
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--corpus", default="iemocap", show_default=True, help="The corpus whose preset is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@verbosity_options
 @command
 def models(name: str | None, corpus: str, as_json: bool) -> None:
     """List all models, or show the settings and ablations of one.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.cli.command_line import RecordedCommand
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command, raise_problems
 from emofuse.common.location import LocationType
 from emofuse.common.output.console import HELP_OPTIONS, printable, say, say_json
 from emofuse.common.output.formats import PICTURES
+from emofuse.common.output.verbosity import stage
 from emofuse.train.commands.options import (
     JobsType,
     allow_duplicates_option,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     default=["png"],
     help="The format of the figure, for a table that draws one; can be repeated.",
 )
+@verbosity_options
 @command
 def reproduce(
     name: str | None, listed: bool, as_json: bool, substitute: tuple[str, ...], out: Path, **options: object
@@ -83,9 +86,10 @@ def reproduce(
         return
     if name is None:
         raise UsageError(f"which table? Valid: {', '.join(tables.names())} (--list describes each)")
-    from emofuse.train.papers.output import table_text
-    from emofuse.train.papers.reproduce import reproduce as run_table
-    from emofuse.train.papers.table_request import TableRequest, parse_substitutes
+    with stage("loading libraries"):
+        from emofuse.train.papers.output import table_text
+        from emofuse.train.papers.reproduce import reproduce as run_table
+        from emofuse.train.papers.table_request import TableRequest, parse_substitutes
 
     substitutes = parse_substitutes(",".join(substitute) or None)
     request = TableRequest(table=tables.load(name), substitute=substitutes, runs=out, **options)  # type: ignore[arg-type]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DAMAGED, DONE, command
 from emofuse.common.output.console import HELP_OPTIONS, plural, printable, say, say_json
+from emofuse.common.output.verbosity import stage
 from emofuse.common.problems import Problems
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 @click.command(context_settings=HELP_OPTIONS)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list: one object per run.")
+@verbosity_options
 @command
 def verify(runs: tuple[Path, ...], as_json: bool) -> None:
     """Check run folders: files, scores and weights; names everything that was altered, is missing or was added.
@@ -30,8 +33,9 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> None:
 
     Example: emofuse verify runs/iemocap4-smcn-1a2b3c4d
     """
-    from emofuse.train.runs.finished_run import refuse_other_folders
-    from emofuse.train.runs.verification.verify import verify_run
+    with stage("loading libraries"):
+        from emofuse.train.runs.finished_run import refuse_other_folders
+        from emofuse.train.runs.verification.verify import verify_run
 
     unusable = Problems()
     for folder in runs:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from emofuse.common.output.console import Say, format_size
+from emofuse.common.output.console import Say, format_size, printable
+from emofuse.common.output.verbosity import stage
 from emofuse.common.system.machine import free_memory
 from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.store import Feature
@@ -81,7 +82,8 @@ class Loader:
                 ids = self._ids_of(feature)
                 key = mapped.name, mapped.path, hash(tuple(ids))
                 if key not in verified:
-                    verify_values(mapped, ids)
+                    with stage(f"checking {printable(mapped.name)}"):
+                        verify_values(mapped, ids)
                     verified.add(key)
 
     def unshared_bytes(self) -> int:
@@ -117,7 +119,8 @@ class Loader:
         if key not in self._loaded or self._loaded[key][0] != stored.name:
             # Drop the other fold's feature first: memory may not hold two.
             self._loaded.pop(key, None)
-            self._loaded[key] = stored.name, self._read(stored)
+            with stage(f"reading {printable(stored.name)}"):
+                self._loaded[key] = stored.name, self._read(stored)
         return self._loaded[key][1]
 
     def _read(self, feature: Readable) -> RaggedModality:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
 from emofuse.common.output.console import Say
+from emofuse.common.output.verbosity import stage
 from emofuse.train.data.loader import Loader
 from emofuse.train.fitting.fold import FitContext
 from emofuse.train.fitting.model_file import ModelRecipe
@@ -31,8 +32,10 @@ def resolved(config: FitConfig) -> Iterator[FitPlan]:
         UsageError: Everything that is wrong with the options and the stores.
         DataError: A store is damaged.
     """
-    with open_stores(config) as store:
-        yield resolve(store, config)
+    with ExitStack() as stack:
+        with stage("opening stores and checking the task"):
+            plan = resolve(stack.enter_context(open_stores(config)), config)
+        yield plan
 
 
 def fit_context(plan: FitPlan, loader: Loader, say: Say = lambda line: None) -> FitContext:

@@ -265,6 +265,11 @@ def _fit_command(config: FitConfig, best: dict[str, Value]) -> str:
     for field in fields(FitConfig):
         value = getattr(config, field.name)
         if field.name not in _NOT_IN_FIT_COMMAND and value != field.default:
-            arguments += [f"--{field.name.replace('_', '-')}", *([] if value is True else [str(value)])]
+            name = field.name.replace("_", "-")
+            if isinstance(value, bool):
+                arguments.append(f"--{name}" if value else f"--no-{name}")
+            else:
+                several = value if field.name in ("audio", "text") and isinstance(value, tuple) else (value,)
+                arguments += [argument for item in several for argument in (f"--{name}", str(item))]
     arguments += [a for pair in (*config.settings, *setting_pairs(best)) for a in ("--set", pair)]
     return shlex.join(arguments)

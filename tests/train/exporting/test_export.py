@@ -163,7 +163,7 @@ def test_after_a_failed_check_the_folder_does_not_exist(
 
 def test_the_function_has_the_options_of_the_command() -> None:
     fields_of = {field.name: field for field in fields(ExportConfig)}
-    options = {option.name: option for option in load_command("export").params}
+    options = {option.name: option for option in load_command("export").params if option.expose_value}
     assert set(options) == set(fields_of) == set(get_type_hints(ExportOptions))
     for name, option in options.items():
         assert option.required == (fields_of[name].default is MISSING), name

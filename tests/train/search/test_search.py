@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import train_samples as samples
 
 from emofuse.common.disk.run_folder import read_csv, read_json
 from emofuse.common.errors import UsageError
+from emofuse.common.umbrella import load_command
 from emofuse.train.search import search as searching
 from emofuse.train.search.search import search
 
@@ -51,6 +53,8 @@ def test_the_best_is_found_on_validation_and_no_test_is_scored(folder: Path) -> 
     assert selected["validation"]["ua"] == max(float(row["validation_ua"]) for row in history)
     (command,) = [line for line in lines if line.startswith("test these settings: ")]
     assert f"--set lr={found.best['lr']}" in command
+    typed = load_command("fit").make_context("fit", shlex.split(command.removeprefix("test these settings: fit ")))
+    assert typed.params["report"] is False
 
 
 @pytest.mark.slow

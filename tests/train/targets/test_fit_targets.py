@@ -139,6 +139,12 @@ def test_runs_are_compared_by_the_metrics_of_their_target(folder: Path, runs: di
     assert (folder / f"{kind}.html").stat().st_size > 10_000
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_ratings_alone_are_counted_as_outputs(folder: Path) -> None:
+    """Without classes, no model of zero outputs is built, which PyTorch warns of."""
+    fitted(folder, "dimensions", "linear-ratings", model="linear", steps=2)
+
+
 def test_runs_of_other_targets_are_refused_in_one_line(runs: dict[str, Run]) -> None:
     with pytest.raises(UsageError, match=r"its target is classes\+dimensions, not dimensions$"):
         compare(runs=[runs["dimensions"].folder, runs["classes+dimensions"].folder], say=lambda line: None)

@@ -41,7 +41,7 @@ def workload(plan: FitPlan) -> Workload:
     if plan.config.jobs is not None or plan.device.type == "cuda":
         return Workload(units=units, seconds=0.0)
     steps = plan.training_steps(max((f.train for f in plan.folds), key=len))
-    flops = cost(plan.spec, plan.settings, len(plan.protocol.classes)).flops
+    flops = cost(plan.spec, plan.settings, plan.protocol.target.outputs).flops
     step_seconds = max(_MIN_STEP_SECONDS, _PASSES_PER_STEP * plan.settings.batch * flops / _FLOPS_PER_SECOND)
     return Workload(units=units, seconds=units * steps * step_seconds)
 

@@ -12,6 +12,7 @@ import torch
 from emofuse.common.disk import run_folder
 from emofuse.common.output.console import Say, printable
 from emofuse.common.output.progress import Progress
+from emofuse.common.output.verbosity import Verbosity, verbosity
 from emofuse.common.system.dask_cluster import check_scheduler
 from emofuse.common.system.machine import check_threads
 from emofuse.train.data.loader import Loader
@@ -116,7 +117,7 @@ class _OpenRun:
         self.plan, self.folder, self.ended = plan, folder, False
         context = fit_context(plan, Loader(plan, say=say), say)
         audio = [f"{console_report.NOTE:9} {line}" for line in near_duplicate_lines(near_duplicates(plan))]
-        for line in [*context.header, *audio]:
+        for line in [*context.header, *audio] if verbosity() > Verbosity.QUIET else []:
             say(line)
         self.cross_validation = CrossValidation(context, part)
         self.units_left = len(self.cross_validation.units)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emofuse.common.disk import run_folder
 from emofuse.common.errors import DataError
+from emofuse.common.output.verbosity import stage
 from emofuse.common.shapes import misfits
 from emofuse.train.resolve.fit_plan import FitPlan
 from emofuse.train.resolve.leaks.near_duplicates import NearDuplicate, find_near_duplicates
@@ -38,7 +39,8 @@ def forget_near_duplicates(folder: Path) -> None:
 def _search(plan: FitPlan, folder: Path) -> tuple[Sequence[NearDuplicate], str]:
     """The pairs, or why they were not looked for; kept in the folder."""
     known = {frozenset((clip.test, clip.other)) for clip in plan.shared.clips}
-    pairs, unsearched = find_near_duplicates(plan.features["audio"], plan.folds, known)
+    with stage("searching for nearly the same audio on two sides"):
+        pairs, unsearched = find_near_duplicates(plan.features["audio"], plan.folds, known)
     run_folder.write_json(folder / RESULT, {"pairs": [asdict(p) for p in pairs], "unsearched": unsearched})
     return pairs, unsearched
 
