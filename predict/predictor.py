@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from emofuse.common.errors import UsageError
 from emofuse.common.output.console import Say, plural
@@ -64,11 +64,6 @@ class Predictor:
         self.excluded: list[Excluded] = []
         """What could not be predicted, with reasons; complete when `predictions` has ended."""
 
-    @property
-    def classes(self) -> Sequence[str]:
-        """The classes of the run."""
-        return self.ensemble.target.output_names
-
     def predictions(self) -> Iterator[Prediction]:
         """Predict one batch of clips after the other, in their order; memory does not grow with their number.
 
@@ -102,7 +97,7 @@ class Predictor:
         )
         yield (
             f"{plural(len(self.inputs.utterances), 'clip')}; {title_of(record['model'], record.get('ablation'))} of "
-            f"{self.run.folder}, {asked}; classes {', '.join(self.classes)}"
+            f"{self.run.folder}, {asked}; {self.ensemble.target.described}"
         )
         for caveat in caveats(self.run.metrics):
             yield f"note on the run: {caveat}"

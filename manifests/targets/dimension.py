@@ -32,13 +32,21 @@ class Dimension:
     """A key of `Utterance.extra`."""
 
     def rating(self, utterance: Utterance) -> float | None:
-        """The utterance's rating; None where there is none, or one that is not a number."""
+        """The utterance's rating; None where there is none.
+
+        Raises:
+            ValueError: It is not a number.
+        """
         value = utterance.extra.get(self.field)
+        rating = float(value) if value is not None else math.nan
+        return None if math.isnan(rating) else rating
+
+    def is_rated(self, utterance: Utterance) -> bool:
+        """Whether the utterance has a rating, also one that is not a number."""
         try:
-            rating = float(value) if value is not None else math.nan
+            return self.rating(utterance) is not None
         except ValueError:
-            return None
-        return rating if math.isfinite(rating) else None
+            return True
 
     def holds(self, rating: float) -> bool:
         """Whether a rating is on the scale."""

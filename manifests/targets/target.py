@@ -56,6 +56,13 @@ class Target:
         """The names of the outputs: the classes, then the dimensions."""
         return (*self.classes, *(d.name for d in self.dimensions))
 
+    @property
+    def described(self) -> str:
+        """What is predicted, and not where a corpus keeps it: `classes a, b; ratings valence 1 to 5`."""
+        scales = ", ".join(f"{d.name} {d.low:g} to {d.high:g}" for d in self.dimensions)
+        parts = (("classes", ", ".join(self.classes)), ("ratings", scales))
+        return "; ".join(f"{what} {named}" for what, named in parts if named)
+
 
 def target_record(target: Target) -> dict[str, Any]:
     """The target, JSON-ready; `recorded_target` reads it."""

@@ -8,12 +8,15 @@ import numpy as np
 
 from emofuse.common.output.console import plural
 from emofuse.manifests.schema import Utterance
+from emofuse.manifests.targets.dimension import Dimension
 from emofuse.manifests.targets.distribution import class_votes
 from emofuse.manifests.targets.target import LABEL_SEPARATOR, Target, Truth
 from emofuse.manifests.votes import parse_votes
 
 SHOWN = 3
 """How many utterances a message names."""
+LONGEST = 20
+"""Characters of a wrong rating that a message repeats."""
 
 
 def classes_in(label: str | None, target: Target, labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -44,7 +47,7 @@ def has_truth(target: Target, labels: Mapping[str, str], label: str | None, utte
 
 
 def _has_ratings(target: Target, utterance: Utterance) -> bool:
-    return all(d.rating(utterance) is not None for d in target.dimensions)
+    return all(d.is_rated(utterance) for d in target.dimensions)
 
 
 def _has_votes(target: Target, labels: Mapping[str, str], utterance: Utterance) -> bool:
@@ -82,19 +85,40 @@ def truth_problems(target: Target, utterances: Sequence[Utterance]) -> list[str]
     """What is wrong with the votes or the ratings of the utterances of a task, one line for each kind."""
     problems = []
     for dimension in target.dimensions:
-        rated = [(u.id, rating) for u in utterances if (rating := dimension.rating(u)) is not None]
-        outside = [(id, rating) for id, rating in rated if not dimension.holds(rating)]
-        if outside:
-            named = ", ".join(f"{id} {rating:g}" for id, rating in outside[:SHOWN])
-            problems.append(
-                f"{plural(len(outside), 'rating')} of {dimension.name} outside its scale, {dimension.low:g} to "
-                f"{dimension.high:g}: {named}{', ...' if len(outside) > SHOWN else ''}; correct them, or the scale"
-            )
+        problems += _rating_problems(dimension, utterances)
     if target.kind == "distribution":
         wrong = [found for u in utterances if (found := _votes_problem(target, u))]
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         problems += [f"votes that cannot be used: {'; '.join(wrong[:SHOWN])}{more}"] if wrong else []
     return problems
+
+
+def _rating_problems(dimension: Dimension, utterances: Sequence[Utterance]) -> list[str]:
+    unreadable, outside = list[str](), list[str]()
+    for utterance in utterances:
+        try:
+            rating = dimension.rating(utterance)
+        except ValueError:
+            unreadable.append(f"{utterance.id} {str(utterance.extra[dimension.field])[:LONGEST]!r}")
+            continue
+        if rating is not None and not dimension.holds(rating):
+            outside.append(f"{utterance.id} {rating:g}")
+    problems = []
+    if unreadable:
+        problems.append(
+            f"{plural(len(unreadable), 'rating')} of {dimension.name} not a number: {_first(unreadable)}; expected "
+            "such as 3.5, with a point, or nothing where there is no rating"
+        )
+    if outside:
+        problems.append(
+            f"{plural(len(outside), 'rating')} of {dimension.name} outside its scale, {dimension.low:g} to "
+            f"{dimension.high:g}: {_first(outside)}; correct them, or the scale"
+        )
+    return problems
+
+
+def _first(named: Sequence[str]) -> str:
+    return ", ".join([*named[:SHOWN], *(["..."] if len(named) > SHOWN else [])])
 
 
 def _votes_problem(target: Target, utterance: Utterance) -> str:
@@ -114,7 +138,7 @@ def truth_remarks(target: Target, candidates: Sequence[Utterance], used: Sequenc
     """
     remarks, of_all = [], f"of {plural(len(candidates), 'utterance')}"
     for dimension in target.dimensions:
-        without = sum(dimension.rating(u) is None for u in candidates)
+        without = sum(not dimension.is_rated(u) for u in candidates)
         remarks += [f"without {dimension.name} and left out: {without} {of_all}"] if without else []
     if target.kind == "distribution":
         without = sum(target.votes_field not in u.extra for u in candidates)

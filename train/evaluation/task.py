@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emofuse.common.disk import run_folder
-from emofuse.common.errors import UsageError
+from emofuse.common.errors import UsageError, raise_problems
 from emofuse.common.problems import Problems
 from emofuse.manifests.folds.cross_validation import Fold
 from emofuse.manifests.names.spellings import NameRules
 from emofuse.manifests.protocol import Protocol
 from emofuse.manifests.schema import Utterance
 from emofuse.manifests.targets.target import Target, recorded_target
+from emofuse.manifests.targets.truth import truth_problems
 from emofuse.store import Feature, FeatureStore
 from emofuse.train.evaluation.config import EvaluateConfig
 from emofuse.train.evaluation.label_map import LabelMap, map_labels
@@ -72,6 +73,7 @@ def evaluation_task(
         label_map = map_labels(store.manifest.utterances, classes, theirs, config.map, config.ignore)
         protocol = _protocol_of(store, theirs, record, classes, label_map)
     labelled = protocol.with_one_spelling([u for u in store.manifest.utterances if protocol.has(u)])
+    raise_problems(truth_problems(protocol.target, labelled), f"{store.path} does not match protocol {protocol.name}")
     excluded = _without_feature(store, labelled, features)
     usable = tuple(u for u in labelled if u.id not in excluded)
     missing = tuple(u for u in labelled if u.id in excluded)
@@ -114,12 +116,16 @@ def _with_same_target(store: FeatureStore, theirs: Protocol | None, target: Targ
     Raises:
         UsageError: It predicts something else.
     """
-    if theirs is None or theirs.target != target:
-        found = f"protocol {theirs.name} predicts {theirs.target.kind}" if theirs else "it has no protocol"
-        what = ", ".join(target.output_names)
+    if theirs is None:
         raise UsageError(
-            f"the run predicts {target.kind} ({what}), and of {store.path} {found}, or on another scale: pass a "
-            "--protocol whose target is the same"
+            f"the run predicts {target.kind}: {target.described}; corpus {store.corpus} of {store.path} has no "
+            "protocol that says where these are: pass a --protocol with this target (that of the run, if the "
+            "columns have the same names)"
+        )
+    if (theirs.target.kind, theirs.target.described) != (target.kind, target.described):
+        raise UsageError(
+            f"the run predicts {target.kind}: {target.described}; protocol {theirs.name} {theirs.target.kind}: "
+            f"{theirs.target.described}: pass a --protocol whose target is the same"
         )
     tested = [u for u in store.manifest.utterances if theirs.has(u)]
     unit = next((unit for unit in UNITS if all(getattr(u, unit) for u in tested)), "split")

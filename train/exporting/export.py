@@ -123,7 +123,7 @@ def _refuse_target(run: Run) -> None:
     if target.kind not in ("classes", "distribution"):
         raise UsageError(
             f"{run.folder} predicts {target.kind}, and an exported model gives the probabilities of one class: use the "
-            f"run itself, emofuse predict {run.folder} CLIPS"
+            f"run itself, emofuse predict --run {run.folder} CLIPS"
         )
 
 

@@ -51,7 +51,7 @@ def test_membership() -> None:
     assert rated.has(said(valence=2.0))
     assert rated.has(said(valence="2.0"))
     assert not rated.has(said(valence=float("nan")))
-    assert not rated.has(said(valence="high"))
+    assert rated.has(said(valence="high"))  # to be named as wrong
     assert not rated.has(said(arousal=2.0))
     assert voted.has(said(votes="A:1"))
     assert not voted.has(said(votes="X:4"))
@@ -101,6 +101,21 @@ def test_ratings_outside_the_scale_are_listed_once() -> None:
     rated = [said(id=f"u{i}", valence=value) for i, value in enumerate((1.0, 5.0, 5.5, 0.0, 9.0, 7.0))]
     (line,) = truth_problems(protocol("dimensions").target, rated)
     assert line.startswith("4 ratings of valence outside its scale, 1 to 5: u2 5.5, u3 0, u4 9, ...")
+
+
+def test_ratings_that_are_not_numbers_are_named_and_not_left_out() -> None:
+    task = protocol("dimensions")
+    rated = [said(id="u0", valence=value) for value in ("3,5", "high", "inf", "nan")]
+    assert [task.has(u) for u in rated] == [True, True, True, False]
+    unreadable, outside = truth_problems(task.target, rated)
+    assert unreadable.startswith("2 ratings of valence not a number: u0 '3,5', u0 'high'; expected")
+    assert outside.startswith("1 rating of valence outside its scale, 1 to 5: u0 inf;")
+    assert truth_remarks(task.target, rated, rated[:1]) == ["without valence and left out: 1 of 4 utterances"]
+
+
+def test_a_target_is_described_without_the_names_of_columns() -> None:
+    assert protocol("dimensions").target.described == "ratings valence 1 to 5"
+    assert protocol("classes+dimensions").target.described == "classes a, b; ratings valence 1 to 5"
 
 
 def test_remarks_name_what_is_missing_and_single_raters() -> None:

@@ -15,7 +15,7 @@ from emofuse.common.errors import UsageError
 from emofuse.manifests.schema import Utterance
 from emofuse.report.exploration.measure.collection import Collection
 from emofuse.report.exploration.measure.run_errors import read_run
-from emofuse.train import Run, compare, evaluate, fit
+from emofuse.train import Run, compare, evaluate, export, fit
 from emofuse.train.runs.verification.verify import verify_run
 
 SCALE = "[dimensions]\nvalence = { low = 1, high = 5 }\narousal = { low = 1, high = 5 }\n"
@@ -169,6 +169,46 @@ def test_an_evaluation_on_the_same_corpus_gives_the_scores_of_the_run(
     )
     metric = run.metrics["metrics"][0]
     assert again.metrics["pooled"][metric] == pytest.approx(run.metrics["pooled"][metric], abs=0.02)
+
+
+def test_another_corpus_may_have_other_names_but_not_other_scales(
+    folder: Path, runs: dict[str, Run], tmp_path: Path
+) -> None:
+    def renamed(u: Utterance, n: int) -> Utterance:
+        return replace(u, id=f"other_{u.id}", extra={"val": 9.0 if n == 0 else u.extra["valence"], "arousal": 2.0})
+
+    others = tuple(renamed(u, n) for n, u in enumerate(annotated()))
+    samples.store(tmp_path / "other.h5", others[1:], "other")
+    samples.store(tmp_path / "wrong.h5", others, "other")
+    text = (folder / "dimensions.toml").read_text().replace('"tiny"', '"other"')
+    (tmp_path / "same.toml").write_text(text.replace("valence = { low", 'valence = { field = "val", low'))
+    (tmp_path / "wider.toml").write_text(text.replace("high = 5", "high = 7"))
+
+    def tested(name: str, protocol: str | None, store: str = "other.h5") -> Run:
+        task = None if protocol is None else str(tmp_path / protocol)
+        return evaluate(
+            run=runs["dimensions"].folder,
+            store=tmp_path / store,
+            protocol=task,
+            out=tmp_path / name,
+            device="cpu",
+            say=lambda line: None,
+        )
+
+    assert tested("same", "same.toml").metrics["pooled"]["ccc_valence"] > 0.3
+    with pytest.raises(UsageError, match=r"valence 1 to 5.*protocol wider dimensions: ratings valence 1 to 7"):
+        tested("wider", "wider.toml")
+    with pytest.raises(UsageError, match=r"corpus other of .* has no protocol"):
+        tested("none", None)
+    with pytest.raises(UsageError, match="1 rating of valence outside its scale, 1 to 5: other_"):
+        tested("wrong", "same.toml", "wrong.h5")
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_an_export_of_ratings_names_the_command_that_predicts_them(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["dimensions"].folder
+    with pytest.raises(UsageError, match=f"emofuse predict --run {run} CLIPS"):
+        export(run=run, format="card", out=tmp_path / "card", say=lambda line: None)
 
 
 @pytest.mark.parametrize(
