@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 VOTES = "votes"
 """The key of `Utterance.extra`."""
+_SEPARATORS = frozenset(":,;|")
+"""What other tables put between votes; no label has them."""
 
 
 def votes_text(labels: Iterable[str]) -> str:
@@ -31,6 +33,8 @@ def parse_votes(text: str) -> dict[str, float]:
         label, colon, number = entry.rpartition(":")
         if not colon or not label:
             raise ValueError(f"{entry!r} is not LABEL:VOTES")
+        if set(label) & _SEPARATORS:
+            raise ValueError(f"{entry!r} is not LABEL:VOTES; separate the votes by blanks, such as 'A:3 N:1'")
         try:
             count = float(number)
         except ValueError:

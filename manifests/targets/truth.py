@@ -143,6 +143,8 @@ def truth_remarks(target: Target, candidates: Sequence[Utterance], used: Sequenc
     if target.kind == "distribution":
         without = sum(target.votes_field not in u.extra for u in candidates)
         remarks += [f"without votes and left out: {without} {of_all}"] if without else []
+        others = len(candidates) - without - len(used)
+        remarks += [f"with votes only for labels that are no class, and left out: {others} {of_all}"] if others else []
         alone = sum(sum(parse_votes(str(u.extra[target.votes_field])).values()) == 1 for u in used)
         remarks += [f"of one rater only, so one class has all: {alone} of {len(used)}"] if alone else []
     return remarks

@@ -119,7 +119,12 @@ def _candidates(store: AnyStore, protocol: Protocol) -> list[Utterance]:
 def _truth_remarks(store: AnyStore, protocol: Protocol, labelled: Sequence[Utterance]) -> list[str]:
     if protocol.declared_target is None:
         return []
-    return truth_remarks(protocol.target, _candidates(store, protocol), labelled)
+    remarks = truth_remarks(protocol.target, _candidates(store, protocol), labelled)
+    if protocol.target.kind == "multilabel":
+        selected = sum(protocol.selects(u) for u in store.manifest.utterances)
+        without = selected - len(labelled)
+        remarks += [f"without a label of the protocol and left out: {without} of {selected}"] if without else []
+    return remarks
 
 
 def _missing_annotation(store: AnyStore, protocol: Protocol) -> list[str]:

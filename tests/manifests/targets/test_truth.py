@@ -75,6 +75,8 @@ def test_classes_of_an_utterance() -> None:
     ("text", "problem"),
     [
         ("A=3", "is not LABEL:VOTES"),
+        ("A:2,B:1", "'A:2,B:1' is not LABEL:VOTES; separate the votes by blanks"),
+        ("A:2;B:1", "separate the votes by blanks"),
         ("A:many", "'many' is not a number"),
         ("A:-1 B:2", "votes are numbers from 0"),
         ("A:inf", "votes are numbers from 0"),
@@ -89,6 +91,15 @@ def test_votes_that_cannot_be_used_are_named_with_their_utterance(text: str, pro
     (line,) = truth_problems(protocol("distribution").target, [said(votes="A:1"), bad])
     assert "clip7" in line
     assert problem in line
+
+
+def test_what_is_left_out_is_counted_with_its_reason() -> None:
+    voted = protocol("distribution").target
+    votes = [said(votes="A:2 B:1"), said(votes="X:2"), said()]
+    assert truth_remarks(voted, votes, votes[:1]) == [
+        "without votes and left out: 1 of 3 utterances",
+        "with votes only for labels that are no class, and left out: 1 of 3 utterances",
+    ]
 
 
 def test_votes_and_shares_that_can_be_used() -> None:
