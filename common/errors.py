@@ -130,8 +130,10 @@ def _exit_on_disk_error(error: OSError) -> None:
     if error.errno == errno.EPIPE:  # `... | head` closed the pipe: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
-    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
-        fail(f"{error.strerror}: {error.filename}", USAGE)
+    if isinstance(error, PermissionError):
+        fail(f"{error.strerror}: {error.filename}; choose another path, or change who may read and write it", USAGE)
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        fail(f"{error.strerror}: {error.filename}; choose another path", USAGE)
 
 
 def fail(message: str, exit_code: int, notes: Iterable[str] = ()) -> NoReturn:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from emofuse.common.redaction import redacted
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -53,3 +57,9 @@ class LocationType(click.ParamType):  # type: ignore[type-arg] # generic from cl
     def convert(self, value: Location | str, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         """A path or a URL."""
         return parse_location(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """A shell completes paths; URLs are typed."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]

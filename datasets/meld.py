@@ -55,7 +55,10 @@ def read(root: Path, options: ReaderOptions) -> Manifest:
     tables = {split: annotation(root, split) for split in SPLITS}
     missing = [f"{split}_sent_emo.csv" for split, path in tables.items() if path is None]
     if missing:
-        raise UsageError(f"{root} has no {', '.join(missing)} of MELD, in the root or in the folder of its split")
+        raise UsageError(
+            f"{root} has no {', '.join(missing)} of MELD, in the root or in the folder of its split; unpack the whole "
+            "release, MELD.Raw.tar.gz"
+        )
     folders = {split: _first(root, split, name) for split, name in SPLITS.items()}
     has_audio = any(folders.values())
     utterances: list[Utterance] = []

@@ -80,20 +80,22 @@ def read_config(path: Path, context: click.Context) -> tuple[dict[str, Any], dic
         raise UsageError(f"{path}: version is {version!r}, expected a whole number such as {VERSION}")
     if version > VERSION:
         raise UsageError(f"{path} has version {version}, newer than {VERSION}: update emofuse")
-    options, values, problems = _options(context.command), {}, []
+    options, values = _options(context.command), {}
+    wrong, unknown = [], []
     for key, value in content.items():
         parameter = options.get(key.replace("_", "-"))
         if parameter is None:
             guess = nearest(key.replace("_", "-"), options)
-            problems.append(f"unknown key {key}" + (f"; did you mean {guess}?" if guess else ""))
+            unknown.append(f"unknown key {key}" + (f"; did you mean {guess}?" if guess else ""))
             continue
         assert parameter.name is not None
         try:
             values[parameter.name] = _converted(parameter, value, context)
         except click.BadParameter as error:
-            problems.append(f"{key}: {error.message}")
-    valid = f" (valid: {', '.join(sorted(options))})" if any(p.startswith("unknown") for p in problems) else ""
-    raise_problems(problems, f"{path}{valid}")
+            wrong.append(f"{key}: {error.message}")
+    if unknown:  # the many valid keys once, and after what is wrong
+        unknown[-1] += f" (valid: {', '.join(sorted(options))})"
+    raise_problems([*wrong, *unknown], str(path))
     return values, run
 
 

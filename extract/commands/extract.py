@@ -15,7 +15,7 @@ from emofuse.common.cli.version_option import version_option
 from emofuse.common.errors import command
 from emofuse.common.output.console import HELP_OPTIONS
 from emofuse.common.output.verbosity import stage
-from emofuse.extract.commands.options import DATASETS, corpus_options, max_seconds
+from emofuse.extract.commands.options import DATASETS, complete_datasets, complete_encoders, corpus_options, max_seconds
 
 
 def _finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -26,8 +26,15 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float | N
 
 @click.command(cls=ConfiguredCommand, context_settings={**HELP_OPTIONS, "show_default": True})
 @config_option
-@click.option("--dataset", required=True, help=DATASETS)
-@click.option("--encoder", "encoders", required=True, multiple=True, help="An encoder; can be repeated.")
+@click.option("--dataset", required=True, shell_complete=complete_datasets, help=DATASETS)
+@click.option(
+    "--encoder",
+    "encoders",
+    required=True,
+    multiple=True,
+    shell_complete=complete_encoders,
+    help="An encoder; can be repeated.",
+)
 @corpus_options
 @max_seconds
 @click.option(

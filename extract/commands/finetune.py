@@ -14,7 +14,7 @@ from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import UsageError, command, raise_problems
 from emofuse.common.output.console import HELP_OPTIONS, format_table, plural, say
 from emofuse.extract.audio.exclusions import report_excluded
-from emofuse.extract.commands.options import DATASETS, corpus_options
+from emofuse.extract.commands.options import DATASETS, complete_datasets, corpus_options
 from emofuse.extract.finetune.config import FinetuneSettings
 from emofuse.extract.plan.device import device_of
 
@@ -34,7 +34,7 @@ def _setting(name: str, kind: Any, text: str) -> Callable[[Any], Any]:
 
 
 @click.command(context_settings={**HELP_OPTIONS, "show_default": True})
-@click.option("--dataset", required=True, help=DATASETS)
+@click.option("--dataset", required=True, shell_complete=complete_datasets, help=DATASETS)
 @click.option("--encoder", required=True, help="hubert, wav2vec2, vggish, yamnet, trill; bert, roberta, mpnet, t5, ...")
 @click.option("--protocol", help="A built-in protocol or a TOML file.  [default: the corpus's default protocol]")
 @corpus_options

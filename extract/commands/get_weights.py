@@ -10,13 +10,14 @@ import click
 from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import UsageError, command
 from emofuse.common.output.console import HELP_OPTIONS, format_size, say
+from emofuse.extract.commands.options import complete_encoders
 
 if TYPE_CHECKING:
     from emofuse.extract.encoders.weights.locate import WeightsSource
 
 
 @click.command(name="get-weights", context_settings=HELP_OPTIONS)
-@click.argument("encoder")
+@click.argument("encoder", shell_complete=complete_encoders)
 @click.option("--download", is_flag=True, help="Download them now; an interrupted download resumes.")
 @click.option(
     "--to",

@@ -14,7 +14,7 @@ from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.errors import DONE, EXCLUDED, UsageError, command
 from emofuse.common.output.console import HELP_OPTIONS, format_table, plural, printable, say, say_json
 from emofuse.common.output.verbosity import stage
-from emofuse.extract.commands.options import corpus_options, max_seconds
+from emofuse.extract.commands.options import complete_datasets, corpus_options, max_seconds
 
 if TYPE_CHECKING:
     from emofuse.manifests.protocol import Protocol
@@ -25,7 +25,7 @@ _MOST_VALUES, _MOST_REASONS, _MOST_DIFFERENCES = 40, 20, 6
 
 
 @click.command(context_settings=HELP_OPTIONS)
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_datasets)
 @corpus_options
 @max_seconds
 @click.option(

@@ -7,12 +7,28 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.complete_names import complete_names
+
 # Written out, so that --help imports no corpus reader; a test compares it with the registry.
 DATASETS = (
     "iemocap, meld, savee, ravdess, emodb, cremad, tess, esd, emovdb, jlcorpus, emovo, aesdd, msp-improv, "
     "msp-podcast, cmu-mosei, goemotions, emobox, custom, synthetic."
 )
 
+
+def _datasets() -> list[str]:
+    from emofuse.datasets.registry import CORPORA
+
+    return CORPORA.names()
+
+
+def _encoders() -> list[str]:
+    from emofuse.extract.encoders.registry import ENCODERS
+
+    return ENCODERS.names()
+
+
+complete_datasets, complete_encoders = complete_names(_datasets), complete_names(_encoders)
 max_seconds = click.option(
     "--max-seconds",
     type=click.FloatRange(min=0, min_open=True),

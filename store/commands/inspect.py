@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emofuse.common.cli.verbosity_options import verbosity_options
-from emofuse.common.errors import DAMAGED, UsageError, command
+from emofuse.common.errors import DAMAGED, EmofuseError, SeveralProblemsError, UsageError, command
 from emofuse.common.location import Location, LocationType, parse_location
 from emofuse.common.output.console import (
     format_size,
@@ -21,7 +21,6 @@ from emofuse.common.output.console import (
     say_json,
     wrapped,
 )
-from emofuse.common.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,25 +50,35 @@ PROVENANCE_SHOWN = ("device", "threads", "batch_budget", "precision_difference",
 def info(files: tuple[Location, ...], as_json: bool, precision: bool, fit: str | None) -> None:
     """Show what each FILE contains: corpus, utterances, features with their fingerprints, and what is excluded.
 
-    Also lists features of FILE that are still being written. Exit code 3: a feature is damaged.
+    Also lists features of FILE that are still being written. Of several files, those that can be read are shown, and
+    all others named at the end, with exit code 2. Exit code 3: the only FILE is damaged, or a feature.
     """
     from emofuse.store.inspect.describe import describe
 
     if fit is not None and not precision:
         raise UsageError("--fit belongs to --precision: give both")
-    problems, found = Problems(), []
+    found: list[dict[str, Any]] = []
+    unreadable: list[EmofuseError] = []
     for file in files:
-        with problems.collecting():
+        try:
             found.append(describe(file))
+        except EmofuseError as error:
+            unreadable.append(error)
     if precision:
         _measure(found, fit)
     if as_json:
         say_json(found[0] if len(files) == 1 and found else found)
     for number, facts in enumerate(() if as_json else found):
         _print_facts(facts, first=number == 0)
-    problems.raise_all()
+    if unreadable:
+        raise unreadable[0] if len(files) == 1 else _unreadable_error(unreadable, len(files))
     if any(facts["damaged"] for facts in found):
         sys.exit(DAMAGED)
+
+
+def _unreadable_error(errors: Sequence[EmofuseError], files: int) -> SeveralProblemsError:
+    problems = ("; ".join([str(error), *getattr(error, "__notes__", ())]) for error in errors)
+    return SeveralProblemsError(f"{len(errors)} of {plural(files, 'file')} cannot be shown:", problems)
 
 
 def _measure(found: Sequence[dict[str, Any]], fit: str | None) -> None:

@@ -131,7 +131,9 @@ def test_missing_tables_are_all_named(tmp_path: Path) -> None:
     annotate(tmp_path, nested=False)
     for split in ("dev", "test"):
         (tmp_path / f"{split}_sent_emo.csv").unlink()
-    with pytest.raises(UsageError, match=r"has no dev_sent_emo.csv, test_sent_emo.csv of MELD"):
+    with pytest.raises(
+        UsageError, match=r"no dev_sent_emo.csv, test_sent_emo.csv of MELD, .*; unpack the whole release"
+    ):
         read_corpus("meld", tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 - Language `sh`: each statement must succeed. Commands of emofuse run in this process, others in bash.
 - Language `console`: lines after `$ ` are commands, the lines below their output; `...` is any text.
+- A command whose line ends with a backslash continues on the next line.
 
 Indented blocks are not run: they need a licensed corpus, large weights or a GPU. Their options are checked.
 """
@@ -55,7 +56,7 @@ def _shell(block: str) -> Iterator[Statement]:
 
 
 def _console(block: str) -> Iterator[Statement]:
-    for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+    for part in re.split(r"^\$ ", block.replace("\\\n", " "), flags=re.M)[1:]:
         command, _, printed = part.partition("\n")
         yield Statement(command, printed)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from emofuse.common.cli.complete_names import complete_names
 from emofuse.common.cli.config_file import ConfiguredCommand, config_option, repeated_run
 from emofuse.common.cli.verbosity_options import verbosity_options
 from emofuse.common.cli.version_option import version_option
@@ -31,6 +32,18 @@ MODELS = (
     "mmrbn, smcn, mcfn, msmser, coattention; cme, ks-transformer, gban, a-lstm, if-mmin, mult, lmf, tfn; "
     "dialogue-gru, dialoguernn; concat, audio, text, linear, weighted-layers. `emofuse models` describes them."
 )
+
+
+def _models() -> list[str]:
+    from emofuse.train.models.listing.model_list import listed_rows
+
+    return [row.name for row in listed_rows()]
+
+
+def _protocols() -> list[str]:
+    from emofuse.manifests.protocol_files import names
+
+    return names()
 
 
 def _at_most_one(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
@@ -59,14 +72,20 @@ def _one_or_several(
     help="The store to train on, a file or a URL; repeat it for a protocol over several corpora.",
 )
 @click.option("--test-store", type=LocationType(), help="The store of a corpus that is used for testing only.")
-@click.option("--model", required=True, multiple=True, callback=_at_most_one, help=MODELS)
+@click.option(
+    "--model", required=True, multiple=True, callback=_at_most_one, shell_complete=complete_names(_models), help=MODELS
+)
 @click.option(
     "--ablation",
     multiple=True,
     callback=_at_most_one,
     help="A variant from the model's paper; `emofuse models NAME` lists them.",
 )
-@click.option("--protocol", help="A built-in protocol or a TOML file.  [default: the corpus's default protocol]")
+@click.option(
+    "--protocol",
+    shell_complete=complete_names(_protocols),
+    help="A built-in protocol or a TOML file.  [default: the corpus's default protocol]",
+)
 @click.option(
     "--audio",
     multiple=True,

@@ -79,7 +79,14 @@ def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         "folds: [[1]] is not a value of this option",
     ):
         assert problem in result.stderr
-    assert "(valid: class-weights, final, folds, report, set, steps, store)" in result.stderr
+    valid = "(valid: class-weights, final, folds, report, set, steps, store)"
+    assert result.stderr.rstrip().endswith(f"unknown key stoer; did you mean store? {valid}")
+
+
+def test_an_unknown_key_is_one_line_that_begins_with_the_fault(tmp_path: Path) -> None:
+    result = run(tmp_path / "c.toml", "modle = 1\nstore = 'a.h5'\n")
+    assert result.stderr.startswith(f"error: {tmp_path / 'c.toml'}: unknown key modle (valid: class-weights, ")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize(

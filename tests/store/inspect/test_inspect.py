@@ -57,6 +57,38 @@ def test_info_of_several_stores_prints_each_and_names_those_that_are_none(path: 
     assert f"no store at {tmp_path / 'none.h5'}" in one_missing.stderr
 
 
+def test_info_shows_the_good_stores_and_names_all_damaged_ones_at_the_end(path: Path, tmp_path: Path) -> None:
+    junk, cut, absent = (tmp_path / name for name in ("junk.h5", "cut.h5", "absent.h5"))
+    junk.write_text("not a store")
+    cut.write_bytes(path.read_bytes()[:4000])
+    result = run("info", junk, path, cut, absent)
+    assert (result.exit_code, result.stdout.count("corpus tiny")) == (2, 1)
+    headline, *problems = result.stderr.splitlines()
+    assert headline == "error: 3 of 4 files cannot be shown:"
+    assert [name.name for name in (junk, cut, absent) for line in problems if str(name) in line] == [
+        "junk.h5",
+        "cut.h5",
+        "absent.h5",
+    ]
+    assert [facts["path"] for facts in json.loads(run("info", "--json", cut, path).stdout)] == [str(path)]
+    assert (run("info", cut).exit_code, run("info", path, cut).exit_code) == (3, 2)
+
+
+def test_verify_as_json_has_every_feature_and_what_is_damaged(path: Path) -> None:
+    intact = json.loads(run("verify", path, "--json").stdout)
+    assert (intact["path"], intact["quick"]) == (str(path), False)
+    assert [(f["feature"], f["utterances"], f["intact"]) for f in intact["features"]] == [
+        ("bert", 10, True),
+        ("hubert", 12, True),
+    ]
+    flip(path, "hubert", "u003")
+    damaged = run("verify", path, "--json")
+    assert (damaged.exit_code, damaged.stderr) == (3, "")
+    _, hubert = json.loads(damaged.stdout)["features"]
+    assert (hubert["damaged"], hubert["intact"], hubert["unreadable"]) == (["u003"], False, None)
+    assert run("verify", path, "--json", "--repair").exit_code == 2
+
+
 def test_info_names_ten_excluded_items_and_says_how_many_more(tmp_path: Path) -> None:
     excluded = tuple(Excluded(id=f"x{i:02}", reason="no label") for i in range(13))
     write_store(tmp_path / "s.h5", replace(M, excluded=excluded), FEATURE)
