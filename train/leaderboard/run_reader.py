@@ -14,7 +14,7 @@ from emofuse.common.shapes import misfits
 from emofuse.train.fitting.file_names import CONFIG, METRICS, PAGE, PREDICTIONS, UTTERANCES
 from emofuse.train.leaderboard.record_shape import FOLDS_SHAPE, record_problems
 from emofuse.train.leaderboard.run_entry import RunEntry
-from emofuse.train.runs.page.parameter_count import parameter_count
+from emofuse.train.runs.reporting.parameter_count import parameter_count
 
 
 class RunReader:

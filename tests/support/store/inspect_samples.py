@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -16,6 +17,11 @@ M = manifest()
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(command, [*map(str, arguments)])
+
+
+def lines(result: Result) -> list[list[str]]:
+    """The cells of what was printed, row by row."""
+    return [re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()]
 
 
 def two_features(path: Path) -> Path:

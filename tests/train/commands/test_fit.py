@@ -58,6 +58,22 @@ def test_help_needs_no_torch_and_names_every_model() -> None:
     assert all(name in in_one_line for name in MODELS.names())
 
 
+def test_quiet_keeps_warnings_and_results_and_drops_the_plan(folder: Path) -> None:
+    words = ("--store", "tiny.h5", "--protocol", "tiny4.toml", *QUICK)
+    printed = call(folder, *words, "--out", "said").stdout.splitlines()
+    said = printed[: printed.index("")]  # the header; an empty line precedes the table
+    quiet = call(folder, *words, "--out", "quiet", "--quiet")
+    shown = quiet.stdout.splitlines()
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    warned = [line for line in said if line.startswith(("note ", "texts ", "reduced ", "excluded "))]
+    assert warned
+    assert shown[: len(warned)] == warned
+    plan = [line for line in said if line.startswith(("protocol ", "classes ", "model ", "settings ", "folds "))]
+    assert len(plan) == 5
+    assert not set(plan) & set(shown)
+    assert shown[-1] == "run: quiet"
+
+
 def test_it_runs_without_stage_one_and_without_the_report_packages(folder: Path) -> None:
     absent = (
         "transformers",

@@ -10,7 +10,7 @@ from typing import Any
 from emofuse.common.disk import run_folder
 from emofuse.train.fitting.scoring.score_test import HISTORY
 from emofuse.train.runs.finished_run import METRICS, PREDICTIONS, Run
-from emofuse.train.runs.page.parameter_count import parameter_count
+from emofuse.train.runs.reporting.parameter_count import parameter_count
 
 Rows = Sequence[Mapping[str, str]]
 """The rows of a CSV file: column -> text."""

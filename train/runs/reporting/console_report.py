@@ -19,8 +19,8 @@ from emofuse.train.runs.reporting.caveats import caveats, reduced_counts
 from emofuse.train.runs.reporting.leak_report import near_duplicate_lines, text_rows, texts_line, uneven_classes
 from emofuse.train.runs.reporting.score_text import CALIBRATION_ERRORS, score, spread
 
-NOTE, REDUCED, EXCLUDED = "note", "reduced", "excluded"
-"""First words of the lines that `reproduce` repeats."""
+NOTE, TEXTS, REDUCED, EXCLUDED = "note", "texts", "reduced", "excluded"
+"""First words of the lines that a reader of the scores must know; `reproduce` repeats all but the texts."""
 MAX_FOLDS, MAX_EXCLUDED = 10, 5
 """How many folds and how many excluded utterances the header lists."""
 
@@ -43,6 +43,11 @@ def header(plan: FitPlan, parameters: int) -> list[str]:
         lines.append(f"{REDUCED:9} {reduced_counts(plan.reduced())}; differences: {'; '.join(plan.task.differences)}")
     lines += excluded_line(plan)
     return [printable(line, 400) for line in lines]
+
+
+def warnings(header_lines: Sequence[str]) -> list[str]:
+    """The lines of a header that `--quiet` keeps: notes, repeated texts, reduced counts, excluded utterances."""
+    return [line for line in header_lines if line.split(" ")[0] in (NOTE, TEXTS, REDUCED, EXCLUDED)]
 
 
 def classes_line(plan: FitPlan) -> str:

@@ -117,7 +117,8 @@ class _OpenRun:
         self.plan, self.folder, self.ended = plan, folder, False
         context = fit_context(plan, Loader(plan, say=say), say)
         audio = [f"{console_report.NOTE:9} {line}" for line in near_duplicate_lines(near_duplicates(plan))]
-        for line in [*context.header, *audio] if verbosity() > Verbosity.QUIET else []:
+        quiet = verbosity() is Verbosity.QUIET
+        for line in [*(console_report.warnings(context.header) if quiet else context.header), *audio]:
             say(line)
         self.cross_validation = CrossValidation(context, part)
         self.units_left = len(self.cross_validation.units)
